@@ -1,0 +1,52 @@
+"""CaptionData: the one internal form every data set is read into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A distinct caption of an image and how often it is repeated there (data sets pad by repetition)."""
+
+    text: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image with its distinct captions. Exactly one of `path` and `data` (encoded image bytes) is set.
+
+    `scene` is the scene class where the data set names one (in RSICD: the file name's stem before `_<n>`), else None.
+    """
+
+    image_id: str
+    split: str
+    captions: tuple[Caption, ...]
+    scene: str | None = None
+    path: Path | None = None
+    data: bytes | None = field(default=None, repr=False)
+
+    @property
+    def references(self) -> list[str]:
+        """Captions with their multiplicity, as the metrics take them."""
+        return [c.text for c in self.captions for _ in range(c.count)]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionData:
+    """A data set. `changes` counts what cleaning changed, by rule; `skipped` what `--skip-bad` left out, by kind."""
+
+    name: str
+    format: str
+    samples: tuple[Sample, ...]
+    changes: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+    def split(self, name: str) -> Sequence[Sample]:
+        """Samples of `train`, `val` or `test`, in file order."""
+        return [s for s in self.samples if s.split == name]

@@ -1,0 +1,83 @@
+"""Recipe, Candidate and Leg: how a variant is tuned, a point of the space, and one stretch of its training. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rsopt.variant import Variant, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a variant is tuned. One epoch shows every distinct caption of every training image once, weighted by repetition."""
+
+    lr: float = 3e-4
+    epochs: float = 1.0
+    batch_images: int = 16
+    weight_decay: float = 0.0
+    warmup_share: float = 0.05
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0 or not self.epochs > 0 or self.batch_images < 1:
+            raise ValueError(f"lr and epochs must be above 0 and batch_images at least 1: {asdict(self)}")
+        if not 0 <= self.warmup_share <= 1 or self.weight_decay < 0 or not self.max_grad_norm > 0:
+            raise ValueError(f"warmup_share is in [0, 1], weight_decay at least 0, max_grad_norm above 0: {asdict(self)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A point of the space. A variant without LoRA is not trained: its recipe is ignored."""
+
+    variant: Variant
+    recipe: Recipe = Recipe()
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict; `from_json` gives the same candidate back."""
+        return {"variant": self.variant.to_json(), "recipe": asdict(self.recipe)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Candidate:
+        """Inverse of `to_json`."""
+        return cls(Variant.from_json(data["variant"]), Recipe(**data["recipe"]))
+
+    @property
+    def key(self) -> str:
+        """Digest: equal exactly when the candidates are the same."""
+        return digest(self.to_json())
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One candidate from one rung to the next: one Ray Tune trial.
+
+    `start` and `stop` are shares of the full training budget, `start` 0 for a fresh candidate; `stop` 1 is the last leg.
+    `seed` is derived from (study seed, trial number) alone.
+    """
+
+    number: int
+    candidate: Candidate
+    start: float
+    stop: float
+    seed: int
+
+    @property
+    def last(self) -> bool:
+        """Whether this leg ends at the full training budget, where the full protocol is measured."""
+        return self.stop >= 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict; `from_json` gives the same leg back."""
+        return {
+            "number": self.number,
+            "candidate": self.candidate.to_json(),
+            "start": self.start,
+            "stop": self.stop,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Leg:
+        """Inverse of `to_json`."""
+        return cls(**{**data, "candidate": Candidate.from_json(data["candidate"])})

@@ -1,0 +1,135 @@
+"""Variant: which layers of the base are kept and where LoRA goes. Plain data, no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+Targets = Literal["qk", "qkv", "qkvo", "mlp", "all_linear"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+TARGETS: tuple[str, ...] = get_args(Targets)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseShape:
+    """Depths of a base: what a variant may keep. `cross_attention_frequency` is the Q-Former's (2: every second layer)."""
+
+    vision_layers: int
+    qformer_layers: int
+    llm_layers: int
+    cross_attention_frequency: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LoraPart:
+    """LoRA on one component. `alpha` is absolute, as in PEFT; the update is scaled by alpha/rank."""
+
+    rank: int
+    alpha: float
+    targets: Targets
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"LoRA rank must be at least 1, not {self.rank}")
+        if self.alpha <= 0:
+            raise ValueError(f"LoRA alpha must be above 0, not {self.alpha}")
+        if self.targets not in TARGETS:
+            raise ValueError(f"unknown LoRA targets '{self.targets}'; known: {', '.join(TARGETS)}")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSpec:
+    """What is tuned: LoRA on the LLM, on the Q-Former or on both; the projection between them in full if asked."""
+
+    llm: LoraPart | None = None
+    qformer: LoraPart | None = None
+    dropout: float = 0.0
+    rslora: bool = False
+    train_projection: bool = False
+
+    def __post_init__(self) -> None:
+        if self.llm is None and self.qformer is None:
+            raise ValueError("a LoRA needs a component: llm, qformer or both")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"LoRA dropout must be in [0, 1), not {self.dropout}")
+
+    @property
+    def scope(self) -> str:
+        """`llm`, `qformer` or `both`."""
+        return "both" if self.llm and self.qformer else "llm" if self.llm else "qformer"
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """The part of a variant that decides latency and parameter counts: depths and dtype, not rank, weights or indices."""
+
+    vision_layers: int
+    qformer_layers: int
+    llm_layers: int
+    dtype: Dtype = "float32"
+
+    def __str__(self) -> str:
+        return f"V{self.vision_layers} Q{self.qformer_layers} L{self.llm_layers} {self.dtype}"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Kept layer indices (of the base, ascending) and a LoRA or none."""
+
+    vision_layers: tuple[int, ...]
+    qformer_layers: tuple[int, ...]
+    llm_layers: tuple[int, ...]
+    lora: LoraSpec | None = None
+
+    def __post_init__(self) -> None:
+        for part in ("vision", "qformer", "llm"):
+            kept = getattr(self, f"{part}_layers")
+            if not kept:
+                raise ValueError(f"a variant must keep at least one {part} layer")
+            if list(kept) != sorted(set(kept)) or kept[0] < 0:
+                raise ValueError(f"{part} layers must be distinct, ascending indices from 0, not {list(kept)}")
+
+    @classmethod
+    def full(cls, shape: BaseShape, lora: LoraSpec | None = None) -> Variant:
+        """Every layer of the base."""
+        return cls(*(tuple(range(n)) for n in (shape.vision_layers, shape.qformer_layers, shape.llm_layers)), lora)
+
+    def check(self, shape: BaseShape) -> None:
+        """Raise ValueError if a kept layer does not exist in a base of this shape."""
+        for part in ("vision", "qformer", "llm"):
+            last, depth = getattr(self, f"{part}_layers")[-1], getattr(shape, f"{part}_layers")
+            if last >= depth:
+                raise ValueError(f"{part} layer {last} does not exist: the base has layers 0 to {depth - 1}")
+
+    def architecture(self, dtype: Dtype = "float32") -> Architecture:
+        """Depths of this variant with the dtype it runs in."""
+        return Architecture(len(self.vision_layers), len(self.qformer_layers), len(self.llm_layers), dtype)
+
+    @property
+    def label(self) -> str:
+        """Short name for people, such as `L28 Q8 r16 both`."""
+        text = f"L{len(self.llm_layers)} Q{len(self.qformer_layers)}"
+        if self.lora is None:
+            return f"{text} untuned"
+        ranks = {part.rank for part in (self.lora.llm, self.lora.qformer) if part}
+        return f"{text} r{'/'.join(map(str, sorted(ranks)))} {self.lora.scope}"
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict; `from_json` gives the same variant back."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Variant:
+        """Inverse of `to_json`. Raises ValueError on values no variant may hold."""
+        lora = data.get("lora")
+        if lora is not None:
+            parts = {name: LoraPart(**lora[name]) if lora.get(name) else None for name in ("llm", "qformer")}
+            lora = LoraSpec(**{**lora, **parts})
+        return cls(*(tuple(data[f"{part}_layers"]) for part in ("vision", "qformer", "llm")), lora)
+
+
+def digest(value: Any) -> str:
+    """Sixteen hex digits of SHA-256 over canonical JSON: the key of every cache. Never `hash()`, which changes by process."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
