@@ -1,0 +1,87 @@
+"""Base: the pretrained captioner. Read-only, loaded once per process and shared by every variant built over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Blip2ForConditionalGeneration, Blip2Processor
+
+from rsopt.configs import TINY, base_config, shape_of
+from rsopt.errors import UserError
+from rsopt.variant import BaseShape, Dtype
+
+DTYPES: dict[Dtype, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A loaded captioner with its processor. Nothing here is ever changed; `rsopt.build` clones the structure."""
+
+    name: str
+    model: Blip2ForConditionalGeneration
+    processor: Blip2Processor
+    shape: BaseShape
+    dtype: Dtype
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer."""
+        return self.processor.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.query_tokens.device
+
+    @property
+    def start_id(self) -> int:
+        """`</s>`, which stands between the image's query tokens and the caption."""
+        return self.model.config.text_config.bos_token_id
+
+    @property
+    def end_id(self) -> int:
+        """The newline token that ends a caption; without it captions run on and both CIDEr and latency are wrong."""
+        return self.model.config.text_config.eos_token_id
+
+
+def best_device() -> torch.device:
+    """The first GPU if torch sees one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def best_dtype(device: torch.device) -> Dtype:
+    """bfloat16 on GPUs that have it, float32 elsewhere (float16 overflows in OPT)."""
+    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+
+
+def load_base(name: str, device: torch.device | None = None, dtype: Dtype | None = None) -> Base:
+    """Load `tiny`, a folder or a hub id. Raises UserError, in one line, when it is not there or is not a BLIP-2 of ours."""
+    config = base_config(name)  # refuses what is no BLIP-2 with an OPT before gigabytes are read
+    device = device or best_device()
+    dtype = dtype or best_dtype(device)
+    source = str(TINY) if name == "tiny" else name
+    try:
+        processor = Blip2Processor.from_pretrained(source)
+        model, report = Blip2ForConditionalGeneration.from_pretrained(
+            source, dtype=DTYPES[dtype], output_loading_info=True
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"base '{name}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+    # transformers only warns here and re-initialises what it did not find: every score after that would be wrong.
+    if wrong := {kind: sorted(report[kind])[:3] for kind in ("missing_keys", "mismatched_keys") if report[kind]}:
+        raise UserError(f"base '{name}': its weights do not fit its config: {wrong}")
+    processor.num_query_tokens = processor.num_query_tokens or config.num_query_tokens
+    model.requires_grad_(False).eval().to(device)
+    return Base(name, model, processor, shape_of(config), dtype)
+
+
+def is_local(name: str) -> bool:
+    """Whether `name` needs no network: the shipped base or an existing folder."""
+    return name == "tiny" or Path(name).is_dir()

@@ -1,0 +1,97 @@
+"""Captioning: beam search over vision features, as the protocol asks: 5 beams, at most 50 new tokens, newline ends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import torch
+from transformers import Blip2ForConditionalGeneration
+
+from rsopt.base import Base
+from rsopt.train import CandidateError, query_prefix
+
+BEAMS = 5
+MAX_NEW_TOKENS = 50
+BATCH = 20
+
+
+@torch.inference_mode()
+def caption_features(
+    model: Blip2ForConditionalGeneration,
+    base: Base,
+    features: torch.Tensor,
+    beams: int = BEAMS,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    batch: int = BATCH,
+    between_batches: Callable[[], None] | None = None,
+) -> list[str]:
+    """Captions of images given their vision features (images, tokens, width); one line each, without end token."""
+    captions: list[str] = []
+    for start in range(0, len(features), batch):
+        ids = generate_ids(model, base, features[start : start + batch].to(base.device), beams, max_new_tokens)
+        captions += [clean(text) for text in base.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+        if between_batches:
+            between_batches()
+    return captions
+
+
+def generate_ids(
+    model: Blip2ForConditionalGeneration,
+    base: Base,
+    features: torch.Tensor,
+    beams: int,
+    max_new_tokens: int,
+    min_new_tokens: int = 0,
+) -> torch.Tensor:
+    """Ids of the new tokens only, (images, new tokens): the prompt is given as embeddings, so none of it comes back."""
+    prefix = query_prefix(model, features)
+    start = torch.full((len(features), 1), base.start_id, device=features.device)
+    embeds = torch.cat([prefix, model.get_input_embeddings()(start).to(prefix.dtype)], dim=1)
+    return model.language_model.generate(
+        inputs_embeds=embeds,
+        attention_mask=torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device),
+        num_beams=beams,
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        min_new_tokens=min_new_tokens or None,
+        eos_token_id=base.end_id,
+        pad_token_id=base.tokenizer.pad_token_id,
+        use_cache=True,
+    )
+
+
+def clean(text: str) -> str:
+    """One line, single spaces."""
+    return " ".join(text.split())
+
+
+def garbage(captions: Sequence[str], references: Sequence[str]) -> str | None:
+    """Why these captions are garbage, or None: nearly all empty, endless, or one caption for all images.
+
+    What a broken model says (the study's LLM 24 of 32): found here, it is a state with a reason and not a low score.
+    """
+    words = [len(c.split()) for c in captions]
+    longest = max((len(r.split()) for r in references), default=0)
+    empty = sum(n == 0 for n in words) / len(words)
+    endless = sum(n > 2 * longest or _looping(c) for n, c in zip(words, captions, strict=True)) / len(words)
+    most, times = Counter(captions).most_common(1)[0]
+    if empty > 0.5:
+        return f"{empty:.0%} of the captions are empty"
+    if endless > 0.5:
+        return f"{endless:.0%} of the captions never end or repeat themselves"
+    if len(captions) >= 20 and times == len(captions):
+        return f"every image gets the same caption: '{most[:60]}'"
+    return None
+
+
+def _looping(caption: str) -> bool:
+    """Whether one word makes up more than half of a caption of at least eight words."""
+    words = caption.split()
+    return len(words) >= 8 and Counter(words).most_common(1)[0][1] > len(words) / 2
+
+
+def check_garbage(captions: Sequence[str], references: Sequence[str]) -> None:
+    """Raise CandidateError when the captions are garbage."""
+    if reason := garbage(captions, references):
+        raise CandidateError("garbage", reason)

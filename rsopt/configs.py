@@ -1,0 +1,115 @@
+"""Configurations of bases: built in, shipped, from a folder or from the hub. No weights are read.
+
+transformers is imported where it is needed: it brings torch, and a command's --help should not wait for that.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rsopt.errors import UserError
+from rsopt.variant import BaseShape
+
+if TYPE_CHECKING:
+    from transformers import Blip2Config
+
+TINY = Path(__file__).parent / "tiny"
+HUB_VOCABULARY = 50304  # rows of today's checkpoints; those of before had 50272
+
+# The language models of Salesforce/blip2-opt-*; vision tower and Q-Former are transformers' own defaults for BLIP-2.
+_OPT: dict[str, dict[str, int]] = {
+    "opt-2.7b": {"hidden_size": 2560, "ffn_dim": 10240, "num_attention_heads": 32, "num_hidden_layers": 32},
+    "opt-6.7b": {"hidden_size": 4096, "ffn_dim": 16384, "num_attention_heads": 32, "num_hidden_layers": 32},
+}
+_OPT_COMMON = {"model_type": "opt", "bos_token_id": 2, "pad_token_id": 1, "eos_token_id": 50118}
+_IMAGE_TOKEN = 50265
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+KNOWN = f"{', '.join(_OPT)}, tiny, a folder with config.json or a hub id such as Salesforce/blip2-opt-2.7b"
+
+
+def base_config(name: str, vocab_size: int | None = None) -> Blip2Config:
+    """Configuration of the base `name`: opt-2.7b, opt-6.7b, tiny, a folder with config.json or a hub id.
+
+    `vocab_size` replaces the rows of the LLM's embedding. Raises UserError when there is no such base, when it is no
+    BLIP-2, or when its language model is not an OPT.
+    """
+    if vocab_size is not None and vocab_size < 1:
+        raise UserError(f"the vocabulary must have at least 1 row, not {vocab_size}")
+    config = _built_in(name) if name in _OPT else _read(name)
+    if vocab_size is not None:
+        config.text_config.vocab_size = vocab_size
+    return config
+
+
+def shape_of(config: Blip2Config) -> BaseShape:
+    """Depths of a base with this configuration."""
+    return BaseShape(
+        vision_layers=config.vision_config.num_hidden_layers,
+        qformer_layers=config.qformer_config.num_hidden_layers,
+        llm_layers=config.text_config.num_hidden_layers,
+        cross_attention_frequency=config.qformer_config.cross_attention_frequency,
+    )
+
+
+def _built_in(name: str) -> Blip2Config:
+    from transformers import Blip2Config
+
+    llm = {**_OPT_COMMON, **_OPT[name], "word_embed_proj_dim": _OPT[name]["hidden_size"], "vocab_size": HUB_VOCABULARY}
+    # 39 x 1408 ViT-g at 224/14 and 12 x 768 Q-Former with cross-attention in every second layer are the defaults, but
+    # the numbers that the project promises must not move with a library's defaults.
+    vision = {"num_hidden_layers": 39, "hidden_size": 1408, "intermediate_size": 6144, "num_attention_heads": 16}
+    qformer = {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
+    return Blip2Config(
+        vision_config={**vision, "image_size": 224, "patch_size": 14, "qkv_bias": True},
+        qformer_config={**qformer, "cross_attention_frequency": 2, "encoder_hidden_size": 1408},
+        text_config=llm,
+        num_query_tokens=32,
+        image_token_index=_IMAGE_TOKEN,
+    )
+
+
+def _read(name: str) -> Blip2Config:
+    """The configuration in a folder, or of a hub id (cache first, then network)."""
+    from transformers import AutoConfig
+
+    if "flan-t5" in name and not Path(name).is_dir():
+        raise UserError(f"base '{name}' is not supported yet: its language model is a T5; supported are OPT models")
+    folder = TINY if name == "tiny" else Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UserError(f"base folder '{folder}' has no config.json")
+    elif name == "tiny" or not _HUB_ID.fullmatch(name):
+        raise UserError(f"no base '{name}': give {KNOWN}")
+    source = str(folder) if folder.is_dir() else name
+    try:
+        config = AutoConfig.from_pretrained(source)
+    except Exception as error:  # noqa: BLE001 - transformers answers a bad file with whatever it stumbled over
+        raise UserError(_why(name, source, error)) from error
+    _check(name, config)
+    return config
+
+
+def _why(name: str, source: str, error: Exception) -> str:
+    """One line on why no configuration was got from `source`."""
+    if not Path(source).is_dir():
+        return f"base '{name}' is neither a folder nor in the hub's cache, and the hub did not serve it"
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return f"base '{name}': its config.json cannot be used: {first}"
+
+
+def _check(name: str, config: Any) -> None:
+    """Raise UserError unless `config` is a BLIP-2 with an OPT, whose layers this project knows how to keep and adapt."""
+    if config.model_type != "blip-2":
+        raise UserError(
+            f"base '{name}' is a '{config.model_type}' model; supported is BLIP-2 with an OPT language model"
+        )
+    if config.text_config.model_type != "opt":
+        llm = config.text_config.model_type
+        raise UserError(
+            f"base '{name}' is not supported yet: its language model is a '{llm}'; supported are OPT models"
+        )
+    shape = shape_of(config)
+    if min(shape.vision_layers, shape.qformer_layers, shape.llm_layers, shape.cross_attention_frequency) < 1:
+        raise UserError(f"base '{name}' has a part without layers: {shape}")

@@ -1,0 +1,161 @@
+"""Parameters and multiply-adds of a base, layer by layer, from its configuration alone.
+
+Layers of a part are alike, save that some of the Q-Former's have cross-attention: one of each kind is made on the meta
+device and counted, which costs milliseconds at any depth.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Blip2Config, Blip2ForConditionalGeneration
+
+from rsopt.configs import shape_of
+from rsopt.flops import macs_by_module
+
+# Linear modules that LoRA is put on, by their name inside one layer.
+_LLM_ATTENTION = {"qk": ("q_proj", "k_proj"), "qkv": ("q_proj", "k_proj", "v_proj")}
+_LLM_ATTENTION["qkvo"] = (*_LLM_ATTENTION["qkv"], "out_proj")
+_QFORMER_ATTENTION = {"qk": ("attention.query", "attention.key")}
+_QFORMER_ATTENTION["qkv"] = (*_QFORMER_ATTENTION["qk"], "attention.value")
+_QFORMER_ATTENTION["qkvo"] = (*_QFORMER_ATTENTION["qkv"], "output.dense")
+
+
+def _with_mlp(
+    attention: dict[str, tuple[str, ...]], blocks: tuple[str, ...], mlp: tuple[str, ...]
+) -> dict[str, set[str]]:
+    """Names by targets: attention modules in each of `blocks`, the feed-forward `mlp`, and all of them together."""
+    names = {targets: {f"{b}.{m}" for b in blocks for m in modules} for targets, modules in attention.items()}
+    return {**names, "mlp": set(mlp), "all_linear": names["qkvo"] | set(mlp)}
+
+
+LLM_LINEARS = _with_mlp(_LLM_ATTENTION, ("self_attn",), ("fc1", "fc2"))
+QFORMER_LINEARS = _with_mlp(
+    _QFORMER_ATTENTION, ("attention", "crossattention"), ("intermediate_query.dense", "output_query.dense")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PartCount:
+    """A count of one part: what is there at any depth, and what each layer of the base adds."""
+
+    fixed: int
+    layers: tuple[int, ...]
+
+    def of(self, kept: Iterable[int]) -> int:
+        """The count with these layers kept."""
+        return self.fixed + sum(self.layers[i] for i in kept)
+
+
+class BaseCounts:
+    """Exact counts of a base with this configuration. `lora` is by component and targets: parameters per rank."""
+
+    def __init__(self, config: Blip2Config) -> None:
+        self.shape = shape_of(config)
+        self._config = config
+        self._model = _one_of_each_layer(config)
+        model, shape = self._model, self.shape
+        vision, qformer, llm = model.vision_model, model.qformer, model.language_model
+        cross = [0 if i % shape.cross_attention_frequency == 0 else 1 for i in range(shape.qformer_layers)]
+        self._kinds = {"vision": [0] * shape.vision_layers, "qformer": cross, "llm": [0] * shape.llm_layers}
+        self.params = {
+            "vision": self._part("vision", _params(vision), [_params(m) for m in vision.encoder.layers]),
+            "qformer": self._part("qformer", _params(qformer), [_params(m) for m in qformer.encoder.layer]),
+            "llm": self._part("llm", _params(llm), [_params(m) for m in llm.model.decoder.layers]),
+        }
+        self.projection_params = _params(model.language_projection)
+        self.query_params = model.query_tokens.numel()
+        self.lora = {
+            "llm": {t: self._lora("llm", llm.model.decoder.layers, n) for t, n in LLM_LINEARS.items()},
+            "qformer": {t: self._lora("qformer", qformer.encoder.layer, n) for t, n in QFORMER_LINEARS.items()},
+        }
+        self.image_tokens = vision.embeddings.num_positions
+        self.image_macs = self._image_macs()
+        self._llm_macs: dict[int, PartCount] = {}
+
+    def llm_macs(self, positions: int) -> PartCount:
+        """Multiply-adds of the LLM and its head over one sequence of `positions`; traced once for each length."""
+        if positions not in self._llm_macs:
+            width = self._model.language_projection.out_features
+            counted = macs_by_module(_Logits(self._model.language_model), (_meta(1, positions, width),))
+            layer = counted["llm.model.decoder.layers.0"]
+            self._llm_macs[positions] = self._part("llm", counted[""], [layer])
+        return self._llm_macs[positions]
+
+    def _image_macs(self) -> dict[str, PartCount]:
+        """Multiply-adds of what is done once an image: vision, qformer and projection."""
+        model, queries = self._model, self._config.num_query_tokens
+        patches = model.vision_model.embeddings.patch_embedding
+        seen, width = self.image_tokens, patches.out_channels
+        encoder = macs_by_module(_Encoder(model.vision_model.encoder), (_meta(1, seen, width),))
+        # The patch embedding is a convolution without overlap, one product a patch; its meta kernel cannot be traced.
+        vision = self._part("vision", encoder[""] + (seen - 1) * patches.weight.numel(), [encoder["encoder.layers.0"]])
+        hidden = model.qformer.config.hidden_size
+        qformer = macs_by_module(_Queries(model.qformer), (_meta(1, queries, hidden), _meta(1, seen, width)))
+        layers = [qformer[f"qformer.encoder.layer.{i}"] for i in range(len(model.qformer.encoder.layer))]
+        projection = queries * model.language_projection.weight.numel()
+        return {
+            "vision": vision,
+            "qformer": self._part("qformer", qformer[""], layers),
+            "projection": PartCount(projection, ()),
+        }
+
+    def _part(self, part: str, whole: int, layers: list[int]) -> PartCount:
+        """`whole` counts one layer of each kind, `layers` those; each layer of the base is one of the kinds."""
+        return PartCount(whole - sum(layers), tuple(layers[kind] for kind in self._kinds[part]))
+
+    def _lora(self, part: str, layers: Iterable[nn.Module], names: set[str]) -> tuple[int, ...]:
+        """Parameters that rank 1 adds to each layer of the base: a row and a column of every adapted weight."""
+        kinds = [sum(sum(m.weight.shape) for n, m in layer.named_modules() if n in names) for layer in layers]
+        return tuple(kinds[kind] for kind in self._kinds[part])
+
+
+class _Encoder(nn.Module):
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, embeds: torch.Tensor) -> torch.Tensor:
+        return self.encoder(embeds).last_hidden_state
+
+
+class _Queries(nn.Module):
+    def __init__(self, qformer: nn.Module) -> None:
+        super().__init__()
+        self.qformer = qformer
+
+    def forward(self, queries: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        return self.qformer(query_embeds=queries, encoder_hidden_states=features).last_hidden_state
+
+
+class _Logits(nn.Module):
+    def __init__(self, llm: nn.Module) -> None:
+        super().__init__()
+        self.llm = llm
+
+    def forward(self, embeds: torch.Tensor) -> torch.Tensor:
+        return self.llm(inputs_embeds=embeds, use_cache=False).logits
+
+
+def _one_of_each_layer(config: Blip2Config) -> Any:
+    """The base's model without weights, with one vision layer, one LLM layer and a Q-Former layer of each kind."""
+    config = copy.deepcopy(config)
+    config.vision_config.num_hidden_layers = 1
+    config.qformer_config.num_hidden_layers = min(2, config.qformer_config.num_hidden_layers)
+    config.text_config.num_hidden_layers = 1
+    with torch.device("meta"):
+        return Blip2ForConditionalGeneration(config).eval().requires_grad_(False)
+
+
+def _params(module: nn.Module) -> int:
+    """Parameters, tied ones once."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def _meta(*shape: int) -> torch.Tensor:
+    return torch.empty(*shape, device="meta")

@@ -1,0 +1,58 @@
+"""Problems of a data set: found, counted, refused or left out. None is passed over in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+# kind -> what it says to a person. Those in REFUSED make scores wrong; the rest are told by `describe` only.
+KINDS = {
+    "unsafe_path": "file names that leave the image folder",
+    "missing_image": "images that are listed but not there",
+    "broken_image": "images that cannot be decoded",
+    "no_caption": "images without a caption",
+    "two_splits": "images in two splits",
+    "unknown_split": "images of an unknown split",
+    "empty_split": "splits without an image",
+    "empty_caption": "empty captions (left out)",
+    "listed_twice": "images listed twice in a split (merged)",
+    "same_picture": "pictures that stand in two splits under two names",
+    "unused_file": "image files that nothing lists",
+}
+REFUSED = ("unsafe_path", "missing_image", "broken_image", "no_caption", "two_splits", "unknown_split")
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One kind of problem: how many there are and the first names."""
+
+    kind: str
+    count: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        more = ", ..." if self.count > len(self.examples) else ""
+        return f"{self.count} {KINDS[self.kind]}: {', '.join(self.examples)}{more}"
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict with kind, count, examples."""
+        return {"kind": self.kind, "count": self.count, "examples": list(self.examples)}
+
+
+class Findings:
+    """Collects names by kind while a data set is checked."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {kind: [] for kind in KINDS}
+
+    def add(self, kind: str, name: str) -> None:
+        """Note that `name` has this problem."""
+        self._names[kind].append(name)
+
+    def problems(self, kinds: Iterable[str] = tuple(KINDS)) -> list[Problem]:
+        """What was found, in the order of KINDS."""
+        wanted = set(kinds)
+        found = ((kind, names) for kind, names in self._names.items() if kind in wanted and names)
+        return [Problem(kind, len(names), tuple(names[:_SHOWN])) for kind, names in found]

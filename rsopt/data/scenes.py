@@ -1,0 +1,56 @@
+"""Overhead scenes by class name: a drawn picture and the captions five annotators would give it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from PIL import Image
+
+from rsopt.data import scenes_built, scenes_land
+from rsopt.data.draw import Canvas
+from rsopt.data.phrases import Frames, slipped, varied
+
+SCENES: dict[str, Callable[[Canvas], Frames]] = {
+    "airport": scenes_built.airport,
+    "beach": scenes_land.beach,
+    "bridge": scenes_land.bridge,
+    "denseresidential": scenes_built.denseresidential,
+    "farmland": scenes_land.farmland,
+    "forest": scenes_land.forest,
+    "mediumresidential": scenes_built.mediumresidential,
+    "parking": scenes_built.parking,
+    "playground": scenes_built.playground,
+    "pond": scenes_land.pond,
+    "port": scenes_land.port,
+    "river": scenes_land.river_scene,
+    "sparseresidential": scenes_built.sparseresidential,
+    "stadium": scenes_built.stadium,
+    "storagetanks": scenes_built.storagetanks,
+    "viaduct": scenes_land.viaduct,
+}
+IMAGE_SIZE = 224
+CAPTIONS = 5
+# How many of an image's five captions differ, as shares of RSICD's images.
+DISTINCT_SHARES = (0.44, 0.15, 0.20, 0.14, 0.07)
+
+
+def draw_scene(scene: str, rng: Random) -> tuple[Image.Image, list[str]]:
+    """A 224 x 224 picture of a scene and its five captions, lower case with " ." at the end, padded by repetition."""
+    canvas = Canvas(IMAGE_SIZE, rng)
+    frames = SCENES[scene](canvas)
+    image = canvas.finished(noise=4.0)
+    return image, _captions(frames, rng)
+
+
+def _captions(frames: Frames, rng: Random) -> list[str]:
+    """Distinct captions drawn by weight without replacement, then some of them repeated up to five."""
+    wanted = rng.choices(range(1, CAPTIONS + 1), DISTINCT_SHARES)[0]
+    left, distinct = list(frames), list[str]()
+    while len(distinct) < wanted and left:
+        weights = [weight for weight, _ in left]
+        _, sentence = left.pop(rng.choices(range(len(left)), weights)[0])
+        raw = slipped(f"{varied(sentence, rng)} .", rng)
+        if raw not in distinct:
+            distinct.append(raw)
+    return distinct + [rng.choice(distinct) for _ in range(CAPTIONS - len(distinct))]

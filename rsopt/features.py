@@ -1,0 +1,127 @@
+"""Features: outputs of the frozen vision tower for all images, computed once per node and memory-mapped by every trial."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from PIL import Image
+
+from rsopt.base import Base
+from rsopt.build import clone_structure
+from rsopt.cache import cache_dir
+from rsopt.data.records import Sample
+from rsopt.variant import digest
+
+BATCH = 32
+Progress = Callable[[int, int], None]
+
+
+def load_features(
+    base: Base, samples: Sequence[Sample], vision_layers: Sequence[int], progress: Progress | None = None
+) -> torch.Tensor:
+    """Vision features of `samples`, in their order: (images, tokens, width) in the base's dtype, on the CPU, memory-mapped.
+
+    Built on first use, written aside and renamed; other processes on the node wait for the one that builds.
+    """
+    path = cache_dir() / "features" / f"{feature_key(base, samples, vision_layers)}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = _shape(base, len(samples))
+    with FileLock(path.with_suffix(".lock")):
+        if not _intact(path, shape):
+            _build(path, shape, base, samples, vision_layers, progress)
+    # Copy on write: torch wants a writable buffer, and nothing may reach the file.
+    array = torch.from_numpy(np.load(path, mmap_mode="c"))
+    return array.view(torch.bfloat16) if base.dtype == "bfloat16" else array
+
+
+def feature_key(base: Base, samples: Sequence[Sample], vision_layers: Sequence[int]) -> str:
+    """Digest of everything the features depend on: image bytes and order, processor, vision weights, kept layers, dtype."""
+    images = hashlib.sha256()
+    for sample in samples:
+        images.update(hashlib.sha256(image_bytes(sample)).digest())
+    weights = hashlib.sha256()
+    for name, tensor in base.model.vision_model.state_dict().items():
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest(
+        {
+            "images": images.hexdigest(),
+            "vision": weights.hexdigest(),
+            "config": base.model.config.vision_config.to_diff_dict(),
+            "processor": _plain(base.processor.image_processor.to_dict()),
+            "layers": list(vision_layers),
+            "dtype": base.dtype,
+            "device": base.device.type,
+        }
+    )
+
+
+def image_bytes(sample: Sample) -> bytes:
+    """The encoded image."""
+    return sample.data if sample.data is not None else Path(str(sample.path)).read_bytes()
+
+
+def pixels(base: Base, samples: Sequence[Sample]) -> torch.Tensor:
+    """Images through the base's processor: (images, 3, height, width) in the base's dtype, on its device."""
+    images = [Image.open(io.BytesIO(image_bytes(s))).convert("RGB") for s in samples]
+    values = base.processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
+    return values.to(base.device, base.model.dtype)
+
+
+def _shape(base: Base, images: int) -> tuple[int, int, int]:
+    config = base.model.config.vision_config
+    return images, (config.image_size // config.patch_size) ** 2 + 1, config.hidden_size
+
+
+def _intact(path: Path, shape: tuple[int, ...]) -> bool:
+    """Whether the file is there, whole and of this shape. A truncated one cannot be mapped and is rebuilt."""
+    if not path.exists():
+        return False
+    try:
+        return np.load(path, mmap_mode="r").shape == shape
+    except (ValueError, EOFError, OSError):
+        return False
+
+
+@torch.inference_mode()
+def _build(
+    path: Path,
+    shape: tuple[int, int, int],
+    base: Base,
+    samples: Sequence[Sample],
+    vision_layers: Sequence[int],
+    progress: Progress | None,
+) -> None:
+    vision = clone_structure(base.model.vision_model)
+    vision.encoder.layers = torch.nn.ModuleList(vision.encoder.layers[i] for i in vision_layers)
+    kind = np.dtype(np.int16 if base.dtype == "bfloat16" else base.dtype)  # numpy has no bfloat16: its bits are kept
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        out = np.lib.format.open_memmap(aside, mode="w+", dtype=kind, shape=shape)
+        for start in range(0, len(samples), BATCH):
+            batch = samples[start : start + BATCH]
+            values = vision(pixels(base, batch)).last_hidden_state.cpu().contiguous()
+            out[start : start + len(batch)] = values.view(torch.int16) if kind == np.int16 else values
+            if progress:
+                progress(start + len(batch), len(samples))
+        out.flush()
+        del out
+        aside.rename(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _plain(value: object) -> object:
+    """JSON types only: processors hold enums and dict subclasses."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, (int, float, str, bool, type(None))) else str(value)

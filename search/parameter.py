@@ -1,0 +1,124 @@
+"""Parameters: the closed set of names that make a candidate, what each may be, and its value where a space does not name it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rsopt.variant import TARGETS
+from search.document import Place, shown
+
+Value = bool | int | float | str
+Kind = Literal["int", "float", "choice", "layers", "fixed"]
+KINDS = ("int", "float", "choice", "layers")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a parameter may be. `low` and `high` bound its numbers; `words` are its options, empty if known only on binding."""
+
+    type: Literal["depth", "word", "whole", "number", "flag"]
+    default: Value
+    low: float = 0.0
+    high: float = float("inf")
+    low_open: bool = False
+    high_open: bool = False
+    words: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of range it may be searched over."""
+        return {
+            "depth": ("layers", "choice"),
+            "word": ("choice",),
+            "whole": ("int", "choice"),
+            "number": ("int", "float", "choice"),
+            "flag": ("choice",),
+        }[self.type]
+
+    def value(self, place: Place, name: str) -> Value:
+        """The value written there. Raises UserError for one that this parameter may not take."""
+        if self.type == "flag":
+            return place.flag(name)
+        if self.type == "word":
+            word = place.text(name)
+            if self.words and word not in self.words:
+                raise place.wrong(f"{name} cannot be {shown(word)}; allowed: {', '.join(self.words)}")
+            return word
+        number = place.number(name)
+        if self.type == "depth":
+            if not (isinstance(number, int) and number >= 1) and not (isinstance(number, float) and 0 < number <= 1):
+                raise place.wrong(f"{name} is a share of the base's depth (0.5, 1.0) or a count of layers (4), not {number}")
+            return number
+        if self.type == "whole" and not isinstance(number, int):
+            raise place.wrong(f"{name} must be a whole number, not {number}")
+        if number < self.low or (self.low_open and number == self.low):
+            raise place.wrong(f"{name} must be {'above' if self.low_open else 'at least'} {self.low:g}, not {number}")
+        if number > self.high or (self.high_open and number == self.high):
+            raise place.wrong(f"{name} must be {'below' if self.high_open else 'at most'} {self.high:g}, not {number}")
+        return number if self.type == "whole" else float(number)
+
+
+# The defaults are also the full-depth reference point: every linear-attention projection of both components, rank 16, alpha 32.
+RULES: dict[str, Rule] = {
+    "vision_layers": Rule("depth", 1.0),
+    "qformer_layers": Rule("depth", 1.0),  # whole (cross, none) pairs
+    "llm_layers": Rule("depth", 1.0),
+    "ranking": Rule("word", "alternate"),  # which layers go first; the strategies are known on binding
+    "lora": Rule("word", "both", words=("llm", "qformer", "both")),
+    "llm_rank": Rule("whole", 16, low=1),
+    "llm_targets": Rule("word", "qkvo", words=TARGETS),
+    "qformer_rank": Rule("whole", 16, low=1),
+    "qformer_targets": Rule("word", "qkvo", words=TARGETS),
+    "alpha_ratio": Rule("number", 2.0, low_open=True),  # alpha = ratio * rank
+    "dropout": Rule("number", 0.0, high=1.0, high_open=True),
+    "rslora": Rule("flag", False),
+    "train_projection": Rule("flag", False),
+    "lr": Rule("number", 1e-3, low_open=True),
+    "epochs": Rule("number", 2.0, low_open=True),
+    "batch_images": Rule("whole", 16, low=1),
+    "weight_decay": Rule("number", 0.0),
+    "warmup_share": Rule("number", 0.05, high=1.0),
+}
+DEPTHS = ("vision_layers", "qformer_layers", "llm_layers")
+RECIPE = ("lr", "epochs", "batch_images", "weight_decay", "warmup_share")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter as a space names it.
+
+    `values`: lowest and highest for int, float and layers; the options of a choice; the one value of a fixed parameter.
+    `when`: an earlier choice and the values of it under which this parameter exists.
+    """
+
+    name: str
+    kind: Kind
+    values: tuple[Value, ...]
+    place: Place
+    log: bool = False
+    when: tuple[str, tuple[Value, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A starting point as a space names it: parameter -> value and where it stands. What it leaves out is drawn."""
+
+    values: dict[str, tuple[Value, Place]]
+    place: Place
+
+
+def check_when(parameter: Parameter, earlier: dict[str, Parameter]) -> None:
+    """Raise UserError unless the parameter's `when` names an earlier choice (or fixed value) and values it can take."""
+    if parameter.when is None:
+        return
+    name, values = parameter.when
+    if name not in earlier or earlier[name].kind not in ("choice", "fixed"):
+        known = [other.name for other in earlier.values() if other.kind in ("choice", "fixed")]
+        choices = f"earlier choices: {', '.join(known)}" if known else "there is no choice before it"
+        raise parameter.place.wrong(f"`when` of {parameter.name} must name an earlier choice, not {shown(name)}; {choices}")
+    options = earlier[name].values
+    for value in values:
+        if earlier[name].kind == "choice" and value not in options:
+            allowed = ", ".join(map(str, options))
+            raise parameter.place.wrong(f"`when` of {parameter.name}: {name} is never {shown(value)}; it is one of {allowed}")

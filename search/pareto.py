@@ -1,0 +1,98 @@
+"""The front: which points are non-dominated, the volume they dominate, and the picks people ask for. Pure, numpy and moocore.
+
+Values are (n, m) arrays: n points, m objectives, all to be minimised (`rsopt.objectives.minimised` turns the signs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import moocore
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rsopt.objectives import Objective
+
+# Pick -> the objective that it is best in. The knee needs none of them.
+BEST_IN = {"best_cider": "cider", "fastest": "latency_ms", "smallest": "params"}
+
+
+def non_dominated(values: ArrayLike) -> NDArray[np.bool_]:
+    """Which points no other point dominates (at least as good in every objective, better in one).
+
+    values (n, m) -> flags (n,). Equal points do not dominate each other: all or none of them are flagged.
+    Raises ValueError on values that are not finite.
+    """
+    points = _points(values)
+    if len(points) == 0:
+        return np.zeros(0, dtype=bool)
+    if points.shape[1] == 1:
+        return points[:, 0] == points[:, 0].min()
+    return np.asarray(moocore.is_nondominated(points, keep_weakly=True), dtype=bool)
+
+
+def hypervolume(values: ArrayLike, reference: ArrayLike) -> float:
+    """Volume between the points (n, m) and the reference point (m,); a point not below it in every objective adds nothing.
+
+    The unit is the product of the objectives' units. Raises ValueError on values that are not finite.
+    """
+    points, corner = _points(values), _points([reference])[0]
+    if points.shape[1] != len(corner) and len(points):
+        raise ValueError(f"points have {points.shape[1]} objectives, the reference point {len(corner)}")
+    inside = points[(points < corner).all(axis=1)] if len(points) else points
+    return float(moocore.hypervolume(inside, ref=corner)) if len(inside) else 0.0
+
+
+def knee(values: ArrayLike) -> int:
+    """Index of the front's best trade-off; dominated points are ignored. Raises ValueError without points.
+
+    Each objective is scaled to 0 (best) .. 1 (worst) over the front; the knee is the point farthest on the good side of
+    the hyperplane that cuts every axis at 1 (with two objectives: the line through the two extreme points; Das 1999).
+    An objective in which the whole front agrees says nothing and is left out. Ties (always so with two points) go to the
+    point that is better in the first objective, then the second...; equal points to the first of them.
+    """
+    points = _points(values)
+    if len(points) == 0:
+        raise ValueError("no points, so no knee")
+    front = np.flatnonzero(non_dominated(points))
+    shape = points[front]
+    low, span = shape.min(axis=0), np.ptp(shape, axis=0)
+    scaled = (shape - low)[:, span > 0] / span[span > 0]
+    # Rounded, so that ties do not hang on the last bit of a sum.
+    total = scaled.sum(axis=1).round(12)
+    return int(front[_first(total, shape)])
+
+
+def picks(ids: Sequence[int], values: ArrayLike, objectives: Sequence[Objective]) -> dict[str, int]:
+    """Pick -> id: the knee, and the member of the front that is best in CIDEr, latency and parameters where these are objectives.
+
+    ids (n,), values (n, m) minimised, m objectives in the order of the columns. Empty without points.
+    """
+    points = _points(values)
+    if len(points) == 0:
+        return {}
+    front = np.flatnonzero(non_dominated(points))
+    columns = {objective.name: i for i, objective in enumerate(objectives)}
+    chosen = {"knee": ids[knee(points)]}
+    for pick, name in BEST_IN.items():
+        if name in columns:
+            shape = points[front]
+            chosen[pick] = ids[int(front[_first(shape[:, columns[name]], shape)])]
+    return chosen
+
+
+def _first(score: NDArray[np.float64], points: NDArray[np.float64]) -> int:
+    """Index of the smallest score (n,); ties by the points' (n, m) values from the first column on, so arrival decides nothing."""
+    return int(np.lexsort((*points.T[::-1], score))[0])
+
+
+def _points(values: ArrayLike) -> NDArray[np.float64]:
+    """Values as an (n, m) array of finite floats; an empty list is (0, 0)."""
+    points = np.asarray(values, dtype=np.float64)
+    if points.size == 0:
+        return points.reshape(0, points.shape[1] if points.ndim == 2 else 0)
+    if points.ndim != 2:
+        raise ValueError(f"points must be an (n, m) array, not of shape {points.shape}")
+    if not np.isfinite(points).all():
+        raise ValueError("points must be finite: a trial without all its objectives is not on any front")
+    return points

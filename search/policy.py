@@ -1,0 +1,41 @@
+"""Policies: where the next free worker goes. Pure functions of (history, room, seed); no storage, no clock.
+
+A policy that needs more (a cost model, the space) is a callable that holds it; the study calls them all alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from search.history import History
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """Start another candidate: the next reference, starting point or sampled one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Run the next leg of the resting candidate of this number."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Leave the worker idle until a leg in flight is told. With nothing in flight and no room: the search is over."""
+
+
+Decision = New | Promote | Wait
+# (history, whether another candidate may be started, study seed) -> decision
+Policy = Callable[[History, bool, int], Decision]
+
+
+def run_to_end(history: History, room: bool = True, seed: int = 0) -> Decision:
+    """Every candidate trains to the full budget: the lowest resting one first, else a new one. Takes no chance, so no seed."""
+    resting = next((c.number for c in history if c.state == "resting"), None)
+    if resting is not None:
+        return Promote(resting)
+    return New() if room else Wait()

@@ -1,0 +1,91 @@
+"""Settings: what one study was asked to do, as `study.json` keeps it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rsopt.errors import UserError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+STUDY_FILE = "study.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that decides what a study does. Paths are absolute; `data` is None for the generated set."""
+
+    name: str
+    space: str
+    base: str
+    data: str | None
+    trials: int
+    sampler: str
+    seed: int
+    gpus_per_trial: float
+    workers: int | None
+    tracking_uri: str
+    storage: str
+    latency_ledger: str | None
+    skip_bad: bool
+
+    @property
+    def folder(self) -> Path:
+        """`runs/<name>`: all the study's files."""
+        return Path(self.storage) / self.name
+
+    @property
+    def ledger(self) -> Path:
+        """The latency ledger that trials read and add to."""
+        return self.folder / "latency.jsonl"
+
+
+def study_folder(storage: Path, name: str) -> Path:
+    """The folder of an existing study. Raises UserError when there is none, naming those there are."""
+    check_name(name)
+    folder = storage / name
+    if not (folder / STUDY_FILE).exists():
+        known = sorted(p.parent.name for p in storage.glob(f"*/{STUDY_FILE}"))
+        raise UserError(f"no study '{name}' in {storage}; there {'are: ' + ', '.join(known) if known else 'is none yet'}")
+    return folder
+
+
+def check_name(name: str) -> None:
+    """Raise UserError unless the name is a plain file name: letters, digits, dots, dashes and underscores."""
+    if not NAME.fullmatch(name):
+        raise UserError(f"study name {name[:60]!r}: allowed are 1 to 80 letters, digits, '.', '_' and '-', the first no sign")
+
+
+def free_name(storage: Path, space: str) -> str:
+    """`<space>-<n>` with the first n that no study has."""
+    n = 1
+    while (storage / f"{space}-{n}").exists():
+        n += 1
+    return f"{space}-{n}"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write aside and rename, so that a reader sees the old file or the new one."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        aside.write_text(json.dumps(value, indent=1) + "\n")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def save_settings(settings: Settings, facts: dict[str, Any]) -> None:
+    """Write `study.json`: settings and facts about versions, device and data."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    write_json(settings.folder / STUDY_FILE, {"settings": asdict(settings), **facts})
+
+
+def load_settings(folder: Path) -> tuple[Settings, dict[str, Any]]:
+    """Settings and facts of a study."""
+    stored = json.loads((folder / STUDY_FILE).read_text())
+    return Settings(**{**stored.pop("settings"), "storage": str(folder.parent)}), stored

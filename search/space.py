@@ -1,0 +1,162 @@
+"""Spaces: YAML files that say what is searched, with a closed vocabulary, and checked before anything else is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import spaces as shipped
+from rsopt.errors import UserError
+from rsopt.objectives import OBJECTIVES, Objective
+from rsopt.variant import BaseShape
+from search.bound import BoundSpace, bind
+from search.document import Place, read, shown
+from search.parameter import KINDS, RULES, Parameter, Start, Value, check_when
+
+_KEYS = ("name", "description", "objectives", "trials", "rungs", "parameters", "starts")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+DEFAULT_TRIALS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What is searched, before a base is known. `trials` and `rungs` are its defaults; `source` is its file."""
+
+    name: str
+    description: str
+    objectives: tuple[Objective, ...]
+    trials: int
+    rungs: tuple[float, ...]
+    parameters: tuple[Parameter, ...]
+    starts: tuple[Start, ...]
+    source: str
+
+    def bind(self, shape: BaseShape, rankings: Mapping[str, Sequence[int]] | None = None) -> BoundSpace:
+        """The space over a base of this shape. `rankings` adds measured orders of the LLM's layers by strategy.
+
+        Raises UserError with file and line for depths or rankings that the base does not have.
+        """
+        return bind(self.parameters, self.starts, shape, rankings or {})
+
+
+def known_spaces() -> dict[str, Path]:
+    """Name -> file of the spaces that ship with the project."""
+    return {path.stem: path for path in sorted(Path(shipped.__path__[0]).glob("*.yaml"))}
+
+
+def load_space(name_or_path: str | Path) -> Space:
+    """A shipped space by name, or any file ending in .yaml or .yml. Raises UserError, one line, for whatever is wrong in it."""
+    known, text = known_spaces(), str(name_or_path)
+    if text in known:
+        return _space(read(known[text]))
+    if text.endswith((".yaml", ".yml")):
+        return _space(read(Path(text)))
+    raise UserError(f"unknown space {shown(text)}; known: {', '.join(known)}, or a path ending in .yaml")
+
+
+def _space(root: Place) -> Space:
+    keys = root.mapping("a space", _KEYS)
+    for key in ("name", "objectives", "parameters"):
+        if key not in keys:
+            raise root.wrong(f"a space needs '{key}'")
+    name = keys["name"].text("name")
+    if not _NAME.fullmatch(name):
+        raise keys["name"].wrong(f"name must be letters, digits, - and _ (at most 64), not {shown(name)}")
+    parameters = _parameters(keys["parameters"])
+    return Space(
+        name=name,
+        description=" ".join(keys["description"].text("description").split()) if "description" in keys else "",
+        objectives=_objectives(keys["objectives"]),
+        trials=_trials(keys["trials"]) if "trials" in keys else DEFAULT_TRIALS,
+        rungs=_rungs(keys["rungs"]) if "rungs" in keys else (1.0,),
+        parameters=parameters,
+        starts=tuple(_start(place, parameters) for place in keys["starts"].items("starts")) if "starts" in keys else (),
+        source=root.source,
+    )
+
+
+def _objectives(place: Place) -> tuple[Objective, ...]:
+    names = [item.text("an objective") for item in place.items("objectives")]
+    for name in names:
+        if name not in OBJECTIVES:
+            raise place.wrong(f"unknown objective {shown(name)}; known: {', '.join(OBJECTIVES)}")
+    if len(names) not in (2, 3) or len(set(names)) != len(names):
+        raise place.wrong("objectives must be two or three different ones")
+    return tuple(OBJECTIVES[name] for name in names)
+
+
+def _trials(place: Place) -> int:
+    trials = place.number("trials")
+    if not isinstance(trials, int) or trials < 1:
+        raise place.wrong(f"trials must be a whole number, at least 1, not {trials}")
+    return trials
+
+
+def _rungs(place: Place) -> tuple[float, ...]:
+    rungs = tuple(float(item.number("a rung")) for item in place.items("rungs"))
+    if not rungs or rungs[-1] != 1 or rungs[0] <= 0 or list(rungs) != sorted(set(rungs)):
+        raise place.wrong("rungs must be ascending shares of the training budget, above 0 and ending in 1.0")
+    return rungs
+
+
+def _parameters(place: Place) -> tuple[Parameter, ...]:
+    found: dict[str, Parameter] = {}
+    for name, value in place.mapping("parameters", RULES).items():
+        parameter = _parameter(name, value)
+        check_when(parameter, found)
+        found[name] = parameter
+    if all(parameter.kind == "fixed" for parameter in found.values()):
+        raise place.wrong("parameters must hold at least one that is searched (int, float, choice or layers)")
+    return tuple(found.values())
+
+
+def _parameter(name: str, place: Place) -> Parameter:
+    rule = RULES[name]
+    if not place.is_mapping:
+        return Parameter(name, "fixed", (rule.value(place, name),), place)
+    keys = place.mapping(name, (*KINDS, "log", "when"))
+    kinds = [kind for kind in KINDS if kind in keys]
+    if len(kinds) != 1 or kinds[0] not in rule.kinds:
+        raise place.wrong(f"{name} needs exactly one of: {', '.join(rule.kinds)}")
+    kind = kinds[0]
+    values = tuple(rule.value(item, name) for item in keys[kind].items(f"{kind} of {name}"))
+    if kind == "choice":
+        if not values or len(set(values)) != len(values):
+            raise keys[kind].wrong(f"choice of {name} must list different values, at least one")
+    else:
+        _check_range(name, kind, values, keys[kind])
+    log = keys["log"].flag(f"log of {name}") if "log" in keys else False
+    if log and (kind not in ("int", "float") or values[0] == 0):
+        raise keys["log"].wrong(f"log of {name} needs an int or float range above 0")
+    if kind == "int":
+        values = tuple(int(value) for value in values)
+    return Parameter(name, kind, values, place, log, _when(keys["when"], name) if "when" in keys else None)  # type: ignore[arg-type]
+
+
+def _check_range(name: str, kind: str, values: tuple[Any, ...], place: Place) -> None:
+    if len(values) != 2:
+        raise place.wrong(f"{kind} of {name} must be [lowest, highest]")
+    if kind == "int" and any(value != int(value) for value in values):
+        raise place.wrong(f"int of {name} must be whole numbers")
+    if values[0] > values[1] and type(values[0]) is type(values[1]):  # a share and a count are compared on binding
+        raise place.wrong(f"{kind} of {name}: the lowest, {values[0]}, is above the highest, {values[1]}")
+
+
+def _when(place: Place, name: str) -> tuple[str, tuple[Value, ...]]:
+    conditions = place.mapping(f"`when` of {name}", RULES)
+    if len(conditions) != 1:
+        raise place.wrong(f"`when` of {name} must name exactly one earlier choice, as in {{lora: [llm, both]}}")
+    ((choice, values),) = conditions.items()
+    options = tuple(RULES[choice].value(item, choice) for item in values.items(f"`when` of {name}"))
+    if not options:
+        raise values.wrong(f"`when` of {name} must list at least one value of {choice}")
+    return choice, options
+
+
+def _start(place: Place, parameters: tuple[Parameter, ...]) -> Start:
+    searched = [parameter.name for parameter in parameters if parameter.kind != "fixed"]
+    given = place.mapping("a starting point", searched)
+    return Start({name: (RULES[name].value(value, name), value) for name, value in given.items()}, place)

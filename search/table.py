@@ -1,0 +1,69 @@
+"""The front in a terminal: members by CIDEr, reference rows beside them, picks marked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+COLUMNS = {
+    "cider": ("CIDEr", "{:.1f}"),
+    "bleu_4": ("BLEU-4", "{:.1f}"),
+    "latency_ms": ("latency ms", "{:.1f}"),
+    "params": ("params", "{:,.0f}"),
+    "trainable": ("trainable", "{:,.0f}"),
+    "size_mb": ("MB", "{:.2f}"),
+    "gmacs": ("GMAC", "{:.4g}"),
+    "train_s": ("train s", "{:.1f}"),
+}
+ROLE_NAMES = {"zero_shot": "zero-shot base", "full_depth": "full depth, LoRA"}
+
+
+def print_front(front: dict[str, Any], console: Console | None = None) -> None:
+    """Print the table of a `front.json`, floor and ceiling in its caption."""
+    console = console or Console()
+    names = [o["name"] for o in front["objectives"]]
+    columns = [*names, *(c for c in ("bleu_4", "params", "trainable") if c not in names)]
+    table = Table(title=f"Front of {front['study']}", caption=_caption(front), caption_justify="left", title_justify="left")
+    table.add_column("trial", justify="right")
+    table.add_column("variant")
+    for column in columns:
+        table.add_column(COLUMNS[column][0], justify="right")
+    table.add_column("picks")
+    members = sorted((t for t in front["trials"] if t["pareto"]), key=lambda t: -t["metrics"].get("cider", 0.0))
+    for trial in members:
+        table.add_row(*_row(trial, columns, front["picks"]))
+    table.add_section()
+    for trial in front["trials"]:
+        if trial["role"] in ROLE_NAMES and not trial["pareto"]:
+            table.add_row(*_row(trial, columns, front["picks"]), style="dim")
+    for name, value in front["floor"].items():
+        table.add_row("", f"floor: {name.replace('_', ' ')}", *_only_cider(columns, value), "", style="dim")
+    for name, value in front["ceiling"].items():
+        table.add_row("", f"ceiling: {name.replace('_', ' ')}", *_only_cider(columns, value), "", style="dim")
+    console.print(table)
+    failed = [t for t in front["trials"] if t["state"] == "failed"]
+    for trial in failed:
+        console.print(f"  trial {trial['id']} ({trial['name']}) failed: {trial['reason']}", markup=False)
+
+
+def _row(trial: dict[str, Any], columns: list[str], picks: dict[str, int]) -> list[str]:
+    chosen = ", ".join(name for name, number in picks.items() if number == trial["id"])
+    if trial["role"] in ROLE_NAMES:
+        chosen = ", ".join(filter(None, (chosen, ROLE_NAMES[trial["role"]])))
+    cells = [COLUMNS[c][1].format(trial["metrics"][c]) if c in trial["metrics"] else "-" for c in columns]
+    return [str(trial["id"]), trial["name"], *cells, chosen]
+
+
+def _only_cider(columns: list[str], value: float) -> list[str]:
+    return [COLUMNS["cider"][1].format(value) if c == "cider" else "" for c in columns]
+
+
+def _caption(front: dict[str, Any]) -> str:
+    states: dict[str, int] = {}
+    for trial in front["trials"]:
+        states[trial["state"]] = states.get(trial["state"], 0) + 1
+    counts = ", ".join(f"{n} {state}" for state, n in states.items())
+    volume = front["hypervolume_share"]
+    return f"trials: {counts}" + ("" if volume is None else f"; hypervolume {volume:.3f} of the box of the best values")

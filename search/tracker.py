@@ -1,0 +1,174 @@
+"""The tracker: MLflow as a projection of the study. It can be deleted and rebuilt; nothing is ever read back from it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# Before mlflow is imported: a default call to a server that is away blocks for minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from rsopt.errors import UserError
+
+STUDY_TAG, TRIAL_TAG, PARENT_TAG = "rsopt.study", "rsopt.trial", "mlflow.parentRunId"
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """What a run should show. Metrics are (name, value, step); `ended` closes the run with an MLflow status."""
+
+    key: str
+    name: str
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Sequence[tuple[str, float, int]]
+    started_ms: int
+    ended_ms: int | None = None
+    status: str = "RUNNING"
+
+
+@dataclass(frozen=True, slots=True)
+class StudyView:
+    """One parent run, one child a candidate, and small text files of the parent."""
+
+    parent: RunView
+    children: Sequence[RunView]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_uri(uri: str) -> None:
+    """Raise UserError when a tracking URI is of an unknown kind or its server answers nothing."""
+    if uri.startswith("sqlite:///"):
+        parent = Path(uri.removeprefix("sqlite:///")).expanduser().absolute().parent
+        if not parent.is_dir():
+            raise UserError(f"tracking URI '{uri}': there is no folder {parent}")
+        return
+    if not uri.startswith(("http://", "https://")):
+        raise UserError(f"tracking URI '{uri}': allowed are http://HOST:PORT, https://... and sqlite:///PATH")
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):
+            return
+    except (OSError, ValueError, urllib.error.URLError) as error:
+        reason = getattr(error, "reason", error)
+        raise UserError(f"tracking URI '{uri}' does not answer ({reason}); start it with: mlflow server") from error
+
+
+class Tracker:
+    """Writes views to MLflow; finds its runs again by tags, so that writing twice changes nothing."""
+
+    def __init__(self, uri: str, experiment: str, study: str) -> None:
+        self.client = MlflowClient(tracking_uri=uri)
+        self.study = study
+        found = self.client.get_experiment_by_name(experiment)
+        self.experiment_id = found.experiment_id if found else self.client.create_experiment(experiment)
+        self.run_ids: dict[str, str] = {}
+        runs = self.client.search_runs([self.experiment_id], f"tags.`{STUDY_TAG}` = '{study}'", max_results=50_000)
+        for run in runs:
+            self.run_ids[run.data.tags[TRIAL_TAG]] = run.info.run_id
+        self._written: dict[str, tuple[set[Any], bool]] = {}
+
+    @property
+    def parent_id(self) -> str | None:
+        """The parent's run id once it was written."""
+        return self.run_ids.get("parent")
+
+    def write(self, view: StudyView) -> None:
+        """Bring MLflow to this view. Only what changed since the last call is sent."""
+        self._write_run(view.parent, {})
+        for child in view.children:
+            self._write_run(child, {PARENT_TAG: self.run_ids["parent"]})
+        for name, text in view.files.items():
+            self.client.log_text(self.run_ids["parent"], text, name)
+
+    def _write_run(self, view: RunView, extra: Mapping[str, str]) -> None:
+        tags = {**view.tags, STUDY_TAG: self.study, TRIAL_TAG: view.key, **extra}
+        if view.key not in self.run_ids:
+            run = self.client.create_run(
+                self.experiment_id, start_time=view.started_ms, tags=tags, run_name=view.name
+            )
+            self.run_ids[view.key] = run.info.run_id
+        run_id = self.run_ids[view.key]
+        written, closed = self._written.get(view.key, (set(), False))
+        # A metric's time is the run's start plus its step: writing it again gives the same point, not a second one.
+        metrics = [m for m in view.metrics if m not in written]
+        params = [p for p in view.params.items() if p not in written]
+        changed = [t for t in tags.items() if t not in written]
+        for at in range(0, max(len(metrics), 1), 900):
+            self.client.log_batch(
+                run_id,
+                metrics=[Metric(n, v, view.started_ms + s, s) for n, v, s in metrics[at : at + 900]],
+                params=[Param(k, v[:6000]) for k, v in params[at : at + 90]],
+                tags=[RunTag(k, v[:5000]) for k, v in changed[at : at + 90]],
+            )
+        if view.ended_ms is not None and not closed:
+            self.client.set_terminated(run_id, status=view.status, end_time=view.ended_ms)
+            closed = True
+        self._written[view.key] = ({*view.metrics, *view.params.items(), *tags.items()}, closed)
+
+
+class BackgroundTracker:
+    """Writes the newest view from a thread of its own: the search never waits for MLflow. A failure is kept and retried."""
+
+    def __init__(self, uri: str, experiment: str, study: str) -> None:
+        self._make = lambda: Tracker(uri, experiment, study)
+        self._queue: queue.Queue[StudyView | None] = queue.Queue()
+        self.problem: str | None = None
+        self.tracker: Tracker | None = None
+        self._thread = threading.Thread(target=self._run, name="tracker", daemon=True)
+        self._thread.start()
+
+    def put(self, view: StudyView) -> None:
+        """Hand over a view; older ones that were not written yet are skipped."""
+        self._queue.put(view)
+
+    def close(self, timeout: float = 60.0) -> None:
+        """Write what was put and stop. `problem` tells if that failed."""
+        self._queue.put(None)
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self.problem = f"MLflow did not answer within {timeout:.0f} s"
+
+    def _run(self) -> None:
+        view: StudyView | None = None
+        closing = False
+        while not closing:
+            item = self._queue.get()
+            while True:  # the newest view holds all that older ones do
+                if item is None:
+                    closing = True
+                else:
+                    view = item
+                if self._queue.empty():
+                    break
+                item = self._queue.get()
+            if view is not None:
+                self._write(view, attempts=3 if closing else 1)
+
+    def _write(self, view: StudyView, attempts: int) -> None:
+        for attempt in range(attempts):
+            try:
+                self.tracker = self.tracker or self._make()
+                self.tracker.write(view)
+            except (MlflowException, OSError) as error:
+                self.problem = f"MLflow: {str(error).splitlines()[0][:200]}"
+                _LOG.debug("tracker", exc_info=True)
+                time.sleep(attempt)
+            else:
+                self.problem = None
+                return

@@ -1,0 +1,79 @@
+"""The worker's side: one Ray trial runs one leg. Base, data and features stay in the process from trial to trial."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsopt.objectives import Fault, Measurement
+from rsopt.recipe import Leg
+from search.searcher import encode
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What every worker of a study needs; the same for all legs."""
+
+    base: str
+    data: str
+    folder: str
+    ledger: str
+    skip_bad: bool
+
+
+_RESIDENT: dict[Work, Any] = {}
+
+
+def run_trial(config: dict[str, Any], work: Work) -> dict[str, str]:
+    """Run the leg in `config["leg"]`; a candidate's own fault is returned, what is not its fault escapes to Ray."""
+    leg = Leg.from_json(config["leg"])
+    return {"outcome": encode(_run(leg, work))}
+
+
+def _run(leg: Leg, work: Work) -> Measurement | Fault:
+    # Imported here: the driver imports this module and needs no torch.
+    import torch
+
+    from rsopt.latency import Ledger, device_name
+    from rsopt.leg import run_leg
+    from rsopt.quiet import Quiet
+    from rsopt.train import CandidateError
+
+    if work not in _RESIDENT:
+        _RESIDENT.clear()
+        _RESIDENT[work] = _load(work)
+    resident = _RESIDENT[work]
+    device = resident.base.device
+    # One lock a card; on a CPU one for all workers of the node, which share its caches and memory.
+    name = torch.cuda.get_device_properties(device).uuid if device.type == "cuda" else device_name(device)
+    quiet = Quiet(str(name))
+    try:
+        return run_leg(leg, resident, Path(work.folder), Ledger(Path(work.ledger)), quiet)
+    except CandidateError as error:
+        return Fault(leg.stop, error.kind, error.reason)  # type: ignore[arg-type]
+    except torch.OutOfMemoryError as error:
+        return Fault(leg.stop, "memory", str(error).splitlines()[0])
+    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, torch.AcceleratorError):
+            raise  # the card's fault
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return Fault(leg.stop, "exception", f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
+    finally:
+        quiet.close()
+
+
+def _load(work: Work) -> Any:
+    import torch
+    from transformers.utils import logging
+
+    from rsopt.base import load_base
+    from rsopt.data.read import read
+    from rsopt.resident import Resident
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)  # a worker is one core; the others have workers of their own
+    return Resident(load_base(work.base), read(work.data, skip_bad=work.skip_bad))

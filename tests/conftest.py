@@ -1,0 +1,67 @@
+"""Shared fixtures: a random base of real classes, small enough for numeric tests, with norms that are not the identity."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+import torch
+from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2QFormerConfig, Blip2VisionConfig, OPTConfig
+
+from rsopt.base import Base
+from rsopt.configs import shape_of
+
+torch.set_num_threads(1)
+
+
+def random_config(llm_layers: int = 4, qformer_layers: int = 6, vision_layers: int = 3, width: int = 32) -> Blip2Config:
+    """A BLIP-2 config of small widths."""
+    return Blip2Config(
+        vision_config=Blip2VisionConfig(
+            hidden_size=24,
+            intermediate_size=48,
+            num_hidden_layers=vision_layers,
+            num_attention_heads=2,
+            image_size=16,
+            patch_size=8,
+        ).to_dict(),
+        qformer_config=Blip2QFormerConfig(
+            vocab_size=10,
+            hidden_size=24,
+            num_hidden_layers=qformer_layers,
+            num_attention_heads=2,
+            intermediate_size=48,
+            cross_attention_frequency=2,
+            encoder_hidden_size=24,
+        ).to_dict(),
+        text_config=OPTConfig(
+            vocab_size=60,
+            hidden_size=width,
+            word_embed_proj_dim=width,
+            ffn_dim=2 * width,
+            num_hidden_layers=llm_layers,
+            num_attention_heads=2,
+            max_position_embeddings=96,
+            pad_token_id=1,
+            bos_token_id=2,
+            eos_token_id=4,
+        ).to_dict(),
+        num_query_tokens=5,
+        image_token_index=59,
+    )
+
+
+@pytest.fixture
+def random_base() -> Base:
+    """A random captioner: every parameter is drawn, norms and biases included, so that no layer is near the identity."""
+    torch.manual_seed(0)
+    config = random_config()
+    model = Blip2ForConditionalGeneration(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.08)
+    model.requires_grad_(False).eval()
+    return Base("random", model, None, shape_of(config), "float32")  # type: ignore[arg-type]

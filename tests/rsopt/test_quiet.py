@@ -1,0 +1,90 @@
+"""The quiet lock, with real processes: measurements start soon, queue, and outlive killed holders."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from rsopt.quiet import Quiet
+
+SPAWN = mp.get_context("spawn")
+
+
+def _train(folder: Path, stop: Any, steps: Any, paused: Any) -> None:
+    quiet = Quiet("cpu", folder)
+    with quiet.working():
+        while not stop.is_set():
+            begin = time.monotonic()
+            quiet.give_way()
+            paused.value += time.monotonic() - begin
+            end = time.monotonic() + 0.01
+            while time.monotonic() < end:
+                pass
+            steps.value += 1
+
+
+def _hold(folder: Path, what: str, ready: Any) -> None:
+    quiet = Quiet("cpu", folder)
+    with getattr(quiet, what)():
+        ready.set()
+        time.sleep(60)
+
+
+def _measure(folder: Path, out: Any) -> None:
+    quiet = Quiet("cpu", folder)
+    with quiet.measuring():
+        begin = time.monotonic()
+        time.sleep(0.2)
+        out.put((begin, time.monotonic()))
+
+
+def test_ten_trainers_make_room_within_two_seconds(tmp_path: Path) -> None:
+    stop, counts, paused = SPAWN.Event(), [SPAWN.Value("i", 0) for _ in range(10)], [SPAWN.Value("d", 0) for _ in range(10)]
+    trainers = [SPAWN.Process(target=_train, args=(tmp_path, stop, c, p)) for c, p in zip(counts, paused, strict=True)]
+    for process in trainers:
+        process.start()
+    while not all(c.value for c in counts):
+        time.sleep(0.05)
+    quiet = Quiet("cpu", tmp_path)
+    asked = time.monotonic()
+    with quiet.measuring():
+        assert time.monotonic() - asked < 2
+        time.sleep(0.3)
+        before = [c.value for c in counts]
+        time.sleep(0.5)
+        assert [c.value for c in counts] == before, "a trainer computed during a measurement"
+    time.sleep(0.7)
+    assert all(c.value > b for c, b in zip(counts, before, strict=True)), "a trainer did not go on"
+    stop.set()
+    for process in trainers:
+        process.join(10)
+        assert process.exitcode == 0
+
+
+def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
+    for what in ("working", "measuring"):
+        ready = SPAWN.Event()
+        holder = SPAWN.Process(target=_hold, args=(tmp_path, what, ready))
+        holder.start()
+        assert ready.wait(20)
+        assert holder.pid
+        os.kill(holder.pid, signal.SIGKILL)
+        begin = time.monotonic()
+        with Quiet("cpu", tmp_path).measuring():
+            assert time.monotonic() - begin < 2
+        holder.join()
+
+
+def test_two_measurements_queue(tmp_path: Path) -> None:
+    out = SPAWN.Queue()
+    processes = [SPAWN.Process(target=_measure, args=(tmp_path, out)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    (first, second) = sorted(out.get(timeout=30) for _ in processes)
+    assert first[1] <= second[0]
+    for process in processes:
+        process.join(10)
