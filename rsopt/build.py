@@ -6,6 +6,7 @@ import copy
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -68,7 +69,7 @@ def build(base: Base, variant: Variant, seed: int = 0) -> Built:
     return Built(model, variant, peft)
 
 
-def clone_structure(model: nn.Module) -> nn.Module:
+def clone_structure(model: Any) -> Any:
     """A deep copy of the modules over the same parameters and buffers: milliseconds, no weight is copied."""
     memo: dict[int, object] = {id(t): t for t in (*model.parameters(), *model.buffers())}
     return copy.deepcopy(model, memo)
@@ -147,7 +148,12 @@ def _keep_layers(model: Blip2ForConditionalGeneration, variant: Variant, shape: 
     decoder.layers = nn.ModuleList(decoder.layers[i] for i in variant.llm_layers)
     for index, layer in enumerate(decoder.layers):
         layer.self_attn.layer_idx = index  # the cache slot: a wrong one reads another layer's keys
-    for config in (model.config.text_config, model.language_model.config, model.language_model.model.config, decoder.config):
+    for config in (
+        model.config.text_config,
+        model.language_model.config,
+        model.language_model.model.config,
+        decoder.config,
+    ):
         config.num_hidden_layers = len(decoder.layers)
 
     encoder = model.qformer.encoder
@@ -180,4 +186,6 @@ def _check_targets(model: Blip2ForConditionalGeneration, variant: Variant) -> No
         meant += per_block * blocks + per_layer * len(variant.qformer_layers)
     outside = [name for name in adapted if not re.match(f"({_LLM_LAYER}|{_QFORMER_LAYER})", name)]
     if outside or len(adapted) != meant:
-        raise RuntimeError(f"LoRA {lora} sits on {len(adapted)} modules, meant for {meant}; outside its components: {outside}")
+        raise RuntimeError(
+            f"LoRA {lora} sits on {len(adapted)} modules, meant for {meant}; outside its components: {outside}"
+        )

@@ -75,41 +75,47 @@ def _read(name: str) -> Blip2Config:
     from transformers import AutoConfig
 
     if "flan-t5" in name and not Path(name).is_dir():
-        raise UserError(f"base '{name}' is not supported yet: its language model is a T5; supported are OPT models")
+        raise UserError(f"base '{name}' is not supported yet: its language model is a T5; supported is OPT")
     folder = TINY if name == "tiny" else Path(name)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise UserError(f"base folder '{folder}' has no config.json")
-    elif name == "tiny" or not _HUB_ID.fullmatch(name):
+    local = bool(name) and folder.is_dir()
+    if local and not (folder / "config.json").is_file():
+        raise UserError(f"base folder '{folder}' has no config.json")
+    if not local and (name == "tiny" or not _HUB_ID.fullmatch(name)):
         raise UserError(f"no base '{name}': give {KNOWN}")
-    source = str(folder) if folder.is_dir() else name
+    source = str(folder) if local else name
+    cached = local or _cached(name)
     try:
-        config = AutoConfig.from_pretrained(source)
-    except Exception as error:  # noqa: BLE001 - transformers answers a bad file with whatever it stumbled over
-        raise UserError(_why(name, source, error)) from error
+        config = AutoConfig.from_pretrained(source, local_files_only=cached)
+    except Exception as error:  # transformers answers a bad file with whatever it stumbled over
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"base '{name}': its config.json cannot be used: {first}") from error
     _check(name, config)
     return config
 
 
-def _why(name: str, source: str, error: Exception) -> str:
-    """One line on why no configuration was got from `source`."""
-    if not Path(source).is_dir():
-        return f"base '{name}' is neither a folder nor in the hub's cache, and the hub did not serve it"
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"base '{name}': its config.json cannot be used: {first}"
+def _cached(name: str) -> bool:
+    """Whether the hub's cache holds this base. Raises UserError when neither the cache nor the hub has it."""
+    from huggingface_hub import constants, get_session, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return True
+    try:
+        # One try: left to itself, the hub's client tries six times in half a minute and says so on the screen.
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception as error:  # its HTTP library is its own business
+        raise UserError(
+            f"base '{name}' is not a folder, not in the hub's cache, and the hub cannot be reached"
+        ) from error
+    return False
 
 
 def _check(name: str, config: Any) -> None:
-    """Raise UserError unless `config` is a BLIP-2 with an OPT, whose layers this project knows how to keep and adapt."""
+    """Raise UserError unless `config` is a BLIP-2 with an OPT, the layers that can be kept and adapted here."""
     if config.model_type != "blip-2":
-        raise UserError(
-            f"base '{name}' is a '{config.model_type}' model; supported is BLIP-2 with an OPT language model"
-        )
+        raise UserError(f"base '{name}' is a '{config.model_type}'; supported is BLIP-2 with an OPT language model")
     if config.text_config.model_type != "opt":
         llm = config.text_config.model_type
-        raise UserError(
-            f"base '{name}' is not supported yet: its language model is a '{llm}'; supported are OPT models"
-        )
+        raise UserError(f"base '{name}' is not supported yet: its language model is a '{llm}'; supported is OPT")
     shape = shape_of(config)
     if min(shape.vision_layers, shape.qformer_layers, shape.llm_layers, shape.cross_attention_frequency) < 1:
         raise UserError(f"base '{name}' has a part without layers: {shape}")

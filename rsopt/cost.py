@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Cost:
     """What a variant costs. `params` of the merged model, tied weights once; `trainable` is 0 without LoRA.
 
-    GMAC (10^9 multiply-adds, half a GFLOP of a profiler), MB = 10^6 bytes, GB = 10^9 bytes. `memory_gb` holds `weights`,
-    `captioning` and, for a variant with LoRA, `training`; the latter two are peaks, weights included.
+    GMAC (10^9 multiply-adds, half a GFLOP of a profiler), MB = 10^6 bytes, GB = 10^9 bytes. `memory_gb` holds
+    `weights`, `captioning` and, for a variant with LoRA, `training`; the latter two are peaks, weights included.
     """
 
     params: dict[str, int]
@@ -50,7 +50,7 @@ class CostModel:
     def cost(self, variant: Variant, load: Workload = Workload()) -> Cost:  # noqa: B008 - frozen
         """Cost of `variant` under `load`. Raises UserError for layers that the base does not have.
 
-        Compute is one pass over the image and, for each beam, over all queries and text tokens, the head at every position.
+        Compute is one pass over the image and, for each beam, over all queries and text tokens, head at every position.
         """
         try:
             variant.check(self.shape)
@@ -86,13 +86,10 @@ class CostModel:
         if lora is None:
             return 0
         total = self._counts.projection_params if lora.train_projection else 0
-        for name, part, kept in (
-            ("llm", lora.llm, variant.llm_layers),
-            ("qformer", lora.qformer, variant.qformer_layers),
-        ):
-            if part is not None:
-                widths = self._counts.lora[name][part.targets]
-                total += part.rank * sum(widths[i] for i in kept)
+        if lora.llm is not None:
+            total += lora.llm.rank * self._counts.lora["llm"][lora.llm.targets].of(variant.llm_layers)
+        if lora.qformer is not None:
+            total += lora.qformer.rank * self._counts.lora["qformer"][lora.qformer.targets].of(variant.qformer_layers)
         return total
 
     def _gmacs(self, variant: Variant, load: Workload) -> dict[str, float]:
@@ -106,9 +103,8 @@ class CostModel:
         return {name: count / 1e9 for name, count in {**macs, "total": sum(macs.values())}.items()}
 
     def _weight_bytes(self, params: dict[str, int], load: Workload) -> int:
-        in_float32 = (
-            params["qformer"] + params["query_tokens"] if load.dtype == "float16" else 0
-        )  # transformers' choice
+        # transformers keeps these in float32 when it loads float16
+        in_float32 = params["qformer"] + params["query_tokens"] if load.dtype == "float16" else 0
         return (params["total"] - in_float32) * BYTES[load.dtype] + in_float32 * 4
 
 
@@ -125,8 +121,9 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     load = Workload()
     parser = _Parser(
+        allow_abbrev=False,
         prog="python -m rsopt.cost",
-        description="Exact parameters, multiply-adds and sizes of a variant, and its predicted peak memory; needs no weights.",
+        description="Exact parameters, multiply-adds and sizes of a variant and its predicted peak memory.",
         epilog="Units: GMAC = 10^9 multiply-adds (a profiler's GFLOP is half of one), MB = 10^6, GB = 10^9 bytes. "
         "GMAC are those of one image and, for each beam, all query and text tokens, the head at every position. "
         "LAYERS is a count from the first layer on (8) or indices (0,1,4,5; one index: 3,).",
@@ -134,9 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--base", required=True, help=KNOWN)
     for part in ("vision", "qformer", "llm"):
         parser.add_argument(f"--{part}-layers", metavar="LAYERS", help="kept layers (default: all)")
-    parser.add_argument(
-        "--vocab-size", type=int, metavar="ROWS", help="rows of the LLM's embedding (default: the base's)"
-    )
+    parser.add_argument("--vocab-size", type=int, metavar="ROWS", help="rows of the embedding (default: the base's)")
     parser.add_argument("--lora", choices=("llm", "qformer", "both"), help="component with LoRA (default: none)")
     parser.add_argument("--rank", type=int, default=16, help="LoRA rank (default: %(default)s)")
     parser.add_argument("--targets", default="qk", help=f"LoRA targets: {', '.join(TARGETS)} (default: %(default)s)")
@@ -178,13 +173,13 @@ def _lora(args: argparse.Namespace) -> LoraSpec | None:
         if args.train_projection:
             raise UserError("--train-projection needs --lora llm, qformer or both")
         return None
-    parts: dict[str, LoraPart | None] = {"llm": None, "qformer": None}
+    llm = qformer = None
     if args.lora in ("llm", "both"):
-        parts["llm"] = LoraPart(args.rank, 2.0 * max(1, args.rank), args.targets)
+        llm = LoraPart(args.rank, 2.0 * max(1, args.rank), args.targets)
     if args.lora in ("qformer", "both"):
         rank = args.rank if args.qformer_rank is None else args.qformer_rank
-        parts["qformer"] = LoraPart(rank, 2.0 * max(1, rank), args.qformer_targets or args.targets)
-    return LoraSpec(**parts, dropout=args.lora_dropout, train_projection=args.train_projection)
+        qformer = LoraPart(rank, 2.0 * max(1, rank), args.qformer_targets or args.targets)
+    return LoraSpec(llm, qformer, dropout=args.lora_dropout, train_projection=args.train_projection)
 
 
 def _table(found: Cost, variant: Variant, load: Workload) -> str:

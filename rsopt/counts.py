@@ -19,9 +19,9 @@ from rsopt.configs import shape_of
 from rsopt.flops import macs_by_module
 
 # Linear modules that LoRA is put on, by their name inside one layer.
-_LLM_ATTENTION = {"qk": ("q_proj", "k_proj"), "qkv": ("q_proj", "k_proj", "v_proj")}
+_LLM_ATTENTION: dict[str, tuple[str, ...]] = {"qk": ("q_proj", "k_proj"), "qkv": ("q_proj", "k_proj", "v_proj")}
 _LLM_ATTENTION["qkvo"] = (*_LLM_ATTENTION["qkv"], "out_proj")
-_QFORMER_ATTENTION = {"qk": ("attention.query", "attention.key")}
+_QFORMER_ATTENTION: dict[str, tuple[str, ...]] = {"qk": ("attention.query", "attention.key")}
 _QFORMER_ATTENTION["qkv"] = (*_QFORMER_ATTENTION["qk"], "attention.value")
 _QFORMER_ATTENTION["qkvo"] = (*_QFORMER_ATTENTION["qkv"], "output.dense")
 
@@ -109,10 +109,10 @@ class BaseCounts:
         """`whole` counts one layer of each kind, `layers` those; each layer of the base is one of the kinds."""
         return PartCount(whole - sum(layers), tuple(layers[kind] for kind in self._kinds[part]))
 
-    def _lora(self, part: str, layers: Iterable[nn.Module], names: set[str]) -> tuple[int, ...]:
+    def _lora(self, part: str, layers: Iterable[nn.Module], names: set[str]) -> PartCount:
         """Parameters that rank 1 adds to each layer of the base: a row and a column of every adapted weight."""
         kinds = [sum(sum(m.weight.shape) for n, m in layer.named_modules() if n in names) for layer in layers]
-        return tuple(kinds[kind] for kind in self._kinds[part])
+        return PartCount(0, tuple(kinds[kind] for kind in self._kinds[part]))
 
 
 class _Encoder(nn.Module):

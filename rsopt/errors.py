@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
@@ -11,6 +13,14 @@ EXIT_INTERRUPTED = 130
 
 class UserError(ValueError):
     """Wrong usage or bad input. The message is one line: what is wrong, where, and what is allowed."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong options become a UserError too: one line, without the usage that argparse prints before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse."""
+        raise UserError(f"{message} (see --help)")
 
 
 def command(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock
-from PIL import Image
 
 from rsopt.base import Base
 from rsopt.build import clone_structure
 from rsopt.cache import cache_dir
+from rsopt.data.images import open_image
 from rsopt.data.records import Sample
 from rsopt.variant import digest
 
@@ -70,8 +69,9 @@ def image_bytes(sample: Sample) -> bytes:
 
 def pixels(base: Base, samples: Sequence[Sample]) -> torch.Tensor:
     """Images through the base's processor: (images, 3, height, width) in the base's dtype, on its device."""
-    images = [Image.open(io.BytesIO(image_bytes(s))).convert("RGB") for s in samples]
-    values = base.processor.image_processor(images=images, return_tensors="pt")["pixel_values"]
+    values = base.processor.image_processor(images=[open_image(s) for s in samples], return_tensors="pt")[
+        "pixel_values"
+    ]
     return values.to(base.device, base.model.dtype)
 
 

@@ -1,7 +1,7 @@
 """Multiply-adds of a module, by submodule: fvcore with the attention handle it lacks. Works on the meta device.
 
 One multiply-add is one MAC; a GFLOP of a profiler is half a GMAC. Attention counts its two products over all pairs of
-positions (causal ones too, as the kernels are counted elsewhere); norms, activations and additions are not multiply-adds.
+positions, masked ones too, as profilers do; norms, activations and additions are not multiply-adds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import nn
 def macs_by_module(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, int]:
     """Multiply-adds of one forward pass by submodule name; `""` is the whole. `inputs` are on the module's device."""
     analysis = FlopCountAnalysis(module, inputs)
-    analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs, "aten::layer_norm", None)
+    analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs, "aten::layer_norm", _nothing)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     transformers_log = logging.getLogger("transformers")
     level = transformers_log.level
@@ -26,6 +26,11 @@ def macs_by_module(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[
         return {name: int(count) for name, count in analysis.by_module().items()}
     finally:
         transformers_log.setLevel(level)
+
+
+def _nothing(inputs: list[Any], outputs: list[Any]) -> int:
+    """Not multiply-adds. A handle of None, fvcore's way to say so, leaves the built-in handle in place."""
+    return 0
 
 
 def _attention_macs(inputs: list[Any], outputs: list[Any]) -> int:

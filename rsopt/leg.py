@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import time
 import uuid
@@ -84,26 +83,27 @@ def _measure_quality(
     base, samples = resident.base, resident.data.split("val")
     features = resident.features("val", leg.candidate.variant.vision_layers)
     step = 1 if leg.last else math.ceil(len(samples) / RUNG_IMAGES)
-    chosen = list(range(0, len(samples), step))
+    chosen = samples[::step]
     with _timed(seconds, "caption"):
         captions = caption_features(
-            merged(built), base, features[chosen], beams=5 if leg.last else 1, between_batches=quiet.give_way
+            merged(built), base, features[::step], beams=5 if leg.last else 1, between_batches=quiet.give_way
         )
-    answers = {samples[i].image_id: caption for i, caption in zip(chosen, captions, strict=True)}
-    references = [text for i in chosen for text in samples[i].references]
+    answers = {sample.image_id: caption for sample, caption in zip(chosen, captions, strict=True)}
+    references = [text for sample in chosen for text in sample.references]
     with _timed(seconds, "score"):
         scorer = resident.scorer("val")
-        score = scorer.cider(answers) if leg.last else scorer.cider_of_part(answers)
-        metrics = {"cider": score.corpus}
+        score = scorer.cider_of_part(answers)
+        low, high = score.interval()
+        metrics = {"cider": score.corpus, "cider_low": low, "cider_high": high}
         if leg.last:
-            metrics |= scorer.all(answers, meteor=False)
+            metrics |= scorer.all(answers)
     if built.variant.lora is not None:  # the untuned base may say what it likes: it is a reference, not a candidate
         check_garbage(captions, references)
     if leg.last:
         with _timed(seconds, "val_loss"):
             val = resident.training_set("val", leg.candidate.variant.vision_layers)
             metrics["val_loss"] = validation_loss(built.model, val, pad_id(base))
-    return metrics, {"captions": answers, "cider": dict(zip(answers, map(float, score.per_image), strict=True))}
+    return metrics, {"captions": answers, "cider": dict(zip(score.image_ids, score.per_image.tolist(), strict=True))}
 
 
 def _measure_cost(
@@ -149,7 +149,7 @@ def _write(target: Path, measurement: Measurement, captions: dict[str, object], 
         (aside / CAPTIONS).write_text(json.dumps(captions, indent=1))
         (aside / MEASUREMENT).write_text(json.dumps(measurement.to_json(), indent=1))
         if not target.exists():
-            os.replace(aside, target)
+            aside.rename(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Predicted peak memory of training and of captioning, in closed form: what autograd keeps, the loss, the cache. No torch.
+"""Predicted peak memory of training and of captioning, in closed form. No torch.
 
 The model follows this project's loops: a frozen base with its own dropout off, packed captions behind one image prefix,
 cached vision features, logits at target positions, fused attention, AdamW on the adapter in float32; beam search over
@@ -25,8 +25,8 @@ _STATISTICS = 8  # mean and deviation that a norm keeps for each position
 class Workload:
     """What a cost is asked for. Tokens are text tokens of one caption; `beams` hold one sequence each.
 
-    Training takes `batch_images` images a step, each with up to `captions_per_image` distinct captions packed behind its
-    queries (the longest batch decides the peak). Captioning takes `caption_images` images at once.
+    Training takes `batch_images` images a step, each with up to `captions_per_image` distinct captions packed behind
+    its queries (the longest batch decides the peak). Captioning takes `caption_images` images at once.
     """
 
     text_tokens: int = 11
@@ -46,12 +46,13 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Widths of a base: hidden, feed-forward and heads of each part, positions of an image, queries, vocabulary."""
+    """Widths of a base: hidden, feed-forward and heads of each part, positions and values of an image, queries, vocabulary."""
 
     vision: tuple[int, int]
     qformer: tuple[int, int, int]
     llm: tuple[int, int, int]
     image_tokens: int
+    pixels: int
     queries: int
     vocabulary: int
     cross_attention_frequency: int
@@ -65,6 +66,7 @@ class Widths:
             (qformer.hidden_size, qformer.intermediate_size, qformer.num_attention_heads),
             (llm.hidden_size, llm.ffn_dim, llm.num_attention_heads),
             image_tokens,
+            3 * vision.image_size**2,
             config.num_query_tokens,
             llm.vocab_size,
             qformer.cross_attention_frequency,
@@ -103,19 +105,25 @@ def training_bytes(widths: Widths, variant: Variant, trainable: int, load: Workl
 
 
 def captioning_bytes(widths: Widths, variant: Variant, load: Workload) -> int:
-    """Peak bytes of captioning beside the weights: the vision tower, or the beams' cache with a layer made anew and logits."""
+    """Peak bytes of captioning beside the weights: the vision tower, the prompt or the last token, whichever is most.
+
+    Beam search as transformers does it: beams are made before the prompt is read, so all of them hold all of it.
+    """
     size, rows = BYTES[load.dtype], load.caption_images * load.beams
     vision, vision_inner = widths.vision
     image = load.caption_images * widths.image_tokens * size
-    looking = image * (2 * vision + 2 * vision_inner)
+    # Embeddings, a layer's input, middle and norm; the feed-forward twice; the picture itself.
+    looking = image * (4 * vision + 2 * vision_inner) + load.caption_images * widths.pixels * size
     hidden, inner, _ = widths.llm
-    prompt = widths.queries + 1
-    key = rows * (prompt + load.text_tokens - 1) * hidden * size  # keys of one layer; values are as much
-    cache = 2 * len(variant.llm_layers) * key
-    logits = rows * widths.vocabulary
-    # Logits as the model gives them, and in float32 a copy, log-probabilities, scores and their flat view being sorted.
-    writing = cache + max(key, logits * (size + 4 * 4))
-    reading = cache * prompt // (prompt + load.text_tokens - 1) + rows * prompt * (2 * hidden + 2 * inner) * size
+    prompt, last = widths.queries + 1, widths.queries + load.text_tokens
+    embeds = rows * prompt * hidden * size
+    token = 2 * len(variant.llm_layers) * rows * hidden * size  # cached keys and values of one position
+    reading = token * prompt + embeds * 5 + rows * prompt * 2 * inner * size
+    scores = (
+        rows * widths.vocabulary * (size + 5 * 4)
+    )  # logits; float32: their copy, log-probabilities, processed, ranked
+    layer_again = rows * last * hidden * size  # reordering beams makes one tensor of the cache anew at a time
+    writing = token * last + embeds + max(scores, layer_again)
     return max(looking, image * vision + max(reading, writing))
 
 
@@ -174,13 +182,16 @@ def _qformer_saved(saved: _Saved, widths: Widths, layers: Sequence[int], lora: L
     mlp = 1 if targets in ("mlp", "all_linear") else 0
     norm = hidden * saved.size + _STATISTICS
     block = saved.attention(hidden, heads) + saved.inputs(hidden, out, rank, kept=True) + norm
-    total, seen = 0, images * widths.image_tokens
+    total, seen, grad = 0, images * widths.image_tokens, bool(query)  # the first layer's input, the queries, needs none
     for layer in layers:
-        own = block + 2 * hidden * saved.size + saved.inputs(hidden, query + keys, rank, kept=False)
-        if layer % widths.cross_attention_frequency == 0:
+        cross = layer % widths.cross_attention_frequency == 0
+        own = saved.inputs(hidden, mlp, rank, kept=False) + inner * saved.size + norm
+        own += saved.inputs(inner, mlp, rank, kept=False)
+        if grad:
+            own += block + 2 * hidden * saved.size + saved.inputs(hidden, query + keys, rank, kept=False)
+        if grad and cross:
             own += block + saved.inputs(hidden, query, rank, kept=False)
             total += seen * (2 * hidden * saved.size + saved.inputs(widths.vision[0], keys, rank, kept=True))
-        own += saved.inputs(hidden, mlp, rank, kept=False) + inner * saved.size
-        own += saved.inputs(inner, mlp, rank, kept=targets == "never") + norm
         total += images * widths.queries * own
+        grad = True
     return total

@@ -11,6 +11,7 @@ from rsopt.errors import UserError
 
 Ranking = tuple[int, ...]  # every layer index once; the one to be dropped first comes first
 STRATEGIES = ("prefix", "keep_last", "alternate", "symmetric")
+MEASURED = ("block_influence", "angular_block", "greedy")  # scored over base and data by rsopt.rank
 
 
 def static_ranking(strategy: str, depth: int) -> Ranking:
@@ -60,6 +61,8 @@ def kept_pairs(order_of_pairs: Sequence[int], layers_to_keep: int, frequency: in
     stays periodic: with frequency 2, whole (cross, none) pairs. Raises UserError for a depth that is not whole groups.
     """
     if layers_to_keep % frequency:
-        raise UserError(f"{layers_to_keep} Q-Former layers are not whole groups of {frequency} (cross-attention in the first)")
+        raise UserError(
+            f"{layers_to_keep} Q-Former layers are not whole groups of {frequency} (cross-attention in the first)"
+        )
     groups = kept(order_of_pairs, layers_to_keep // frequency)
     return tuple(group * frequency + i for group in groups for i in range(frequency))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,8 +10,9 @@ import torch
 from rsopt.base import Base
 from rsopt.cost import CostModel
 from rsopt.data.records import CaptionData, Sample
-from rsopt.features import Progress, load_features
+from rsopt.features import Progress, feature_key, load_features
 from rsopt.pack import TokenCaption
+from rsopt.scores.floor import scorer_of
 from rsopt.scores.scorer import Scorer
 from rsopt.train import TrainingSet
 
@@ -35,6 +36,10 @@ class Resident:
             self._features[key] = load_features(self.base, self.data.samples, key, self.progress)
         return self._features[key][self._rows(split)]
 
+    def feature_key(self, vision_layers: Sequence[int]) -> str:
+        """Digest of all that the features depend on."""
+        return feature_key(self.base, self.data.samples, vision_layers)
+
     def training_set(self, split: str, vision_layers: Sequence[int]) -> TrainingSet:
         """Features and token captions of the images of a split that have a caption."""
         samples = self.data.split(split)
@@ -55,7 +60,7 @@ class Resident:
     def scorer(self, split: str) -> Scorer:
         """Metrics against the references of one split, tokenised and counted once."""
         if split not in self._scorers:
-            self._scorers[split] = Scorer({s.image_id: s.references for s in self.data.split(split)})
+            self._scorers[split] = scorer_of(self.data, split)
         return self._scorers[split]
 
     @property
@@ -81,6 +86,3 @@ class Resident:
 def pad_id(base: Base) -> int:
     """The tokenizer's padding token."""
     return base.tokenizer.pad_token_id
-
-
-Between = Callable[[], None]

@@ -65,6 +65,17 @@ def packed_loss(model: Blip2ForConditionalGeneration, features: torch.Tensor, ba
     return (losses * weights).sum() / weights.sum()
 
 
+def packed_batch(
+    model: Blip2ForConditionalGeneration, data: TrainingSet, chosen: Sequence[int], pad_id: int
+) -> tuple[torch.Tensor, Packed]:
+    """Features (B, tokens, width) and packed captions of the chosen images, on the model's device."""
+    device = model.query_tokens.device
+    packed = pack([data.captions[i] for i in chosen], model.query_tokens.shape[1], pad_id)
+    batch = Packed(*(getattr(packed, name).to(device, non_blocking=True) for name in Packed.__slots__))
+    rows = torch.tensor(list(chosen), device=data.features.device)
+    return data.features[rows].to(device, non_blocking=True), batch
+
+
 class Trainer:
     """Optimiser and schedule of one candidate. The data order depends on (seed, epoch) alone, so legs join without a seam."""
 
@@ -105,14 +116,12 @@ class Trainer:
         return TrainResult(len(losses), tail.mean().item(), images)
 
     def _step(self, step: int, chosen: Sequence[int]) -> torch.Tensor:
-        device, queries = self.data.features.device, self.built.model.query_tokens.shape[1]
-        device = self.built.model.query_tokens.device
-        packed = pack([self.data.captions[i] for i in chosen], queries, self.pad_id)
-        batch = Packed(*(getattr(packed, name).to(device, non_blocking=True) for name in Packed.__slots__))
-        features = self.data.features[torch.tensor(chosen, device=self.data.features.device)].to(device)
+        features, batch = packed_batch(self.built.model, self.data, chosen, self.pad_id)
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.lr * schedule(step, self.total_steps, self.recipe.warmup_share)
-        torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)  # dropout masks depend on (seed, step), not on history
+        torch.manual_seed(
+            (self.seed * 1_000_003 + step) % 2**63
+        )  # dropout masks depend on (seed, step), not on history
         loss = packed_loss(self.built.model, features, batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -160,12 +169,10 @@ def validation_loss(
 ) -> float:
     """Weighted mean token loss over `data`, without training."""
     total = weight = 0.0
-    queries, device = model.query_tokens.shape[1], model.query_tokens.device
     for start in range(0, len(data.captions), batch_images):
-        packed = pack(data.captions[start : start + batch_images], queries, pad_id)
-        batch = Packed(*(getattr(packed, name).to(device) for name in Packed.__slots__))
+        chosen = range(start, min(start + batch_images, len(data.captions)))
+        features, batch = packed_batch(model, data, chosen, pad_id)
         tokens = float(batch.weights.sum())
-        features = data.features[start : start + batch_images].to(device)
         total += packed_loss(model, features, batch).item() * tokens
         weight += tokens
     return total / weight

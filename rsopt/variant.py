@@ -94,7 +94,8 @@ class Variant:
     @classmethod
     def full(cls, shape: BaseShape, lora: LoraSpec | None = None) -> Variant:
         """Every layer of the base."""
-        return cls(*(tuple(range(n)) for n in (shape.vision_layers, shape.qformer_layers, shape.llm_layers)), lora)
+        vision, qformer, llm = (tuple(range(n)) for n in (shape.vision_layers, shape.qformer_layers, shape.llm_layers))
+        return cls(vision, qformer, llm, lora)
 
     def check(self, shape: BaseShape) -> None:
         """Raise ValueError if a kept layer does not exist in a base of this shape."""
@@ -127,7 +128,8 @@ class Variant:
         if lora is not None:
             parts = {name: LoraPart(**lora[name]) if lora.get(name) else None for name in ("llm", "qformer")}
             lora = LoraSpec(**{**lora, **parts})
-        return cls(*(tuple(data[f"{part}_layers"]) for part in ("vision", "qformer", "llm")), lora)
+        vision, qformer, llm = (tuple(data[f"{part}_layers"]) for part in ("vision", "qformer", "llm"))
+        return cls(vision, qformer, llm, lora)
 
 
 def digest(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rsopt.errors import UserError, command
+from rsopt.errors import Parser, UserError, command
 from rsopt.objectives import OBJECTIVES, Objective, minimised
 from search.history import CandidateState, History
 from search.pareto import hypervolume, non_dominated, picks
@@ -32,7 +31,9 @@ def build_front(
     return {
         "study": study,
         "objectives": [{"name": o.name, "direction": o.direction, "unit": o.unit} for o in chosen],
-        "reference_point": None if reference is None else [o.minimised(v) for o, v in zip(chosen, reference, strict=True)],
+        "reference_point": None
+        if reference is None
+        else [o.minimised(v) for o, v in zip(chosen, reference, strict=True)],
         "hypervolume": None if reference is None else hypervolume(points, reference),
         "hypervolume_share": None if reference is None else hypervolume_share(points, reference),
         "floor": dict(floor),
@@ -69,13 +70,11 @@ def hypervolume_share(points: Sequence[Sequence[float]], reference: Sequence[flo
 def _entry(candidate: CandidateState, objectives: Sequence[str], pareto: bool) -> dict[str, Any]:
     metrics = candidate.rungs[-1].metrics if candidate.rungs else {}
     final = candidate.final.metrics if candidate.final else {}
-    # A search that is over has no running candidates: what was left between rungs was interrupted.
-    state = "interrupted" if candidate.state in ("running", "resting") else candidate.state
     return {
         "id": candidate.number,
         "name": candidate.candidate.variant.label,
         "role": candidate.role,
-        "state": state,
+        "state": candidate.state,
         "reason": candidate.reason,
         "pareto": pareto,
         "variant": candidate.candidate.variant.to_json(),
@@ -99,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, load, print."""
     from search.table import print_front
 
-    parser = argparse.ArgumentParser(prog="python -m search.front", description="The Pareto front of a study.")
+    parser = Parser(prog="python -m search.front", description="The Pareto front of a study.")
     parser.add_argument("--name", required=True, help="name of the study")
     parser.add_argument("--storage", default="runs", help="folder of the studies (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print front.json and nothing else")

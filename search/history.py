@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from rsopt.objectives import Measurement
@@ -55,6 +55,10 @@ class CandidateState:
     def finished(self) -> bool:
         """Whether no leg of it will ever run again."""
         return self.state in ("complete", "stopped", "infeasible", "failed")
+
+    def having(self, **changes: Any) -> CandidateState:
+        """The same candidate with some fields changed."""
+        return replace(self, **changes)
 
 
 History = tuple[CandidateState, ...]  # by trial number: history[n].number == n

@@ -36,20 +36,20 @@ def hypervolume(values: ArrayLike, reference: ArrayLike) -> float:
 
     The unit is the product of the objectives' units. Raises ValueError on values that are not finite.
     """
-    points, corner = _points(values), _points([reference])[0]
+    points, corner = _points(values), _points(np.asarray(reference)[None])[0]
     if points.shape[1] != len(corner) and len(points):
         raise ValueError(f"points have {points.shape[1]} objectives, the reference point {len(corner)}")
     inside = points[(points < corner).all(axis=1)] if len(points) else points
     return float(moocore.hypervolume(inside, ref=corner)) if len(inside) else 0.0
 
 
-def knee(values: ArrayLike) -> int:
+def knee(values: ArrayLike, weights: ArrayLike | None = None) -> int:
     """Index of the front's best trade-off; dominated points are ignored. Raises ValueError without points.
 
-    Each objective is scaled to 0 (best) .. 1 (worst) over the front; the knee is the point farthest on the good side of
-    the hyperplane that cuts every axis at 1 (with two objectives: the line through the two extreme points; Das 1999).
-    An objective in which the whole front agrees says nothing and is left out. Ties (always so with two points) go to the
-    point that is better in the first objective, then the second...; equal points to the first of them.
+    Each objective is scaled to 0 (best) .. 1 (worst) over the front; the knee is the point nearest to the ideal point at
+    0, by weighted Euclidean distance (compromise programming, Zeleny 1973). `weights` (m,), by default equal. An
+    objective in which the whole front agrees says nothing. Ties go to the point that is better in the first objective,
+    then the second...; equal points to the first of them.
     """
     points = _points(values)
     if len(points) == 0:
@@ -57,10 +57,19 @@ def knee(values: ArrayLike) -> int:
     front = np.flatnonzero(non_dominated(points))
     shape = points[front]
     low, span = shape.min(axis=0), np.ptp(shape, axis=0)
-    scaled = (shape - low)[:, span > 0] / span[span > 0]
+    scaled = np.divide(shape - low, span, out=np.zeros_like(shape), where=span > 0)
+    weight = np.ones(shape.shape[1]) if weights is None else np.asarray(weights, dtype=float)
     # Rounded, so that ties do not hang on the last bit of a sum.
-    total = scaled.sum(axis=1).round(12)
-    return int(front[_first(total, shape)])
+    return int(front[_first((scaled**2 @ weight).round(12), shape)])
+
+
+def knee_weights(objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    """Half of the weight for quality (what is maximised), half shared by the costs, which rise and fall together.
+
+    With equal weights latency and parameters count twice against CIDEr and the knee is nearly always the smallest model.
+    """
+    directions = [o.direction for o in objectives]
+    return np.array([1 / directions.count(d) for d in directions])
 
 
 def picks(ids: Sequence[int], values: ArrayLike, objectives: Sequence[Objective]) -> dict[str, int]:
@@ -73,7 +82,7 @@ def picks(ids: Sequence[int], values: ArrayLike, objectives: Sequence[Objective]
         return {}
     front = np.flatnonzero(non_dominated(points))
     columns = {objective.name: i for i, objective in enumerate(objectives)}
-    chosen = {"knee": ids[knee(points)]}
+    chosen = {"knee": ids[knee(points, knee_weights(objectives))]}
     for pick, name in BEST_IN.items():
         if name in columns:
             shape = points[front]
@@ -82,7 +91,7 @@ def picks(ids: Sequence[int], values: ArrayLike, objectives: Sequence[Objective]
 
 
 def _first(score: NDArray[np.float64], points: NDArray[np.float64]) -> int:
-    """Index of the smallest score (n,); ties by the points' (n, m) values from the first column on, so arrival decides nothing."""
+    """Index of the smallest score (n,); ties by the values (n, m) from the first column on, so arrival decides nothing."""
     return int(np.lexsort((*points.T[::-1], score))[0])
 
 

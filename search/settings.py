@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import uuid
 from dataclasses import asdict, dataclass
@@ -51,14 +50,18 @@ def study_folder(storage: Path, name: str) -> Path:
     folder = storage / name
     if not (folder / STUDY_FILE).exists():
         known = sorted(p.parent.name for p in storage.glob(f"*/{STUDY_FILE}"))
-        raise UserError(f"no study '{name}' in {storage}; there {'are: ' + ', '.join(known) if known else 'is none yet'}")
+        raise UserError(
+            f"no study '{name}' in {storage}; there {'are: ' + ', '.join(known) if known else 'is none yet'}"
+        )
     return folder
 
 
 def check_name(name: str) -> None:
     """Raise UserError unless the name is a plain file name: letters, digits, dots, dashes and underscores."""
     if not NAME.fullmatch(name):
-        raise UserError(f"study name {name[:60]!r}: allowed are 1 to 80 letters, digits, '.', '_' and '-', the first no sign")
+        raise UserError(
+            f"study name {name[:60]!r}: allowed are 1 to 80 letters, digits, '.', '_' and '-', the first no sign"
+        )
 
 
 def free_name(storage: Path, space: str) -> str:
@@ -74,7 +77,7 @@ def write_json(path: Path, value: Any) -> None:
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         aside.write_text(json.dumps(value, indent=1) + "\n")
-        os.replace(aside, path)
+        aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 

@@ -12,7 +12,8 @@ import spaces as shipped
 from rsopt.errors import UserError
 from rsopt.objectives import OBJECTIVES, Objective
 from rsopt.variant import BaseShape
-from search.bound import BoundSpace, bind
+from search.binding import bind
+from search.bound import BoundSpace
 from search.document import Place, read, shown
 from search.parameter import KINDS, RULES, Parameter, Start, Value, check_when
 

@@ -20,12 +20,20 @@ COLUMNS = {
 ROLE_NAMES = {"zero_shot": "zero-shot base", "full_depth": "full depth, LoRA"}
 
 
+def stdout_console() -> Console:
+    """Where results go. A file or a pipe has no width; 80 columns would break every cell."""
+    console = Console()
+    return console if console.is_terminal else Console(width=140)
+
+
 def print_front(front: dict[str, Any], console: Console | None = None) -> None:
     """Print the table of a `front.json`, floor and ceiling in its caption."""
-    console = console or Console()
+    console = console or stdout_console()
     names = [o["name"] for o in front["objectives"]]
     columns = [*names, *(c for c in ("bleu_4", "params", "trainable") if c not in names)]
-    table = Table(title=f"Front of {front['study']}", caption=_caption(front), caption_justify="left", title_justify="left")
+    table = Table(
+        title=f"Front of {front['study']}", caption=_caption(front), caption_justify="left", title_justify="left"
+    )
     table.add_column("trial", justify="right")
     table.add_column("variant")
     for column in columns:

@@ -45,11 +45,12 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class StudyView:
-    """One parent run, one child a candidate, and small text files of the parent."""
+    """One parent run, one child a candidate, small text files of the parent, tags of the experiment."""
 
     parent: RunView
     children: Sequence[RunView]
     files: Mapping[str, str] = field(default_factory=dict)
+    experiment_tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_uri(uri: str) -> None:
@@ -93,15 +94,15 @@ class Tracker:
         self._write_run(view.parent, {})
         for child in view.children:
             self._write_run(child, {PARENT_TAG: self.run_ids["parent"]})
+        for name, value in view.experiment_tags.items():
+            self.client.set_experiment_tag(self.experiment_id, name, value)
         for name, text in view.files.items():
             self.client.log_text(self.run_ids["parent"], text, name)
 
     def _write_run(self, view: RunView, extra: Mapping[str, str]) -> None:
         tags = {**view.tags, STUDY_TAG: self.study, TRIAL_TAG: view.key, **extra}
         if view.key not in self.run_ids:
-            run = self.client.create_run(
-                self.experiment_id, start_time=view.started_ms, tags=tags, run_name=view.name
-            )
+            run = self.client.create_run(self.experiment_id, start_time=view.started_ms, tags=tags, run_name=view.name)
             self.run_ids[view.key] = run.info.run_id
         run_id = self.run_ids[view.key]
         written, closed = self._written.get(view.key, (set(), False))

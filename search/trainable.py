@@ -59,7 +59,9 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
         if isinstance(error, torch.AcceleratorError):
             raise  # the card's fault
         where = traceback.extract_tb(error.__traceback__)[-1]
-        return Fault(leg.stop, "exception", f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
+        return Fault(
+            leg.stop, "exception", f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+        )
     finally:
         quiet.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rsopt.data.clean import clean_captions
 from rsopt.data.problems import Findings
 from rsopt.data.records import SPLITS, CaptionData, Sample
-from rsopt.data.rows import SPLIT_NAMES, Listing, Row, is_inside, split_of
+from rsopt.data.rows import IMAGE_SUFFIXES, SPLIT_NAMES, Listing, Row, is_inside, split_of
 
 _KEEP_FIRST = ("test", "val", "train")  # of an image in two splits the one that is scored stays
 
@@ -32,7 +32,7 @@ def check(listing: Listing) -> tuple[CaptionData, Findings]:
         captions = clean_captions(row.texts, changes)
         for _ in range(len(row.texts) - sum(c.count for c in captions)):
             findings.add("empty_caption", image_id)
-        if row.data is None and _at(row) not in there:
+        if row.data is None and _at(row) not in there and not _is_file(listing.images, row):
             findings.add("missing_image", image_id)
         elif not captions:
             findings.add("no_caption", image_id)
@@ -45,7 +45,8 @@ def check(listing: Listing) -> tuple[CaptionData, Findings]:
         if not any(s.split == split for s in samples):
             findings.add("empty_split", split)
     for name in sorted(there - {_at(row) for row in listing.rows}):
-        findings.add("unused_file", name)
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+            findings.add("unused_file", name)
     return CaptionData(listing.name, listing.format, tuple(samples), dict(+changes)), findings
 
 
@@ -80,12 +81,17 @@ def _files(folder: Path | None) -> set[str]:
     """Names of the files below `folder`, relative, with `/`. One walk instead of a look-up for each image."""
     if folder is None:
         return set()
-    found = set()
+    found: set[str] = set()
     for parent, folders, files in os.walk(folder):
         folders[:] = [f for f in folders if not f.startswith(".")]
         below = Path(parent).relative_to(folder).as_posix()
         found.update(name if below == "." else f"{below}/{name}" for name in files if not name.startswith("."))
     return found
+
+
+def _is_file(folder: Path | None, row: Row) -> bool:
+    """For what the walk does not see: linked folders, file systems that ignore case."""
+    return folder is not None and (folder / _at(row)).is_file()
 
 
 def _at(row: Row) -> str:

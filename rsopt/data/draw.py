@@ -115,9 +115,7 @@ class Canvas:
             self._line(self._label_draw, self.labels.width, points, width, self._index[thing])
 
     @staticmethod
-    def _line(
-        draw: ImageDraw.ImageDraw, size: int, points: Sequence[Point], width: float, fill: Rgb | int
-    ) -> None:
+    def _line(draw: ImageDraw.ImageDraw, size: int, points: Sequence[Point], width: float, fill: Rgb | int) -> None:
         line = [(x * size, y * size) for x, y in points]
         draw.line(line, fill=fill, width=max(1, round(width * size)), joint="curve")
         radius = width * size / 2
@@ -144,7 +142,10 @@ def curve(start: Point, end: Point, bend: float, steps: int = 9) -> list[Point]:
     nx, ny = -(y1 - y0) / length, (x1 - x0) / length
     shares = [i / (steps - 1) for i in range(steps)]
     return [
-        (x0 + t * (x1 - x0) + bend * math.sin(2 * math.pi * t) * nx, y0 + t * (y1 - y0) + bend * math.sin(2 * math.pi * t) * ny)
+        (
+            x0 + t * (x1 - x0) + bend * math.sin(2 * math.pi * t) * nx,
+            y0 + t * (y1 - y0) + bend * math.sin(2 * math.pi * t) * ny,
+        )
         for t in shares
     ]
 

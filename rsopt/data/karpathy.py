@@ -1,4 +1,4 @@
-"""Karpathy's JSON, as RSICD, UCM-Captions and Sydney-Captions use it: `images`, each with filename, split, sentences."""
+"""Karpathy's JSON, as RSICD, UCM-Captions and Sydney-Captions use it: `images` with filename, split, sentences."""
 
 from __future__ import annotations
 

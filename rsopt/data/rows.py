@@ -58,7 +58,7 @@ def scene_of(filename: str) -> str | None:
 
 
 def image_folder(root: Path, filenames: list[str]) -> Path:
-    """The folder that holds most of the named files: one of `root`'s, or `root` itself. By name where none holds any."""
+    """The folder that holds most of the named files: one of `root`'s, or `root`. By name where none has any."""
     probes = filenames[:: max(1, len(filenames) // 64)]
     folders = [*sorted((d for d in root.iterdir() if d.is_dir()), key=_by_habit), root]
     return max(folders, key=lambda folder: sum(folder.joinpath(name).is_file() for name in probes if is_inside(name)))

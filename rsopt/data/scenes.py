@@ -7,23 +7,23 @@ from random import Random
 
 from PIL import Image
 
-from rsopt.data import scenes_built, scenes_land
+from rsopt.data import scenes_built, scenes_land, scenes_water
 from rsopt.data.draw import Canvas
 from rsopt.data.phrases import Frames, slipped, varied
 
 SCENES: dict[str, Callable[[Canvas], Frames]] = {
     "airport": scenes_built.airport,
-    "beach": scenes_land.beach,
-    "bridge": scenes_land.bridge,
+    "beach": scenes_water.beach,
+    "bridge": scenes_water.bridge,
     "denseresidential": scenes_built.denseresidential,
     "farmland": scenes_land.farmland,
     "forest": scenes_land.forest,
     "mediumresidential": scenes_built.mediumresidential,
     "parking": scenes_built.parking,
     "playground": scenes_built.playground,
-    "pond": scenes_land.pond,
-    "port": scenes_land.port,
-    "river": scenes_land.river_scene,
+    "pond": scenes_water.pond,
+    "port": scenes_water.port,
+    "river": scenes_water.river_scene,
     "sparseresidential": scenes_built.sparseresidential,
     "stadium": scenes_built.stadium,
     "storagetanks": scenes_built.storagetanks,

@@ -77,7 +77,8 @@ def storagetanks(canvas: Canvas) -> Frames:
 def parking(canvas: Canvas) -> Frames:
     """Rows of cars, trees or a building beside them."""
     rng = canvas.rng
-    rows, colour, beside = rng.randint(1, 4), rng.choice(("white", "red", "blue", "black", "")), rng.choice(("trees", "building", "road"))
+    rows, colour = rng.randint(1, 4), rng.choice(("white", "red", "blue", "black", ""))
+    beside = rng.choice(("trees", "building", "road"))
     roof = rng.choice(ROOFS)
     ground(canvas, (0, 0, 1, 1), "asphalt")
     if beside == "trees":
@@ -89,9 +90,9 @@ def parking(canvas: Canvas) -> Frames:
         road(canvas, across(canvas, True, 0.1), 0.15)
     for row in range(rows):
         y = (row + 0.5) / rows
-        for x, yy in grid((0.24, y - 0.09, 0.98, y + 0.09), 0.105, rng, 0.04):
-            if abs(yy - y) < 0.05 or rows > 0:
-                car(canvas, x, y, 0.145, rng.choice((0, 180)), colour or rng.choice(("white", "red", "blue", "black", "yellow")))
+        for x, _ in grid((0.24, y, 0.98, y + 0.1), 0.105, rng, 0.04):
+            one = colour or rng.choice(("white", "red", "blue", "black", "yellow"))
+            car(canvas, x, y, 0.145, rng.choice((0, 180)), one)
     cars = f"many {colour or 'colorful'} cars"
     lines = counted(rows, "row") if rows > 1 else "one row"
     where = {"trees": "many green trees", "building": f"a {roof} building", "road": "a road"}[beside]
@@ -108,7 +109,10 @@ def playground(canvas: Canvas) -> Frames:
     """A running track, courts beside it, trees or buildings around."""
     rng = canvas.rng
     colour, courts = rng.choice(("red", "red", "blue", "orange", "grey")), rng.randint(0, 3)
-    court_colour, around = rng.choice(("blue", "red", "green")), rng.choice(("trees", "buildings", "meadow", "bareland"))
+    court_colour, around = (
+        rng.choice(("blue", "red", "green")),
+        rng.choice(("trees", "buildings", "meadow", "bareland")),
+    )
     cover(canvas, (0, 0, 1, 1), around, rng.choice(ROOFS))
     ground(canvas, (0.12, 0.06, 0.92 if courts else 0.66, 0.94), "concrete")
     bare = rng.random() < 0.3
@@ -163,11 +167,10 @@ def stadium(canvas: Canvas) -> Frames:
     ]
 
 
-def _homes(canvas: Canvas, name: str) -> tuple[str, str, int]:
-    """Houses on both sides of the roads of a residential area; the roof colour, the phrase for the roads, their number."""
+def _homes(canvas: Canvas, dense: bool) -> tuple[str, str]:
+    """Houses on both sides of the roads of a residential area; the roof colour, words for the roads."""
     rng = canvas.rng
     roof, roads = rng.choice(ROOFS), rng.randint(1, 2)
-    dense = name == "dense"
     ground(canvas, (0, 0, 1, 1), "concrete" if dense else "grass")
     spacing, side = (0.155, 0.115) if dense else (0.27, 0.165)
     for x, y in grid((0, 0, 1, 1), spacing, rng, 0.06):
@@ -179,12 +182,12 @@ def _homes(canvas: Canvas, name: str) -> tuple[str, str, int]:
     road(canvas, across(canvas, upright), 0.12)
     if roads == 2:
         road(canvas, across(canvas, not upright), 0.12)
-    return roof, "a road" if roads == 1 else "two crossed roads", roads
+    return roof, "a road" if roads == 1 else "two crossed roads"
 
 
 def denseresidential(canvas: Canvas) -> Frames:
     """Crowded houses, one or two roads, a corner of trees or of bare land now and then."""
-    roof, roads, _ = _homes(canvas, "dense")
+    roof, roads = _homes(canvas, dense=True)
     corner = canvas.rng.choice(("", "trees", "bareland"))
     if corner:
         x, y = canvas.rng.choice((0.0, 0.62)), canvas.rng.choice((0.0, 0.62))
@@ -203,7 +206,7 @@ def denseresidential(canvas: Canvas) -> Frames:
 def mediumresidential(canvas: Canvas) -> Frames:
     """Houses among trees, one or two roads, swimming pools."""
     rng = canvas.rng
-    roof, roads, _ = _homes(canvas, "medium")
+    roof, roads = _homes(canvas, dense=False)
     pools = rng.randint(0, 3)
     for x, y in apart(rng, (0.12, 0.12, 0.88, 0.88), pools, 0.3):
         pool(canvas, x, y, 0.13)

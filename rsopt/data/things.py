@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from rsopt.data.draw import COLOURS, GROUNDS, WATERS, Box, Canvas, Point, curve, grid, turned
 
 COVERS = ("trees", "buildings", "meadow", "bareland", "farmland")
@@ -15,7 +17,12 @@ def plane(canvas: Canvas, x: float, y: float, size: float, angle: float, colour:
     canvas.polygon(turned([(0, -0.25 * s), (-s, 0.35 * s), (-s, 0.6 * s), (0, 0.25 * s)], x, y, angle), dark, "plane")
     canvas.polygon(turned([(0, 0.6 * s), (0.45 * s, s), (-0.45 * s, s)], x, y, angle), dark, "plane")
     canvas.polygon(
-        turned([(0, -s), (0.17 * s, -0.6 * s), (0.13 * s, 0.95 * s), (-0.13 * s, 0.95 * s), (-0.17 * s, -0.6 * s)], x, y, angle),
+        turned(
+            [(0, -s), (0.17 * s, -0.6 * s), (0.13 * s, 0.95 * s), (-0.13 * s, 0.95 * s), (-0.17 * s, -0.6 * s)],
+            x,
+            y,
+            angle,
+        ),
         fill,
         "plane",
     )
@@ -46,7 +53,12 @@ def tree(canvas: Canvas, x: float, y: float, radius: float, dark: bool = False) 
     canvas.ellipse(x + 0.25 * radius, y + 0.3 * radius, radius, radius, canvas.shade(COLOURS["green"], 0.45), "tree")
     canvas.ellipse(x, y, radius, radius, canvas.shade(COLOURS["green"], light, 0.1), "tree")
     canvas.ellipse(
-        x - 0.3 * radius, y - 0.3 * radius, radius * 0.45, radius * 0.45, canvas.shade(COLOURS["green"], light * 1.25), "tree"
+        x - 0.3 * radius,
+        y - 0.3 * radius,
+        radius * 0.45,
+        radius * 0.45,
+        canvas.shade(COLOURS["green"], light * 1.25),
+        "tree",
     )
 
 
@@ -99,7 +111,7 @@ def road(canvas: Canvas, points: list[Point], width: float = 0.09, kind: str = "
     """A road with a pale middle line."""
     canvas.band(points, width * 1.16, (206, 204, 196), "road")
     canvas.band(points, width, canvas.shade(GROUNDS[kind]), "road")
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         for share in (0.1, 0.6):
             a = (x0 + share * (x1 - x0), y0 + share * (y1 - y0))
             b = (x0 + (share + 0.3) * (x1 - x0), y0 + (share + 0.3) * (y1 - y0))
@@ -132,7 +144,9 @@ def field(canvas: Canvas, box: Box, colour: str, upright: bool) -> None:
     for i in range(stripes):
         a, b = i / stripes, (i + 0.4) / stripes
         part = (
-            (x0 + a * (x1 - x0), y0, x0 + b * (x1 - x0), y1) if upright else (x0, y0 + a * (y1 - y0), x1, y0 + b * (y1 - y0))
+            (x0 + a * (x1 - x0), y0, x0 + b * (x1 - x0), y1)
+            if upright
+            else (x0, y0 + a * (y1 - y0), x1, y0 + b * (y1 - y0))
         )
         canvas.rectangle(part, dark, "field")
     canvas.mark("field", colour, (x0 + x1) / 2, (y0 + y1) / 2)

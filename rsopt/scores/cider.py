@@ -35,6 +35,7 @@ class CiderScorer:
         documents: Counter[Ngram] = Counter()
         for own in grams.values():
             documents.update({gram for one in own for gram in one})
+        self._captions = counts
         self._unseen = math.log(len(references))
         self._idf = {gram: self._unseen - math.log(seen) for gram, seen in documents.items()}
         self._images = {i: _Image(list(counts[i].values()), [self._weigh(one) for one in grams[i]]) for i in references}
@@ -50,10 +51,28 @@ class CiderScorer:
         return not any(self._idf.values())
 
     def score(self, candidates: Mapping[str, str]) -> tuple[float, np.ndarray]:
-        """Corpus CIDEr and CIDEr per image [images], both 0..10, of tokenised `candidates`, one an image."""
-        scores = [image.score(*self._weigh(_ngrams(candidates[i]))) for i, image in self._images.items()]
-        per_image = np.array(scores)
+        """Corpus CIDEr and CIDEr per image [images], both 0..10, of tokenised `candidates` {image id: caption}."""
+        per_image = np.array([self._images[i].score(*self._weigh(_ngrams(text))) for i, text in candidates.items()])
         return float(np.mean(per_image)), per_image
+
+    def agreement(self) -> dict[str, float]:
+        """CIDEr 0..10 of the references themselves: each against the others, averaged by image with their multiplicity.
+
+        All copies of a caption are set aside with it: padding by repetition is not agreement. An image with one
+        distinct caption therefore says nothing and is left out.
+        """
+        found = {}
+        for image_id, counts in self._captions.items():
+            if len(counts) < 2:
+                continue
+            weighed = {text: self._weigh(_ngrams(text)) for text in counts}
+            total = 0.0
+            for text, count in counts.items():
+                others = [other for other in counts if other != text]
+                image = _Image([counts[other] for other in others], [weighed[other] for other in others])
+                total += count * image.score(*weighed[text])
+            found[image_id] = total / sum(counts.values())
+        return found
 
     def _weigh(self, counts: dict[Ngram, int]) -> tuple[dict[Ngram, float], list[float], int]:
         """Tf-idf weights, their norm per order and the length (in bigrams, as the reference code has it)."""

@@ -1,0 +1,40 @@
+# Each target sets up what it needs; a second call installs nothing.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --quiet --constraint constraints.txt
+
+.PHONY: search test lint tests install clean help
+
+help:            ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
+
+search: $(VENV)/.run   ## the embedded default: search over the tiny base on generated data
+	$(PY) -m search.run --space pruning
+
+test: lint tests ## what continuous integration runs
+
+lint: $(VENV)/.dev     ## format, style, types and the floors (which module may import which)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+tests: $(VENV)/.dev    ## the test suite
+	$(PY) -m pytest
+
+install: $(VENV)/.run  ## the environment alone
+
+clean:           ## remove the environment and caches, keep the studies
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@echo "installing into $(VENV) (once, about two minutes)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(PIP) --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,98 @@
+"""`python -m rsopt.data describe | fetch | make-mini`: data sets looked at, brought here, generated."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rsopt.errors import UserError, command
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, call, print."""
+    options = _parser().parse_args(argv)
+    return int(options.run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m rsopt.data", description="Captioned image sets.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    one = commands.add_parser("describe", help="what a data set holds and what is wrong with it")
+    one.add_argument("path", metavar="PATH", help="folder, dataset JSON, parquet file or hub id")
+    one.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
+    one.set_defaults(run=_describe)
+    one = commands.add_parser("fetch", help="a data set from the hub, written in RSICD's layout; run again to resume")
+    one.add_argument("name", metavar="NAME", help="rsicd")
+    one.add_argument("folder", metavar="DIR", type=Path, help="where to write it")
+    one.add_argument("--source", help="hub id, or folder of parquet files in the hub's form (default: arampacha/rsicd)")
+    one.set_defaults(run=_fetch)
+    one = commands.add_parser("make-mini", help="the generated set, in RSICD's layout")
+    one.add_argument("folder", metavar="DIR", type=Path, help="a new or empty folder")
+    one.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
+    one.add_argument("--images", type=int, default=None, help="number of images (default: as the search uses)")
+    one.set_defaults(run=_make_mini)
+    return parser
+
+
+def _describe(options: argparse.Namespace) -> int:
+    from rsopt.data.describe import describe, print_description
+
+    with _progress("looking at images") as progress:
+        task = progress.add_task("looking at images", total=None)
+        found = describe(options.path, lambda done, of: progress.update(task, completed=done, total=of))
+    if options.json:
+        sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
+    else:
+        print_description(found, Console(file=sys.stdout))
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from rsopt.data.fetch import WARNING, fetch
+
+    try:
+        with _progress("writing images") as progress:
+            task = progress.add_task("writing images", total=None)
+            images, written = fetch(
+                options.name,
+                options.folder,
+                options.source,
+                lambda done, of, _: progress.update(task, completed=done, total=of),
+            )
+    except KeyboardInterrupt:
+        sys.stderr.write("what is written stays; the same command goes on from there\n")
+        raise
+    kept = f" ({images - written} were there)" if written < images else ""
+    sys.stdout.write(f"{options.folder}: {images} images in RSICD's layout, {written} written now{kept}\n{WARNING}\n")
+    return 0
+
+
+def _make_mini(options: argparse.Namespace) -> int:
+    from rsopt.data.mini import IMAGES, make_mini
+
+    images = IMAGES if options.images is None else options.images
+    if images < 1:
+        raise UserError(f"--images must be at least 1, not {images}")
+    if options.folder.exists() and (not options.folder.is_dir() or any(options.folder.iterdir())):
+        raise UserError(f"{options.folder} exists and is not an empty folder; name a new one")
+    make_mini(options.folder, options.seed, images)
+    sys.stdout.write(f"{options.folder}: {images} generated images in RSICD's layout, seed {options.seed}\n")
+    return 0
+
+
+def _progress(what: str) -> Progress:
+    """A bar on stderr; nothing where stderr is no terminal, but for one line that says what is being done."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        sys.stderr.write(f"{what} ...\n")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

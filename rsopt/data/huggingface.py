@@ -1,0 +1,115 @@
+"""Hugging Face data sets without their library: parquet files, or a folder saved by `save_to_disk` (arrow files).
+
+Columns: `filename`, `captions` or `caption`, `image` ({bytes, path}, bytes or a path).
+The split is the name of a file or of its folder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet
+
+from rsopt.data.rows import Listing, Row, scene_of, split_of
+from rsopt.errors import UserError
+
+_SHARD = re.compile(r"[-._]")
+_CAPTIONS = ("captions", "caption")
+
+
+def is_hugging_face(path: Path) -> bool:
+    """Whether a file is parquet or arrow, or a folder holds such files."""
+    return bool(_files(path))
+
+
+def read_hugging_face(path: Path, name: str | None = None) -> Listing:
+    """The listing in a parquet file, a folder of them, or a saved data set. Image bytes stay encoded."""
+    rows = tuple(rows_of(path))
+    if not rows:
+        raise UserError(f"{path}: holds no rows")
+    return Listing(name or path.stem, "huggingface", rows, path if path.is_dir() else path.parent)
+
+
+def rows_of(path: Path) -> Iterator[Row]:
+    """The rows one after another, so that a set larger than memory can be gone through."""
+    number = 0
+    for file in _files(path):
+        split = _split(path, file)
+        for batch in _batches(file):
+            yield from _rows(file, split, number, batch)
+            number += batch.num_rows
+
+
+def count_rows(path: Path) -> int:
+    """Number of rows of parquet files, from their footers alone."""
+    return sum(pyarrow.parquet.read_metadata(file).num_rows for file in _files(path) if file.suffix == ".parquet")
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path] if path.suffix in (".parquet", ".arrow") else []
+    saved = [f for f in sorted(path.rglob("*.arrow")) if not f.name.startswith("cache-")]
+    if saved and any((f.parent / "state.json").is_file() for f in saved):
+        return [f for f in saved if f.name in _current(f.parent)]
+    return sorted(path.rglob("*.parquet"))
+
+
+def _current(folder: Path) -> set[str]:
+    """Names of the arrow files of a saved split; others beside them are left from earlier saves."""
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    return {entry["filename"] for entry in state.get("_data_files", [])}
+
+
+def _split(root: Path, file: Path) -> str:
+    """The part that names a split: of `data/train-00000-of-00002.parquet`, `valid.parquet`, `test/data-00000.arrow`."""
+    inside = file.relative_to(root) if file != root else Path(file.name)
+    for part in (_SHARD.split(inside.name)[0], *reversed(inside.parts[:-1]), file.parent.name):
+        if split_of(part):
+            return part
+    return _SHARD.split(inside.name)[0]
+
+
+def _batches(file: Path) -> Iterator[pa.RecordBatch]:
+    try:
+        if file.suffix == ".parquet":
+            with pyarrow.parquet.ParquetFile(file) as opened:
+                yield from opened.iter_batches(batch_size=256)
+        else:
+            with pa.memory_map(str(file)) as source:
+                yield from pyarrow.ipc.open_stream(source)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _rows(file: Path, split: str, first: int, batch: pa.RecordBatch) -> Iterator[Row]:
+    columns = batch.schema.names
+    captions = next((c for c in _CAPTIONS if c in columns), None)
+    if captions is None or "image" not in columns:
+        raise UserError(f"{file}: columns are {', '.join(columns)}; needed: captions or caption, image (and filename)")
+    names = batch["filename"].to_pylist() if "filename" in columns else [None] * batch.num_rows
+    for offset, (name, texts, image) in enumerate(
+        zip(names, batch[captions].to_pylist(), batch["image"].to_pylist(), strict=True)
+    ):
+        data, path = _image(image)
+        filename = name or path or f"{split}_{first + offset}"
+        # The hub's RSICD has `rsicd_images/airport_1.jpg`: a folder that exists in no one's copy.
+        filename = PurePosixPath(filename).name if data is not None and ".." not in filename else filename
+        yield Row(filename, split, _texts(texts), scene_of(filename), data)
+
+
+def _image(image: Any) -> tuple[bytes | None, str | None]:
+    if isinstance(image, dict):
+        return image.get("bytes"), image.get("path")
+    return (image, None) if isinstance(image, bytes) else (None, image if isinstance(image, str) else None)
+
+
+def _texts(texts: Any) -> tuple[str, ...]:
+    if texts is None:
+        return ()
+    return (texts,) if isinstance(texts, str) else tuple(t or "" for t in texts)

@@ -1,0 +1,133 @@
+"""Images of samples: opened the same way everywhere, and decoded in full once to find the broken ones."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import uuid
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from PIL import Image, ImageOps
+
+from rsopt.cache import cache_dir
+from rsopt.data.records import Sample
+
+# Fixed views for training: the eight symmetries of a square, since an overhead picture has no up.
+_TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
+VIEWS = 2 * len(_TURNS)
+_ADDRESS = re.compile(r" <_io\.BytesIO object at 0x[0-9a-f]+>")  # says nothing to a reader
+
+
+def open_image(sample: Sample) -> Image.Image:
+    """The sample's picture, decoded in full, as RGB. Raises OSError where it cannot be."""
+    source = io.BytesIO(sample.data) if sample.data is not None else sample.path
+    assert source is not None
+    with Image.open(source) as image:
+        # A camera's orientation tag would turn the picture in viewers but not here: apply it.
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def view(image: Image.Image, number: int) -> Image.Image:
+    """View 0 is the image itself, 1 to 3 quarter turns, 4 to 7 the same of its mirror image."""
+    if not 0 <= number < VIEWS:
+        raise ValueError(f"view must be 0 to {VIEWS - 1}, not {number}")
+    turn = _TURNS[number % len(_TURNS)]
+    image = ImageOps.mirror(image) if number >= len(_TURNS) else image
+    return image if turn is None else image.transpose(turn)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What decoding every image told: {image id: reason} of the broken, {"224x224": images}, and pictures in two splits."""
+
+    broken: dict[str, str]
+    sizes: dict[str, int]
+    same: list[str]
+
+
+def inspect_images(samples: Sequence[Sample], on_done: Callable[[int], None] | None = None) -> Inspection:
+    """Decode every image once, in parallel; `on_done(number so far)` is called now and then.
+
+    The answer is kept in the cache under a digest of names, sizes and times (of contents, for bytes), so that a second
+    look at unchanged files decodes nothing.
+    """
+    known = cache_dir() / "inspected" / f"{_digest(samples)}.json"
+    if (kept := _recall(known)) is not None:
+        return kept
+    broken: dict[str, str] = {}
+    sizes: Counter[str] = Counter()
+    seen: dict[str, Sample] = {}
+    same = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders release the interpreter's lock
+        for number, (sample, look) in enumerate(zip(samples, pool.map(_look, samples), strict=True), start=1):
+            if look.fault:
+                broken[sample.image_id] = look.fault
+            else:
+                sizes[look.size] += 1
+                first = seen.setdefault(look.content, sample)
+                if first.split != sample.split:
+                    same.append(f"{first.image_id} ({first.split}) and {sample.image_id} ({sample.split})")
+            if on_done and (number % 64 == 0 or number == len(samples)):
+                on_done(number)
+    inspection = Inspection(broken, dict(sizes.most_common()), same)
+    _remember(known, inspection)
+    return inspection
+
+
+def broken_images(samples: Sequence[Sample]) -> dict[str, str]:
+    """{image id: reason} of the images that cannot be decoded."""
+    return inspect_images(samples).broken
+
+
+class _Look(NamedTuple):
+    fault: str = ""
+    size: str = ""
+    content: str = ""
+
+
+def _look(sample: Sample) -> _Look:
+    """Decode one image. Whatever a decoder raises is a fault of the file, not of ours."""
+    try:
+        data = sample.data if sample.data is not None else cast(Path, sample.path).read_bytes()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = open_image(replace(sample, data=data, path=None))
+    except Exception as error:  # noqa: BLE001 - decoders raise SyntaxError, struct.error, DecompressionBombError...
+        return _Look(fault=_ADDRESS.sub("", " ".join((str(error) or type(error).__name__).split()))[:120])
+    return _Look(size=f"{image.width}x{image.height}", content=hashlib.blake2b(data, digest_size=16).hexdigest())
+
+
+def _digest(samples: Iterable[Sample]) -> str:
+    state = hashlib.blake2b(digest_size=16)
+    for sample in samples:
+        state.update(f"{sample.image_id}\0{sample.split}\0".encode())
+        if sample.path is not None:
+            stat = sample.path.stat()
+            state.update(f"{sample.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
+        else:
+            state.update(sample.data or b"")
+    return state.hexdigest()
+
+
+def _recall(file: Path) -> Inspection | None:
+    """A kept inspection; a file that is not whole counts as none."""
+    try:
+        return Inspection(**json.loads(file.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _remember(file: Path, inspection: Inspection) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    aside.write_text(json.dumps(asdict(inspection)), encoding="utf-8")
+    aside.rename(file)

@@ -1,0 +1,102 @@
+"""Read any of the known forms of a captioned image set; which form it is, is seen, not asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rsopt.data.check import check
+from rsopt.data.huggingface import is_hugging_face, read_hugging_face
+from rsopt.data.images import broken_images
+from rsopt.data.karpathy import load_json, read_karpathy
+from rsopt.data.nwpu import is_nwpu, read_nwpu
+from rsopt.data.problems import REFUSED, Findings
+from rsopt.data.records import SPLITS, CaptionData
+from rsopt.data.rows import Listing
+from rsopt.errors import UserError
+
+_FORMS = (
+    "a folder with RSICD's JSON (`images`) or NWPU's ({class: [...]}) and its images, parquet files, "
+    "a saved Hugging Face data set, or a hub id such as arampacha/rsicd"
+)
+
+
+def read(path_or_id: str | Path, skip_bad: bool = False, verify: bool = False) -> CaptionData:
+    """The data set at a path, or of a hub id, with its captions cleaned and its files checked.
+
+    `verify` decodes every image too (remembered while files stay as they are), so that a truncated one is found now.
+    `skip_bad` leaves out what would be refused and counts it in `skipped`; it implies `verify`.
+    UserError where problems would make scores wrong, or where a split has no image.
+    """
+    listing = find(path_or_id)
+    data, findings = check(listing)
+    if verify or skip_bad:
+        broken = broken_images(data.samples)
+        for image_id, reason in broken.items():
+            findings.add("broken_image", f"{image_id} ({reason})")
+        data = replace(data, samples=tuple(s for s in data.samples if s.image_id not in broken))
+    refused = findings.problems(REFUSED)
+    if refused and not skip_bad:
+        told = "; ".join(map(str, refused))
+        raise UserError(f"{path_or_id}: {told}. Put it right, or leave them out with --skip-bad")
+    for split in SPLITS:
+        if not data.split(split):
+            raise UserError(f"{path_or_id}: the {split} split has no usable image; {_sizes(data, findings)}")
+    return replace(data, skipped={problem.kind: problem.count for problem in refused})
+
+
+def find(path_or_id: str | Path) -> Listing:
+    """The listing of a data set, unchecked. UserError where there is none, or none that is known."""
+    path = Path(path_or_id).expanduser()
+    if path.is_file() and path.suffix == ".json":
+        return _json(path, load_json(path))
+    if path.exists():
+        return _folder(path)
+    if is_hub_id(str(path_or_id)):
+        from rsopt.data.hub import cached_parquet  # the hub client takes a second to import
+
+        return read_hugging_face(cached_parquet(str(path_or_id)), name=str(path_or_id))
+    raise UserError(f"data '{path_or_id}': no such folder; allowed are {_FORMS}")
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether text has the form `owner/name` and is no path in disguise."""
+    owner, slash, name = text.partition("/")
+    return bool(owner and slash and name) and "/" not in name and not text.startswith((".", "~", "/"))
+
+
+def _folder(path: Path) -> Listing:
+    if is_hugging_face(path):
+        return read_hugging_face(path)
+    files = sorted(path.glob("dataset*.json")) or sorted(path.glob("*.json"))
+    listings, seen = [], []
+    for file in files:
+        content = load_json(file)
+        if _is_listing(content):
+            listings.append(_json(file, content))
+        seen.append(f"{file.name} has no `images`")
+    if len(listings) > 1:
+        raise UserError(f"{path}: several listings ({', '.join(f.name for f in files)}); name the file instead")
+    if not listings:
+        held = "; ".join(seen[:3]) if seen else "no dataset*.json and no parquet file in it"
+        raise UserError(f"data '{path}': {held}; allowed are {_FORMS}")
+    return listings[0]
+
+
+def _is_listing(content: Any) -> bool:
+    return isinstance(content, dict) and ("images" in content or is_nwpu(content))
+
+
+def _json(file: Path, content: Any) -> Listing:
+    if isinstance(content, dict) and "images" in content and not is_nwpu(content):
+        return read_karpathy(file, content)
+    if is_nwpu(content):
+        return read_nwpu(file, content)
+    raise UserError(f"{file}: has no `images`; allowed are {_FORMS}")
+
+
+def _sizes(data: CaptionData, findings: Findings) -> str:
+    sizes = ", ".join(f"{split} {len(data.split(split))}" for split in SPLITS)
+    left_out = "; ".join(map(str, findings.problems(REFUSED)))
+    return f"usable images: {sizes}" + (f" ({left_out})" if left_out else "")

@@ -1,0 +1,102 @@
+"""What stage `see` asks of the model and then throws away: linear heads over patches and queries, with their targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from rsopt.pretrain.corpus import SIDE, UNKNOWN, Pictures
+from rsopt.pretrain.words import COLOUR_NAMES, COUNTED, FACTS, KINDS
+
+_SHOWN = ("count_plane", "colour_plane", "count_tank", "roads", "rows", "land_left", "water_shape")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Targets of a batch: cover (B, P, K) in 0..1, centres (B, P), tints (B, P), facts (B, F)."""
+
+    cover: Tensor
+    centres: Tensor
+    tints: Tensor
+    facts: Tensor
+
+    @classmethod
+    def of(cls, pictures: Pictures, rows: np.ndarray) -> Known:
+        """The targets of these pictures."""
+        cover, centres = (
+            torch.from_numpy(pictures.cover[rows]).float() / 255,
+            torch.from_numpy(pictures.centres[rows]).long(),
+        )
+        return cls(cover, centres, torch.from_numpy(pictures.tints[rows]), torch.from_numpy(pictures.facts[rows]))
+
+
+def _regions(patches: Tensor, grid: int) -> Tensor:
+    """(B, P, C) over SIDE x SIDE patches to (B, grid*grid, patches in a region, C)."""
+    step = SIDE // grid
+    table = patches.view(len(patches), grid, step, grid, step, -1).transpose(2, 3)
+    return table.reshape(len(patches), grid * grid, step * step, -1)
+
+
+class Heads(nn.Module):
+    """Patches tell kinds, centres and colours; each query tells a region of the picture; all queries together tell the facts."""
+
+    def __init__(self, width: int, query_width: int, queries: int) -> None:
+        super().__init__()
+        self.grid = int(queries**0.5)
+        if self.grid**2 != queries or SIDE % self.grid:
+            raise ValueError(f"{queries} queries do not tile {SIDE} x {SIDE} patches")
+        self.cover = nn.Linear(width, len(KINDS))
+        self.centre = nn.Linear(width, 1 + len(COUNTED))
+        self.tint = nn.Linear(width, len(COLOUR_NAMES))
+        self.region = nn.Linear(query_width, len(KINDS) + len(COUNTED) + len(COLOUR_NAMES))
+        self.facts = nn.Linear(query_width * queries, sum(FACTS.values()))
+
+    def loss(self, seen: Tensor, queries: Tensor, known: Known) -> Tensor:
+        """`seen` (B, 1+P, D) from the vision tower, `queries` (B, Q, D') from the Q-Former."""
+        patches = seen[:, 1:]
+        loss = 5 * F.binary_cross_entropy_with_logits(self.cover(patches), known.cover)
+        weight = torch.tensor([0.3] + [1.0] * len(COUNTED))
+        loss = loss + F.cross_entropy(self.centre(patches).flatten(0, 1), known.centres.flatten(), weight)
+        loss = loss + 0.5 * F.cross_entropy(
+            self.tint(patches).flatten(0, 1), known.tints.flatten(), ignore_index=UNKNOWN
+        )
+        loss = loss + 8 * F.binary_cross_entropy_with_logits(self.region(queries), self._region_targets(known))
+        return loss + 3 * self._facts_loss(queries, known.facts)
+
+    def _region_targets(self, known: Known) -> Tensor:
+        """(B, Q, K + counted + colours): cover of a region, which centres and which colours it holds."""
+        centres = F.one_hot(known.centres, 1 + len(COUNTED))[..., 1:].float()
+        tints = F.one_hot(known.tints.clamp(min=0), len(COLOUR_NAMES)).float() * (known.tints >= 0).unsqueeze(-1)
+        cover, held = (
+            _regions(known.cover, self.grid).mean(2),
+            _regions(torch.cat([centres, tints], -1), self.grid).amax(2),
+        )
+        return torch.cat([cover, held], -1)
+
+    def _facts_loss(self, queries: Tensor, facts: Tensor) -> Tensor:
+        terms = []
+        for i, (name, logits) in enumerate(self._told(queries).items()):
+            # Most pictures have no plane at all: "none" must not drown the counts
+            weight = torch.ones(logits.shape[1])
+            weight[0] = 0.25 if name.startswith("count_") else 1.0
+            if (facts[:, i] >= 0).any():  # a fact that no picture of the batch has would give 0/0
+                terms.append(F.cross_entropy(logits, facts[:, i], weight, ignore_index=UNKNOWN))
+        return torch.stack(terms).mean()
+
+    def _told(self, queries: Tensor) -> dict[str, Tensor]:
+        """Logits (B, classes) by fact."""
+        return dict(zip(FACTS, self.facts(queries.flatten(1)).split(list(FACTS.values()), dim=1), strict=True))
+
+    @torch.no_grad()
+    def report(self, queries: Tensor, known: Known) -> str:
+        """Share of the known, non-zero facts that the queries tell, for some of the facts."""
+        told, names, shares = self._told(queries), list(FACTS), []
+        for name in _SHOWN:
+            truth = known.facts[:, names.index(name)]
+            right = (told[name].argmax(1) == truth)[truth > 0]
+            shares.append(f"{name} {right.float().mean():.2f}")
+        return " ".join(shares)

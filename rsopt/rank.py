@@ -1,0 +1,256 @@
+"""Measured rankings: which layers go first, scored on caption tokens of a small calibration part of the training split.
+
+Rankings from text alone do not transfer to vision-language models (2507.23362), so every score here is taken where a caption
+token is predicted. Scored once per base, data and dtype; the answer is kept in the cache and shared by all trials.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import nn
+from torch.nn import functional
+
+from rsopt.build import clone_structure
+from rsopt.cache import cache_dir
+from rsopt.pack import IGNORE, Packed
+from rsopt.ranking import MEASURED, Ranking
+from rsopt.resident import Resident, pad_id
+from rsopt.train import TrainingSet, packed_batch, packed_loss
+from rsopt.variant import digest
+
+CALIBRATION_IMAGES = 64
+Progress = Callable[[str, int, int], None]  # what, done, of
+
+
+@dataclass(frozen=True, slots=True)
+class Rankings:
+    """Orders of the LLM's layers by strategy (first dropped first), and the best Q-Former pairs for each number of pairs."""
+
+    llm: dict[str, Ranking]
+    qformer_pairs: dict[int, tuple[int, ...]]
+    losses: dict[
+        str, float
+    ]  # caption loss of each Q-Former subset, `0,2` -> nats a token; and of the full base, `full`
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict."""
+        return {
+            "llm": {name: list(order) for name, order in self.llm.items()},
+            "qformer_pairs": {str(n): list(pairs) for n, pairs in self.qformer_pairs.items()},
+            "losses": self.losses,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Rankings:
+        """Inverse of `to_json`."""
+        return cls(
+            {name: tuple(order) for name, order in data["llm"].items()},
+            {int(n): tuple(pairs) for n, pairs in data["qformer_pairs"].items()},
+            dict(data["losses"]),
+        )
+
+
+class Calibration:
+    """The base with interchangeable layers, and batches to score it on. The base itself is not touched."""
+
+    def __init__(self, resident: Resident, images: int = CALIBRATION_IMAGES) -> None:
+        base = resident.base
+        self.model = clone_structure(base.model)
+        self.decoder = self.model.language_model.model.decoder
+        self.llm_layers = list(self.decoder.layers)
+        self.encoder = self.model.qformer.encoder
+        self.qformer_layers = list(self.encoder.layer)
+        self.frequency = base.shape.cross_attention_frequency
+        data = resident.training_set("train", range(base.shape.vision_layers))
+        chosen = np.linspace(0, len(data.captions) - 1, min(images, len(data.captions))).round().astype(int)
+        self.data = TrainingSet(data.features[torch.from_numpy(chosen)], [data.captions[i] for i in chosen])
+        self.pad = pad_id(base)
+
+    def batches(self, size: int = 16) -> Iterator[tuple[torch.Tensor, Packed]]:
+        """Features and packed captions of the calibration images."""
+        for start in range(0, len(self.data.captions), size):
+            yield packed_batch(
+                self.model, self.data, range(start, min(start + size, len(self.data.captions))), self.pad
+            )
+
+    @torch.inference_mode()
+    def loss(self) -> float:
+        """Caption loss (nats a token) with the layers as they are set now."""
+        total = weight = 0.0
+        for features, batch in self.batches():
+            tokens = float(batch.weights.sum())
+            total += packed_loss(self.model, features, batch).item() * tokens
+            weight += tokens
+        return total / weight
+
+    @contextmanager
+    def llm(self, kept: Sequence[int]) -> Iterator[None]:
+        """Keep these LLM layers for a while. No cache is used, so their cache indices do not matter."""
+        self.decoder.layers = nn.ModuleList(self.llm_layers[i] for i in kept)
+        try:
+            yield
+        finally:
+            self.decoder.layers = nn.ModuleList(self.llm_layers)
+
+    @contextmanager
+    def pairs(self, kept: Sequence[int]) -> Iterator[None]:
+        """Keep these (cross, none) groups of the Q-Former for a while."""
+        groups = (self.qformer_layers[g * self.frequency : (g + 1) * self.frequency] for g in kept)
+        layers = list(itertools.chain.from_iterable(groups))
+        self.encoder.layer, depth = nn.ModuleList(layers), self.encoder.config.num_hidden_layers
+        self.encoder.config.num_hidden_layers = len(layers)
+        try:
+            yield
+        finally:
+            self.encoder.layer, self.encoder.config.num_hidden_layers = nn.ModuleList(self.qformer_layers), depth
+
+    @torch.inference_mode()
+    def hidden_states(self) -> list[torch.Tensor]:
+        """Residual stream before each LLM layer and after the last, at caption positions: depth + 1 of (tokens, hidden)."""
+        kept: list[list[torch.Tensor]] = [[] for _ in range(len(self.llm_layers) + 1)]
+        chosen = torch.empty(0)
+        queries = self.model.query_tokens.shape[1]
+
+        def hook(index: int) -> Callable[..., None]:
+            def before(_: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+                kept[index].append(args[0][:, queries:][chosen].float())
+
+            return before
+
+        # The norm after the last layer sees the last residual; a model without it would need a hook on the layer itself.
+        points = [*self.llm_layers, self.decoder.final_layer_norm]
+        handles = [module.register_forward_pre_hook(hook(i)) for i, module in enumerate(points)]
+        try:
+            for features, batch in self.batches():
+                chosen = batch.targets != IGNORE
+                packed_loss(self.model, features, batch)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return [torch.cat(parts) for parts in kept]
+
+
+def block_influence(states: Sequence[torch.Tensor]) -> Ranking:
+    """ShortGPT (2403.03853): a layer matters as much as it turns the residual, 1 - mean cosine of its input and output."""
+    turns = [1 - functional.cosine_similarity(a, b, dim=-1).mean().item() for a, b in itertools.pairwise(states)]
+    return tuple(sorted(range(len(turns)), key=lambda i: turns[i]))
+
+
+def angular_block(states: Sequence[torch.Tensor]) -> Ranking:
+    """The block of layers whose input and output differ least in angle (2403.17887), grown one layer at a time.
+
+    The paper chooses a block for each size anew; grown from the best single layer to the left or right, it is nested.
+    """
+
+    def angle(first: int, last: int) -> float:
+        cosine = functional.cosine_similarity(states[first], states[last + 1], dim=-1).clamp(-1, 1)
+        return float(torch.arccos(cosine).mean())
+
+    depth = len(states) - 1
+    first = last = min(range(depth), key=lambda i: angle(i, i))
+    order = [first]
+    while len(order) < depth:
+        sides = [(angle(first - 1, last), first - 1)] if first > 0 else []
+        sides += [(angle(first, last + 1), last + 1)] if last < depth - 1 else []
+        _, layer = min(sides)
+        first, last = min(first, layer), max(last, layer)
+        order.append(layer)
+    return tuple(order)
+
+
+def greedy(calibration: Calibration, progress: Progress | None = None) -> Ranking:
+    """SLEB (2402.09025): drop the layer whose loss costs least, again and again. Nested by construction."""
+    left, order = list(range(len(calibration.llm_layers))), list[int]()
+    of, done = len(left) * (len(left) + 1) // 2 - 1, 0
+    while len(left) > 1:
+        losses = {}
+        for layer in left:
+            with calibration.llm([i for i in left if i != layer]):
+                losses[layer] = calibration.loss()
+            done += 1
+            if progress:
+                progress("greedy ranking", done, of)
+        worst = min(left, key=lambda i: (losses[i], i))
+        order.append(worst)
+        left.remove(worst)
+    return (*order, *left)
+
+
+def score_pairs(calibration: Calibration, progress: Progress | None = None) -> dict[tuple[int, ...], float]:
+    """Caption loss of every non-empty subset of the Q-Former's pairs."""
+    pairs = range(len(calibration.qformer_layers) // calibration.frequency)
+    subsets = [s for n in range(1, len(pairs) + 1) for s in itertools.combinations(pairs, n)]
+    losses = {}
+    for done, subset in enumerate(subsets, start=1):
+        with calibration.pairs(subset):
+            losses[subset] = calibration.loss()
+        if progress:
+            progress("Q-Former pairs", done, len(subsets))
+    return losses
+
+
+def measure_rankings(resident: Resident, progress: Progress | None = None) -> Rankings:
+    """All measured rankings, from the cache or scored now; other processes on the node wait for the one that scores."""
+    path = cache_dir() / "rankings" / f"{_key(resident)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            rankings = _score(Calibration(resident), progress)
+            aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+            aside.write_text(json.dumps(rankings.to_json(), indent=1))
+            aside.replace(path)
+    return Rankings.from_json(json.loads(path.read_text()))
+
+
+def _score(calibration: Calibration, progress: Progress | None) -> Rankings:
+    states = calibration.hidden_states()
+    losses = score_pairs(calibration, progress)
+    sizes = sorted({len(s) for s in losses})
+    llm = {
+        "block_influence": block_influence(states),
+        "angular_block": angular_block(states),
+        "greedy": greedy(calibration, progress),
+    }
+    assert set(llm) == set(MEASURED)
+    return Rankings(
+        llm,
+        {n: min((s for s in losses if len(s) == n), key=lambda s: (losses[s], s)) for n in sizes},
+        {"full": calibration.loss(), **{",".join(map(str, s)): loss for s, loss in losses.items()}},
+    )
+
+
+def _key(resident: Resident) -> str:
+    """Digest of all that the scores depend on: every weight, the calibration captions, the features' own key, dtype."""
+    base = resident.base
+    weights = hashlib.sha256()
+    for name, tensor in base.model.state_dict().items():
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    captions = [[s.image_id, [[c.text, c.count] for c in s.captions]] for s in resident.data.split("train")]
+    return digest(
+        {
+            "weights": weights.hexdigest(),
+            "features": resident.feature_key(range(base.shape.vision_layers)),
+            "captions": captions,
+            "images": CALIBRATION_IMAGES,
+            "dtype": base.dtype,
+            "version": 1,
+        }
+    )
+
+
+def rankings_path(folder: Path) -> Path:
+    """Where a study keeps the rankings it used."""
+    return folder / "rankings.json"

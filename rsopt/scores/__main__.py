@@ -1,0 +1,117 @@
+"""`python -m rsopt.scores --references R.json --candidates C.json`: every caption metric, with floor and ceiling."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rsopt.data.karpathy import load_json
+from rsopt.errors import UserError, command
+from rsopt.scores.floor import class_prior_without
+from rsopt.scores.java import JavaError
+from rsopt.scores.scorer import Scorer
+
+METRICS = {
+    **{f"bleu_{n}": f"BLEU-{n}" for n in range(1, 5)},
+    "meteor": "METEOR",
+    "rouge_l": "ROUGE-L",
+    "cider": "CIDEr",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, call, print."""
+    options = _parser().parse_args(argv)
+    references = _references(options.references, load_json(options.references))
+    candidates = load_json(options.candidates)
+    if not isinstance(candidates, dict):
+        raise UserError(f"{options.candidates}: must be an object {{image id: caption}}")
+    try:
+        found, notes = score(references, candidates, meteor=not options.no_meteor)
+    except JavaError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    for note in notes:
+        sys.stderr.write(f"note: {note}\n")
+    if options.json:
+        sys.stdout.write(json.dumps(found, allow_nan=False) + "\n")
+    else:
+        _print(found, Console(file=sys.stdout))
+    return 0
+
+
+def score(
+    references: Mapping[str, list[str]], candidates: Mapping[str, str], meteor: bool = True
+) -> tuple[dict[str, Any], list[str]]:
+    """All metrics x100 as `--json` prints them, and what a reader must know. A number that does not exist is absent.
+
+    `floor` and `ceiling` are CIDEr x100: of the class prior, where file names hold classes, and of human agreement.
+    """
+    scorer = Scorer(references)
+    scores = scorer.measure(candidates, with_meteor=meteor)
+    found: dict[str, Any] = {name: scores.corpus[name] for name in METRICS if name in scores.corpus}
+    notes = scorer.notes
+    if prior := class_prior_without(references):
+        found["floor"] = scorer.cider_of_part(prior).corpus
+        own = scorer.cider_of_part({i: candidates[i] for i in prior}).corpus
+        if own < found["floor"]:
+            notes.append(f"these captions are under the floor: CIDEr {own:.1f} on the images of the class prior")
+        notes.append(
+            f"floor: class prior over {len(prior)} images, its captions taken from the references of the other images "
+            "of the class, since no training captions are given"
+        )
+    agreement = scorer.agreement()
+    if len(agreement.per_image):
+        found["ceiling"] = agreement.corpus
+    if len(agreement.per_image) < len(references):
+        notes.append(f"ceiling: human agreement over the {len(agreement.per_image)} images with two distinct captions")
+    found["images"] = len(references)
+    found["intervals"] = {name: list(scores.intervals[name]) for name in METRICS if name in scores.intervals}
+    assert all(math.isfinite(value) for name, value in found.items() if name != "intervals"), found
+    return found, notes
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m rsopt.scores",
+        description="BLEU-1..4, METEOR, ROUGE-L and CIDEr x100 of captions, with 95 % bootstrap intervals over images, "
+        "floor (class prior) and ceiling (human agreement) in CIDEr x100.",
+    )
+    parser.add_argument("--references", metavar="R.json", type=Path, required=True, help="{image id: [caption, ...]}")
+    parser.add_argument("--candidates", metavar="C.json", type=Path, required=True, help="{image id: caption}")
+    parser.add_argument("--no-meteor", action="store_true", help="leave METEOR out (it takes 5 s and 0.5 GB)")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
+    return parser
+
+
+def _references(file: Path, content: Any) -> dict[str, list[str]]:
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{file}: must be an object {{image id: [caption, ...]}} with at least one image")
+    for image_id, captions in content.items():
+        if not isinstance(captions, list) or not captions or not all(isinstance(c, str) for c in captions):
+            raise UserError(f"{file}: references of '{image_id}' must be a list with at least one caption")
+    return content
+
+
+def _print(found: dict[str, Any], console: Console) -> None:
+    table = Table("x100", "score", "95 % interval", title=f"{found['images']} images")
+    for name, label in METRICS.items():
+        if name in found:
+            low, high = found["intervals"][name]
+            table.add_row(label, f"{found[name]:.2f}", f"{low:.2f} to {high:.2f}")
+    for name, what in (("floor", "CIDEr floor: class prior"), ("ceiling", "CIDEr ceiling: human agreement")):
+        if name in found:
+            table.add_row(what, f"{found[name]:.2f}", "", style="dim")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

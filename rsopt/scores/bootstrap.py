@@ -1,0 +1,60 @@
+"""Bootstrap over images: how far a corpus score would move had other images been drawn, and whether two captioners differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+Interval = tuple[float, float]
+RESAMPLES = 2000
+_LEVEL = 0.95
+_AT_ONCE = 2_000_000  # numbers drawn in one go: bounds memory at large sets
+
+
+def bootstrap_interval(per_image: Sequence[float] | np.ndarray, seed: int = 0) -> Interval:
+    """95 % percentile interval of the mean over images, in the unit of `per_image` [images]."""
+    values = np.asarray(per_image, dtype=float)
+    return _interval(np.concatenate([values[drawn].mean(axis=1) for drawn in _draws(len(values), seed)]))
+
+
+def corpus_interval(counts: np.ndarray, score: Callable[[np.ndarray], np.ndarray], seed: int = 0) -> np.ndarray:
+    """95 % intervals [2, ...] of a metric of summed counts [images, k], such as BLEU; `score` maps sums [n, k] to [n, ...]."""
+    sums = np.concatenate([_sums(counts, drawn) for drawn in _draws(len(counts), seed)])
+    return np.quantile(score(sums), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
+
+
+def paired_bootstrap(
+    a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean of a - b over the same images in the same order, with its 95 % interval: (difference, low, high).
+
+    The captioners can be told apart where the interval does not hold 0. ValueError where the lengths differ.
+    """
+    one, other = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if one.shape != other.shape or one.ndim != 1:
+        raise ValueError(f"paired scores must be of the same images: {one.shape} and {other.shape}")
+    return float((one - other).mean()), *bootstrap_interval(one - other, seed)
+
+
+def _draws(images: int, seed: int) -> Iterator[np.ndarray]:
+    """Image numbers drawn with replacement, [resamples, images] in all."""
+    if images < 1:
+        raise ValueError("a bootstrap needs at least one image")
+    rng = np.random.default_rng(seed)
+    rows = max(1, _AT_ONCE // images)
+    for start in range(0, RESAMPLES, rows):
+        yield rng.integers(images, size=(min(rows, RESAMPLES - start), images))
+
+
+def _sums(counts: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Sums of the drawn rows [resamples, k], by how often each image was drawn: no copy of the rows is made."""
+    images = len(counts)
+    shifted = drawn + images * np.arange(len(drawn))[:, None]
+    times = np.bincount(shifted.ravel(), minlength=images * len(drawn)).reshape(len(drawn), images)
+    return times @ counts
+
+
+def _interval(means: np.ndarray) -> Interval:
+    low, high = np.quantile(means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
+    return float(low), float(high)

@@ -1,0 +1,83 @@
+"""Floor and ceiling of a data set: what a captioner scores that never looks, and what people score. CIDEr x100."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from rsopt.data.records import CaptionData, Sample
+from rsopt.data.rows import scene_of
+from rsopt.scores.scorer import Scorer
+
+
+def floor_of(data: CaptionData, split: str) -> dict[str, float]:
+    """CIDEr x100 of the priors of the training split: `prior`, and `class_prior` where scene classes are known.
+
+    The class prior is told the class; it answers each image with the class's most frequent training caption.
+    """
+    scorer, train, samples = scorer_of(data, split), data.split("train"), data.split(split)
+    floors = {"prior": scorer.cider(prior_captions(train, samples)).corpus}
+    if has_classes(train, samples):
+        floors = {"class_prior": scorer.cider(class_prior_captions(train, samples)).corpus} | floors
+    return floors
+
+
+def ceiling_of(data: CaptionData, split: str) -> dict[str, float]:
+    """CIDEr x100 of `human_agreement`: each reference against the others. Empty where no image has two captions."""
+    score = scorer_of(data, split).agreement()
+    return {"human_agreement": score.corpus} if len(score.per_image) else {}
+
+
+def scorer_of(data: CaptionData, split: str) -> Scorer:
+    """A scorer of the split's references."""
+    return Scorer({s.image_id: s.references for s in data.split(split)})
+
+
+def has_classes(train: Sequence[Sample], samples: Sequence[Sample]) -> bool:
+    """Whether any image to caption is of a class that training has."""
+    return bool({s.scene for s in train if s.scene} & {s.scene for s in samples if s.scene})
+
+
+def prior_captions(train: Sequence[Sample], samples: Sequence[Sample]) -> dict[str, str]:
+    """{image id: the most frequent training caption of all}."""
+    answer = most_frequent(_count(train))
+    return {s.image_id: answer for s in samples}
+
+
+def class_prior_captions(train: Sequence[Sample], samples: Sequence[Sample]) -> dict[str, str]:
+    """{image id: its class's most frequent training caption}; of all classes, where an image's is not known."""
+    of_class = {
+        scene: most_frequent(_count([s for s in train if s.scene == scene]))
+        for scene in {s.scene for s in train if s.scene}
+    }
+    of_all = most_frequent(_count(train))
+    return {s.image_id: of_class.get(s.scene or "", of_all) for s in samples}
+
+
+def most_frequent(counts: Mapping[str, int]) -> str:
+    """The caption counted most often; of equals the first in alphabetical order, so that the answer never varies."""
+    return min(counts, key=lambda text: (-counts[text], text))
+
+
+def _count(samples: Sequence[Sample]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for sample in samples:
+        for caption in sample.captions:
+            counts[caption.text] += caption.count
+    return counts
+
+
+def class_prior_without(references: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The class prior where only {image id: references} is known: what the other images of the class say most often.
+
+    Classes come from file names (`airport_1.jpg`); images without a class, or alone in theirs, have no answer here.
+    """
+    by_class: dict[str, Counter[str]] = {}
+    for image_id, captions in references.items():
+        if scene := scene_of(image_id):
+            by_class.setdefault(scene, Counter()).update(captions)
+    answers = {}
+    for image_id, captions in references.items():
+        if others := by_class.get(scene_of(image_id) or "", Counter()) - Counter(captions):
+            answers[image_id] = most_frequent(others)
+    return answers

@@ -1,0 +1,58 @@
+"""PTB tokens of references, kept on disk: the first process on a node that needs them asks Java, the others read."""
+
+from __future__ import annotations
+
+import functools
+import json
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from filelock import FileLock
+
+from rsopt.cache import cache_dir
+from rsopt.scores.meteor import Meteor
+from rsopt.scores.ptb import VERSION, PtbTokenizer
+from rsopt.variant import digest
+
+
+@functools.cache
+def tokenizer() -> PtbTokenizer:
+    """The one PTB tokenizer of this process."""
+    return PtbTokenizer()
+
+
+@functools.cache
+def meteor() -> Meteor:
+    """The one METEOR of this process; started by the first score, ended by `close` or with the process."""
+    return Meteor()
+
+
+def learn_tokens(sentences: Iterable[str]) -> None:
+    """Have this process's tokenizer know the sentences: from the cache, else by asking and keeping the answer there."""
+    distinct = sorted(set(sentences))
+    file = cache_dir() / "tokens" / f"{digest([VERSION, distinct])}.json"
+    tokens = _load(file, len(distinct))
+    if tokens is None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock")):  # others wait for this answer in place of starting a Java each
+            tokens = _load(file, len(distinct))
+            if tokens is None:
+                tokens = tokenizer()(distinct)
+                _save(file, tokens)
+    tokenizer().learn(zip(distinct, tokens, strict=True))
+
+
+def _load(file: Path, count: int) -> list[str] | None:
+    """The kept tokens, or None where there are none; a file that is not whole counts as none."""
+    try:
+        tokens = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return tokens if isinstance(tokens, list) and len(tokens) == count else None
+
+
+def _save(file: Path, tokens: list[str]) -> None:
+    aside = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    aside.write_text(json.dumps(tokens), encoding="utf-8")
+    aside.rename(file)

@@ -1,0 +1,188 @@
+"""The driver: one search from start to end. Ray runs the legs, the study decides, MLflow and the screen follow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+# Ray reads these when it is imported. Usage statistics are off; Ctrl-C reaches us as KeyboardInterrupt and not as a normal
+# end of fit(); Ray's own output, loggers and metric checks would come between the user and our line.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
+os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import psutil
+import ray
+from ray import tune
+
+from search.history import History
+from search.progress import Progress
+from search.searcher import LegSearcher
+from search.settings import Settings
+from search.study import Search
+from search.tracker import BackgroundTracker
+from search.trainable import Work, run_trial
+from search.view import study_view
+
+GB_PER_CPU_WORKER = 1.5  # a worker's libraries and the embedded base; more workers than memory holds would be killed
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one leg takes, and how many legs run at once."""
+
+    slots: int
+    cpus: float
+    gpus: float
+
+
+def plan_resources(
+    cpus: float, gpus: float, memory_bytes: float, gpus_per_trial: float, workers: int | None
+) -> Resources:
+    """A worker a GPU share where there are GPUs, else one a core as far as memory goes; never more than `workers`."""
+    if gpus:
+        slots = int(gpus / gpus_per_trial)
+        cpus_each = max(1.0, cpus // max(slots, 1))
+        return Resources(min(slots, workers or slots), cpus_each, gpus_per_trial)
+    slots = max(1, min(int(cpus), int(memory_bytes / GB_PER_CPU_WORKER / 1e9)))
+    return Resources(min(slots, workers or slots), 1, 0)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a driver's session ended."""
+
+    history: History
+    interrupted: bool
+    tracking_problem: str | None
+    parent_run: str | None
+    experiment_id: str | None
+    seconds: float
+
+
+class Driver:
+    """Drives one study's search. `make_search` gets the number of slots, which is known only once Ray is up."""
+
+    def __init__(self, settings: Settings, context: dict[str, Any], address: str | None) -> None:
+        self.settings, self.context, self.address = settings, context, address
+        self.interrupted = False
+
+    def run(self, make_search: Any) -> Outcome:
+        """Run legs until the study is done or the user stops it; what finished is kept either way."""
+        begin = time.monotonic()
+        tracker = BackgroundTracker(self.settings.tracking_uri, f"rsopt-{self.settings.space}", self.settings.name)
+        with _ray(self.address, self.settings.workers) as (cpus, gpus), _sigterm():
+            resources = plan_resources(
+                cpus, gpus, psutil.virtual_memory().available, self.settings.gpus_per_trial, self.settings.workers
+            )
+            search = make_search(resources.slots)
+            progress = Progress(search, self.settings)
+            progress.begin(resources.slots, "GPU" if resources.gpus else "CPU core")
+
+            def changed() -> None:
+                tracker.put(study_view(self.settings, self.context, search.history, running=True))
+                progress.update()
+
+            try:
+                self._fit(search, resources, changed, progress)
+            except KeyboardInterrupt:
+                self.interrupted = True
+            finally:
+                progress.end()
+        history = search.snapshot(live=False)
+        search.close()
+        tracker.put(study_view(self.settings, self.context, history, running=False, interrupted=self.interrupted))
+        tracker.close()
+        made = tracker.tracker
+        return Outcome(
+            history,
+            self.interrupted,
+            tracker.problem,
+            made.parent_id if made else None,
+            made.experiment_id if made else None,
+            time.monotonic() - begin,
+        )
+
+    def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> None:
+        settings = self.settings
+        work = Work(
+            settings.base,
+            self.context["data_path"],
+            str(settings.folder),
+            str(settings.ledger),
+            settings.skip_bad,
+        )
+        trainable = tune.with_resources(partial(run_trial, work=work), {"cpu": resources.cpus, "gpu": resources.gpus})
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=LegSearcher(search, changed),
+                num_samples=-1,
+                # Without it Tune prefetches a leg while all workers are busy; nothing is paused, so it cannot stall.
+                max_concurrent_trials=resources.slots,
+                reuse_actors=True,  # the base stays in the worker
+            ),
+            # A fresh name: Ray's files hold nothing that a later session reads.
+            run_config=tune.RunConfig(
+                name=uuid.uuid4().hex,
+                storage_path=str(settings.folder / "ray"),
+                verbose=0,
+                callbacks=[_Tick(progress)],
+            ),
+        )
+        tuner.fit()
+
+
+class _Tick(tune.Callback):
+    """Ray's loop is the progress line's clock."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.progress.tick()
+
+    def __getstate__(self) -> dict[str, Any]:  # Ray snapshots its callbacks, and this one holds a terminal
+        return {}
+
+
+@contextmanager
+def _ray(address: str | None, workers: int | None) -> Iterator[tuple[float, float]]:
+    """Start a local Ray, or connect to a cluster; gives its CPUs and GPUs, and shuts down what was started."""
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address is None:
+        options |= {"include_dashboard": False, "object_store_memory": 100 * 2**20}
+    else:
+        options |= {"address": address}
+    ray.init(**options)
+    try:
+        available = ray.cluster_resources()
+        yield available.get("CPU", 1.0), available.get("GPU", 0.0)
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _sigterm() -> Iterator[None]:
+    """SIGTERM like Ctrl-C. After ray.init, which installs a handler of its own."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,36 @@
+"""What a candidate's next leg is, and whether what came back from one is a measurement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from rsopt.objectives import Measurement, Objective
+from rsopt.recipe import Leg
+from search.history import CandidateState
+
+
+def next_leg(state: CandidateState, rungs: Sequence[float], seed: int) -> Leg:
+    """The leg from where a candidate stands to its next rung; the zero-shot base is not trained and has a single one."""
+    stops = (1.0,) if state.role == "zero_shot" else rungs
+    stop = next(rung for rung in stops if rung > state.reached)
+    return Leg(state.number, state.candidate, state.reached, stop, leg_seed(seed, state.number))
+
+
+def leg_seed(seed: int, number: int) -> int:
+    """Seed of a candidate's legs, below 2**31, from the study's seed and the trial's number alone."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0] >> 1)
+
+
+def flaw(state: CandidateState, leg: Leg, measurement: Measurement, objectives: Sequence[Objective]) -> str | None:
+    """Why a measurement is none: an objective that is not finite or, at the last rung, missing."""
+    for objective in objectives:
+        value = measurement.metrics.get(objective.name)
+        if value is not None and not math.isfinite(value):
+            return f"nan: {objective.name} is {value} at rung {measurement.rung:g}"
+        # The untuned base has no training time; it is a row beside the front all the same.
+        if value is None and leg.last and state.role != "zero_shot":
+            return f"missing: no {objective.name} at rung {measurement.rung:g}"
+    return None

@@ -1,0 +1,102 @@
+"""The live line of a search: trials done, running, stopped; best CIDEr, hypervolume, time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from search.front import final_values, hypervolume_share, reference_point
+from search.history import History
+from search.settings import Settings
+from search.study import Search
+
+PLAIN_EVERY_S = 15.0  # where there is no terminal, a line so often at most
+
+
+class Progress:
+    """Writes to stderr, so that stdout stays for results."""
+
+    def __init__(self, search: Search, settings: Settings) -> None:
+        self.search, self.settings = search, settings
+        self.console = Console(file=sys.stderr)
+        self.started = time.monotonic()
+        self.legs_before = _legs(search.history)
+        self._live: Live | None = None
+        self._printed = self._drawn = 0.0
+        self._last = ""
+        self._history: History = search.history
+
+    def begin(self, slots: int, kind: str) -> None:
+        """Say how many workers there are and start the line."""
+        self.console.print(f"{slots} worker{'s' * (slots > 1)}, one a {kind}; first captions in about half a minute")
+        if self.console.is_terminal:
+            self._live = Live(Text(""), console=self.console, refresh_per_second=2, transient=True)
+            self._live.start()
+
+    def update(self) -> None:
+        """Read the study again: called whenever a leg started or ended."""
+        self._history = self.search.history
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw the line anew: the clock moves even when no leg ends."""
+        text = self.line()
+        now = self._drawn = time.monotonic()
+        if self._live:
+            self._live.update(Text(text))
+        elif now - self._printed > PLAIN_EVERY_S and text != self._last:
+            self.console.print(text, markup=False, highlight=False)
+            self._printed, self._last = now, text
+
+    def end(self) -> None:
+        """Remove the live line."""
+        if self._live:
+            self._live.stop()
+        self.console.print(self.line(), markup=False, highlight=False)
+
+    def line(self) -> str:
+        """The line's text now."""
+        history = self._history
+        trials = [c for c in history if not c.reference]
+        done = sum(c.finished and c.state != "infeasible" for c in trials)
+        running = sum(c.in_flight for c in history)
+        stopped = sum(c.state in ("stopped", "failed") for c in trials)
+        parts = [f"trials {done}/{self.settings.trials} done, {running} running, {stopped} stopped or failed"]
+        ciders = [c.final.metrics["cider"] for c in history if c.final and "cider" in c.final.metrics]
+        if ciders:
+            parts.append(f"best CIDEr {max(ciders):.1f}")
+        objectives = self.search.objectives
+        if (corner := reference_point(history, objectives)) is not None:
+            points = [v for c in history if (v := final_values(c, objectives)) is not None]
+            parts.append(f"hypervolume {hypervolume_share(points, corner):.3f}")
+        parts.append(_left(self._seconds_left()))
+        return " | ".join(parts)
+
+    def tick(self) -> None:
+        """Called often: draws at most once a second."""
+        if time.monotonic() - self._drawn > 1.0:
+            self.draw()
+
+    def _seconds_left(self) -> float | None:
+        legs = _legs(self._history) - self.legs_before
+        if legs < 3:
+            return None
+        per_leg = (time.monotonic() - self.started) / legs
+        expected = (self.settings.trials + 2) * self.search.legs_per_trial - self.legs_before
+        return max(0.0, (expected - legs) * per_leg)
+
+
+def _legs(history: History) -> int:
+    return sum(len(c.rungs) for c in history)
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return "time left: not known yet"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min left" if hours else f"{minutes} min {rest:02} s left"

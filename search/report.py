@@ -1,0 +1,84 @@
+"""What a search prints when it ends: the front, the knee's captions beside the references, where things are, what is next."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from rsopt.data.records import CaptionData
+from search.driver import Outcome
+from search.front import FRONT_FILE
+from search.saved_view import view_key
+from search.settings import Settings
+from search.table import print_front, stdout_console
+
+SAMPLES = 2
+FULL_RUNG = "rung-1.0000"
+
+
+def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, data: CaptionData) -> None:
+    """Print the end of a session to stdout; its last line is the next command."""
+    console = stdout_console()
+    say = lambda text, **style: console.print(text, markup=False, highlight=False, soft_wrap=True, **style)  # noqa: E731
+    resume = f"python -m search.run --resume --name {settings.name}" + _storage_option(settings)
+    finished = [t for t in front["trials"] if t["state"] == "complete"]
+    if not finished:
+        say("no trial finished, so there is no front yet")
+        for trial in front["trials"]:
+            if trial["reason"]:
+                say(f"  trial {trial['id']} ({trial['name']}): {trial['reason']}")
+        say(f"go on with: {resume}")
+        return
+    print_front(front, console)
+    if (knee := front["picks"].get("knee")) is not None:
+        _print_samples(say, settings, knee, data)
+    say(f"\nfront      {settings.folder / FRONT_FILE}")
+    if outcome.tracking_problem:
+        say(f"MLflow     not written ({outcome.tracking_problem}); the study itself is whole")
+    else:
+        say(f"MLflow     {mlflow_command(settings.tracking_uri)}")
+        say(f"           {mlflow_link(settings, outcome)}")
+    say(f"{'stopped' if outcome.interrupted else 'done'} after {outcome.seconds / 60:.1f} min; what finished is kept")
+    if outcome.interrupted:
+        say(f"next: {resume}")
+    else:
+        say(f"next: {resume} --trials {2 * settings.trials}   (or see it again: {front_command(settings)})")
+
+
+def front_command(settings: Settings) -> str:
+    """The command that prints the front again."""
+    return f"python -m search.front --name {settings.name}{_storage_option(settings)}"
+
+
+def mlflow_command(uri: str) -> str:
+    """What to type so that the link below opens; nothing for a server that runs already."""
+    if uri.startswith("http"):
+        return f"on the server {uri}"
+    return f"mlflow server --workers 1 --backend-store-uri {shlex.quote(uri)}   then open"
+
+
+def mlflow_link(settings: Settings, outcome: Outcome) -> str:
+    """The study's runs with columns and charts set. Without workflowType the page opens in a mode that shows no runs."""
+    uri = settings.tracking_uri
+    host = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    query = f"workflowType=machine_learning&viewStateShareKey={view_key(settings.name)}&compareRunsMode=CHART"
+    return f"{host}/#/experiments/{outcome.experiment_id}/runs?{query}"
+
+
+def _print_samples(say: Any, settings: Settings, knee: int, data: CaptionData) -> None:
+    path = Path(settings.folder) / "candidates" / f"{knee:04d}" / FULL_RUNG / "captions.json"
+    if not path.exists():
+        return
+    captions = json.loads(path.read_text())["captions"]
+    samples = [s for s in data.split("val") if s.image_id in captions]
+    say(f"\nthe knee, trial {knee}, says")
+    for sample in samples[:: max(1, len(samples) // SAMPLES)][:SAMPLES]:
+        say(f"  {sample.image_id}: {captions[sample.image_id]}")
+        for caption in sample.captions[:3]:
+            say(f"      reference: {caption.text}", style="dim")
+
+
+def _storage_option(settings: Settings) -> str:
+    return "" if Path(settings.storage) == Path("runs").absolute() else f" --storage {shlex.quote(settings.storage)}"

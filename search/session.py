@@ -1,0 +1,200 @@
+"""A session: everything between a parsed command line and the printed front."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from rsopt.configs import base_config, shape_of
+from rsopt.data.mini import mini_folder
+from rsopt.data.read import read
+from rsopt.data.records import CaptionData
+from rsopt.errors import EXIT_INTERRUPTED, UserError
+from rsopt.hub import fetch
+from rsopt.scores.floor import ceiling_of, floor_of
+from search.driver import Driver, Outcome
+from search.front import FRONT_FILE, build_front
+from search.policy import run_to_end
+from search.report import print_report
+from search.settings import (
+    STUDY_FILE,
+    Settings,
+    check_name,
+    free_name,
+    load_settings,
+    save_settings,
+    study_folder,
+    write_json,
+)
+from search.space import Space, load_space
+from search.study import Search
+from search.tracker import check_uri
+
+REAL = "--base Salesforce/blip2-opt-2.7b --data RSICD_FOLDER"
+
+
+def new_session(options: argparse.Namespace) -> int:
+    """Check all input, then start a study. Nothing is written before everything was found good."""
+    if options.space is None:
+        raise UserError("--space is needed: pruning, lora or a YAML file (or --resume --name S)")
+    space = load_space(options.space)
+    settings = _settings(options, space)
+    if settings.folder.exists():
+        raise UserError(
+            f"study '{settings.name}' exists in {settings.storage}: go on with it by --resume, or choose another --name"
+        )
+    bound = space.bind(shape_of(base_config(settings.base)))  # refuses depths that the base does not have
+    check_uri(settings.tracking_uri)
+    ledger = Path(options.latency_ledger) if options.latency_ledger else None
+    if ledger is not None and not ledger.is_file():
+        raise UserError(f"latency ledger '{ledger}' is not a file; a study's is runs/NAME/latency.jsonl")
+    fetch(settings.base)
+    if settings.data:
+        data_path, data = settings.data, read(settings.data, skip_bad=settings.skip_bad, verify=True)
+    _first_line(settings)  # before the generated set is drawn, which takes a moment; after all that can be refused
+    if not settings.data:
+        data_path = str(mini_folder())
+        data = read(data_path)
+    context = _context(space, data, data_path)
+    stored = {k: context[k] for k in ("objectives", "floor", "ceiling", "data_path", "started_ms")}
+    save_settings(settings, {**stored, "versions": _versions()})
+    shutil.copy(space.source, settings.folder / "space.yaml")
+    if ledger is not None:
+        shutil.copy(ledger, settings.ledger)
+    return _drive(settings, space, bound, context, data, options.address)
+
+
+def continue_session(storage: Path, name: str | None, trials: int | None, address: str | None) -> int:
+    """Go on with a study where it stood, with more trials if asked."""
+    if not name:
+        raise UserError("--resume needs the --name of the study")
+    settings, facts = load_settings(study_folder(storage, name))
+    if trials is not None and trials != settings.trials:
+        if trials < settings.trials:
+            raise UserError(
+                f"--trials {trials}: study '{name}' was already asked for {settings.trials}; only more is allowed"
+            )
+        settings = _with_trials(settings, trials)
+        save_settings(settings, facts)
+    space = load_space(settings.folder / "space.yaml")
+    bound = space.bind(shape_of(base_config(settings.base)))
+    data = read(facts["data_path"], skip_bad=settings.skip_bad)
+    context = {**facts, "now_ms": _now_ms}
+    return _drive(settings, space, bound, context, data, address)
+
+
+def _drive(
+    settings: Settings, space: Space, bound: Any, context: dict[str, Any], data: CaptionData, address: str | None
+) -> int:
+    def make_search(slots: int) -> Search:
+        return Search(
+            settings.folder,
+            bound,
+            objectives=space.objectives,
+            rungs=space.rungs,
+            seed=settings.seed,
+            trials=settings.trials,
+            slots=slots,
+            sampler=settings.sampler,
+            policy=run_to_end,
+        )
+
+    outcome = Driver(settings, context, address).run(make_search)
+    front = build_front(settings.name, context["objectives"], outcome.history, context["floor"], context["ceiling"])
+    if any(c.final for c in outcome.history):
+        write_json(settings.folder / FRONT_FILE, front)
+    print_report(settings, front, outcome, data)
+    return EXIT_INTERRUPTED if outcome.interrupted else _exit_code(outcome)
+
+
+def _exit_code(outcome: Outcome) -> int:
+    """0 when something finished, 1 when nothing did."""
+    return 0 if any(c.final and not c.reference for c in outcome.history) else 1
+
+
+def _settings(options: argparse.Namespace, space: Space) -> Settings:
+    trials = space.trials if options.trials is None else options.trials
+    if trials < 1:
+        raise UserError(f"--trials must be at least 1, not {trials}")
+    if options.workers is not None and options.workers < 1:
+        raise UserError(f"--workers must be at least 1, not {options.workers}")
+    if not 0 < options.gpus_per_trial <= 64:
+        raise UserError(f"--gpus-per-trial must be above 0 and at most 64, not {options.gpus_per_trial}")
+    storage = Path(options.storage).absolute()
+    if options.name is not None:
+        check_name(options.name)
+    if options.data is not None and not Path(options.data).exists():
+        raise UserError(
+            f"data folder '{options.data}' does not exist; it must hold dataset_rsicd.json and RSICD_images/"
+        )
+    return Settings(
+        name=options.name or free_name(storage, space.name),
+        space=space.name,
+        base=options.base
+        if options.base == "tiny" or not Path(options.base).is_dir()
+        else str(Path(options.base).absolute()),
+        data=str(Path(options.data).absolute()) if options.data else None,
+        trials=trials,
+        sampler=options.sampler,
+        seed=options.seed,
+        gpus_per_trial=options.gpus_per_trial,
+        workers=options.workers,
+        tracking_uri=tracking_uri(options.tracking_uri, storage),
+        storage=str(storage),
+        latency_ledger=options.latency_ledger,
+        skip_bad=options.skip_bad,
+    )
+
+
+def tracking_uri(asked: str | None, storage: Path) -> str:
+    """The option, else $MLFLOW_TRACKING_URI, else mlflow.db beside the studies' folder, where `mlflow server` looks."""
+    return asked or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.parent / 'mlflow.db'}"
+
+
+def _context(space: Space, data: CaptionData, data_path: str) -> dict[str, Any]:
+    """Facts that every view of the study shows."""
+    return {
+        "objectives": [o.name for o in space.objectives],
+        "floor": floor_of(data, "val"),
+        "ceiling": ceiling_of(data, "val"),
+        "data_path": data_path,
+        "started_ms": _now_ms(),
+        "now_ms": _now_ms,
+    }
+
+
+def _first_line(settings: Settings) -> None:
+    console = Console(stderr=True)
+    data = settings.data or "mini (generated on first use)"
+    console.print(f"study {settings.name}: space {settings.space}, base {settings.base}, data {data}", highlight=False)
+    if settings.base == "tiny" or settings.data is None:
+        console.print(
+            f"  for the real thing: python -m search.run --space {settings.space} {REAL}", highlight=False, style="dim"
+        )
+
+
+def _with_trials(settings: Settings, trials: int) -> Settings:
+    from dataclasses import replace
+
+    return replace(settings, trials=trials)
+
+
+def _versions() -> dict[str, str]:
+    names: Sequence[str] = ("torch", "transformers", "peft", "ray", "optuna", "mlflow", "pycocoevalcap")
+    return {"python": sys.version.split()[0], **{name: version(name) for name in names}}
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+__all__ = ["STUDY_FILE", "continue_session", "new_session", "tracking_uri"]

@@ -1,0 +1,107 @@
+"""Run as a process of its own: peak resident memory of training and captioning a small random model, in bytes, as JSON.
+
+Usage: peak_memory.py '{"config": {...}, "variant": {...}, "load": {...}}'. Everything the libraries allocate once is
+allocated by a first round on a model of one layer, and is not counted. Linux only.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from transformers import Blip2Config, Blip2ForConditionalGeneration
+
+from rsopt.base import DTYPES, Base
+from rsopt.build import Built, build
+from rsopt.caption import generate_ids
+from rsopt.configs import shape_of
+from rsopt.memory import Workload
+from rsopt.pack import TokenCaption
+from rsopt.recipe import Recipe
+from rsopt.train import Trainer, TrainingSet
+from rsopt.variant import Dtype, Variant
+
+
+def resident(field: str) -> int:
+    """`VmRSS` (now) or `VmHWM` (peak since `reset`), in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":"))
+
+
+def reset() -> int:
+    """Forget the peak; the resident memory now."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    return resident("VmRSS")
+
+
+def make(config: Blip2Config, dtype: Dtype) -> Base:
+    torch.manual_seed(0)
+    model = Blip2ForConditionalGeneration(config).eval().requires_grad_(False).to(DTYPES[dtype])
+    tokenizer = SimpleNamespace(pad_token_id=1)
+    return Base("random", model, SimpleNamespace(tokenizer=tokenizer), shape_of(config), dtype)
+
+
+def features(base: Base, images: int) -> torch.Tensor:
+    vision = base.model.vision_model
+    return torch.randn(images, vision.embeddings.num_positions, vision.config.hidden_size, dtype=vision.dtype)
+
+
+def train(base: Base, built: Built, load: Workload) -> int:
+    """Two steps, the second with moments; returns the bytes of the data set itself, which are not theirs."""
+    rng = np.random.default_rng(0)
+
+    def caption() -> TokenCaption:
+        return TokenCaption(
+            tuple(map(int, rng.integers(4, base.model.config.text_config.vocab_size, load.text_tokens))), 1
+        )
+
+    captions = [[caption() for _ in range(load.captions_per_image)] for _ in range(load.batch_images)]
+    data = TrainingSet(features(base, load.batch_images), captions)
+    Trainer(built, data, Recipe(epochs=2, batch_images=load.batch_images), 0, pad_id=1).run(0, 1)
+    return data.features.nbytes
+
+
+def caption(base: Base, built: Built, load: Workload) -> None:
+    with torch.inference_mode():
+        side = base.model.config.vision_config.image_size
+        given = built.model.vision_model(
+            torch.randn(load.caption_images, 3, side, side, dtype=DTYPES[base.dtype])
+        ).last_hidden_state
+        generate_ids(built.model, base, given, load.beams, load.text_tokens, min_new_tokens=load.text_tokens)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    given = json.loads(sys.argv[1])
+    config, load = Blip2Config.from_dict(given["config"]), Workload(**given["load"])
+    variant = Variant.from_json(given["variant"])
+
+    small = Blip2Config.from_dict(given["config"])
+    for part in (small.vision_config, small.qformer_config, small.text_config):
+        part.num_hidden_layers = 1
+    first = make(small, load.dtype)
+    built = build(first, Variant((0,), (0,), (0,), variant.lora))
+    train(first, built, Workload(batch_images=1, captions_per_image=1, text_tokens=4, dtype=load.dtype))
+    caption(first, built, Workload(caption_images=1, text_tokens=4, beams=load.beams, dtype=load.dtype))
+    del first, built
+
+    start = reset()
+    base = make(config, load.dtype)
+    found = {"weights": resident("VmRSS") - start}
+    reset()
+    caption(base, build(base, Variant(variant.vision_layers, variant.qformer_layers, variant.llm_layers)), load)
+    found["captioning"] = resident("VmHWM") - start
+    reset()
+    data = train(base, build(base, variant), load)
+    found["training"] = resident("VmHWM") - start - data
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

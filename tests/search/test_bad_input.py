@@ -1,0 +1,122 @@
+"""Bad input, as a new user would give it: one line, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from rsopt.errors import command
+from search import front, run
+
+Make = Callable[[Path], list[str]]
+
+
+def rsicd(folder: Path, splits: tuple[str, ...] = ("train", "val", "test"), images: bool = True) -> Path:
+    """A small data set in RSICD's layout, one image a split."""
+    (folder / "RSICD_images").mkdir(parents=True)
+    entries = []
+    for i, split in enumerate(splits):
+        name = f"airport_{i}.jpg"
+        if images:
+            Image.new("RGB", (64, 64), (i, 90, 90)).save(folder / "RSICD_images" / name)
+        sentences = [{"raw": f"a plane {i} .", "tokens": ["a", "plane"], "imgid": i, "sentid": i}]
+        entries.append({"filename": name, "imgid": i, "split": split, "sentids": [i], "sentences": sentences})
+    (folder / "dataset_rsicd.json").write_text(json.dumps({"images": entries, "dataset": "rsicd"}))
+    return folder
+
+
+def space(text: str) -> Make:
+    def make(folder: Path) -> list[str]:
+        path = folder / "own.yaml"
+        path.write_text(text)
+        return ["--space", str(path)]
+
+    return make
+
+
+def data(make_data: Callable[[Path], object]) -> Make:
+    def make(folder: Path) -> list[str]:
+        make_data(folder / "data")
+        return ["--space", "pruning", "--data", str(folder / "data")]
+
+    return make
+
+
+def no_images_key(folder: Path) -> None:
+    rsicd(folder)
+    (folder / "dataset_rsicd.json").write_text(json.dumps({"pictures": []}))
+
+
+def existing(folder: Path) -> list[str]:
+    (folder / "runs" / "mine").mkdir(parents=True)
+    (folder / "runs" / "mine" / "study.json").write_text("{}")
+    return ["--space", "pruning", "--name", "mine"]
+
+
+OWN = "name: own\nobjectives: [cider, params]\nparameters:\n"
+CASES: dict[str, tuple[Make | list[str], str]] = {
+    "no space": ([], "--space is needed: lora, pruning or a YAML file"),
+    "unknown space": (["--space", "purning"], "unknown space 'purning'; known: lora, pruning"),
+    "missing file": (["--space", "none.yaml"], "none.yaml"),
+    "malformed YAML": (space("name: [own\nobjectives"), "own.yaml:"),
+    "unknown key": (space(OWN + "  lr: {float: [1.0e-4, 1.0e-3]}\nrugns: [1.0]\n"), "own.yaml:5"),
+    "unknown parameter": (space(OWN + "  learning: {float: [1.0e-4, 1.0e-3]}\n"), "own.yaml:4"),
+    "too deep": (space(OWN + "  llm_layers: {layers: [4, 40]}\n"), "40 layers asked for, the base has"),
+    "missing data folder": (["--space", "pruning", "--data", "nowhere"], "'nowhere' does not exist"),
+    "JSON without images": (data(no_images_key), "images"),
+    "empty split": (data(lambda f: rsicd(f, ("train", "train", "test"))), "val split"),
+    "missing images": (data(lambda f: rsicd(f, images=False)), "--skip-bad"),
+    "study exists": (existing, "study 'mine' exists"),
+    "odd name": (["--space", "pruning", "--name", "../mine"], "study name"),
+    "no trials": (["--space", "pruning", "--trials", "0"], "--trials must be at least 1"),
+    "no number": (["--space", "pruning", "--trials", "many"], "--trials"),
+    "no workers": (["--space", "pruning", "--workers", "0"], "--workers must be at least 1"),
+    "unknown option": (["--space", "pruning", "--fast"], "--fast"),
+    "unknown sampler": (["--space", "pruning", "--sampler", "best"], "tpe"),
+    "silent tracking server": (["--space", "pruning", "--tracking-uri", "http://127.0.0.1:9"], "does not answer"),
+    "odd tracking URI": (["--space", "pruning", "--tracking-uri", "here"], "allowed are"),
+    "hub id without network": (["--space", "pruning", "--base", "Salesforce/blip2-opt-2.7b"], "Salesforce/blip2-opt-2.7b"),
+    "no such base": (["--space", "pruning", "--base", "tinny"], "tinny"),
+    "missing ledger": (["--space", "pruning", "--latency-ledger", "none.jsonl"], "none.jsonl"),
+    "resume without name": (["--resume"], "--name"),
+    "resume of nothing": (["--resume", "--name", "gone"], "no study 'gone'"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_line_exit_2_nothing_written(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    make, says = CASES[case]
+    argv = make if isinstance(make, list) else make(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert command(run.main, argv) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ") and err.count("\n") == 1, err
+    assert says in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_front_of_an_unknown_study_names_the_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    existing(tmp_path)
+    assert command(front.main, ["--name", "yours"]) == 2
+    assert "there are: mine" in capsys.readouterr().err
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run.main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for part in ("default", "Ctrl-C", "Salesforce/blip2-opt-2.7b", "pruning"):
+        assert part in text

@@ -1,0 +1,76 @@
+"""front.json: states, flags, picks and volumes follow from the history alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rsopt.objectives import OBJECTIVES, Measurement
+from rsopt.recipe import Candidate
+from rsopt.variant import BaseShape, LoraPart, LoraSpec, Variant
+from search.front import build_front, hypervolume_share, reference_point
+from search.history import CandidateState
+from search.pareto import non_dominated
+from search.table import print_front
+
+SHAPE = BaseShape(4, 6, 8)
+NAMES = ["cider", "latency_ms", "params"]
+TUNED = Candidate(Variant.full(SHAPE, LoraSpec(LoraPart(4, 8, "qk"))))
+
+
+def state(number: int, cider: float, latency_ms: float, params: float, **changes: object) -> CandidateState:
+    metrics = {"cider": cider, "latency_ms": latency_ms, "params": params}
+    rungs = (Measurement(0.33, {"cider": 999.0}, {}), Measurement(1.0, metrics, {}))
+    return replace(CandidateState(number, "sampled", "complete", TUNED, {}, rungs), **changes)  # type: ignore[arg-type]
+
+
+HISTORY = (
+    state(0, 10, 50, 100, role="zero_shot"),
+    state(1, 80, 50, 100, role="full_depth"),
+    state(2, 70, 40, 80),
+    state(3, 60, 45, 90),  # dominated by 2
+    state(4, 30, 20, 40),
+    replace(state(5, 0, 0, 0), state="resting", rungs=(Measurement(0.33, {"cider": 500.0}, {}),)),
+    replace(state(6, 0, 0, 0), state="failed", rungs=(), reason="nan: training loss is nan"),
+)
+
+
+def test_flags_are_those_of_a_fresh_computation() -> None:
+    front = build_front("s", NAMES, HISTORY, {}, {})
+    complete = [t for t in front["trials"] if t["state"] == "complete"]
+    signs = [-1 if o["direction"] == "max" else 1 for o in front["objectives"]]
+    values = [[s * t["objectives"][n] for s, n in zip(signs, NAMES, strict=True)] for t in complete]
+    assert [t["pareto"] for t in complete] == non_dominated(values).tolist()
+    assert {t["id"] for t in front["trials"] if t["pareto"]} == {1, 2, 4}
+    assert front["picks"] == {"knee": 2, "best_cider": 1, "fastest": 4, "smallest": 4}
+
+
+def test_values_at_lower_rungs_are_on_no_front() -> None:
+    resting = build_front("s", NAMES, HISTORY, {}, {})["trials"][5]
+    assert not resting["pareto"]
+    assert resting["objectives"] == {}
+    assert resting["rung"] == pytest.approx(0.33)
+
+
+def test_reference_point_comes_from_full_depth_and_has_the_objectives_signs() -> None:
+    front = build_front("s", NAMES, HISTORY, {}, {})
+    assert front["reference_point"] == pytest.approx([0.0, 55.0, 110.0])
+    objectives = [OBJECTIVES[n] for n in NAMES]
+    corner = reference_point(HISTORY, objectives)
+    assert corner is not None
+    assert 0 < hypervolume_share([(-80, 50, 100), (-30, 20, 40)], corner) < 1
+    assert hypervolume_share([(-80, 20, 40)], corner) == pytest.approx(1)
+
+
+def test_without_full_depth_there_is_no_volume() -> None:
+    assert build_front("s", NAMES, HISTORY[:1], {}, {})["hypervolume"] is None
+
+
+def test_the_table_shows_members_references_floor_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    print_front(build_front("s", NAMES, HISTORY, {"class_prior": 42.5}, {"human_agreement": 99.5}), Console(width=160))
+    text = capsys.readouterr().out
+    for part in ("knee", "best_cider", "zero-shot base", "class prior", "42.5", "99.5", "training loss is nan"):
+        assert part in text

@@ -1,0 +1,227 @@
+"""Spaces: what ships, what each word means, and one line for each thing that can be wrong."""
+
+import optuna
+import pytest
+
+from rsopt.errors import UserError
+from rsopt.recipe import Candidate
+from rsopt.variant import BaseShape
+from search.space import known_spaces, load_space
+
+TINY, OPT = BaseShape(4, 6, 8), BaseShape(39, 12, 32)
+HEAD = "name: mine\nobjectives: [cider, latency_ms]\n"
+
+
+def space(tmp_path, parameters, head=HEAD, starts=""):
+    """A space from the lines of its parameters; these begin in line 4."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{head}parameters:\n" + "".join(f"  {line}\n" for line in parameters) + starts)
+    return load_space(path)
+
+
+def line_of(call, *args, **kwargs):
+    with pytest.raises(UserError) as caught:
+        call(*args, **kwargs)
+    text = str(caught.value)
+    assert "\n" not in text and len(text) < 400
+    return text
+
+
+@pytest.mark.parametrize("name", list(known_spaces()))
+@pytest.mark.parametrize("shape", [TINY, OPT])
+def test_shipped_spaces_make_candidates(name, shape):
+    bound = load_space(name).bind(shape)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(200):
+        params = bound.suggest(study.ask())
+        candidate = bound.candidate(params)
+        candidate.variant.check(shape)
+        assert Candidate.from_json(candidate.to_json()) == candidate
+        scope = candidate.variant.lora.scope
+        assert ("llm_rank" in params) == (scope != "qformer") and ("qformer_rank" in params) == (scope != "llm")
+        pairs = candidate.variant.qformer_layers
+        assert pairs[1::2] == tuple(layer + 1 for layer in pairs[::2]) and all(layer % 2 == 0 for layer in pairs[::2])
+    for start in bound.starts:
+        bound.candidate({**start, "lr": 1e-3}).variant.check(shape)
+    params, reference = bound.full_depth()
+    assert reference.variant.architecture() == bound.zero_shot().variant.architecture()
+    assert bound.candidate(params) == reference and reference.variant.lora.llm.alpha == 32
+    assert bound.zero_shot().variant.lora is None
+
+
+def test_pruning_is_what_its_issue_asks_for():
+    pruning = load_space("pruning")
+    assert [o.name for o in pruning.objectives] == ["cider", "latency_ms", "params"]
+    assert pruning.trials == 24 and pruning.rungs == (0.33, 1.0)
+    bound = pruning.bind(OPT)
+    over = bound.distributions
+    assert (over["llm_layers"].low, over["llm_layers"].high) == (16, 32)
+    assert (over["qformer_layers"].low, over["qformer_layers"].high, over["qformer_layers"].step) == (4, 12, 2)
+    assert [start["llm_layers"] for start in bound.starts] == [32, 28, 24]
+    assert [start["qformer_layers"] for start in bound.starts] == [12, 8, 4]
+    assert bound.size is None  # the learning rate is continuous
+    assert [o.name for o in load_space("lora").objectives] == ["cider", "trainable", "train_s"]
+
+
+def test_depths_are_shares_or_counts(tmp_path):
+    lines = [
+        "llm_layers: {layers: [4, 1.0]}",
+        "qformer_layers: {layers: [1/3, 1]}",
+        "vision_layers: {choice: [0.5, 1]}",
+    ]
+    over = space(tmp_path, lines).bind(TINY).distributions
+    assert (over["llm_layers"].low, over["llm_layers"].high) == (4, 8)
+    assert (over["qformer_layers"].low, over["qformer_layers"].high) == (2, 6)
+    assert over["vision_layers"].choices == (2, 4)
+
+
+def test_a_fixed_depth_and_a_measured_ranking(tmp_path):
+    lines = ["llm_layers: 3", "ranking: {choice: [greedy, prefix]}", "lr: 2e-4"]
+    bound = space(tmp_path, lines).bind(TINY, {"greedy": [7, 0, 6, 1, 5, 2, 4, 3]})
+    assert bound.candidate({"ranking": "greedy"}).variant.llm_layers == (2, 3, 4)
+    assert bound.candidate({"ranking": "prefix"}).variant.llm_layers == (0, 1, 2)
+    assert bound.candidate({"ranking": "prefix"}).recipe.lr == 2e-4
+    assert bound.full_depth()[1].variant.llm_layers == tuple(range(8)) and bound.full_depth()[0] == {}
+    assert "once" in line_of(space(tmp_path, lines).bind, TINY, {"greedy": [0, 1]})
+    text = line_of(space(tmp_path, lines).bind, TINY)
+    assert "mine.yaml:5: unknown ranking 'greedy'; known: prefix, keep_last, alternate, symmetric" in text
+
+
+def test_size_counts_conditional_combinations(tmp_path):
+    lines = [
+        "lora: {choice: [llm, both, qformer]}",
+        "llm_rank: {int: [4, 6], when: {lora: [llm, both]}}",
+        "qformer_rank: {choice: [4, 8], when: {lora: [qformer, both]}}",
+        "llm_layers: {layers: [6, 8]}",
+        "lr: {float: [1e-3, 1e-3]}",
+    ]
+    bound = space(tmp_path, lines).bind(TINY)
+    every = list(bound.combinations())
+    assert bound.size == len(every) == 3 * (3 + 3 * 2 + 2)
+    assert len({bound.candidate(params).key for params in every}) == bound.size
+
+
+def test_starts_are_bound_and_may_be_partial(tmp_path):
+    lines = ["llm_layers: {layers: [0.5, 1.0]}", "lora: {choice: [llm, both]}", "lr: {float: [1e-4, 1e-2], log: true}"]
+    bound = space(tmp_path, lines, starts="starts:\n  - {llm_layers: 0.75}\n  - {lora: both, llm_layers: 1}\n").bind(
+        OPT
+    )
+    assert bound.starts == ({"llm_layers": 24}, {"llm_layers": 32, "lora": "both"})
+
+
+RANK = "llm_rank: {int: [4, 8]}"
+BAD_PARAMETERS = [
+    (["depth: {int: [1, 2]}"], ":4: unknown key 'depth' in parameters; allowed: vision_layers, qformer_layers"),
+    (
+        ["llm_rank: {range: [4, 8]}"],
+        ":4: unknown key 'range' in llm_rank; allowed: int, float, choice, layers, log, when",
+    ),
+    (["llm_rank: {int: [4, 8], choice: [4]}"], ":4: llm_rank needs exactly one of: int, choice"),
+    (["llm_rank: {log: true}"], ":4: llm_rank needs exactly one of: int, choice"),
+    (["llm_rank: {layers: [4, 8]}"], ":4: llm_rank needs exactly one of: int, choice"),
+    (["llm_rank: {int: [4]}"], ":4: int of llm_rank must be [lowest, highest]"),
+    (["llm_rank: {int: 4}"], ":4: int of llm_rank must be a list in [ ]"),
+    (["llm_rank: {int: [8, 4]}"], ":4: int of llm_rank: the lowest, 8, is above the highest, 4"),
+    (["llm_rank: {int: [0, 4]}"], ":4: llm_rank must be at least 1, not 0"),
+    (["llm_rank: {int: [1, 4.5]}"], ":4: llm_rank must be a whole number, not 4.5"),
+    (["epochs: {int: [1, 2.5]}"], ":4: int of epochs must be whole numbers"),
+    (["llm_rank: {int: [4, many]}"], ":4: llm_rank must be a finite number, not 'many'"),
+    (["lr: {float: [1e-4, .inf]}"], ":4: lr must be a finite number, not '.inf'"),
+    (["lr: {float: [0, 1]}"], ":4: lr must be above 0, not 0"),
+    (["weight_decay: {float: [0, 1], log: true}"], ":4: log of weight_decay needs an int or float range above 0"),
+    (["dropout: {float: [0, 1]}"], ":4: dropout must be below 1, not 1"),
+    (["llm_targets: {choice: [qk, attention]}"], ":4: llm_targets cannot be 'attention'; allowed: qk, qkv, qkvo, mlp"),
+    (["llm_targets: {choice: []}"], ":4: choice of llm_targets must list different values"),
+    (["llm_targets: {choice: [qk, qk]}"], ":4: choice of llm_targets must list different values"),
+    (["rslora: {choice: [1, 0]}"], ":4: rslora must be true or false, not '1'"),
+    (["llm_layers: {layers: [0.5, 1.5]}"], ":4: llm_layers is a share of the base's depth (0.5, 1.0) or a count"),
+    ([RANK, "llm_rank: {int: [4, 8]}"], ":5: key 'llm_rank' is given twice in parameters"),
+    (["llm_rank: 8"], ":4: parameters must hold at least one that is searched"),
+    (
+        ["llm_rank: {int: [4, 8], when: {lora: [llm]}}"],
+        ":4: `when` of llm_rank must name an earlier choice, not 'lora'",
+    ),
+    ([RANK, "dropout: {float: [0, 0.5], when: {llm_rank: [4]}}"], ":5: `when` of dropout must name an earlier choice"),
+    (["lora: {choice: [llm, both]}", "llm_rank: {int: [4, 8], when: {lora: [qformer]}}"], "lora is never 'qformer'"),
+    (
+        ["lora: {choice: [llm, both]}", "llm_rank: {int: [4, 8], when: {lora: []}}"],
+        "must list at least one value of lora",
+    ),
+    (["llm_rank: {int: [4, 8], when: {lora: [llm], ranking: [prefix]}}"], "must name exactly one earlier choice"),
+    (["llm_rank: [4, 8]"], ":4: llm_rank must be a single value"),
+]
+
+
+@pytest.mark.parametrize(("lines", "message"), BAD_PARAMETERS)
+def test_a_bad_parameter_is_one_line(tmp_path, lines, message):
+    assert message in line_of(space, tmp_path, lines)
+
+
+GOOD = "parameters: {llm_layers: {layers: [0.5, 1.0]}}\n"
+BAD_FILES = [
+    ("", ":1: is empty"),
+    ("- a\n", ":1: a space must be a mapping"),
+    ("name: [a\nb: c\n", ":2: is not YAML: expected ',' or ']', but got ':'"),
+    ("name: a\n\tb: c\n", ":2: is not YAML: found character '\\t' that cannot start any token"),
+    ("name: a\n---\nname: b\n", ":2: is not YAML: but found another document"),
+    ("name: \x00", ":1: is not YAML: special characters are not allowed"),
+    ("[" * 5000, ":1: is nested too deeply"),
+    (HEAD, ":1: a space needs 'parameters'"),
+    (f"{HEAD}{GOOD}trails: 3\n", ":4: unknown key 'trails' in a space; allowed: name, description, objectives, trials"),
+    (f"{HEAD}{GOOD}trials: 0\n", ":4: trials must be a whole number, at least 1, not 0"),
+    (f"{HEAD}{GOOD}trials: [3]\n", ":4: trials must be a single value"),
+    (f"{HEAD}{GOOD}rungs: [0.5]\n", ":4: rungs must be ascending shares"),
+    (f"{HEAD}{GOOD}rungs: [0.5, 0.2, 1]\n", ":4: rungs must be ascending shares"),
+    (f"{HEAD}{GOOD}rungs: []\n", ":4: rungs must be ascending shares"),
+    (f"name: ../x\nobjectives: [cider, params]\n{GOOD}", ":1: name must be letters, digits, - and _"),
+    (f"name: a\nobjectives: [cider]\n{GOOD}", ":2: objectives must be two or three different ones"),
+    (f"name: a\nobjectives: [cider, cider]\n{GOOD}", ":2: objectives must be two or three different ones"),
+    (f"name: a\nobjectives: [cider, speed]\n{GOOD}", ":2: unknown objective 'speed'; known: cider, latency_ms, params"),
+    (f"{HEAD}{GOOD}starts:\n  - {{lr: 0.1}}\n", ":5: unknown key 'lr' in a starting point; allowed: llm_layers"),
+    (f"{HEAD}{GOOD}starts: 3\n", ":4: starts must be a list in [ ]"),
+    (f"{HEAD}parameters: &p {{llm_layers: *p}}\n", ":3: unknown key 'llm_layers' in llm_layers"),
+    (f"{HEAD}parameters: {{? [a] : 1}}\n", ":3: a key of parameters must be a single value"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_FILES)
+def test_a_bad_file_is_one_line(tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    assert f"bad.yaml{message}" in line_of(load_space, path)
+
+
+BAD_BINDINGS = [
+    (["llm_layers: {layers: [4, 9]}"], "", ":4: llm_layers: 9 layers asked for, the base has 8"),
+    (["llm_layers: {layers: [6, 0.5]}"], "", ":4: layers of llm_layers: the lowest, 6, is above the highest, 4"),
+    (["qformer_layers: {layers: [3, 6]}"], "", ":4: qformer_layers: 3 layers are not whole groups of 2"),
+    (["llm_layers: {layers: [4, 8]}"], "starts:\n  - {llm_layers: 9}\n", ":6: llm_layers: 9 layers asked for"),
+    (
+        ["llm_layers: {layers: [4, 8]}"],
+        "starts:\n  - {llm_layers: 3}\n",
+        ":6: llm_layers: '3' is outside the space; it has 4",
+    ),
+    (
+        ["lora: {choice: [llm, both]}", "qformer_rank: {int: [4, 8], when: {lora: [both]}}"],
+        "starts:\n  - {lora: llm, qformer_rank: 4}\n",
+        ":7: qformer_rank does not exist in this starting point",
+    ),
+]
+
+
+@pytest.mark.parametrize(("lines", "starts", "message"), BAD_BINDINGS)
+def test_what_the_base_does_not_have_is_one_line(tmp_path, lines, starts, message):
+    assert f"mine.yaml{message}" in line_of(space(tmp_path, lines, starts=starts).bind, TINY)
+
+
+@pytest.mark.parametrize("name", ["prunning", "../x", "a\nb", "x" * 5000, "", "<b>"])
+def test_an_unknown_space_lists_the_known_ones(name):
+    assert "known: lora, pruning" in line_of(load_space, name)
+
+
+def test_a_missing_or_unreadable_file(tmp_path):
+    assert "cannot read" in line_of(load_space, tmp_path / "no.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    assert "cannot read" in line_of(load_space, tmp_path / "folder.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"name: \xff")
+    assert "is not UTF-8" in line_of(load_space, tmp_path / "latin.yaml")
