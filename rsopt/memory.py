@@ -46,7 +46,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Widths of a base: hidden, feed-forward and heads of each part, positions and values of an image, queries, vocabulary."""
+    """Widths of a base: hidden, feed-forward and heads of each part; positions and pixels of an image; queries."""
 
     vision: tuple[int, int]
     qformer: tuple[int, int, int]
@@ -82,17 +82,17 @@ def training_bytes(widths: Widths, variant: Variant, trainable: int, load: Workl
     if lora is None:
         raise ValueError("a variant without LoRA is not trained")
     size, images = BYTES[load.dtype], load.batch_images
-    # float16 bases keep their Q-Former in float32
-    saved = _Saved(size, lora.dropout > 0), _Saved(4 if load.dtype == "float16" else size, lora.dropout > 0)
+    saved = _Saved(size, lora.dropout > 0)
+    saved_in_qformer = _Saved(4 if load.dtype == "float16" else size, lora.dropout > 0)  # float32 over float16 bases
     packed = load.captions_per_image * load.text_tokens
     positions = images * (widths.queries + packed)
     targets = images * load.captions_per_image * max(1, load.text_tokens - 1)  # the first token is given, not predicted
-    kept = _qformer_saved(saved[1], widths, variant.qformer_layers, lora.qformer, images) if lora.qformer else 0
+    kept = _qformer_saved(saved_in_qformer, widths, variant.qformer_layers, lora.qformer, images) if lora.qformer else 0
     if lora.train_projection:
         kept += images * widths.queries * widths.qformer[0] * size
     grad = lora.qformer is not None or lora.train_projection
     for _ in variant.llm_layers:
-        kept += positions * _llm_layer_saved(saved[0], widths.llm, lora.llm, grad)
+        kept += positions * _llm_layer_saved(saved, widths.llm, lora.llm, grad)
         grad = grad or lora.llm is not None
     hidden, inner, _ = widths.llm
     kept += positions * (hidden * size + _STATISTICS)  # the final norm
@@ -119,9 +119,8 @@ def captioning_bytes(widths: Widths, variant: Variant, load: Workload) -> int:
     embeds = rows * prompt * hidden * size
     token = 2 * len(variant.llm_layers) * rows * hidden * size  # cached keys and values of one position
     reading = token * prompt + embeds * 5 + rows * prompt * 2 * inner * size
-    scores = (
-        rows * widths.vocabulary * (size + 5 * 4)
-    )  # logits; float32: their copy, log-probabilities, processed, ranked
+    # Logits, and in float32 their copy, log-probabilities, two of processing, scores of the beams.
+    scores = rows * widths.vocabulary * (size + 5 * 4)
     layer_again = rows * last * hidden * size  # reordering beams makes one tensor of the cache anew at a time
     writing = token * last + embeds + max(scores, layer_again)
     return max(looking, image * vision + max(reading, writing))

@@ -10,11 +10,8 @@ import hashlib
 import itertools
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,41 +22,13 @@ from torch.nn import functional
 from rsopt.build import clone_structure
 from rsopt.cache import cache_dir
 from rsopt.pack import IGNORE, Packed
-from rsopt.ranking import MEASURED, Ranking
+from rsopt.ranking import MEASURED, MeasuredRankings, Ranking
 from rsopt.resident import Resident, pad_id
 from rsopt.train import TrainingSet, packed_batch, packed_loss
 from rsopt.variant import digest
 
 CALIBRATION_IMAGES = 64
 Progress = Callable[[str, int, int], None]  # what, done, of
-
-
-@dataclass(frozen=True, slots=True)
-class Rankings:
-    """Orders of the LLM's layers by strategy (first dropped first), and the best Q-Former pairs for each number of pairs."""
-
-    llm: dict[str, Ranking]
-    qformer_pairs: dict[int, tuple[int, ...]]
-    losses: dict[
-        str, float
-    ]  # caption loss of each Q-Former subset, `0,2` -> nats a token; and of the full base, `full`
-
-    def to_json(self) -> dict[str, Any]:
-        """A plain dict."""
-        return {
-            "llm": {name: list(order) for name, order in self.llm.items()},
-            "qformer_pairs": {str(n): list(pairs) for n, pairs in self.qformer_pairs.items()},
-            "losses": self.losses,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Rankings:
-        """Inverse of `to_json`."""
-        return cls(
-            {name: tuple(order) for name, order in data["llm"].items()},
-            {int(n): tuple(pairs) for n, pairs in data["qformer_pairs"].items()},
-            dict(data["losses"]),
-        )
 
 
 class Calibration:
@@ -201,7 +170,7 @@ def score_pairs(calibration: Calibration, progress: Progress | None = None) -> d
     return losses
 
 
-def measure_rankings(resident: Resident, progress: Progress | None = None) -> Rankings:
+def measure_rankings(resident: Resident, progress: Progress | None = None) -> MeasuredRankings:
     """All measured rankings, from the cache or scored now; other processes on the node wait for the one that scores."""
     path = cache_dir() / "rankings" / f"{_key(resident)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,10 +180,10 @@ def measure_rankings(resident: Resident, progress: Progress | None = None) -> Ra
             aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
             aside.write_text(json.dumps(rankings.to_json(), indent=1))
             aside.replace(path)
-    return Rankings.from_json(json.loads(path.read_text()))
+    return MeasuredRankings.from_json(json.loads(path.read_text()))
 
 
-def _score(calibration: Calibration, progress: Progress | None) -> Rankings:
+def _score(calibration: Calibration, progress: Progress | None) -> MeasuredRankings:
     states = calibration.hidden_states()
     losses = score_pairs(calibration, progress)
     sizes = sorted({len(s) for s in losses})
@@ -224,7 +193,7 @@ def _score(calibration: Calibration, progress: Progress | None) -> Rankings:
         "greedy": greedy(calibration, progress),
     }
     assert set(llm) == set(MEASURED)
-    return Rankings(
+    return MeasuredRankings(
         llm,
         {n: min((s for s in losses if len(s) == n), key=lambda s: (losses[s], s)) for n in sizes},
         {"full": calibration.loss(), **{",".join(map(str, s)): loss for s, loss in losses.items()}},
@@ -249,8 +218,3 @@ def _key(resident: Resident) -> str:
             "version": 1,
         }
     )
-
-
-def rankings_path(folder: Path) -> Path:
-    """Where a study keeps the rankings it used."""
-    return folder / "rankings.json"

@@ -1,17 +1,54 @@
 """Rankings: orders in which layers may be dropped, first dropped first. Nested by construction. Plain data, no torch.
 
-A measured ranking (block influence, greedy...) is one more order in a mapping {strategy: order}.
+A measured ranking (block influence, greedy...) is one more order, scored over a base and data by rsopt.rank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from rsopt.errors import UserError
 
 Ranking = tuple[int, ...]  # every layer index once; the one to be dropped first comes first
 STRATEGIES = ("prefix", "keep_last", "alternate", "symmetric")
 MEASURED = ("block_influence", "angular_block", "greedy")  # scored over base and data by rsopt.rank
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRankings:
+    """What rsopt.rank found: orders of the LLM's layers by strategy, and the best Q-Former pairs for each number of pairs.
+
+    The pairs were scored exhaustively, so the best two need not be among the best three. `losses` holds the caption loss
+    (nats a token) of each subset of pairs (`0,2`) and of the whole base (`full`).
+    """
+
+    llm: Mapping[str, Ranking]
+    qformer_pairs: Mapping[int, tuple[int, ...]]
+    losses: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict."""
+        return {
+            "llm": {name: list(order) for name, order in self.llm.items()},
+            "qformer_pairs": {str(n): list(pairs) for n, pairs in self.qformer_pairs.items()},
+            "losses": dict(self.losses),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> MeasuredRankings:
+        """Inverse of `to_json`."""
+        return cls(
+            {name: tuple(order) for name, order in data["llm"].items()},
+            {int(n): tuple(pairs) for n, pairs in data["qformer_pairs"].items()},
+            dict(data["losses"]),
+        )
+
+    @classmethod
+    def stand_in(cls, llm_layers: int) -> MeasuredRankings:
+        """Orders of the right length, for checking a space and counting its costs before anything was measured."""
+        return cls({name: static_ranking("alternate", llm_layers) for name in MEASURED}, {}, {})
 
 
 def static_ranking(strategy: str, depth: int) -> Ranking:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from rsopt.errors import UserError
-from rsopt.ranking import STRATEGIES, Ranking, static_ranking
+from rsopt.ranking import STRATEGIES, MeasuredRankings, Ranking, static_ranking
 from rsopt.variant import BaseShape
 from search.bound import BoundSpace, Params, contains
 from search.document import Place, shown
@@ -17,7 +18,7 @@ from search.parameter import DEPTHS, RULES, Parameter, Start, Value
 
 
 def bind(
-    parameters: Sequence[Parameter], starts: Sequence[Start], shape: BaseShape, rankings: Mapping[str, Sequence[int]]
+    parameters: Sequence[Parameter], starts: Sequence[Start], shape: BaseShape, rankings: MeasuredRankings | None
 ) -> BoundSpace:
     """The parameters and starting points over a base of this shape: see `Space.bind`."""
     if shape.qformer_layers % shape.cross_attention_frequency:
@@ -27,7 +28,7 @@ def bind(
         part: {strategy: static_ranking(strategy, depth) for strategy in STRATEGIES}
         for part, depth in (("vision", shape.vision_layers), ("qformer", groups), ("llm", shape.llm_layers))
     }
-    for strategy, order in rankings.items():
+    for strategy, order in rankings.llm.items() if rankings else ():
         if sorted(order) != list(range(shape.llm_layers)):
             raise UserError(
                 f"ranking {shown(strategy)} does not order the base's {shape.llm_layers} LLM layers, each once"
@@ -48,9 +49,10 @@ def bind(
     # A parameter that does not exist under its `when` still needs a value: its default.
     fixed |= {p.name: _default(p.name, shape) for p in parameters if p.when is not None and p.kind != "fixed"}
     when = {p.name: p.when for p in parameters if p.when is not None}
-    space = BoundSpace(shape, distributions, when, fixed, (), orders)
+    pairs = rankings.qformer_pairs if rankings else {}
+    space = BoundSpace(shape, distributions, when, fixed, (), orders, pairs)
     named = {parameter.name: parameter for parameter in parameters}
-    return BoundSpace(shape, distributions, when, fixed, tuple(_start(s, space, named) for s in starts), orders)
+    return replace(space, starts=tuple(_start(start, space, named) for start in starts))
 
 
 def _start(start: Start, space: BoundSpace, named: Mapping[str, Parameter]) -> Params:

@@ -15,7 +15,7 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
-from rsopt.ranking import Ranking, kept, kept_pairs
+from rsopt.ranking import MEASURED, Ranking, kept, kept_pairs
 from rsopt.recipe import Candidate, Recipe
 from rsopt.variant import BaseShape, LoraPart, LoraSpec, Variant, digest
 from search.parameter import DEPTHS, RECIPE, RULES, Value
@@ -34,6 +34,7 @@ class BoundSpace:
     fixed: Params
     starts: tuple[Params, ...]
     orders: dict[str, dict[str, Ranking]]  # component -> strategy -> order
+    measured_pairs: Mapping[int, tuple[int, ...]]  # number of Q-Former pairs -> the best of them; empty if not measured
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> Params:
         """Draw every parameter that exists under the choices made before it; depths are counts of layers."""
@@ -125,8 +126,8 @@ class BoundSpace:
                 stack += [(at + 1, {**params, names[at]: o}) for o in reversed(options(self.distributions[names[at]]))]
 
     def _variant(self, value: Mapping[str, Any]) -> Variant:
-        strategy, shape = value["ranking"], self.shape
-        orders = {part: self._order(part, strategy) for part in self.orders}
+        strategy = value["ranking"]
+        orders = {part: self._order(part, strategy) for part in ("vision", "llm")}
         scope, ratio = value["lora"], float(value["alpha_ratio"])
         parts = {
             part: LoraPart(int(value[f"{part}_rank"]), ratio * int(value[f"{part}_rank"]), value[f"{part}_targets"])
@@ -139,10 +140,16 @@ class BoundSpace:
         )
         return Variant(
             kept(orders["vision"], value["vision_layers"]),
-            kept_pairs(orders["qformer"], value["qformer_layers"], shape.cross_attention_frequency),
+            self._qformer(strategy, value["qformer_layers"]),
             kept(orders["llm"], value["llm_layers"]),
             lora,
         )
+
+    def _qformer(self, strategy: str, layers: int) -> tuple[int, ...]:
+        every = self.shape.cross_attention_frequency
+        if strategy in MEASURED and layers // every in self.measured_pairs:
+            return tuple(pair * every + i for pair in self.measured_pairs[layers // every] for i in range(every))
+        return kept_pairs(self._order("qformer", strategy), layers, every)
 
     def _order(self, part: str, strategy: str) -> Ranking:
         return self.orders[part].get(strategy) or self.orders[part][FALLBACK]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -27,13 +28,14 @@ import psutil
 import ray
 from ray import tune
 
+from rsopt.ranking import MeasuredRankings
 from search.history import History
-from search.progress import Progress
+from search.progress import Progress, status_line
 from search.searcher import LegSearcher
-from search.settings import Settings
+from search.settings import RANKINGS_FILE, Facts, Settings, write_json
 from search.study import Search
-from search.tracker import BackgroundTracker
-from search.trainable import Work, run_trial
+from search.tracker import BackgroundTracker, StudyView
+from search.trainable import Work, rank_layers, run_trial
 from search.view import study_view
 
 GB_PER_CPU_WORKER = 1.5  # a worker's libraries and the embedded base; more workers than memory holds would be killed
@@ -75,8 +77,8 @@ class Outcome:
 class Driver:
     """Drives one study's search. `make_search` gets the number of slots, which is known only once Ray is up."""
 
-    def __init__(self, settings: Settings, context: dict[str, Any], address: str | None) -> None:
-        self.settings, self.context, self.address = settings, context, address
+    def __init__(self, settings: Settings, facts: Facts, address: str | None) -> None:
+        self.settings, self.facts, self.address = settings, facts, address
         self.interrupted = False
 
     def run(self, make_search: Any) -> Outcome:
@@ -87,12 +89,13 @@ class Driver:
             resources = plan_resources(
                 cpus, gpus, psutil.virtual_memory().available, self.settings.gpus_per_trial, self.settings.workers
             )
-            search = make_search(resources.slots)
+            rankings = self._rankings(resources) if self.facts.needs_rankings else None
+            search = make_search(resources.slots, rankings)
             progress = Progress(search, self.settings)
             progress.begin(resources.slots, "GPU" if resources.gpus else "CPU core")
 
             def changed() -> None:
-                tracker.put(study_view(self.settings, self.context, search.history, running=True))
+                tracker.put(self._view(search.history, "running"))
                 progress.update()
 
             try:
@@ -103,7 +106,7 @@ class Driver:
                 progress.end()
         history = search.snapshot(live=False)
         search.close()
-        tracker.put(study_view(self.settings, self.context, history, running=False, interrupted=self.interrupted))
+        tracker.put(self._view(history, "interrupted" if self.interrupted else "complete"))
         tracker.close()
         made = tracker.tracker
         return Outcome(
@@ -115,16 +118,33 @@ class Driver:
             time.monotonic() - begin,
         )
 
-    def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> None:
+    def _view(self, history: History, state: str) -> StudyView:
+        return study_view(self.settings, self.facts, history, int(time.time() * 1000), state)
+
+    def _rankings(self, resources: Resources) -> MeasuredRankings:
+        """The study's measured rankings: those it began with, else scored now by a worker."""
+        path = self.settings.folder / RANKINGS_FILE
+        if not path.exists():
+            task = ray.remote(rank_layers).options(
+                num_cpus=resources.cpus, num_gpus=resources.gpus, num_returns="streaming"
+            )
+            with status_line("scoring layers on calibration captions") as say:
+                for item in map(ray.get, task.remote(self._work())):
+                    if isinstance(item, dict):
+                        write_json(path, item)
+                    else:
+                        say(f"scoring layers on calibration captions: {item[0]} {item[1]}/{item[2]}")
+        return MeasuredRankings.from_json(json.loads(path.read_text()))
+
+    def _work(self) -> Work:
         settings = self.settings
-        work = Work(
-            settings.base,
-            self.context["data_path"],
-            str(settings.folder),
-            str(settings.ledger),
-            settings.skip_bad,
+        data = self.facts.data_path
+        return Work(settings.base, data, str(settings.folder), str(settings.ledger), settings.skip_bad)
+
+    def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> None:
+        trainable = tune.with_resources(
+            partial(run_trial, work=self._work()), {"cpu": resources.cpus, "gpu": resources.gpus}
         )
-        trainable = tune.with_resources(partial(run_trial, work=work), {"cpu": resources.cpus, "gpu": resources.gpus})
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -137,7 +157,7 @@ class Driver:
             # A fresh name: Ray's files hold nothing that a later session reads.
             run_config=tune.RunConfig(
                 name=uuid.uuid4().hex,
-                storage_path=str(settings.folder / "ray"),
+                storage_path=str(self.settings.folder / "ray"),
                 verbose=0,
                 callbacks=[_Tick(progress)],
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,14 @@ from rsopt.errors import Parser, UserError, command
 from rsopt.objectives import OBJECTIVES, Objective, minimised
 from search.history import CandidateState, History
 from search.pareto import hypervolume, non_dominated, picks
-from search.settings import study_folder
+from search.settings import Facts, study_folder
 
 FRONT_FILE = "front.json"
 
 
-def build_front(
-    study: str, objectives: Sequence[str], history: History, floor: Mapping[str, float], ceiling: Mapping[str, float]
-) -> dict[str, Any]:
+def build_front(study: str, facts: Facts, history: History) -> dict[str, Any]:
     """`front.json` of a study: every candidate with its state, which of them are non-dominated, hypervolume and picks."""
-    chosen = [OBJECTIVES[name] for name in objectives]
+    chosen = [OBJECTIVES[name] for name in facts.objectives]
     finished = [(c, values) for c in history if (values := final_values(c, chosen)) is not None]
     flags = non_dominated([values for _, values in finished])
     pareto = {c.number for (c, _), flag in zip(finished, flags, strict=True) if flag}
@@ -36,9 +34,9 @@ def build_front(
         else [o.minimised(v) for o, v in zip(chosen, reference, strict=True)],
         "hypervolume": None if reference is None else hypervolume(points, reference),
         "hypervolume_share": None if reference is None else hypervolume_share(points, reference),
-        "floor": dict(floor),
-        "ceiling": dict(ceiling),
-        "trials": [_entry(c, objectives, c.number in pareto) for c in history],
+        "floor": facts.floor,
+        "ceiling": facts.ceiling,
+        "trials": [_entry(c, facts.objectives, c.number in pareto) for c in history],
         "picks": picks([c.number for c, _ in finished], points, chosen),
     }
 

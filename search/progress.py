@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
@@ -88,6 +90,18 @@ class Progress:
         per_leg = (time.monotonic() - self.started) / legs
         expected = (self.settings.trials + 2) * self.search.legs_per_trial - self.legs_before
         return max(0.0, (expected - legs) * per_leg)
+
+
+@contextmanager
+def status_line(text: str) -> Iterator[Callable[[str], None]]:
+    """A line that is rewritten while something long runs; where there is no terminal it is printed once."""
+    console = Console(file=sys.stderr)
+    if not console.is_terminal:
+        console.print(text, markup=False, highlight=False)
+        yield lambda _: None
+        return
+    with Live(Text(text), console=console, refresh_per_second=4, transient=True) as live:
+        yield lambda new: live.update(Text(new))
 
 
 def _legs(history: History) -> int:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import shutil
-import sys
 import time
-from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -20,18 +19,19 @@ from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import EXIT_INTERRUPTED, UserError
 from rsopt.hub import fetch
+from rsopt.ranking import MeasuredRankings
 from rsopt.scores.floor import ceiling_of, floor_of
 from search.driver import Driver, Outcome
 from search.front import FRONT_FILE, build_front
 from search.policy import run_to_end
 from search.report import print_report
 from search.settings import (
-    STUDY_FILE,
+    Facts,
     Settings,
     check_name,
     free_name,
-    load_settings,
-    save_settings,
+    load_study,
+    save_study,
     study_folder,
     write_json,
 )
@@ -52,7 +52,8 @@ def new_session(options: argparse.Namespace) -> int:
         raise UserError(
             f"study '{settings.name}' exists in {settings.storage}: go on with it by --resume, or choose another --name"
         )
-    bound = space.bind(shape_of(base_config(settings.base)))  # refuses depths that the base does not have
+    shape = shape_of(base_config(settings.base))
+    space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))  # refuses depths that the base does not have
     check_uri(settings.tracking_uri)
     ledger = Path(options.latency_ledger) if options.latency_ledger else None
     if ledger is not None and not ledger.is_file():
@@ -64,41 +65,38 @@ def new_session(options: argparse.Namespace) -> int:
     if not settings.data:
         data_path = str(mini_folder())
         data = read(data_path)
-    context = _context(space, data, data_path)
-    stored = {k: context[k] for k in ("objectives", "floor", "ceiling", "data_path", "started_ms")}
-    save_settings(settings, {**stored, "versions": _versions()})
+    facts = _facts(space, data, data_path)
+    save_study(settings, facts)
     shutil.copy(space.source, settings.folder / "space.yaml")
     if ledger is not None:
         shutil.copy(ledger, settings.ledger)
-    return _drive(settings, space, bound, context, data, options.address)
+    return _drive(settings, space, facts, data, options.address)
 
 
 def continue_session(storage: Path, name: str | None, trials: int | None, address: str | None) -> int:
     """Go on with a study where it stood, with more trials if asked."""
     if not name:
         raise UserError("--resume needs the --name of the study")
-    settings, facts = load_settings(study_folder(storage, name))
+    settings, facts = load_study(study_folder(storage, name))
     if trials is not None and trials != settings.trials:
         if trials < settings.trials:
             raise UserError(
                 f"--trials {trials}: study '{name}' was already asked for {settings.trials}; only more is allowed"
             )
-        settings = _with_trials(settings, trials)
-        save_settings(settings, facts)
+        settings = replace(settings, trials=trials)
+        save_study(settings, facts)
     space = load_space(settings.folder / "space.yaml")
-    bound = space.bind(shape_of(base_config(settings.base)))
-    data = read(facts["data_path"], skip_bad=settings.skip_bad)
-    context = {**facts, "now_ms": _now_ms}
-    return _drive(settings, space, bound, context, data, address)
+    data = read(facts.data_path, skip_bad=settings.skip_bad)
+    return _drive(settings, space, facts, data, address)
 
 
-def _drive(
-    settings: Settings, space: Space, bound: Any, context: dict[str, Any], data: CaptionData, address: str | None
-) -> int:
-    def make_search(slots: int) -> Search:
+def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, address: str | None) -> int:
+    shape = shape_of(base_config(settings.base))
+
+    def make_search(slots: int, rankings: MeasuredRankings | None) -> Search:
         return Search(
             settings.folder,
-            bound,
+            space.bind(shape, rankings),
             objectives=space.objectives,
             rungs=space.rungs,
             seed=settings.seed,
@@ -108,8 +106,8 @@ def _drive(
             policy=run_to_end,
         )
 
-    outcome = Driver(settings, context, address).run(make_search)
-    front = build_front(settings.name, context["objectives"], outcome.history, context["floor"], context["ceiling"])
+    outcome = Driver(settings, facts, address).run(make_search)
+    front = build_front(settings.name, facts, outcome.history)
     if any(c.final for c in outcome.history):
         write_json(settings.folder / FRONT_FILE, front)
     print_report(settings, front, outcome, data)
@@ -160,16 +158,17 @@ def tracking_uri(asked: str | None, storage: Path) -> str:
     return asked or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.parent / 'mlflow.db'}"
 
 
-def _context(space: Space, data: CaptionData, data_path: str) -> dict[str, Any]:
-    """Facts that every view of the study shows."""
-    return {
-        "objectives": [o.name for o in space.objectives],
-        "floor": floor_of(data, "val"),
-        "ceiling": ceiling_of(data, "val"),
-        "data_path": data_path,
-        "started_ms": _now_ms(),
-        "now_ms": _now_ms,
-    }
+def _facts(space: Space, data: CaptionData, data_path: str) -> Facts:
+    names = ("torch", "transformers", "peft", "ray", "optuna", "mlflow", "pycocoevalcap")
+    return Facts(
+        objectives=tuple(o.name for o in space.objectives),
+        floor=floor_of(data, "val"),
+        ceiling=ceiling_of(data, "val"),
+        data_path=data_path,
+        started_ms=int(time.time() * 1000),
+        needs_rankings=space.needs_measuring,
+        versions={"python": platform.python_version(), **{name: version(name) for name in names}},
+    )
 
 
 def _first_line(settings: Settings) -> None:
@@ -180,21 +179,3 @@ def _first_line(settings: Settings) -> None:
         console.print(
             f"  for the real thing: python -m search.run --space {settings.space} {REAL}", highlight=False, style="dim"
         )
-
-
-def _with_trials(settings: Settings, trials: int) -> Settings:
-    from dataclasses import replace
-
-    return replace(settings, trials=trials)
-
-
-def _versions() -> dict[str, str]:
-    names: Sequence[str] = ("torch", "transformers", "peft", "ray", "optuna", "mlflow", "pycocoevalcap")
-    return {"python": sys.version.split()[0], **{name: version(name) for name in names}}
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)
-
-
-__all__ = ["STUDY_FILE", "continue_session", "new_session", "tracking_uri"]

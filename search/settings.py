@@ -13,6 +13,7 @@ from rsopt.errors import UserError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 STUDY_FILE = "study.json"
+RANKINGS_FILE = "rankings.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,19 @@ class Settings:
     def ledger(self) -> Path:
         """The latency ledger that trials read and add to."""
         return self.folder / "latency.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was found out when the study began and every view of it shows. Floor and ceiling are CIDEr x100 of validation."""
+
+    objectives: tuple[str, ...]
+    floor: dict[str, float]
+    ceiling: dict[str, float]
+    data_path: str
+    started_ms: int
+    needs_rankings: bool
+    versions: dict[str, str]
 
 
 def study_folder(storage: Path, name: str) -> Path:
@@ -82,13 +96,14 @@ def write_json(path: Path, value: Any) -> None:
         aside.unlink(missing_ok=True)
 
 
-def save_settings(settings: Settings, facts: dict[str, Any]) -> None:
-    """Write `study.json`: settings and facts about versions, device and data."""
+def save_study(settings: Settings, facts: Facts) -> None:
+    """Write `study.json`."""
     settings.folder.mkdir(parents=True, exist_ok=True)
-    write_json(settings.folder / STUDY_FILE, {"settings": asdict(settings), **facts})
+    write_json(settings.folder / STUDY_FILE, {"settings": asdict(settings), "facts": asdict(facts)})
 
 
-def load_settings(folder: Path) -> tuple[Settings, dict[str, Any]]:
-    """Settings and facts of a study."""
+def load_study(folder: Path) -> tuple[Settings, Facts]:
+    """Settings and facts of a study; its folder may have been moved."""
     stored = json.loads((folder / STUDY_FILE).read_text())
-    return Settings(**{**stored.pop("settings"), "storage": str(folder.parent)}), stored
+    facts = Facts(**{**stored["facts"], "objectives": tuple(stored["facts"]["objectives"])})
+    return Settings(**{**stored["settings"], "storage": str(folder.parent)}), facts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import spaces as shipped
 from rsopt.errors import UserError
 from rsopt.objectives import OBJECTIVES, Objective
+from rsopt.ranking import MEASURED, MeasuredRankings
 from rsopt.variant import BaseShape
 from search.binding import bind
 from search.bound import BoundSpace
@@ -35,12 +35,17 @@ class Space:
     starts: tuple[Start, ...]
     source: str
 
-    def bind(self, shape: BaseShape, rankings: Mapping[str, Sequence[int]] | None = None) -> BoundSpace:
-        """The space over a base of this shape. `rankings` adds measured orders of the LLM's layers by strategy.
+    @property
+    def needs_measuring(self) -> bool:
+        """Whether a candidate may use a ranking that is scored over the base and the data first."""
+        return any(p.name == "ranking" and set(p.values) & set(MEASURED) for p in self.parameters)
+
+    def bind(self, shape: BaseShape, rankings: MeasuredRankings | None = None) -> BoundSpace:
+        """The space over a base of this shape, with measured rankings where there are any.
 
         Raises UserError with file and line for depths or rankings that the base does not have.
         """
-        return bind(self.parameters, self.starts, shape, rankings or {})
+        return bind(self.parameters, self.starts, shape, rankings)
 
 
 def known_spaces() -> dict[str, Path]:

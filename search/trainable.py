@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,31 @@ def run_trial(config: dict[str, Any], work: Work) -> dict[str, str]:
     return {"outcome": encode(_run(leg, work))}
 
 
+def rank_layers(work: Work) -> Iterator[tuple[str, int, int] | dict[str, Any]]:
+    """Score the layers over base and data: progress (what, done, of), and at last the rankings as JSON."""
+    from rsopt.rank import measure_rankings
+
+    news: queue.Queue[tuple[str, int, int] | dict[str, Any]] = queue.Queue()
+    failure: list[BaseException] = []
+
+    def score() -> None:
+        try:
+            found = measure_rankings(_resident(work), lambda what, done, of: news.put((what, done, of)))
+            news.put(found.to_json())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+            failure.append(error)
+            news.put({})
+
+    threading.Thread(target=score, daemon=True).start()
+    while True:
+        item = news.get()
+        if failure:
+            raise failure[0]
+        yield item
+        if isinstance(item, dict):
+            return
+
+
 def _run(leg: Leg, work: Work) -> Measurement | Fault:
     # Imported here: the driver imports this module and needs no torch.
     import torch
@@ -41,10 +69,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     from rsopt.quiet import Quiet
     from rsopt.train import CandidateError
 
-    if work not in _RESIDENT:
-        _RESIDENT.clear()
-        _RESIDENT[work] = _load(work)
-    resident = _RESIDENT[work]
+    resident = _resident(work)
     device = resident.base.device
     # One lock a card; on a CPU one for all workers of the node, which share its caches and memory.
     name = torch.cuda.get_device_properties(device).uuid if device.type == "cuda" else device_name(device)
@@ -64,6 +89,14 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
         )
     finally:
         quiet.close()
+
+
+def _resident(work: Work) -> Any:
+    """The process's one base with its data; another study's is dropped."""
+    if work not in _RESIDENT:
+        _RESIDENT.clear()
+        _RESIDENT[work] = _load(work)
+    return _RESIDENT[work]
 
 
 def _load(work: Work) -> Any:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from rsopt.objectives import OBJECTIVES
 from search.front import build_front, final_values, hypervolume_share, reference_point
 from search.history import CandidateState, History
 from search.saved_view import view_tag
-from search.settings import Settings
+from search.settings import Facts, Settings
 from search.tracker import RunView, StudyView
 
 STATUS = {
@@ -22,19 +20,21 @@ STATUS = {
 }
 
 
-def study_view(
-    settings: Settings, context: Mapping[str, Any], history: History, running: bool, interrupted: bool = False
-) -> StudyView:
-    """The parent run with hypervolume by finished trial, and a child for every candidate."""
-    objectives = context["objectives"]
-    front = build_front(settings.name, objectives, history, context["floor"], context["ceiling"])
+def study_view(settings: Settings, facts: Facts, history: History, now_ms: int, state: str) -> StudyView:
+    """The parent run with hypervolume by finished trial, and a child for every candidate.
+
+    `state` of the study: running, complete or interrupted. `now_ms` is written as the end of what has ended.
+    """
+    objectives, started = list(facts.objectives), facts.started_ms
+    front = build_front(settings.name, facts, history)
     pareto = {t["id"]: t["pareto"] for t in front["trials"]}
     picks: dict[int, list[str]] = {}
     for name, number in front["picks"].items():
         picks.setdefault(number, []).append(name)
-    children = [_child(c, context, pareto[c.number], ",".join(picks.get(c.number, []))) for c in history]
-    started = context["started_ms"]
-    metrics = [(f"{kind}.{name}", value, 0) for kind in ("floor", "ceiling") for name, value in context[kind].items()]
+    children = [_child(c, facts, now_ms, pareto[c.number], ",".join(picks.get(c.number, []))) for c in history]
+    priors = [(f"floor.{name}", value) for name, value in facts.floor.items()]
+    priors += [(f"ceiling.{name}", value) for name, value in facts.ceiling.items()]
+    metrics = [(name, value, 0) for name, value in priors]
     metrics += _volumes(history, objectives)
     parent = RunView(
         key="parent",
@@ -50,21 +50,21 @@ def study_view(
         },
         tags={
             "role": "study",
-            "state": "running" if running else "interrupted" if interrupted else "complete",
-            "mlflow.note.content": _note(settings, context),
+            "state": state,
+            "mlflow.note.content": _note(settings, facts),
         },
         metrics=metrics,
         started_ms=started,
-        ended_ms=None if running else context["now_ms"](),
-        status="KILLED" if interrupted else "FINISHED",
+        ended_ms=None if state == "running" else now_ms,
+        status=STATUS.get(state, "RUNNING"),
     )
-    if running:
+    if state == "running":
         return StudyView(parent, children)
     files = {"front.json": json.dumps(front, indent=1)}
     return StudyView(parent, children, files, dict([view_tag(settings.name, objectives, started)]))
 
 
-def _child(c: CandidateState, context: Mapping[str, Any], pareto: bool, picks: str) -> RunView:
+def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: str) -> RunView:
     variant, recipe = c.candidate.variant, c.candidate.recipe
     lora = variant.lora
     params = {
@@ -101,8 +101,8 @@ def _child(c: CandidateState, context: Mapping[str, Any], pareto: bool, picks: s
         params=params,
         tags=tags,
         metrics=metrics,
-        started_ms=context["started_ms"] + c.number,
-        ended_ms=context["now_ms"]() if over else None,
+        started_ms=facts.started_ms + c.number,
+        ended_ms=now_ms if over else None,
         status=STATUS.get(c.state, "RUNNING"),
     )
 
@@ -127,11 +127,11 @@ def _indices(kept: tuple[int, ...]) -> str:
     return ",".join(parts)
 
 
-def _note(settings: Settings, context: Mapping[str, Any]) -> str:
-    floor = ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in context["floor"].items())
+def _note(settings: Settings, facts: Facts) -> str:
+    floor = ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in facts.floor.items())
     return (
         f"**{settings.name}**: which layers and adapters of `{settings.base}` give the best captions at the least cost?\n\n"
-        f"Objectives: {', '.join(context['objectives'])}. Data: {settings.data or 'mini (generated)'}. "
+        f"Objectives: {', '.join(facts.objectives)}. Data: {settings.data or 'mini (generated)'}. "
         f"CIDEr x100 on the whole validation split, 5 beams, at most 50 new tokens. Floor: {floor}.\n\n"
         "Children with tag `pareto` = true are the front; `picks` names the knee and the extremes. "
         "`rung.cider` is CIDEr on the way; `cider` is final."

@@ -95,13 +95,8 @@ def bridge(canvas: Canvas) -> Frames:
         (1.0, f"a {water} river is under {bridges}"),
     ]
     if cars:
-        frames.insert(
-            0,
-            (
-                7.0,
-                f"{counted(cars, 'car', colour)} {be(cars)} on {'the' if count == 1 else 'one of the two'} bridge{'s' * (count > 1)} over a {water} river",
-            ),
-        )
+        where = "the bridge" if count == 1 else "one of the two bridges"
+        frames.insert(0, (7.0, f"{counted(cars, 'car', colour)} {be(cars)} on {where} over a {water} river"))
     return frames
 
 

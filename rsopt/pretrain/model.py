@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
 from transformers import (
     Blip2Config,
     Blip2ForConditionalGeneration,
@@ -108,12 +110,37 @@ def make_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Blip2ForConditi
     )
     torch.manual_seed(seed)
     model = Blip2ForConditionalGeneration(config)
-    # transformers starts the queries at zero, where all of them would stay alike for ever
-    torch.nn.init.normal_(model.query_tokens, std=0.5)
+    _place(model)
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=end, pad_token_id=tokenizer.pad_token_id
     )
     return model
+
+
+@torch.no_grad()
+def _place(model: Blip2ForConditionalGeneration) -> None:
+    """Start patches and queries at places in the picture, and each query looking at its own region.
+
+    transformers starts all queries at zero, where they would stay alike for ever, and attention from patches at random places
+    takes thousands of steps to find them. Sine and cosine positions (as in MAE, 2111.06377) give that for nothing.
+    """
+    width = model.config.vision_config.hidden_size
+    model.vision_model.embeddings.position_embedding[0, 1:] = _positions(IMAGE_SIZE // PATCH_SIZE, width)
+    model.query_tokens[0] = _positions(round(NUM_QUERY_TOKENS**0.5), width)
+    for layer in model.qformer.encoder.layer:
+        if layer.has_cross_attention:
+            for linear in (layer.crossattention.attention.query, layer.crossattention.attention.key):
+                linear.weight.add_(torch.eye(width))
+
+
+def _positions(grid: int, width: int) -> Tensor:
+    """(grid * grid, width) sines and cosines of the centres of a grid over the picture, row by row."""
+    at = (torch.arange(grid) + 0.5) / grid * math.pi
+    turns = torch.arange(1, width // 4 + 1) ** 0.5  # slowly rising frequencies: near places look alike
+    waves = torch.cat([torch.sin(at[:, None] * turns), torch.cos(at[:, None] * turns)], dim=1)
+    rows, columns = waves[:, None].expand(-1, grid, -1), waves[None].expand(grid, -1, -1)
+    # Interleaved, so that every attention head holds both directions
+    return torch.stack([rows, columns], dim=-1).reshape(grid * grid, width)
 
 
 def save(model: Blip2ForConditionalGeneration, processor: Blip2Processor, folder: Path) -> None:

@@ -134,7 +134,7 @@ def see(
             queries = _queries(model, seen)
         loss = heads.loss(seen.float(), queries.float(), known)
         _step(loss, optimizer, schedule)
-        if step % 100 == 0 or step == budget.see_steps:
+        if step % 50 == 0 or step == budget.see_steps:
             progress(
                 f"see {step}/{budget.see_steps} loss {loss.item():.3f} {heads.report(queries.detach().float(), known)}"
             )

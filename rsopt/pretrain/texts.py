@@ -18,7 +18,8 @@ PLACES = (
 CROWDS = (
     "trees", "green trees", "dark green trees",
     "buildings", "houses", "planes", "cars", "boats", "storage tanks", "roads",
-    "crossed roads", "meadows", "farmlands", "swimming pools", "basketball courts", "white waves", "fields", "roofs", "stripes", "plants", "people",
+    "crossed roads", "meadows", "farmlands", "swimming pools", "basketball courts",
+    "white waves", "fields", "roofs", "stripes", "plants", "people",
     "bridges", "ponds", "tanks", "rows of cars", "pieces of farmland", "courts", "birds", "shops", "lamps", "trucks", "rivers",
 )  # fmt: skip
 STUFF = (

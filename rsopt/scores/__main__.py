@@ -69,10 +69,11 @@ def score(
             "of the class, since no training captions are given"
         )
     agreement = scorer.agreement()
-    if len(agreement.per_image):
+    if agreeing := len(agreement.per_image):
         found["ceiling"] = agreement.corpus
-    if len(agreement.per_image) < len(references):
-        notes.append(f"ceiling: human agreement over the {len(agreement.per_image)} images with two distinct captions")
+        notes.append(f"ceiling: human agreement over the {agreeing} images with two distinct captions or more")
+    else:
+        notes.append("no ceiling: no image has two distinct captions")
     found["images"] = len(references)
     found["intervals"] = {name: list(scores.intervals[name]) for name in METRICS if name in scores.intervals}
     assert all(math.isfinite(value) for name, value in found.items() if name != "intervals"), found

@@ -4,10 +4,44 @@ from __future__ import annotations
 
 from random import Random
 
-WORDS = (
-    "a the are is and green of in many trees buildings with some near by two on several surrounded road river pond "
-    "playground airplanes it's residential dense , large white-roofed baseball football field cars parked piece"
-).split()
+WORDS = [
+    "a",
+    "the",
+    "are",
+    "is",
+    "and",
+    "green",
+    "of",
+    "in",
+    "many",
+    "trees",
+    "buildings",
+    "with",
+    "some",
+    "near",
+    "by",
+    "two",
+    "on",
+    "several",
+    "surrounded",
+    "road",
+    "river",
+    "pond",
+    "playground",
+    "airplanes",
+    "it's",
+    "residential",
+    "dense",
+    ",",
+    "large",
+    "white-roofed",
+    "baseball",
+    "football",
+    "field",
+    "cars",
+    "parked",
+    "piece",
+]
 ODD = (
     "U.S.",
     "can't",

@@ -53,7 +53,7 @@ def run_python(code: str) -> subprocess.Popen[str]:
         ("raise RuntimeError('ours')", 1),
         ("sys.exit(3)", 3),
         ("os._exit(4)", 4),
-        ("os.fork() or time.sleep(3); os._exit(5)", 5),
+        ("os.fork() or (os.close(1), os.close(2), time.sleep(9)); os._exit(5)", 5),
     ],
 )
 def test_nothing_is_left_after_an_end_of_our_own(end: str, code: int) -> None:
@@ -75,7 +75,10 @@ def test_nothing_is_left_after_a_signal(sent: signal.Signals) -> None:
 
 def test_ctrl_c_in_a_terminal_does_not_reach_java() -> None:
     process = run_python(
-        START + "try: time.sleep(60)\nexcept KeyboardInterrupt: print(t(['two ponds .']), t.java.pid, flush=True)"
+        START.replace("print", "signal.signal(signal.SIGINT, lambda *_: caught.append(1)); print").replace(
+            "import os", "caught = []\nimport os, signal"
+        )
+        + "while not caught: time.sleep(.01)\nprint(t(['two ponds .']), t.java.pid, flush=True)"
     )
     pid = int(process.stdout.readline())  # type: ignore[union-attr]
     os.killpg(process.pid, signal.SIGINT)
@@ -122,7 +125,9 @@ def test_twice_dead_is_one_clear_line() -> None:
     dead = JavaProcess("PTB tokenizer", ["-cp", "nowhere.jar", "no.such.Program"])
     start = dead._start
     dead._start = lambda: (starts.append(1), start())[1]  # type: ignore[method-assign, func-returns-value]
-    with pytest.raises(JavaError, match=r"PTB tokenizer \(Java\) failed, was restarted and failed again: .*Program"):
+    with pytest.raises(
+        JavaError, match=r"PTB tokenizer \(Java\) failed twice, the second time on a fresh start: .*Program"
+    ):
         dead.ask(b"a\n", lambda *_: True)
     assert len(starts) == 2 and dead.pid is None
 

@@ -79,7 +79,10 @@ CASES: dict[str, tuple[Make | list[str], str]] = {
     "unknown sampler": (["--space", "pruning", "--sampler", "best"], "tpe"),
     "silent tracking server": (["--space", "pruning", "--tracking-uri", "http://127.0.0.1:9"], "does not answer"),
     "odd tracking URI": (["--space", "pruning", "--tracking-uri", "here"], "allowed are"),
-    "hub id without network": (["--space", "pruning", "--base", "Salesforce/blip2-opt-2.7b"], "Salesforce/blip2-opt-2.7b"),
+    "hub id without network": (
+        ["--space", "pruning", "--base", "Salesforce/blip2-opt-2.7b"],
+        "Salesforce/blip2-opt-2.7b",
+    ),
     "no such base": (["--space", "pruning", "--base", "tinny"], "tinny"),
     "missing ledger": (["--space", "pruning", "--latency-ledger", "none.jsonl"], "none.jsonl"),
     "resume without name": (["--resume"], "--name"),

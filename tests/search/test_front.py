@@ -12,10 +12,12 @@ from rsopt.variant import BaseShape, LoraPart, LoraSpec, Variant
 from search.front import build_front, hypervolume_share, reference_point
 from search.history import CandidateState
 from search.pareto import non_dominated
+from search.settings import Facts
 from search.table import print_front
 
 SHAPE = BaseShape(4, 6, 8)
 NAMES = ["cider", "latency_ms", "params"]
+FACTS = Facts(tuple(NAMES), {"class_prior": 42.5}, {"human_agreement": 99.5}, "data", 1_700_000_000_000, False, {})
 TUNED = Candidate(Variant.full(SHAPE, LoraSpec(LoraPart(4, 8, "qk"))))
 
 
@@ -37,7 +39,7 @@ HISTORY = (
 
 
 def test_flags_are_those_of_a_fresh_computation() -> None:
-    front = build_front("s", NAMES, HISTORY, {}, {})
+    front = build_front("s", FACTS, HISTORY)
     complete = [t for t in front["trials"] if t["state"] == "complete"]
     signs = [-1 if o["direction"] == "max" else 1 for o in front["objectives"]]
     values = [[s * t["objectives"][n] for s, n in zip(signs, NAMES, strict=True)] for t in complete]
@@ -47,14 +49,14 @@ def test_flags_are_those_of_a_fresh_computation() -> None:
 
 
 def test_values_at_lower_rungs_are_on_no_front() -> None:
-    resting = build_front("s", NAMES, HISTORY, {}, {})["trials"][5]
+    resting = build_front("s", FACTS, HISTORY)["trials"][5]
     assert not resting["pareto"]
     assert resting["objectives"] == {}
     assert resting["rung"] == pytest.approx(0.33)
 
 
 def test_reference_point_comes_from_full_depth_and_has_the_objectives_signs() -> None:
-    front = build_front("s", NAMES, HISTORY, {}, {})
+    front = build_front("s", FACTS, HISTORY)
     assert front["reference_point"] == pytest.approx([0.0, 55.0, 110.0])
     objectives = [OBJECTIVES[n] for n in NAMES]
     corner = reference_point(HISTORY, objectives)
@@ -64,13 +66,13 @@ def test_reference_point_comes_from_full_depth_and_has_the_objectives_signs() ->
 
 
 def test_without_full_depth_there_is_no_volume() -> None:
-    assert build_front("s", NAMES, HISTORY[:1], {}, {})["hypervolume"] is None
+    assert build_front("s", FACTS, HISTORY[:1])["hypervolume"] is None
 
 
 def test_the_table_shows_members_references_floor_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    print_front(build_front("s", NAMES, HISTORY, {"class_prior": 42.5}, {"human_agreement": 99.5}), Console(width=160))
+    print_front(build_front("s", FACTS, HISTORY), Console(width=160))
     text = capsys.readouterr().out
     for part in ("knee", "best_cider", "zero-shot base", "class prior", "42.5", "99.5", "training loss is nan"):
         assert part in text

@@ -4,6 +4,7 @@ import optuna
 import pytest
 
 from rsopt.errors import UserError
+from rsopt.ranking import MeasuredRankings
 from rsopt.recipe import Candidate
 from rsopt.variant import BaseShape
 from search.space import known_spaces, load_space
@@ -77,12 +78,14 @@ def test_depths_are_shares_or_counts(tmp_path):
 
 def test_a_fixed_depth_and_a_measured_ranking(tmp_path):
     lines = ["llm_layers: 3", "ranking: {choice: [greedy, prefix]}", "lr: 2e-4"]
-    bound = space(tmp_path, lines).bind(TINY, {"greedy": [7, 0, 6, 1, 5, 2, 4, 3]})
+    bound = space(tmp_path, lines).bind(TINY, MeasuredRankings({"greedy": (7, 0, 6, 1, 5, 2, 4, 3)}, {1: (2,)}, {}))
     assert bound.candidate({"ranking": "greedy"}).variant.llm_layers == (2, 3, 4)
     assert bound.candidate({"ranking": "prefix"}).variant.llm_layers == (0, 1, 2)
+    assert bound.candidate({"ranking": "greedy", "qformer_layers": 2}).variant.qformer_layers == (4, 5)
+    assert bound.candidate({"ranking": "prefix", "qformer_layers": 2}).variant.qformer_layers == (0, 1)
     assert bound.candidate({"ranking": "prefix"}).recipe.lr == 2e-4
     assert bound.full_depth()[1].variant.llm_layers == tuple(range(8)) and bound.full_depth()[0] == {}
-    assert "once" in line_of(space(tmp_path, lines).bind, TINY, {"greedy": [0, 1]})
+    assert "once" in line_of(space(tmp_path, lines).bind, TINY, MeasuredRankings({"greedy": (0, 1)}, {}, {}))
     text = line_of(space(tmp_path, lines).bind, TINY)
     assert "mine.yaml:5: unknown ranking 'greedy'; known: prefix, keep_last, alternate, symmetric" in text
 

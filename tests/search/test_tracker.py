@@ -12,7 +12,9 @@ from rsopt.errors import UserError
 from search.settings import Settings
 from search.tracker import BackgroundTracker, Tracker, check_uri
 from search.view import study_view
-from tests.search.test_front import HISTORY, NAMES
+from tests.search.test_front import FACTS, HISTORY, NAMES
+
+NOW_MS = FACTS.started_ms + 100_000
 
 
 def settings(tmp_path: Path) -> Settings:
@@ -33,21 +35,11 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
-def context() -> dict[str, object]:
-    return {
-        "objectives": NAMES,
-        "floor": {"class_prior": 42.5},
-        "ceiling": {"human_agreement": 99.0},
-        "started_ms": 1_700_000_000_000,
-        "now_ms": lambda: 1_700_000_100_000,
-    }
-
-
 def test_written_twice_by_two_trackers_is_written_once(tmp_path: Path) -> None:
     asked = settings(tmp_path)
     views = [
-        study_view(asked, context(), HISTORY[:3], running=True),
-        study_view(asked, context(), HISTORY, running=False),
+        study_view(asked, FACTS, HISTORY[:3], NOW_MS, "running"),
+        study_view(asked, FACTS, HISTORY, NOW_MS, "complete"),
     ]
     for view in (*views, views[-1]):
         Tracker(asked.tracking_uri, "rsopt-pruning", asked.name).write(view)
@@ -73,7 +65,7 @@ def test_the_background_tracker_ends_with_the_newest_view(tmp_path: Path) -> Non
     asked = settings(tmp_path)
     tracker = BackgroundTracker(asked.tracking_uri, "rsopt-pruning", asked.name)
     for n in range(1, len(HISTORY) + 1):
-        tracker.put(study_view(asked, context(), HISTORY[:n], running=n < len(HISTORY)))
+        tracker.put(study_view(asked, FACTS, HISTORY[:n], NOW_MS, "running" if n < len(HISTORY) else "complete"))
     tracker.close()
     assert tracker.problem is None
     client = MlflowClient(asked.tracking_uri)
@@ -84,7 +76,7 @@ def test_the_background_tracker_ends_with_the_newest_view(tmp_path: Path) -> Non
 def test_a_server_that_is_away_costs_a_problem_and_no_exception(tmp_path: Path) -> None:
     asked = replace(settings(tmp_path), tracking_uri="http://127.0.0.1:9")
     tracker = BackgroundTracker(asked.tracking_uri, "rsopt-pruning", asked.name)
-    tracker.put(study_view(asked, context(), HISTORY, running=False))
+    tracker.put(study_view(asked, FACTS, HISTORY, NOW_MS, "complete"))
     tracker.close(timeout=60)
     assert tracker.problem and "MLflow" in tracker.problem
 
