@@ -21,21 +21,10 @@ from rsopt.objectives import Measurement
 from rsopt.quiet import Quiet
 from rsopt.recipe import Leg
 from rsopt.resident import Resident, pad_id
+from rsopt.rung import CAPTIONS, MEASUREMENT, STATE, read_measurement, rung_folder
 from rsopt.train import CandidateError, Trainer, TrainResult, validation_loss
 
 RUNG_IMAGES = 256  # a rung before the last is judged by greedy captions of at most so many validation images
-STATE, MEASUREMENT, CAPTIONS = "state.safetensors", "measurement.json", "captions.json"
-
-
-def rung_folder(folder: Path, number: int, rung: float) -> Path:
-    """Where the leg of candidate `number` that ends at `rung` leaves checkpoint, captions and measurement."""
-    return folder / "candidates" / f"{number:04d}" / f"rung-{rung:.4f}"
-
-
-def read_measurement(folder: Path, number: int, rung: float) -> Measurement | None:
-    """What a finished leg wrote down, or None."""
-    path = rung_folder(folder, number, rung) / MEASUREMENT
-    return Measurement(**json.loads(path.read_text())) if path.exists() else None
 
 
 def run_leg(leg: Leg, resident: Resident, folder: Path, ledger: Ledger, quiet: Quiet) -> Measurement:

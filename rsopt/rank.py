@@ -19,6 +19,7 @@ from filelock import FileLock
 from torch import nn
 from torch.nn import functional
 
+from rsopt.base import Base
 from rsopt.build import clone_structure
 from rsopt.cache import cache_dir
 from rsopt.pack import IGNORE, Packed
@@ -34,18 +35,14 @@ Progress = Callable[[str, int, int], None]  # what, done, of
 class Calibration:
     """The base with interchangeable layers, and batches to score it on. The base itself is not touched."""
 
-    def __init__(self, resident: Resident, images: int = CALIBRATION_IMAGES) -> None:
-        base = resident.base
+    def __init__(self, base: Base, data: TrainingSet, pad: int) -> None:
         self.model = clone_structure(base.model)
         self.decoder = self.model.language_model.model.decoder
         self.llm_layers = list(self.decoder.layers)
         self.encoder = self.model.qformer.encoder
         self.qformer_layers = list(self.encoder.layer)
         self.frequency = base.shape.cross_attention_frequency
-        data = resident.training_set("train", range(base.shape.vision_layers))
-        chosen = np.linspace(0, len(data.captions) - 1, min(images, len(data.captions))).round().astype(int)
-        self.data = TrainingSet(data.features[torch.from_numpy(chosen)], [data.captions[i] for i in chosen])
-        self.pad = pad_id(base)
+        self.data, self.pad = data, pad
 
     def batches(self, size: int = 16) -> Iterator[tuple[torch.Tensor, Packed]]:
         """Features and packed captions of the calibration images."""
@@ -176,14 +173,24 @@ def measure_rankings(resident: Resident, progress: Progress | None = None) -> Me
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            rankings = _score(Calibration(resident), progress)
+            calibration = Calibration(resident.base, _calibration_set(resident), pad_id(resident.base))
+            rankings = score_layers(calibration, progress)
             aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
             aside.write_text(json.dumps(rankings.to_json(), indent=1))
             aside.replace(path)
     return MeasuredRankings.from_json(json.loads(path.read_text()))
 
 
-def _score(calibration: Calibration, progress: Progress | None) -> MeasuredRankings:
+def _calibration_set(resident: Resident) -> TrainingSet:
+    """Images spread evenly over the training split."""
+    data = resident.training_set("train", range(resident.base.shape.vision_layers))
+    images = len(data.captions)
+    chosen = np.linspace(0, images - 1, min(CALIBRATION_IMAGES, images)).round().astype(int)
+    return TrainingSet(data.features[torch.from_numpy(chosen)], [data.captions[i] for i in chosen])
+
+
+def score_layers(calibration: Calibration, progress: Progress | None = None) -> MeasuredRankings:
+    """Every measured ranking, scored now."""
     states = calibration.hidden_states()
     losses = score_pairs(calibration, progress)
     sizes = sorted({len(s) for s in losses})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 from rsopt.data.records import CaptionData
+from rsopt.rung import read_captions
 from search.driver import Outcome
 from search.front import FRONT_FILE
 from search.saved_view import view_key
@@ -15,7 +15,6 @@ from search.settings import Settings
 from search.table import print_front, stdout_console
 
 SAMPLES = 2
-FULL_RUNG = "rung-1.0000"
 
 
 def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, data: CaptionData) -> None:
@@ -68,10 +67,10 @@ def mlflow_link(settings: Settings, outcome: Outcome) -> str:
 
 
 def _print_samples(say: Any, settings: Settings, knee: int, data: CaptionData) -> None:
-    path = Path(settings.folder) / "candidates" / f"{knee:04d}" / FULL_RUNG / "captions.json"
-    if not path.exists():
+    found = read_captions(settings.folder, knee, 1.0)
+    if found is None:
         return
-    captions = json.loads(path.read_text())["captions"]
+    captions = found["captions"]
     samples = [s for s in data.split("val") if s.image_id in captions]
     say(f"\nthe knee, trial {knee}, says")
     for sample in samples[:: max(1, len(samples) // SAMPLES)][:SAMPLES]:

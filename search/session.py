@@ -20,6 +20,7 @@ from rsopt.data.records import CaptionData
 from rsopt.errors import EXIT_INTERRUPTED, UserError
 from rsopt.hub import fetch
 from rsopt.ranking import MeasuredRankings
+from rsopt.rung import read_measurement
 from rsopt.scores.floor import ceiling_of, floor_of
 from search.driver import Driver, Outcome
 from search.front import FRONT_FILE, build_front
@@ -94,7 +95,7 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
     shape = shape_of(base_config(settings.base))
 
     def make_search(slots: int, rankings: MeasuredRankings | None) -> Search:
-        return Search(
+        search = Search(
             settings.folder,
             space.bind(shape, rankings),
             objectives=space.objectives,
@@ -105,6 +106,10 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
             sampler=settings.sampler,
             policy=run_to_end,
         )
+        for leg in search.orphans:  # what workers finished after their driver had died
+            if (measurement := read_measurement(settings.folder, leg.number, leg.stop)) is not None:
+                search.tell(leg, measurement)
+        return search
 
     outcome = Driver(settings, facts, address).run(make_search)
     front = build_front(settings.name, facts, outcome.history)

@@ -23,6 +23,44 @@ _SWAPS = (
     (" with ", (" which has ",)),
     ("a piece of ", ("a large piece of ", "an area of ")),
 )
+# The long tail of an annotator's vocabulary: a word now and then in front of a noun, or a clause at the end.
+_MODIFIERS = (
+    ("trees", ("lush", "tall", "luxuriant", "leafy", "thick", "shady", "scattered", "flourishing", "verdant", "low")),
+    (
+        "buildings",
+        ("tall", "low", "neat", "residential", "crowded", "modern", "ordinary", "shabby", "beautiful", "square"),
+    ),
+    ("houses", ("small", "pretty", "uniform", "detached", "cosy", "similar", "wooden", "luxurious")),
+    ("planes", ("big", "passenger", "parallel", "idle", "commercial", "huge")),
+    ("cars", ("parked", "moving", "shiny", "small", "tiny", "private")),
+    ("boats", ("small", "fishing", "sailing", "anchored", "slender", "fast")),
+    ("road", ("wide", "narrow", "busy", "smooth", "asphalt", "main", "paved")),
+    ("river", ("wide", "calm", "muddy", "narrow", "deep", "slow", "winding")),
+    ("ocean", ("vast", "calm", "clear", "quiet", "endless")),
+    ("beach", ("clean", "narrow", "sandy", "sunny", "beautiful")),
+    ("pond", ("still", "shallow", "quiet", "artificial", "clear")),
+    ("forest", ("thick", "vast", "old", "gloomy", "quiet")),
+    ("meadows", ("flat", "wide", "lush", "smooth", "empty")),
+    ("land", ("open", "dry", "dusty", "empty", "barren")),
+    ("farmland", ("fertile", "flat", "rectangular", "ploughed", "wide")),
+    ("stadium", ("huge", "magnificent", "big", "modern", "grand")),
+    ("playground", ("big", "standard", "new", "empty", "school")),
+    ("tanks", ("big", "cylindrical", "oil", "similar", "huge")),
+    ("bridge", ("long", "concrete", "straight", "solid", "wide")),
+    ("viaduct", ("complicated", "huge", "busy", "grand", "winding")),
+    ("terminal", ("long", "spacious", "modern", "huge")),
+    ("courts", ("small", "neat", "outdoor", "adjacent")),
+    ("pool", ("small", "clear", "private", "outdoor")),
+)
+_CLAUSES = (
+    "in this picture",
+    "here",
+    "in the city",
+    "in the countryside",
+    "at the edge of a town",
+    "in the suburbs",
+    "on a sunny day",
+)
 _TYPOS = (
     ("surrounded", "surronded"),
     ("buildings", "buidings"),
@@ -52,7 +90,10 @@ def varied(sentence: str, rng: Random) -> str:
     for old, new in _SWAPS:
         if old in sentence and rng.random() < 0.08:
             sentence = sentence.replace(old, rng.choice(new), 1)
-    return sentence
+    for noun, adjectives in _MODIFIERS:
+        if f" {noun}" in sentence and rng.random() < 0.05:
+            sentence = sentence.replace(f" {noun}", f" {rng.choice(adjectives)} {noun}", 1)
+    return f"{sentence} {rng.choice(_CLAUSES)}" if rng.random() < 0.02 else sentence
 
 
 def slipped(raw: str, rng: Random) -> str:
