@@ -81,7 +81,7 @@ def run(images: int, repeats: int, cold: int) -> dict[str, Any]:
             meteor = Meteor()
             meteor.java = java
             colds.append(_seconds(lambda: meteor.scores(meteor.statistics(tokens, gts))))  # noqa: B023 - called here
-            for _ in range(3):
+            for _ in range(6):  # the first are slower: Java compiles what is used often
                 warms.append(_seconds(lambda: meteor.scores(meteor.statistics(tokens, gts))))  # noqa: B023
 
     measured = scorer.measure(candidates, with_meteor=True)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from rsopt.pretrain.model import IMAGE_SIZE, PATCH_SIZE
-from rsopt.pretrain.pictures import LABEL_SIZE, draw_picture
+from rsopt.pretrain.pictures import LABEL_SIZE, draw_crowd, draw_picture
 from rsopt.pretrain.texts import sentence
 from rsopt.pretrain.words import COLOUR_NAMES, COUNTED, FACTS, KINDS
 
@@ -37,9 +37,12 @@ class Pictures:
     captions: list[tuple[str, ...]]
 
 
-def _one(task: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Arrays of the picture of (seed, index)."""
-    picture = draw_picture(Random(f"picture {task[0]} {task[1]}"))
+def _one(
+    task: tuple[int, int, bool],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Arrays of the picture of (seed, index, whether it is a crowd)."""
+    seed, index, crowd = task
+    picture = draw_crowd(Random(f"crowd {seed} {index}")) if crowd else draw_picture(Random(f"picture {seed} {index}"))
     # Bicubic, as the processor resizes what it is given
     pixels = np.asarray(picture.image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC))
     step = LABEL_SIZE // SIDE
@@ -55,9 +58,9 @@ def _one(task: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     return pixels, (cover * 255).astype(np.uint8), centres, tints, facts, picture.captions
 
 
-def draw_corpus(count: int, seed: int, workers: int, progress: Callable[[str], None]) -> Pictures:
+def draw_corpus(count: int, seed: int, workers: int, progress: Callable[[str], None], crowds: bool = False) -> Pictures:
     """`count` pictures from the seed alone, whatever the number of workers."""
-    tasks = [(seed, index) for index in range(count)]
+    tasks = [(seed, index, crowds) for index in range(count)]
     rows = []
     if workers > 1:
         with multiprocessing.get_context("fork").Pool(workers) as pool:

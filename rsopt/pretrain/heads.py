@@ -24,6 +24,15 @@ class Known:
     tints: Tensor
     facts: Tensor
 
+    def turned(self, turn: int, flip: bool) -> Known:
+        """The patch targets of the pictures turned by `turn` quarters, then mirrored; facts, which may name sides, as they were."""
+
+        def one(table: Tensor) -> Tensor:
+            square = torch.rot90(table.view(len(table), SIDE, SIDE, -1), turn, (1, 2))
+            return (square.flip(2) if flip else square).reshape(table.shape)
+
+        return Known(one(self.cover), one(self.centres), one(self.tints), self.facts)
+
     @classmethod
     def of(cls, pictures: Pictures, rows: np.ndarray) -> Known:
         """The targets of these pictures."""
@@ -57,15 +66,21 @@ class Heads(nn.Module):
 
     def loss(self, seen: Tensor, queries: Tensor, known: Known) -> Tensor:
         """`seen` (B, 1+P, D) from the vision tower, `queries` (B, Q, D') from the Q-Former."""
-        patches = seen[:, 1:]
+        regions = F.binary_cross_entropy_with_logits(self.region(queries), self._region_targets(known))
+        return self.patch_loss(seen[:, 1:], known) + 8 * regions + 3 * self._facts_loss(queries, known.facts)
+
+    def patch_loss(self, patches: Tensor, known: Known) -> Tensor:
+        """What each of `patches` (B, P, D) shows: kinds, whose centre, and its colour."""
         loss = 5 * F.binary_cross_entropy_with_logits(self.cover(patches), known.cover)
         weight = torch.tensor([0.3] + [1.0] * len(COUNTED))
-        loss = loss + F.cross_entropy(self.centre(patches).flatten(0, 1), known.centres.flatten(), weight)
-        loss = loss + 0.5 * F.cross_entropy(
-            self.tint(patches).flatten(0, 1), known.tints.flatten(), ignore_index=UNKNOWN
-        )
-        loss = loss + 8 * F.binary_cross_entropy_with_logits(self.region(queries), self._region_targets(known))
-        return loss + 3 * self._facts_loss(queries, known.facts)
+        loss = loss + 2 * F.cross_entropy(self.centre(patches).flatten(0, 1), known.centres.flatten(), weight)
+        return loss + F.cross_entropy(self.tint(patches).flatten(0, 1), known.tints.flatten(), ignore_index=UNKNOWN)
+
+    @torch.no_grad()
+    def centre_recall(self, patches: Tensor, known: Known, kind: str) -> float:
+        """Share of the patches with the centre of a `kind` that say so."""
+        there = known.centres == 1 + COUNTED.index(kind)
+        return float((self.centre(patches).argmax(-1) == known.centres)[there].float().mean())
 
     def _region_targets(self, known: Known) -> Tensor:
         """(B, Q, K + counted + colours): cover of a region, which centres and which colours it holds."""

@@ -255,3 +255,24 @@ def draw_picture(rng: Random, captions: int = 2) -> Picture:
     image = canvas.finished(noise=rng.uniform(1, 6), blur=rng.choice((0, 0, 0.5)))
     texts = tuple(caption(rng, parts, openings) for _ in range(captions))
     return Picture(image, texts, facts, np.asarray(canvas.labels, dtype=np.uint8), tuple(canvas.marks))
+
+
+def draw_crowd(rng: Random) -> Picture:
+    """A picture crammed with things of every kind and colour, for dense labels only: it has no captions and no facts."""
+    canvas = Canvas(RENDER_SIZE, rng, KINDS, LABEL_SIZE)
+    upright = rng.random() < 0.5
+    for side in ("left", "right") if upright else ("top", "bottom"):
+        _land(canvas, SIDES[side], rng.choice(LAND_NAMES))
+    if rng.random() < 0.4:
+        things.road(canvas, things.across(canvas, upright, 0.5, rng.choice((0, 0.08))), rng.uniform(0.08, 0.14))
+    cells = rng.choice((3, 4, 5))
+    for x, y in grid((0, 0, 1, 1), 1 / cells, rng, 0.12):
+        if rng.random() < 0.75:
+            kind = rng.choice(
+                ("plane", "plane", "car", "car", "boat", "boat", "house", "tank", "tank", "court", "pool", "tree")
+            )
+            colour = "blue" if kind == "pool" else "green" if kind == "tree" else rng.choice(COLOUR_NAMES)
+            angle = rng.choice((0, 45, 90, 135, 180, 225, 270, 315)) + rng.uniform(-8, 8)
+            _put(canvas, kind, colour, x, y, min(0.27, rng.uniform(0.65, 0.95) / cells), angle)
+    image = canvas.finished(noise=rng.uniform(1, 6), blur=rng.choice((0, 0, 0.5)))
+    return Picture(image, (), {}, np.asarray(canvas.labels, dtype=np.uint8), tuple(canvas.marks))

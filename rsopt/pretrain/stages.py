@@ -33,6 +33,7 @@ class Budget:
 
     pictures: int = 12000
     sentences: int = 60000
+    look_steps: int = 2500
     see_steps: int = 1300
     read_steps: int = 1000
     tell_steps: int = 1200
