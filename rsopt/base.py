@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Blip2ForConditionalGeneration, Blip2Processor
+from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Processor
 
 from rsopt.configs import TINY, base_config, shape_of
 from rsopt.errors import UserError
@@ -77,11 +76,26 @@ def load_base(name: str, device: torch.device | None = None, dtype: Dtype | None
     # transformers only warns here and re-initialises what it did not find: every score after that would be wrong.
     if wrong := {kind: sorted(report[kind])[:3] for kind in ("missing_keys", "mismatched_keys") if report[kind]}:
         raise UserError(f"base '{name}': its weights do not fit its config: {wrong}")
-    processor.num_query_tokens = processor.num_query_tokens or config.num_query_tokens
+    check_layout(name, processor, config)
     model.requires_grad_(False).eval().to(device)
     return Base(name, model, processor, shape_of(config), dtype)
 
 
-def is_local(name: str) -> bool:
-    """Whether `name` needs no network: the shipped base or an existing folder."""
-    return name == "tiny" or Path(name).is_dir()
+def check_layout(name: str, processor: Blip2Processor, config: Blip2Config) -> None:
+    """Raise UserError unless processor and model agree on the layout `[<image> x n][</s>][text][newline]`.
+
+    With too few image tokens a caption is made from another sample's image, without an end token captions run on: both
+    silently. A processor that does not know the number of query tokens (older uploads) is told.
+    """
+    processor.num_query_tokens = processor.num_query_tokens or config.num_query_tokens
+    if processor.num_query_tokens != config.num_query_tokens:
+        raise UserError(
+            f"base '{name}': its processor writes {processor.num_query_tokens} image tokens, "
+            f"its model has {config.num_query_tokens} query tokens"
+        )
+    newline = processor.tokenizer("\n", add_special_tokens=False)["input_ids"]
+    if newline != [config.text_config.eos_token_id]:
+        raise UserError(
+            f"base '{name}': its captions end with token {config.text_config.eos_token_id}, "
+            f"but its tokenizer writes a newline as {newline}"
+        )

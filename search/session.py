@@ -36,7 +36,7 @@ from search.settings import (
     study_folder,
     write_json,
 )
-from search.space import Space, load_space
+from search.space import Space, known_spaces, load_space
 from search.study import Search
 from search.tracker import check_uri
 
@@ -46,7 +46,7 @@ REAL = "--base Salesforce/blip2-opt-2.7b --data RSICD_FOLDER"
 def new_session(options: argparse.Namespace) -> int:
     """Check all input, then start a study. Nothing is written before everything was found good."""
     if options.space is None:
-        raise UserError("--space is needed: pruning, lora or a YAML file (or --resume --name S)")
+        raise UserError(f"--space is needed: {', '.join(known_spaces())} or a YAML file (or --resume --name S)")
     space = load_space(options.space)
     settings = _settings(options, space)
     if settings.folder.exists():

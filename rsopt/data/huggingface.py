@@ -62,17 +62,20 @@ def _files(path: Path) -> list[Path]:
 
 def _current(folder: Path) -> set[str]:
     """Names of the arrow files of a saved split; others beside them are left from earlier saves."""
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    return {entry["filename"] for entry in state.get("_data_files", [])}
+    return {entry["filename"] for entry in _state(folder).get("_data_files", [])}
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    file = folder / "state.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _split(root: Path, file: Path) -> str:
     """The part that names a split: of `data/train-00000-of-00002.parquet`, `valid.parquet`, `test/data-00000.arrow`."""
     inside = file.relative_to(root) if file != root else Path(file.name)
-    for part in (_SHARD.split(inside.name)[0], *reversed(inside.parts[:-1]), file.parent.name):
-        if split_of(part):
-            return part
-    return _SHARD.split(inside.name)[0]
+    saved = str(_state(file.parent).get("_split") or "") if file.suffix == ".arrow" else ""
+    parts = (saved, _SHARD.split(inside.name)[0], *reversed(inside.parts[:-1]), file.parent.name)
+    return next((part for part in parts if split_of(part)), parts[1])
 
 
 def _batches(file: Path) -> Iterator[pa.RecordBatch]:
@@ -100,7 +103,7 @@ def _rows(file: Path, split: str, first: int, batch: pa.RecordBatch) -> Iterator
         filename = name or path or f"{split}_{first + offset}"
         # The hub's RSICD has `rsicd_images/airport_1.jpg`: a folder that exists in no one's copy.
         filename = PurePosixPath(filename).name if data is not None and ".." not in filename else filename
-        yield Row(filename, split, _texts(texts), scene_of(filename), data)
+        yield Row(filename, split, _texts(f"{file}: {filename}", texts), scene_of(filename), data)
 
 
 def _image(image: Any) -> tuple[bytes | None, str | None]:
@@ -109,7 +112,9 @@ def _image(image: Any) -> tuple[bytes | None, str | None]:
     return (image, None) if isinstance(image, bytes) else (None, image if isinstance(image, str) else None)
 
 
-def _texts(texts: Any) -> tuple[str, ...]:
-    if texts is None:
-        return ()
-    return (texts,) if isinstance(texts, str) else tuple(t or "" for t in texts)
+def _texts(where: str, texts: Any) -> tuple[str, ...]:
+    if texts is None or isinstance(texts, str):
+        return (texts,) if texts else ()
+    if not isinstance(texts, list) or not all(t is None or isinstance(t, str) for t in texts):
+        raise UserError(f"{where}: captions must be text or a list of texts")
+    return tuple(t or "" for t in texts)

@@ -67,21 +67,18 @@ def is_hub_id(text: str) -> bool:
 
 
 def _folder(path: Path) -> Listing:
-    if is_hugging_face(path):
-        return read_hugging_face(path)
-    files = sorted(path.glob("dataset*.json")) or sorted(path.glob("*.json"))
-    listings, seen = [], []
-    for file in files:
-        content = load_json(file)
-        if _is_listing(content):
-            listings.append(_json(file, content))
-        seen.append(f"{file.name} has no `images`")
+    named = {file: load_json(file) for file in sorted(path.glob("dataset*.json"))}
+    if not any(map(_is_listing, named.values())):
+        if is_hugging_face(path):  # whose own dataset_info.json lists no image
+            return read_hugging_face(path)
+        named = named or {file: load_json(file) for file in sorted(path.glob("*.json"))}
+    listings = {file: content for file, content in named.items() if _is_listing(content)}
     if len(listings) > 1:
-        raise UserError(f"{path}: several listings ({', '.join(f.name for f in files)}); name the file instead")
-    if not listings:
-        held = "; ".join(seen[:3]) if seen else "no dataset*.json and no parquet file in it"
-        raise UserError(f"data '{path}': {held}; allowed are {_FORMS}")
-    return listings[0]
+        raise UserError(f"{path}: several listings ({', '.join(f.name for f in listings)}); name the file instead")
+    for file, content in listings.items():
+        return _json(file, content)
+    held = "; ".join(f"{file.name} has no `images`" for file in list(named)[:3])
+    raise UserError(f"data '{path}': {held or 'no dataset*.json and no parquet file in it'}; allowed are {_FORMS}")
 
 
 def _is_listing(content: Any) -> bool:

@@ -15,7 +15,8 @@ import torch
 from rsopt.pretrain.apart import read_words, report
 from rsopt.pretrain.corpus import draw_corpus, draw_sentences
 from rsopt.pretrain.model import make_model, make_processor, save, train_tokenizer
-from rsopt.pretrain.stages import Budget, see, tell
+from rsopt.pretrain.stages import look, see, tell
+from rsopt.pretrain.steps import Budget
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     progress = partial(report, started)
     budget = Budget().scaled(options.scale)
     pictures = draw_corpus(budget.pictures, options.seed, 2, progress)
+    crowds = draw_corpus(budget.crowds, options.seed, 2, progress, crowds=True)
     sentences = draw_sentences(budget.sentences, options.seed)
     texts = [*sentences, *(text for captions in pictures.captions for text in captions)]
     tokenizer = train_tokenizer(texts)
@@ -46,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     # What it sees and what it reads share no weights before captions join them: two processes, one thread each
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         words = pool.submit(read_words, tokenizer, texts, budget, options.seed, started)
+        look(model, crowds, budget, options.seed, progress)
         see(model, pictures, budget, options.seed, progress)
         model.language_model.load_state_dict(words.result())
     tell(model, tokenizer, pictures, budget, options.seed, progress)

@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from rsopt.pretrain.model import make_model
-from rsopt.pretrain.stages import Budget, read
+from rsopt.pretrain.stages import read
+from rsopt.pretrain.steps import Budget
 
 
 def report(started: float, text: str) -> None:

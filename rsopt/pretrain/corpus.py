@@ -11,8 +11,9 @@ from random import Random
 import numpy as np
 from PIL import Image
 
+from rsopt.pretrain.crowds import LABEL_SIZE, draw_crowd
 from rsopt.pretrain.model import IMAGE_SIZE, PATCH_SIZE
-from rsopt.pretrain.pictures import LABEL_SIZE, draw_crowd, draw_picture
+from rsopt.pretrain.pictures import draw_picture
 from rsopt.pretrain.texts import sentence
 from rsopt.pretrain.words import COLOUR_NAMES, COUNTED, FACTS, KINDS
 

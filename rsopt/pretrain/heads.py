@@ -25,7 +25,7 @@ class Known:
     facts: Tensor
 
     def turned(self, turn: int, flip: bool) -> Known:
-        """The patch targets of the pictures turned by `turn` quarters, then mirrored; facts, which may name sides, as they were."""
+        """The patch targets of the pictures turned by `turn` quarters, then mirrored; facts as they were."""
 
         def one(table: Tensor) -> Tensor:
             square = torch.rot90(table.view(len(table), SIDE, SIDE, -1), turn, (1, 2))

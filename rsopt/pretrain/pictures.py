@@ -7,14 +7,13 @@ two red cars next to a road" kind. `facts` are what the renderer knows for sure,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 
 import numpy as np
-from PIL import Image
 
 from rsopt.data import things
-from rsopt.data.draw import COLOURS, GROUNDS, WATERS, Box, Canvas, Mark, apart, curve, grid
+from rsopt.data.draw import COLOURS, GROUNDS, WATERS, Canvas, apart, curve, grid
+from rsopt.pretrain.crowds import LABEL_SIZE, RENDER_SIZE, Picture, land, put
 from rsopt.pretrain.front import front_picture
 from rsopt.pretrain.words import (
     ABOVE,
@@ -33,58 +32,12 @@ from rsopt.pretrain.words import (
     some,
 )
 
-RENDER_SIZE, LABEL_SIZE = 128, 64
 _NAMES = {
     "tank": ("tank", "storage tank", "round tank"),
     "pool": ("swimming pool",),
     "court": ("court", "sports court"),
     "house": ("house", "building"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A drawn picture, captions for it, its facts (class by name), the topmost kind per pixel (64, 64), and what it marks."""
-
-    image: Image.Image
-    captions: tuple[str, ...]
-    facts: dict[str, int]
-    labels: np.ndarray
-    marks: tuple[Mark, ...]
-
-
-def _put(canvas: Canvas, kind: str, colour: str, x: float, y: float, size: float, angle: float) -> None:
-    """Draw one thing of `size` (its length) at a place."""
-    if kind == "plane":
-        things.plane(canvas, x, y, size * 1.15, angle, colour)
-    elif kind == "car":
-        things.car(canvas, x, y, size * 0.75, angle, colour)
-    elif kind == "boat":
-        things.boat(canvas, x, y, size, angle, colour)
-    elif kind == "house":
-        things.house(canvas, x, y, size, size * 0.8, angle // 90 * 90, colour)
-    elif kind == "tank":
-        things.tank(canvas, x, y, size * 0.5, colour)
-    elif kind == "court":
-        things.court(canvas, x, y, size, size * 1.05, colour)
-    elif kind == "pool":
-        things.pool(canvas, x, y, size * 0.8)
-    else:
-        things.tree(canvas, x, y, size * 0.45, canvas.rng.random() < 0.3)
-        canvas.mark("tree", "green", x, y)
-
-
-def _land(canvas: Canvas, box: Box, kind: str) -> None:
-    """Cover `box` with a land of LANDS."""
-    if kind == "water":
-        canvas.rectangle(box, canvas.shade(WATERS[canvas.rng.choice(WATER_NAMES)]), "water")
-    elif kind == "darkwood":
-        things.ground(canvas, box, "wood", "tree")
-        things.woods(canvas, box, 0.1, dark=True)
-    elif kind in GROUNDS:
-        things.ground(canvas, box, kind)
-    else:
-        things.cover(canvas, box, kind, canvas.rng.choice(COLOUR_NAMES))
 
 
 def aerial_picture(canvas: Canvas) -> tuple[list[str], dict[str, int]]:
@@ -95,14 +48,14 @@ def aerial_picture(canvas: Canvas) -> tuple[list[str], dict[str, int]]:
     if split:
         second = rng.choice([name for name in LAND_NAMES if name != first])
         for side, kind in zip(split, (first, second), strict=True):
-            _land(canvas, SIDES[side], kind)
+            land(canvas, SIDES[side], kind)
             facts[f"land_{side}"] = LAND_NAMES.index(kind)
-        land = f"{rng.choice(LANDS[first])} {_at(rng, split[0])} and {rng.choice(LANDS[second])} {_at(rng, split[1])}"
+        under = f"{rng.choice(LANDS[first])} {_at(rng, split[0])} and {rng.choice(LANDS[second])} {_at(rng, split[1])}"
     else:
-        _land(canvas, (0, 0, 1, 1), first)
+        land(canvas, (0, 0, 1, 1), first)
         facts.update({f"land_{side}": LAND_NAMES.index(first) for side in SIDES})
-        land = rng.choice(LANDS[first])
-    parts = [f"with {land}" if split else f"{rng.choice(('on', 'around', 'with', 'surrounded by'))} {land}"]
+        under = rng.choice(LANDS[first])
+    parts = [f"with {under}" if split else f"{rng.choice(('on', 'around', 'with', 'surrounded by'))} {under}"]
     if rng.random() < 0.3:  # a pad in the middle, as under many built things
         pad = rng.choice(("concrete", "asphalt", "sand", "soil", "grass"))
         things.ground(
@@ -222,7 +175,7 @@ def _groups(canvas: Canvas, facts: dict[str, int]) -> list[str]:
             left = rng.choice((0.04, 0.24))
             for row in range(rows):
                 for x, _ in grid((left, 0, 0.97, 0.1), 0.11, rng, 0.05):
-                    _put(canvas, kind, colour, x, (row + 0.5) / rows, 0.19, rng.choice((0, 180)))
+                    put(canvas, kind, colour, x, (row + 0.5) / rows, 0.19, rng.choice((0, 180)))
             parts.append(
                 f"{rng.choice(('many ', ''))}{colour} cars in {NUMBERS[rows]} {'row' if rows == 1 else 'rows'}"
             )
@@ -234,7 +187,7 @@ def _groups(canvas: Canvas, facts: dict[str, int]) -> list[str]:
         places = apart(rng, (x0 + margin, y0 + margin, x1 - margin, y1 - margin), count, 1.25 * size, taken)
         taken += places
         for x, y in places:
-            _put(canvas, kind, colour, x, y, size, angle + rng.uniform(-8, 8))
+            put(canvas, kind, colour, x, y, size, angle + rng.uniform(-8, 8))
         name = rng.choice(_NAMES.get(kind, (kind,)))
         shown = "" if kind == "pool" else colour
         parts.append(some(rng, count, name, shown) + (f" {_at(rng, side)}" if side and rng.random() < 0.6 else ""))
@@ -255,24 +208,3 @@ def draw_picture(rng: Random, captions: int = 2) -> Picture:
     image = canvas.finished(noise=rng.uniform(1, 6), blur=rng.choice((0, 0, 0.5)))
     texts = tuple(caption(rng, parts, openings) for _ in range(captions))
     return Picture(image, texts, facts, np.asarray(canvas.labels, dtype=np.uint8), tuple(canvas.marks))
-
-
-def draw_crowd(rng: Random) -> Picture:
-    """A picture crammed with things of every kind and colour, for dense labels only: it has no captions and no facts."""
-    canvas = Canvas(RENDER_SIZE, rng, KINDS, LABEL_SIZE)
-    upright = rng.random() < 0.5
-    for side in ("left", "right") if upright else ("top", "bottom"):
-        _land(canvas, SIDES[side], rng.choice(LAND_NAMES))
-    if rng.random() < 0.4:
-        things.road(canvas, things.across(canvas, upright, 0.5, rng.choice((0, 0.08))), rng.uniform(0.08, 0.14))
-    cells = rng.choice((3, 4, 5))
-    for x, y in grid((0, 0, 1, 1), 1 / cells, rng, 0.12):
-        if rng.random() < 0.75:
-            kind = rng.choice(
-                ("plane", "plane", "car", "car", "boat", "boat", "house", "tank", "tank", "court", "pool", "tree")
-            )
-            colour = "blue" if kind == "pool" else "green" if kind == "tree" else rng.choice(COLOUR_NAMES)
-            angle = rng.choice((0, 45, 90, 135, 180, 225, 270, 315)) + rng.uniform(-8, 8)
-            _put(canvas, kind, colour, x, y, min(0.27, rng.uniform(0.65, 0.95) / cells), angle)
-    image = canvas.finished(noise=rng.uniform(1, 6), blur=rng.choice((0, 0, 0.5)))
-    return Picture(image, (), {}, np.asarray(canvas.labels, dtype=np.uint8), tuple(canvas.marks))

@@ -112,6 +112,9 @@ class JavaProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
 
     def __enter__(self) -> JavaProcess:
         return self

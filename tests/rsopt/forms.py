@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
+import pytest
 from PIL import Image, ImageDraw
+
+from rsopt.data.images import open_image
+from rsopt.data.read import read
+from rsopt.data.records import CaptionData
+from rsopt.errors import UserError
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (50, 70, 200), "white": (240, 240, 240)}
 SCENES = ("pond", "bridge", "parking")
@@ -109,3 +116,21 @@ def write_saved(root: Path, items: list[Drawn]) -> Path:
         (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
         (folder / "dataset_info.json").write_text("{}")
     return root
+
+
+def internal(data: CaptionData) -> list[tuple[Any, ...]]:
+    """All that a search sees of a data set, in an order of its own: captions, classes, pixels."""
+    return sorted(
+        (s.image_id, s.split, s.captions, s.scene, open_image(s).size, open_image(s).tobytes()) for s in data.samples
+    )
+
+
+def refused(path: Path, *words: str, skip_bad: bool = False) -> str:
+    """Assert that reading is refused in one line that holds `words`."""
+    with pytest.raises(UserError) as caught:
+        read(path, skip_bad=skip_bad, verify=True)
+    told = str(caught.value)
+    assert "\n" not in told
+    for word in words:
+        assert word in told, told
+    return told

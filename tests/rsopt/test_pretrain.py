@@ -16,7 +16,7 @@ from rsopt.pretrain.__main__ import main
 from rsopt.pretrain.corpus import SIDE, UNKNOWN, draw_corpus, draw_sentences
 from rsopt.pretrain.model import make_model, train_tokenizer
 from rsopt.pretrain.pictures import draw_picture
-from rsopt.pretrain.stages import thinned
+from rsopt.pretrain.steps import thinned
 from rsopt.pretrain.words import FACTS, KINDS
 
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from rsopt.data import images as images_module
-from rsopt.data.images import VIEWS, open_image, view
+from rsopt.data.images import open_image
 from rsopt.data.read import read
-from rsopt.data.records import CaptionData, Sample
-from rsopt.errors import UserError
-from tests.rsopt.forms import Drawn, drawn_set, hub_table, write_karpathy, write_nwpu, write_parquet, write_saved
+from rsopt.data.records import Sample
+from tests.rsopt.forms import (
+    Drawn,
+    drawn_set,
+    internal,
+    refused,
+    write_karpathy,
+    write_nwpu,
+    write_parquet,
+    write_saved,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -36,28 +41,11 @@ def root(tmp_path: Path, items: list[Drawn]) -> Path:
     return write_karpathy(tmp_path / "rsicd", items)
 
 
-def internal(data: CaptionData) -> list[tuple[Any, ...]]:
-    """All that a search sees of a data set, in an order of its own: captions, classes, pixels."""
-    return sorted(
-        (s.image_id, s.split, s.captions, s.scene, open_image(s).size, open_image(s).tobytes()) for s in data.samples
-    )
-
-
 def edit(root: Path, change: Any) -> None:
     file = next(root.glob("dataset*.json"))
     content = json.loads(file.read_text())
     change(content)
     file.write_text(json.dumps(content))
-
-
-def refused(path: Path, *words: str, skip_bad: bool = False) -> str:
-    with pytest.raises(UserError) as caught:
-        read(path, skip_bad=skip_bad, verify=True)
-    told = str(caught.value)
-    assert "\n" not in told
-    for word in words:
-        assert word in told, told
-    return told
 
 
 def test_four_forms_read_to_the_same(tmp_path: Path, items: list[Drawn], root: Path) -> None:
@@ -78,18 +66,6 @@ def test_four_forms_read_to_the_same(tmp_path: Path, items: list[Drawn], root: P
         assert pixels[item.filename] == Image.open(tmp_path / "drawn" / item.filename).convert("RGB").tobytes()
 
 
-def test_the_library_s_own_saved_folder_reads_the_same(tmp_path: Path, items: list[Drawn], root: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    splits = {
-        split: datasets.Dataset(hub_table([i for i in items if i.split == split])).cast_column(
-            "image", datasets.Image()
-        )
-        for split in ("train", "val", "test")
-    }
-    datasets.DatasetDict(splits).save_to_disk(tmp_path / "by_library")
-    assert internal(read(tmp_path / "by_library")) == internal(read(root))
-
-
 @pytest.mark.parametrize("images", ["images", "imgs", "Sydney_images"])
 def test_kin_of_rsicd(tmp_path: Path, items: list[Drawn], root: Path, images: str) -> None:
     kin = write_karpathy(tmp_path / "kin", items, name="ucm", images=images)
@@ -108,36 +84,6 @@ def test_raw_wins_over_tokens_and_numbers_are_no_class(tmp_path: Path, root: Pat
     samples = {s.image_id: s for s in read(root).samples}
     assert samples["pond_1.jpg"].captions[0].text.startswith("there is a red pond")
     assert samples["00001.jpg"].scene is None and samples["pond_1.jpg"].scene == "pond"
-
-
-def test_one_caption_a_row_and_single_files(tmp_path: Path, items: list[Drawn], root: Path) -> None:
-    rows = [
-        Drawn(i.filename, i.split, i.scene, (text,), i.data) for i in items for text in i.texts
-    ]  # a row for each caption
-    by_caption = write_parquet(tmp_path / "rows", rows, caption="caption", shards=1)
-    assert internal(read(by_caption)) == internal(read(root))
-    refused(next((by_caption / "data").glob("valid*")), "the train split has no usable image")
-
-
-def test_hub_id_from_the_local_cache(tmp_path: Path, items: list[Drawn], root: Path) -> None:
-    hub = tmp_path / "hub"
-    snapshot = hub / "datasets--arampacha--rsicd" / "snapshots" / ("0" * 40)
-    write_parquet(snapshot, items)
-    (snapshot.parents[1] / "refs").mkdir()
-    (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
-    code = (
-        "import sys\nfrom rsopt.data.read import read\nfrom rsopt.errors import command\n"
-        "def main(argv):\n    data = read(argv[0]); print(data.name, len(data.samples)); return 0\n"
-        "sys.exit(command(main, sys.argv[1:]))"
-    )
-    env = os.environ | {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1"}
-    run = [
-        subprocess.run([sys.executable, "-c", code, i], capture_output=True, text=True, env=env)
-        for i in ("arampacha/rsicd", "nobody/nothing")
-    ]
-    assert run[0].stdout == "arampacha/rsicd 24\n"
-    assert run[1].returncode == 2 and run[1].stderr.startswith("error: data 'nobody/nothing'")
-    assert run[1].stderr.count("\n") == 1
 
 
 def test_repeats_are_weights(root: Path) -> None:
@@ -204,11 +150,6 @@ def test_names_that_leave_the_folder(tmp_path: Path, root: Path, name: str) -> N
     assert read(root, skip_bad=True).skipped == {"unsafe_path": 1}
 
 
-def test_names_that_leave_the_folder_in_parquet(tmp_path: Path, items: list[Drawn]) -> None:
-    odd = Drawn("../../outside.jpg", "train", "pond", items[0].texts, items[0].data)
-    refused(write_parquet(tmp_path / "hub", [*items, odd]), "leave the image folder: rsicd_images/../../outside.jpg")
-
-
 def test_no_caption_and_unknown_split(root: Path) -> None:
     def change(content: dict[str, Any]) -> None:
         content["images"][0]["sentences"] = [{"raw": " . "}, {"raw": ""}]
@@ -247,18 +188,10 @@ def test_what_is_no_data_set(tmp_path: Path, root: Path) -> None:
     refused(root, "images[3] (x.jpg): sentences[0] has no `raw` text")
 
 
-def test_parquet_that_is_not_ours(tmp_path: Path, items: list[Drawn]) -> None:
-    hub = write_parquet(tmp_path / "hub", items, caption="text")
-    refused(hub, "columns are filename, text, image; needed: captions or caption, image")
-    torn = write_parquet(tmp_path / "torn", items)
-    file = next((torn / "data").glob("train*"))
-    file.write_bytes(file.read_bytes()[:-100])
-    refused(torn, f"{file}: cannot be read")
-
-
-def test_views_are_the_eight_symmetries() -> None:
-    picture = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
-    views = {view(picture, n).tobytes() for n in range(VIEWS)}
-    assert len(views) == VIEWS == 8 and view(picture, 0).tobytes() == picture.tobytes()
-    with pytest.raises(ValueError, match="0 to 7"):
-        view(picture, 8)
+def test_the_json_wins_over_stray_files_and_must_be_one(tmp_path: Path, items: list[Drawn], root: Path) -> None:
+    expected = internal(read(root))
+    write_parquet(root / "hub copy", items[:3])
+    assert read(root).format == "karpathy" and internal(read(root)) == expected
+    (root / "dataset_other.json").write_text((root / "dataset_rsicd.json").read_text())
+    refused(root, "several listings (dataset_other.json, dataset_rsicd.json); name the file instead")
+    assert internal(read(root / "dataset_rsicd.json")) == expected
