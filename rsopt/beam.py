@@ -153,7 +153,9 @@ class _Beams:
         self.length_penalty, self.max_new_tokens = length_penalty, empty.shape[1]
         scores = torch.full((len(empty), beams), _NEVER, device=empty.device)
         self.ids = empty[:, None].repeat(1, beams, 1)  # open captions, likeliest first: (rows, beams, max new tokens)
-        self.scores = scores.index_fill(1, scores.new_zeros(1, dtype=torch.long), 0.0)  # one beam is there to begin with
+        self.scores = scores.index_fill(
+            1, scores.new_zeros(1, dtype=torch.long), 0.0
+        )  # one beam is there to begin with
         self.ended_ids, self.ended_scores = self.ids.clone(), scores
         self.ended_lengths = torch.zeros_like(scores, dtype=torch.long)
         self.hopeful = torch.ones(len(empty), dtype=torch.bool, device=empty.device)  # an open caption may still win

@@ -7,10 +7,10 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from rsopt.configs import KNOWN, base_config, shape_of
-from rsopt.errors import UserError, command
+from rsopt.errors import Parser, UserError, command
 from rsopt.memory import BYTES, Widths, Workload, captioning_bytes, training_bytes
 from rsopt.variant import TARGETS, LoraPart, LoraSpec, Variant
 
@@ -113,14 +113,9 @@ def cost(config: Blip2Config, variant: Variant, load: Workload = Workload()) -> 
     return CostModel(config).cost(variant, load)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (see --help)")
-
-
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     load = Workload()
-    parser = _Parser(
+    parser = Parser(
         allow_abbrev=False,
         prog="python -m rsopt.cost",
         description="Exact parameters, multiply-adds and sizes of a variant and its predicted peak memory.",

@@ -1,4 +1,4 @@
-"""UserError: what a person can put right. Commands print it in one line and exit 2."""
+"""What a person can put right (UserError) and what the machine refused; commands print either in one line."""
 
 from __future__ import annotations
 
@@ -7,12 +7,20 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
 class UserError(ValueError):
     """Wrong usage or bad input. The message is one line: what is wrong, where, and what is allowed."""
+
+
+class InfrastructureError(Exception):
+    """What this machine refused (a full disk, a lost file): no fault of a candidate, and not to be scored as one.
+
+    Not a ValueError or RuntimeError on purpose: a worker takes those for the candidate's own.
+    """
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,13 +34,17 @@ class Parser(argparse.ArgumentParser):
 def command(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
     """Run a command's `main(argv)` and return its exit code: its own, 2 for a UserError, 130 for Ctrl-C.
 
-    A UserError becomes one `error: ...` line on stderr. Anything else is a fault of ours and keeps its traceback.
+    A UserError becomes one `error: ...` line on stderr, an InfrastructureError too, with exit code 1. Anything else is a
+    fault of ours and keeps its traceback.
     """
     try:
         return main(argv)
     except UserError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return EXIT_USAGE
+    except InfrastructureError as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return EXIT_FAILED
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return EXIT_INTERRUPTED

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 
 from rsopt.base import Base
 from rsopt.build import clone_structure
 from rsopt.cache import cache_dir
+from rsopt.chunks import Progress, build_together, is_whole
 from rsopt.data.images import open_image
 from rsopt.data.records import Sample
 from rsopt.variant import digest
 
 BATCH = 32
-Progress = Callable[[int, int], None]
 
 
 def load_features(
@@ -27,17 +26,32 @@ def load_features(
 ) -> torch.Tensor:
     """Vision features of `samples`, in their order: (images, tokens, width) in the base's dtype, on the CPU, memory-mapped.
 
-    Built on first use, written aside and renamed; other processes on the node wait for the one that builds.
+    Built on first use by all processes that ask at once, each a part. Raises InfrastructureError when the disk is full.
     """
     path = cache_dir() / "features" / f"{feature_key(base, samples, vision_layers)}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = _shape(base, len(samples))
-    with FileLock(path.with_suffix(".lock")):
-        if not _intact(path, shape):
-            _build(path, shape, base, samples, vision_layers, progress)
+    kind = np.dtype(np.int16 if base.dtype == "bfloat16" else base.dtype)  # numpy has no bfloat16: its bits are kept
+    if not is_whole(path, shape, kind):
+        vision = _vision(base, vision_layers)
+
+        @torch.inference_mode()
+        def compute(first: int, last: int) -> np.ndarray:
+            values = vision(pixels(base, samples[first:last])).last_hidden_state.cpu().contiguous()
+            return (values.view(torch.int16) if base.dtype == "bfloat16" else values).numpy()
+
+        build_together(path, shape, kind, BATCH, compute, progress)
     # Copy on write: torch wants a writable buffer, and nothing may reach the file.
     array = torch.from_numpy(np.load(path, mmap_mode="c"))
     return array.view(torch.bfloat16) if base.dtype == "bfloat16" else array
+
+
+def place(features: torch.Tensor, device: torch.device, share: float = 0.2) -> torch.Tensor:
+    """`features` in the GPU's memory where they take at most `share` of what is free there; else where they are."""
+    if device.type != "cuda":
+        return features
+    free, _ = torch.cuda.mem_get_info(device)
+    return features.to(device) if features.nbytes <= share * free else features
 
 
 def feature_key(base: Base, samples: Sequence[Sample], vision_layers: Sequence[int]) -> str:
@@ -80,42 +94,11 @@ def _shape(base: Base, images: int) -> tuple[int, int, int]:
     return images, (config.image_size // config.patch_size) ** 2 + 1, config.hidden_size
 
 
-def _intact(path: Path, shape: tuple[int, ...]) -> bool:
-    """Whether the file is there, whole and of this shape. A truncated one cannot be mapped and is rebuilt."""
-    if not path.exists():
-        return False
-    try:
-        return np.load(path, mmap_mode="r").shape == shape
-    except (ValueError, EOFError, OSError):
-        return False
-
-
-@torch.inference_mode()
-def _build(
-    path: Path,
-    shape: tuple[int, int, int],
-    base: Base,
-    samples: Sequence[Sample],
-    vision_layers: Sequence[int],
-    progress: Progress | None,
-) -> None:
+def _vision(base: Base, layers: Sequence[int]) -> Any:
+    """The base's vision tower with these layers, over the same weights."""
     vision = clone_structure(base.model.vision_model)
-    vision.encoder.layers = torch.nn.ModuleList(vision.encoder.layers[i] for i in vision_layers)
-    kind = np.dtype(np.int16 if base.dtype == "bfloat16" else base.dtype)  # numpy has no bfloat16: its bits are kept
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        out = np.lib.format.open_memmap(aside, mode="w+", dtype=kind, shape=shape)
-        for start in range(0, len(samples), BATCH):
-            batch = samples[start : start + BATCH]
-            values = vision(pixels(base, batch)).last_hidden_state.cpu().contiguous()
-            out[start : start + len(batch)] = values.view(torch.int16) if kind == np.int16 else values
-            if progress:
-                progress(start + len(batch), len(samples))
-        out.flush()
-        del out
-        aside.rename(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    vision.encoder.layers = torch.nn.ModuleList(vision.encoder.layers[i] for i in layers)
+    return vision
 
 
 def _plain(value: object) -> object:

@@ -87,7 +87,7 @@ def continue_session(storage: Path, name: str | None, trials: int | None, addres
         settings = replace(settings, trials=trials)
         save_study(settings, facts)
     space = load_space(settings.folder / "space.yaml")
-    data = read(facts.data_path, skip_bad=settings.skip_bad)
+    data = read(facts.data_path, skip_bad=settings.skip_bad, verify=settings.data is not None)
     return _drive(settings, space, facts, data, address)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rsopt.errors import UserError, command
+from rsopt.errors import Parser, UserError, command
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,8 +19,8 @@ def main(argv: list[str] | None = None) -> int:
     return int(options.run(options))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m rsopt.data", description="Captioned image sets.")
+def _parser() -> Parser:
+    parser = Parser("python -m rsopt.data", description="Captioned image sets.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     one = commands.add_parser("describe", help="what a data set holds and what is wrong with it")
     one.add_argument("path", metavar="PATH", help="folder, dataset JSON, parquet file or hub id")

@@ -8,125 +8,35 @@ from __future__ import annotations
 
 from random import Random
 
-PLACES = (
-    "airport", "beach", "bridge", "farmland", "forest", "playground", "pond", "port", "river", "stadium", "viaduct", "factory",
-    "parking lot", "residential area", "dense residential area", "sparse residential area", "medium residential area",
-    "basketball court", "football field", "swimming pool", "meadow", "terminal", "runway", "ocean", "road", "track", "island",
-    "piece of land", "piece of forest", "piece of farmland", "open area", "village", "town", "park", "square", "school",
-    "storage tank", "pier", "lake", "hill", "garden", "market", "curved river", "straight road", "long building", "crossed road",
-)  # fmt: skip
-CROWDS = (
-    "trees", "green trees", "dark green trees",
-    "buildings", "houses", "planes", "cars", "boats", "storage tanks", "roads",
-    "crossed roads", "meadows", "farmlands", "swimming pools", "basketball courts",
-    "white waves", "fields", "roofs", "stripes", "plants", "people",
-    "bridges", "ponds", "tanks", "rows of cars", "pieces of farmland", "courts", "birds", "shops", "lamps", "trucks", "rivers",
-)  # fmt: skip
-STUFF = (
-    "bare land",
-    "water",
-    "sand",
-    "grass",
-    "green grass",
-    "concrete ground",
-    "grey ground",
-    "white sand",
-    "blue water",
-    "bare ground",
-    "forest",
-)
-COLOURS = (
-    "white",
-    "red",
-    "blue",
-    "yellow",
-    "grey",
-    "black",
-    "orange",
-    "brown",
-    "green",
-    "dark green",
-    "purple",
-    "colorful",
-    "bare",
-)
-SIZES = (
-    "small",
-    "large",
-    "long",
-    "big",
-    "old",
-    "new",
-    "round",
-    "rectangular",
-    "oval",
-    "straight",
-    "curved",
-    "dense",
-    "quiet",
-    "open",
-    "neat",
-)
-MANY = (
-    "many",
-    "some",
-    "two",
-    "three",
-    "four",
-    "five",
-    "several",
-    "a few",
-    "lots of",
-    "a lot of",
-    "plenty of",
-    "no",
-    "most",
-    "all the",
-)
-PLACED = (
-    "near", "beside", "next to", "close to", "in", "on", "around", "in the middle of", "in two sides of", "on both sides of",
-    "in one side of", "at the end of", "behind", "between", "under", "over", "across", "through", "along", "in front of",
-)  # fmt: skip
-DONE = (
-    "parked", "arranged neatly", "built", "surrounded by", "docked", "stopped", "divided into two parts", "planted", "found",
-    "seen", "arranged densely", "painted", "encircled by", "enclosed by", "crowded", "kept", "parked neatly",
-)  # fmt: skip
-PEOPLE = (
-    "we",
-    "they",
-    "the workers",
-    "the children",
-    "my friends",
-    "the farmers",
-    "she",
-    "he",
-    "the pilots",
-    "the students",
-)
-VERBS = (
-    "saw",
-    "found",
-    "liked",
-    "painted",
-    "built",
-    "visited",
-    "remembered",
-    "looked for",
-    "talked about",
-    "wanted",
-    "counted",
-)
-TIMES = (
-    "yesterday",
-    "in the morning",
-    "last year",
-    "every day",
-    "in summer",
-    "after the rain",
-    "at night",
-    "for a long time",
-    "again",
-)
+from rsopt.pretrain.lexicon import COLOURS, CROWDS, DONE, LORE, MANY, PEOPLE, PLACED, PLACES, SIZES, STUFF, TIMES, VERBS
+
+
+def _lore(rng: Random) -> str:
+    """One sentence whose things belong together, as in most of what is written."""
+    place, found, done, beside = rng.choice(LORE)
+    noun, deed, near = rng.choice(found), rng.choice(done), rng.choice(beside)
+    number = rng.choice(("a", "two", "three", "four", "many", "some", "several"))
+    head, tail = noun.split(" of ") if " of " in noun else (noun, "")
+    plural = f"{head}s of {tail}" if tail else f"{head}s"
+    colour = f"{rng.choice(COLOURS)} " if rng.random() < 0.6 else ""
+    be = "is" if number == "a" else "are"
+    things = f"{number} {colour}{noun if number == 'a' else plural}"
+    size = f"{rng.choice(SIZES)} " if rng.random() < 0.3 else ""
+    beside_it = near if near.endswith(("s", "land", "water", "ocean", "sand", "ground")) else f"a {near}"
+    on, people, when = rng.choice(PLACED[:10]), rng.choice(PEOPLE), rng.choice(TIMES)
+    return rng.choice(
+        (
+            f"{things} {be} {deed} in the {size}{place}.",
+            f"{things} {be} {deed} {on} {beside_it} in the {place}.",
+            f"the {size}{place} has {things} and {beside_it}.",
+            f"{people} {rng.choice(VERBS)} {things} {on} the {place} {when}.",
+            f"{when} {people} went to the {size}{place} {rng.choice(('to see', 'for', 'with'))} {things}.",
+            f"there {be} {things} in every {place} {on} {beside_it}.",
+            f"a {size}{place} with {things} is {on} {beside_it}, {people} said.",
+            f"{beside_it} and {things} are what makes a {place}.",
+            f"the {place} is surrounded by {beside_it} and has {things}.",
+        )
+    )
 
 
 def _thing(rng: Random) -> str:
@@ -160,6 +70,8 @@ def _any(rng: Random) -> str:
 
 def sentence(rng: Random) -> str:
     """One everyday sentence of 5 to 20 words, lower case, its period glued to the last word."""
+    if rng.random() < 0.5:
+        return _lore(rng)
     thing, things, other = _thing(rng), _things(rng), _any(rng)
     placed, done, people = rng.choice(PLACED), rng.choice(DONE), rng.choice(PEOPLE)
     patterns = (

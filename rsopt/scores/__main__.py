@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rsopt.data.karpathy import load_json
-from rsopt.errors import UserError, command
+from rsopt.errors import Parser, UserError, command
 from rsopt.scores.floor import class_prior_without
 from rsopt.scores.java import JavaError
 from rsopt.scores.scorer import Scorer
@@ -80,8 +79,8 @@ def score(
     return found, notes
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         "python -m rsopt.scores",
         description="BLEU-1..4, METEOR, ROUGE-L and CIDEr x100 of captions, with 95 % bootstrap intervals over images, "
         "floor (class prior) and ceiling (human agreement) in CIDEr x100.",
