@@ -12,6 +12,7 @@ import json
 import platform
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,12 @@ def evaluate(
     return llm, qformer, seed, score.per_image.tolist(), garbage(captions, [t for s in samples for t in s.references])
 
 
+def _rounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_rounded(v) for v in value]
+    return round(value, 1) if isinstance(value, float) else value
+
+
 def main() -> int:
     """Evaluate every depth and seed, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -78,7 +85,7 @@ def main() -> int:
         results = [job.result() for job in jobs]
         base = {llm: job.result() for llm, job in untuned.items()}
     mean = {d: np.mean([r[3] for r in results if r[:2] == d], axis=0) for d in depths}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for llm, result in base.items():
         low, high = bootstrap_interval(result[3])
         rows.append(
@@ -102,10 +109,7 @@ def main() -> int:
             }
         )
     for row in rows:
-        sys.stdout.write(
-            json.dumps({k: np.round(v, 1).tolist() if not isinstance(v, str | None) else v for k, v in row.items()})
-            + "\n"
-        )
+        sys.stdout.write(json.dumps({name: _rounded(value) for name, value in row.items()}) + "\n")
     sys.stdout.write(
         json.dumps({"recipe": recipe, "machine": platform.processor() or platform.machine(), "rows": rows}) + "\n"
     )

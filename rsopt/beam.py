@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
+from torch import nn
 from torch.nn import functional
 from transformers import OPTForCausalLM
 
@@ -33,8 +34,9 @@ def beam_search(
 ) -> torch.Tensor:
     """Best token ids behind each embedded prefix (images, tokens, width): (images, new tokens), padded with `pad_id`.
 
-    `prefix` is all that stands before the caption, `</s>` included, and has no padding. One beam is greedy search. The
-    model must be in eval mode; adapters may be merged or not. Raises ValueError for numbers that make no sense together.
+    `prefix` is all that stands before the caption, `</s>` included, and has no padding. One beam is greedy search.
+    Adapters may be merged or not. Raises ValueError for numbers that make no sense together and for active dropout.
+    Where two captions score the same to the last bit, rounding decides, and may decide otherwise than in transformers.
     """
     _check(language_model, prefix, beams, max_new_tokens, min_new_tokens)
     images, device = len(prefix), prefix.device
@@ -74,7 +76,8 @@ def _check(language_model: OPTForCausalLM, prefix: torch.Tensor, beams: int, mos
     room = language_model.config.max_position_embeddings
     if prefix.shape[1] + most - 1 > room:
         raise ValueError(f"{prefix.shape[1]} tokens of prefix and {most} new ones exceed the model's {room} positions")
-    if language_model.training:
+    adapters = (m for m in language_model.modules() if isinstance(m, nn.Dropout))  # PEFT's, in a mode of their own
+    if language_model.training or any(m.training and m.p > 0 for m in adapters):
         raise ValueError("the model is in training mode: dropout would alter the captions")
 
 

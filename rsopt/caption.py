@@ -4,16 +4,74 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.base import Base
+from rsopt.beam import beam_search
 from rsopt.train import CandidateError, query_prefix
 
 BEAMS = 5
 MAX_NEW_TOKENS = 50
-BATCH = 20
+BATCH = 20  # images at once
+
+
+class Decode(Protocol):
+    """A decoder: ids of the new tokens only, (images, new tokens), behind embedded prefixes (images, tokens, hidden)."""
+
+    def __call__(
+        self,
+        model: Blip2ForConditionalGeneration,
+        base: Base,
+        prefix: torch.Tensor,
+        beams: int,
+        max_new_tokens: int,
+        min_new_tokens: int = 0,
+    ) -> torch.Tensor: ...
+
+
+def shared_prefix(
+    model: Blip2ForConditionalGeneration,
+    base: Base,
+    prefix: torch.Tensor,
+    beams: int,
+    max_new_tokens: int,
+    min_new_tokens: int = 0,
+) -> torch.Tensor:
+    """Our beam search, which reads each image once: the same captions in less time (`rsopt.beam`)."""
+    return beam_search(
+        model.language_model,
+        prefix,
+        beams=beams,
+        max_new_tokens=max_new_tokens,
+        min_new_tokens=min_new_tokens,
+        end_id=base.end_id,
+        pad_id=base.tokenizer.pad_token_id,
+    )
+
+
+def transformers_generate(
+    model: Blip2ForConditionalGeneration,
+    base: Base,
+    prefix: torch.Tensor,
+    beams: int,
+    max_new_tokens: int,
+    min_new_tokens: int = 0,
+) -> torch.Tensor:
+    """transformers' own search: what ours is checked against. The prompt is given as embeddings: none of it comes back."""
+    return model.language_model.generate(
+        inputs_embeds=prefix,
+        attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
+        num_beams=beams,
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        min_new_tokens=min_new_tokens or None,
+        eos_token_id=base.end_id,
+        pad_token_id=base.tokenizer.pad_token_id,
+        use_cache=True,
+    )
 
 
 @torch.inference_mode()
@@ -25,11 +83,17 @@ def caption_features(
     max_new_tokens: int = MAX_NEW_TOKENS,
     batch: int = BATCH,
     between_batches: Callable[[], None] | None = None,
+    decode: Decode = shared_prefix,
+    queried: bool = False,
 ) -> list[str]:
-    """Captions of images given their vision features (images, tokens, width); one line each, without end token."""
+    """Captions of images given their vision features (images, tokens, width); one line each, without end token.
+
+    `queried`: the features are what a frozen Q-Former read from the images (see TrainingSet).
+    """
     captions: list[str] = []
     for start in range(0, len(features), batch):
-        ids = generate_ids(model, base, features[start : start + batch].to(base.device), beams, max_new_tokens)
+        part = features[start : start + batch].to(base.device)
+        ids = decode(model, base, prompt(model, base, part, queried), beams, max_new_tokens)
         captions += [clean(text) for text in base.tokenizer.batch_decode(ids, skip_special_tokens=True)]
         if between_batches:
             between_batches()
@@ -44,21 +108,17 @@ def generate_ids(
     max_new_tokens: int,
     min_new_tokens: int = 0,
 ) -> torch.Tensor:
-    """Ids of the new tokens only, (images, new tokens): the prompt is given as embeddings, so none of it comes back."""
-    prefix = query_prefix(model, features)
+    """Ids that transformers generates from vision features, (images, new tokens)."""
+    return transformers_generate(model, base, prompt(model, base, features), beams, max_new_tokens, min_new_tokens)
+
+
+def prompt(
+    model: Blip2ForConditionalGeneration, base: Base, features: torch.Tensor, queried: bool = False
+) -> torch.Tensor:
+    """All that stands before a caption, embedded: query tokens and `</s>`, (images, Q + 1, hidden)."""
+    prefix = query_prefix(model, features, queried)
     start = torch.full((len(features), 1), base.start_id, device=features.device)
-    embeds = torch.cat([prefix, model.get_input_embeddings()(start).to(prefix.dtype)], dim=1)
-    return model.language_model.generate(
-        inputs_embeds=embeds,
-        attention_mask=torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device),
-        num_beams=beams,
-        do_sample=False,
-        max_new_tokens=max_new_tokens,
-        min_new_tokens=min_new_tokens or None,
-        eos_token_id=base.end_id,
-        pad_token_id=base.tokenizer.pad_token_id,
-        use_cache=True,
-    )
+    return torch.cat([prefix, model.get_input_embeddings()(start).to(prefix.dtype)], dim=1)
 
 
 def clean(text: str) -> str:

@@ -21,14 +21,14 @@ class SharedPrefix:
         if self.decoder.config._attn_implementation not in ("sdpa", "eager"):
             raise ValueError("attention must be sdpa or eager: beams are told apart by a mask")
         self.beams, self.max_new_tokens = beams, max_new_tokens
-        self.images = self.prefix = self.filled = 0
+        self.images = self.prefix = self.filled = 0  # rows still decoded, tokens of their prefixes, slots in use
         self.cached: list[tuple[torch.Tensor, torch.Tensor]] = []  # per layer, each (images, heads, slots, head width)
         self.mask = torch.empty(0)  # (images, 1, beams, slots), 0 where a beam may look
 
     def prefill(self, prefix: torch.Tensor) -> torch.Tensor:
         """Run the prefixes (images, tokens, width) once; logits of what follows (images, 1, vocabulary)."""
+        assert not self.cached, "one object serves one batch"
         self.images, self.prefix = prefix.shape[:2]
-        self.filled = 0
         slots = self.prefix + self.beams * (self.max_new_tokens - 1)  # the last token is never fed back
         self.mask = prefix.new_zeros(self.images, 1, self.beams, slots)
         lowest = torch.finfo(prefix.dtype).min
@@ -75,6 +75,7 @@ class SharedPrefix:
     def update(self, key: torch.Tensor, value: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Store a layer's new keys and values (images, heads, new, head width); all there are so far, theirs included."""
         if self.filled == 0:
+            assert layer == len(self.cached), "layers must be numbered as they stand"
             images, heads, _, width = key.shape
             shape = (images, heads, self.mask.shape[-1], width)
             # empty, not zeros: pages that captions never reach are never touched, and no slot is read before it is written

@@ -7,79 +7,132 @@ import math
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import torch
+from transformers import Blip2ForConditionalGeneration
 
 from rsopt.build import Built, build, merged
-from rsopt.caption import caption_features, check_garbage
+from rsopt.caption import BEAMS, caption_features, check_garbage
+from rsopt.clock import Clock
 from rsopt.features import pixels
+from rsopt.fit import free_bytes, micro_batch
 from rsopt.latency import Ledger, Protocol, ledger_key, measure_latency
 from rsopt.objectives import Measurement
 from rsopt.quiet import Quiet
 from rsopt.recipe import Leg
 from rsopt.resident import Resident, pad_id
 from rsopt.rung import CAPTIONS, MEASUREMENT, STATE, read_measurement, rung_folder
-from rsopt.train import CandidateError, Trainer, TrainResult, validation_loss
+from rsopt.speed import measured_peak, training_flops
+from rsopt.train import CandidateError, Trainer, TrainingSet, TrainResult, validation_loss
 
 RUNG_IMAGES = 256  # a rung before the last is judged by greedy captions of at most so many validation images
 
 
-def run_leg(leg: Leg, resident: Resident, folder: Path, ledger: Ledger, quiet: Quiet) -> Measurement:
+def run_leg(
+    leg: Leg, resident: Resident, folder: Path, ledger: Ledger, quiet: Quiet, assigned: float | None = None
+) -> Measurement:
     """Train `leg` and measure it at its rung. Raises CandidateError for faults of the candidate.
 
     The measurement stands beside the checkpoint, put there by one rename: a leg is either wholly there or not at all, and
-    one that is there is not trained again.
+    one that is there is not trained again. `assigned` is when the worker got the leg (time.perf_counter), by default now.
     """
     if (found := read_measurement(folder, leg.number, leg.stop)) is not None:
         return found
-    seconds: dict[str, float] = {}
-    base, variant = resident.base, leg.candidate.variant
+    clock = Clock(resident.base.device, time.perf_counter() if assigned is None else assigned)
+    variant = leg.candidate.variant
+    give_way = partial(quiet.give_way, clock.settle)
+    result: TrainResult | None = None
+    trainer: Trainer | None = None
+    metrics: dict[str, float] = {}
     with quiet.working():
-        with _timed(seconds, "build"):
-            built = build(base, variant, leg.seed)
-        result: TrainResult | None = None
-        trainer: Trainer | None = None
+        with clock.timed("build"):
+            built = build(resident.base, variant, leg.seed)
         if variant.lora is not None:
-            with _timed(seconds, "features"):
-                train = resident.training_set("train", variant.vision_layers)
-            trainer = Trainer(built, train, leg.candidate.recipe, leg.seed, pad_id(base))
+            with clock.timed("features"):
+                data = resident.training_set("train", variant.vision_layers, built)
+            trainer = _trainer(leg, built, data, resident)
             if leg.start > 0:
                 trainer.load(rung_folder(folder, leg.number, leg.start) / STATE)
-            with _timed(seconds, "train"):
-                result = trainer.run(leg.start, leg.stop, quiet.give_way)
-        metrics, captions = _measure_quality(leg, built, resident, seconds, quiet)
+
+            def between_steps() -> None:
+                clock.mark("first_step")
+                give_way()
+
+            with clock.timed("train"):
+                result = trainer.run(leg.start, leg.stop, between_steps)
+            metrics = _training_metrics(result, trainer, resident, clock.seconds["train"])
+        plain = merged(built)
+        quality, captions = _measure_quality(leg, built, plain, resident, clock, give_way)
+    metrics = quality | metrics
     if leg.last:
-        metrics |= _measure_cost(built, resident, ledger, quiet, seconds)
+        metrics |= _measure_cost(built, plain, resident, ledger, quiet, clock)
     if result is not None:
-        metrics["train_loss"] = result.loss
-        seconds["trained"] = seconds["train"] + _trained_before(folder, leg)
-        metrics["train_s"] = seconds["trained"]
+        clock.seconds["trained"] = clock.seconds["train"] + _trained_before(folder, leg)
+        metrics["train_s"] = clock.seconds["trained"]
     bad = [name for name, value in metrics.items() if not math.isfinite(value)]
     if bad:
         raise CandidateError("nan", f"{', '.join(bad)} not finite")
-    measurement = Measurement(leg.stop, metrics, {k: round(v, 4) for k, v in seconds.items()})
+    measurement = Measurement(leg.stop, metrics, {k: round(v, 4) for k, v in clock.seconds.items()})
     _write(rung_folder(folder, leg.number, leg.stop), measurement, captions, trainer)
     return measurement
 
 
+def _trainer(leg: Leg, built: Built, data: TrainingSet, resident: Resident) -> Trainer:
+    base, recipe = resident.base, leg.candidate.recipe
+    longest = max(sum(len(c.ids) for c in own) for own in data.captions)
+    micro_images = micro_batch(
+        resident.costs, built.variant, base.dtype, longest, recipe.batch_images, free_bytes(base.device)
+    )
+    return Trainer(built, data, recipe, leg.seed, pad_id(base), micro_images)
+
+
+def _training_metrics(result: TrainResult, trainer: Trainer, resident: Resident, train_s: float) -> dict[str, float]:
+    """Loss and throughput; on a GPU also `mfu`, the share of its measured peak, in percent."""
+    metrics = {
+        "train_loss": result.loss,
+        "images_per_s": result.images / train_s,
+        "tokens_per_s": result.tokens / train_s,
+        "micro_images": float(result.micro_images),
+    }
+    if (device := resident.base.device).type == "cuda":
+        data = trainer.data
+        gmacs = 0.0 if data.queried else resident.costs.cost(trainer.built.variant).gmacs["qformer"]
+        epoch = training_flops(trainer.built, data.captions, 1e9 * gmacs)
+        peak = measured_peak(device, trainer.built.model.language_model.dtype)
+        metrics["mfu"] = 100 * epoch * result.images / len(data.captions) / train_s / peak
+    return metrics
+
+
 def _measure_quality(
-    leg: Leg, built: Built, resident: Resident, seconds: dict[str, float], quiet: Quiet
+    leg: Leg,
+    built: Built,
+    plain: Blip2ForConditionalGeneration,
+    resident: Resident,
+    clock: Clock,
+    give_way: Callable[[], None],
 ) -> tuple[dict[str, float], dict[str, object]]:
     """Captions and scores on the validation split: full protocol at the last rung, greedy on a part of it before."""
     base, samples = resident.base, resident.data.split("val")
-    features = resident.features("val", leg.candidate.variant.vision_layers)
     step = 1 if leg.last else math.ceil(len(samples) / RUNG_IMAGES)
     chosen = samples[::step]
-    with _timed(seconds, "caption"):
+    with clock.timed("check"):  # once a process
+        decode = resident.decode
+    with clock.timed("caption"):
+        inputs, queried = resident.inputs("val", built)
         captions = caption_features(
-            merged(built), base, features[::step], beams=5 if leg.last else 1, between_batches=quiet.give_way
+            plain,
+            base,
+            inputs[::step],
+            beams=BEAMS if leg.last else 1,
+            between_batches=give_way,
+            decode=decode,
+            queried=queried,
         )
     answers = {sample.image_id: caption for sample, caption in zip(chosen, captions, strict=True)}
     references = [text for sample in chosen for text in sample.references]
-    with _timed(seconds, "score"):
+    with clock.timed("score"):
         scorer = resident.scorer("val")
         score = scorer.cider_of_part(answers)
         low, high = score.interval()
@@ -89,24 +142,28 @@ def _measure_quality(
     if built.variant.lora is not None:  # the untuned base may say what it likes: it is a reference, not a candidate
         check_garbage(captions, references)
     if leg.last:
-        with _timed(seconds, "val_loss"):
-            val = resident.training_set("val", leg.candidate.variant.vision_layers)
-            metrics["val_loss"] = validation_loss(built.model, val, pad_id(base))
+        with clock.timed("val_loss"):
+            val = resident.training_set("val", leg.candidate.variant.vision_layers, built)
+            metrics["val_loss"] = validation_loss(plain, val, pad_id(base))
     return metrics, {"captions": answers, "cider": dict(zip(score.image_ids, score.per_image.tolist(), strict=True))}
 
 
 def _measure_cost(
-    built: Built, resident: Resident, ledger: Ledger, quiet: Quiet, seconds: dict[str, float]
+    built: Built,
+    plain: Blip2ForConditionalGeneration,
+    resident: Resident,
+    ledger: Ledger,
+    quiet: Quiet,
+    clock: Clock,
 ) -> dict[str, float]:
     """Latency (from the ledger, measured if new), parameters, compute and size of the merged model."""
     base, variant = resident.base, built.variant
-    model = merged(built)
     protocol = Protocol.for_device(base.device, resident.reference_tokens)
     image = pixels(base, resident.data.split("val")[:1])
-    with _timed(seconds, "latency"):
+    with clock.timed("latency"):
         latency, _ = ledger.get_or_measure(
             ledger_key(variant.architecture(base.dtype), base, protocol),
-            lambda: measure_latency(model, base, image, protocol, quiet),
+            lambda: measure_latency(plain, base, image, protocol, quiet),
         )
     cost = resident.costs.cost(variant)
     return {
@@ -114,10 +171,10 @@ def _measure_cost(
         "latency_p90_ms": latency.p90_ms,
         "latency_low_ms": latency.interval_ms[0],
         "latency_high_ms": latency.interval_ms[1],
-        "params": float(sum(p.numel() for p in model.parameters())),
+        "params": float(sum(p.numel() for p in plain.parameters())),
         "trainable": float(sum(p.numel() for p in built.trainable().values())),
         "gmacs": cost.gmacs["total"],
-        "size_mb": sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6,
+        "size_mb": sum(p.numel() * p.element_size() for p in plain.parameters()) / 1e6,
     }
 
 
@@ -141,12 +198,3 @@ def _write(target: Path, measurement: Measurement, captions: dict[str, object], 
             aside.rename(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
-    begin = time.perf_counter()
-    yield
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - begin

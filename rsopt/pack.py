@@ -32,6 +32,7 @@ class Packed:
     visible: torch.Tensor  # (B, 1, Q+S, Q+S), True where attention is allowed
     targets: torch.Tensor  # (B, S), IGNORE where nothing is predicted
     weights: torch.Tensor  # (B, S)
+    chosen: torch.Tensor  # (N,), where in the flattened (B, S) something is predicted: found here, where nothing waits
 
 
 def pack(batch: Sequence[Sequence[TokenCaption]], queries: int, pad_id: int) -> Packed:
@@ -60,7 +61,8 @@ def pack(batch: Sequence[Sequence[TokenCaption]], queries: int, pad_id: int) -> 
     prefix = (segment == 0)[:, None, :]
     same = segment[:, :, None] == segment[:, None, :]  # padding sees padding: no row of the mask is empty
     visible = np.tril(np.ones((total, total), bool)) & (same | prefix)
-    return Packed(*map(torch.from_numpy, (ids, positions, visible[:, None], targets, weights)))
+    chosen = np.flatnonzero(targets != IGNORE)
+    return Packed(*map(torch.from_numpy, (ids, positions, visible[:, None], targets, weights, chosen)))
 
 
 def batches(lengths: Sequence[int], size: int, rng: np.random.Generator, bucket: int = 8) -> Iterator[list[int]]:

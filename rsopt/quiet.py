@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,11 +36,16 @@ class Quiet:
         finally:
             fcntl.flock(self._room, fcntl.LOCK_UN)
 
-    def give_way(self) -> None:
-        """Pause if a measurement waits or runs; about a microsecond otherwise. Synchronise a GPU before calling."""
+    def give_way(self, settle: Callable[[], None] | None = None) -> None:
+        """Pause if a measurement waits or runs; about a microsecond otherwise.
+
+        `settle` is called before pausing: a GPU still works on what it was given, so there it must wait for the device.
+        """
         try:
             fcntl.flock(self._gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
+            if settle:
+                settle()
             fcntl.flock(self._room, fcntl.LOCK_UN)
             fcntl.flock(self._gate, fcntl.LOCK_SH)
             fcntl.flock(self._room, fcntl.LOCK_SH)

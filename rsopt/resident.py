@@ -8,13 +8,19 @@ from dataclasses import dataclass, field
 import torch
 
 from rsopt.base import Base
+from rsopt.build import Built
+from rsopt.caption import Decode, shared_prefix, transformers_generate
 from rsopt.cost import CostModel
-from rsopt.data.records import CaptionData, Sample
-from rsopt.features import Progress, feature_key, load_features
+from rsopt.data.records import SPLITS, CaptionData, Sample
+from rsopt.features import Progress, feature_key, load_features, place
 from rsopt.pack import TokenCaption
 from rsopt.scores.floor import scorer_of
 from rsopt.scores.scorer import Scorer
-from rsopt.train import TrainingSet
+from rsopt.selfcheck import Agreement, compare_decoders
+from rsopt.train import TrainingSet, read_images
+
+CHECKED_IMAGES = 4  # captioned both ways before the fast decoder is trusted in a process
+_KEPT = 2  # Q-Formers whose outputs stay: trials of one search often share theirs
 
 
 @dataclass(slots=True)
@@ -25,27 +31,62 @@ class Resident:
     data: CaptionData
     progress: Progress | None = None
     _features: dict[tuple[int, ...], torch.Tensor] = field(default_factory=dict)
+    _queried: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[str, torch.Tensor]] = field(default_factory=dict)
+    _keys: dict[tuple[int, ...], str] = field(default_factory=dict)
     _tokens: dict[str, tuple[TokenCaption, ...]] = field(default_factory=dict)
     _scorers: dict[str, Scorer] = field(default_factory=dict)
     _costs: CostModel | None = None
+    _agreement: Agreement | None = None
 
     def features(self, split: str, vision_layers: Sequence[int]) -> torch.Tensor:
-        """Vision features of one split, in file order: (images, tokens, width)."""
+        """Vision features of one split, in file order: (images, tokens, width). A view: nothing is copied."""
         key = tuple(vision_layers)
         if key not in self._features:
-            self._features[key] = load_features(self.base, self.data.samples, key, self.progress)
-        return self._features[key][self._rows(split)]
+            # Split by split, so that each is one stretch of the file.
+            samples = [sample for name in SPLITS for sample in self.data.split(name)]
+            self._features[key] = place(load_features(self.base, samples, key, self.progress), self.base.device)
+        start = sum(len(self.data.split(name)) for name in SPLITS[: SPLITS.index(split)])
+        return self._features[key][start : start + len(self.data.split(split))]
+
+    def queried(self, split: str, built: Built) -> torch.Tensor:
+        """What the frozen Q-Former of `built` reads from the images of a split: (images, queries, Q-Former width).
+
+        Computed once for all trials with these Q-Former layers that leave them frozen; kept for the last few Q-Formers.
+        """
+        variant = built.variant
+        assert variant.lora is None or variant.lora.qformer is None
+        key = (variant.vision_layers, variant.qformer_layers)
+        kept = self._queried.setdefault(key, {})
+        while len(self._queried) > _KEPT:
+            self._queried.pop(next(iter(self._queried)))
+        if split not in kept:
+            features = self.features(split, variant.vision_layers)
+            with torch.no_grad():  # not inference_mode: training saves these for its backward pass
+                parts = [read_images(built.model, part.to(self.base.device)).cpu() for part in features.split(64)]
+            kept[split] = place(torch.cat(parts), self.base.device)
+        return kept[split]
+
+    def inputs(self, split: str, built: Built) -> tuple[torch.Tensor, bool]:
+        """What `built` is fed for the images of a split: Q-Former outputs (and True) where those are frozen, else features."""
+        if built.variant.lora is not None and built.variant.lora.qformer is None:
+            return self.queried(split, built), True
+        return self.features(split, built.variant.vision_layers), False
+
+    def training_set(self, split: str, vision_layers: Sequence[int], built: Built | None = None) -> TrainingSet:
+        """Inputs and token captions of the images of a split that have a caption; vision features where no `built` is given."""
+        samples = self.data.split(split)
+        kept = [i for i, sample in enumerate(samples) if self.tokens(sample)]
+        features, queried = (self.features(split, vision_layers), False) if built is None else self.inputs(split, built)
+        if len(kept) < len(samples):
+            features = features[torch.tensor(kept)]
+        return TrainingSet(features, [self.tokens(samples[i]) for i in kept], queried)
 
     def feature_key(self, vision_layers: Sequence[int]) -> str:
         """Digest of all that the features depend on."""
-        return feature_key(self.base, self.data.samples, vision_layers)
-
-    def training_set(self, split: str, vision_layers: Sequence[int]) -> TrainingSet:
-        """Features and token captions of the images of a split that have a caption."""
-        samples = self.data.split(split)
-        kept = [i for i, sample in enumerate(samples) if self.tokens(sample)]
-        features = self.features(split, vision_layers)
-        return TrainingSet(features[torch.tensor(kept)], [self.tokens(samples[i]) for i in kept])
+        key = tuple(vision_layers)
+        if key not in self._keys:
+            self._keys[key] = feature_key(self.base, self.data.samples, key)
+        return self._keys[key]
 
     def tokens(self, sample: Sample) -> tuple[TokenCaption, ...]:
         """Distinct captions of an image as `</s> text newline`, weighted by repetition; empty captions are left out."""
@@ -64,6 +105,19 @@ class Resident:
         return self._scorers[split]
 
     @property
+    def agreement(self) -> Agreement:
+        """The fast decoder against transformers' on a few validation images, asked once a process."""
+        if self._agreement is None:
+            features = self.features("val", range(self.base.shape.vision_layers))[:CHECKED_IMAGES]
+            self._agreement = compare_decoders(self.base.model, self.base, features)
+        return self._agreement
+
+    @property
+    def decode(self) -> Decode:
+        """The fast decoder, or transformers' where the fast one does not agree with it on this machine."""
+        return shared_prefix if self.agreement.good else transformers_generate
+
+    @property
     def costs(self) -> CostModel:
         """Exact counts of this base's variants."""
         if self._costs is None:
@@ -78,9 +132,6 @@ class Resident:
 
     def _encode(self, text: str) -> list[int]:
         return self.base.tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    def _rows(self, split: str) -> torch.Tensor:
-        return torch.tensor([i for i, s in enumerate(self.data.samples) if s.split == split], dtype=torch.long)
 
 
 def pad_id(base: Base) -> int:

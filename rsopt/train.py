@@ -14,8 +14,10 @@ from torch.nn import functional
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.build import Built
-from rsopt.pack import IGNORE, Packed, TokenCaption, batches, pack
+from rsopt.lora import fuse
+from rsopt.pack import Packed, TokenCaption, batches, pack
 from rsopt.recipe import Recipe
+from rsopt.step import Stepper
 
 
 class CandidateError(Exception):
@@ -28,41 +30,62 @@ class CandidateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """Features (images, tokens, width) and token captions of the same images, in the same order."""
+    """Features (images, tokens, width) and token captions of the same images, in the same order.
+
+    `queried`: the features are what a frozen Q-Former read from the images, (images, queries, Q-Former width).
+    """
 
     features: torch.Tensor
     captions: Sequence[Sequence[TokenCaption]]
+    queried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a stretch of training did: steps, mean loss of its last tenth, images seen."""
+    """What a stretch of training did: steps, mean loss of its last tenth, images and predicted tokens seen.
+
+    `micro_images` is how many images a forward pass took at the end: fewer than the batch where memory was short.
+    """
 
     steps: int
     loss: float
     images: int
+    tokens: int = 0
+    micro_images: int = 0
 
 
-def query_prefix(model: Blip2ForConditionalGeneration, features: torch.Tensor) -> torch.Tensor:
-    """Q-Former and projection over vision features (B, tokens, width): the LLM's image prefix (B, Q, hidden)."""
+def read_images(model: Blip2ForConditionalGeneration, features: torch.Tensor) -> torch.Tensor:
+    """The Q-Former over vision features (B, tokens, width): (B, queries, Q-Former width)."""
     queries = model.query_tokens.expand(features.shape[0], -1, -1)
-    output = model.qformer(query_embeds=queries, encoder_hidden_states=features).last_hidden_state
-    return model.language_projection(output.to(features.dtype))
+    return model.qformer(query_embeds=queries, encoder_hidden_states=features).last_hidden_state.to(features.dtype)
 
 
-def packed_loss(model: Blip2ForConditionalGeneration, features: torch.Tensor, batch: Packed) -> torch.Tensor:
+def query_prefix(model: Blip2ForConditionalGeneration, features: torch.Tensor, queried: bool = False) -> torch.Tensor:
+    """Q-Former and projection over vision features (B, tokens, width): the LLM's image prefix (B, Q, hidden)."""
+    return model.language_projection(features if queried else read_images(model, features))
+
+
+def packed_loss(
+    model: Blip2ForConditionalGeneration, features: torch.Tensor, batch: Packed, queried: bool = False
+) -> torch.Tensor:
     """Mean cross-entropy over target tokens, repeated captions counted as often as they are repeated. A scalar, float32."""
+    return summed_loss(model, features, batch, queried) / batch.weights.sum()
+
+
+def summed_loss(
+    model: Blip2ForConditionalGeneration, features: torch.Tensor, batch: Packed, queried: bool = False
+) -> torch.Tensor:
+    """The same before the division by the sum of weights."""
     decoder = model.language_model.model.decoder
-    prefix = query_prefix(model, features)
+    prefix = query_prefix(model, features, queried)
     embeds = torch.cat([prefix, decoder.embed_tokens(batch.ids).to(prefix.dtype)], dim=1)
     mask = torch.zeros(batch.visible.shape, dtype=embeds.dtype, device=embeds.device)
     mask.masked_fill_(~batch.visible, torch.finfo(embeds.dtype).min)
     hidden = decoder(inputs_embeds=embeds, attention_mask=mask, position_ids=batch.positions, use_cache=False)
-    chosen = batch.targets != IGNORE
-    logits = model.language_model.lm_head(hidden.last_hidden_state[:, prefix.shape[1] :][chosen])
-    losses = functional.cross_entropy(logits.float(), batch.targets[chosen], reduction="none")
-    weights = batch.weights[chosen]
-    return (losses * weights).sum() / weights.sum()
+    text = hidden.last_hidden_state[:, prefix.shape[1] :].flatten(0, 1)
+    logits = model.language_model.lm_head(text[batch.chosen])
+    losses = functional.cross_entropy(logits.float(), batch.targets.flatten()[batch.chosen], reduction="none")
+    return (losses * batch.weights.flatten()[batch.chosen]).sum()
 
 
 def packed_batch(
@@ -71,21 +94,44 @@ def packed_batch(
     """Features (B, tokens, width) and packed captions of the chosen images, on the model's device."""
     device = model.query_tokens.device
     packed = pack([data.captions[i] for i in chosen], model.query_tokens.shape[1], pad_id)
-    batch = Packed(*(getattr(packed, name).to(device, non_blocking=True) for name in Packed.__slots__))
-    rows = torch.tensor(list(chosen), device=data.features.device)
-    return data.features[rows].to(device, non_blocking=True), batch
+    batch = Packed(*(_to(getattr(packed, name), device) for name in Packed.__slots__))
+    rows = torch.tensor(list(chosen))
+    return _to(data.features[_to(rows, data.features.device)], device), batch
+
+
+def _to(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """On `device`, without waiting for what the device still does: a copy from pageable memory would."""
+    if tensor.device == device or device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class Trainer:
-    """Optimiser and schedule of one candidate. The data order depends on (seed, epoch) alone, so legs join without a seam."""
+    """Optimiser and schedule of one candidate. The data order depends on (seed, epoch) alone, so legs join without a seam.
 
-    def __init__(self, built: Built, data: TrainingSet, recipe: Recipe, seed: int, pad_id: int) -> None:
+    `micro_images`: images a forward pass, at most the recipe's batch (gradients are summed); it is halved whenever memory ends.
+    """
+
+    def __init__(
+        self,
+        built: Built,
+        data: TrainingSet,
+        recipe: Recipe,
+        seed: int,
+        pad_id: int,
+        micro_images: int | None = None,
+        fused: bool = True,
+    ) -> None:
         self.built, self.data, self.recipe, self.seed, self.pad_id = built, data, recipe, seed, pad_id
-        self.parameters = built.trainable()
-        self.optimiser = torch.optim.AdamW(self.parameters.values(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+        if fused:
+            fuse(built.model)
+        scaled = built.model.language_model.dtype == torch.float16
+        self.stepper = Stepper(built.trainable(), recipe, scaled, micro_images or recipe.batch_images)
         self.steps_per_epoch = math.ceil(len(data.captions) / recipe.batch_images)
         self.total_steps = max(1, round(recipe.epochs * self.steps_per_epoch))
         self.lengths = [sum(len(c.ids) for c in captions) for captions in data.captions]
+        self.last_loss = math.nan  # of the last step of `run`
+        self.weights = [sum(c.weight * (len(c.ids) - 1) for c in captions) for captions in data.captions]
 
     def run(self, start: float, stop: float, between_steps: Callable[[], None] | None = None) -> TrainResult:
         """Train from share `start` to share `stop` of the budget. Raises CandidateError when the loss is not finite."""
@@ -94,7 +140,7 @@ class Trainer:
         for module in lora_dropout:  # the base's own dropout stays off: it is frozen, and packing assumes none
             module.train()
         losses: list[torch.Tensor] = []
-        images, epoch, order = 0, -1, list[list[int]]()
+        images, tokens, epoch, order = 0, 0, -1, list[list[int]]()
         for step in range(first, last):
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
@@ -103,6 +149,7 @@ class Trainer:
             chosen = order[step % self.steps_per_epoch]
             losses.append(self._step(step, chosen))
             images += len(chosen)
+            tokens += sum(self.lengths[i] - len(self.data.captions[i]) for i in chosen)
             if step % 20 == 0:
                 self._check(losses[-1], step)
             if between_steps:
@@ -112,22 +159,24 @@ class Trainer:
         if not losses:
             return TrainResult(0, math.nan, 0)
         self._check(losses[-1], last)
+        self.last_loss = losses[-1].item()
         tail = torch.stack(losses[-max(1, len(losses) // 10) :])
-        return TrainResult(len(losses), tail.mean().item(), images)
+        return TrainResult(len(losses), tail.mean().item(), images, tokens, self.stepper.micro_images)
 
     def _step(self, step: int, chosen: Sequence[int]) -> torch.Tensor:
-        features, batch = packed_batch(self.built.model, self.data, chosen, self.pad_id)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.recipe.lr * schedule(step, self.total_steps, self.recipe.warmup_share)
-        torch.manual_seed(
-            (self.seed * 1_000_003 + step) % 2**63
-        )  # dropout masks depend on (seed, step), not on history
-        loss = packed_loss(self.built.model, features, batch)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.recipe.max_grad_norm)
-        self.optimiser.step()
-        return loss.detach()
+        lora = self.built.variant.lora
+        if lora is not None and lora.dropout > 0:  # masks depend on (seed, step), not on history
+            torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)
+        total = sum(self.weights[i] for i in chosen)  # of the whole batch, so that micro-batches add up to its mean
+
+        def backward(part: Sequence[int], scale: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+            features, batch = packed_batch(self.built.model, self.data, part, self.pad_id)
+            loss = summed_loss(self.built.model, features, batch, self.data.queried) / total
+            scale(loss).backward()
+            return loss.detach()
+
+        lr = self.recipe.lr * schedule(step, self.total_steps, self.recipe.warmup_share)
+        return self.stepper.step(chosen, lr, backward)
 
     def _check(self, loss: torch.Tensor, step: int) -> None:
         if not math.isfinite(value := loss.item()):
@@ -135,24 +184,14 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Adapter weights and optimiser moments, as safetensors (no pickle)."""
-        tensors: dict[str, torch.Tensor] = {}
-        for name, parameter in self.parameters.items():
-            tensors[f"weight/{name}"] = parameter.detach().contiguous().cpu()
-            for key, value in self.optimiser.state.get(parameter, {}).items():
-                tensors[f"{key}/{name}"] = torch.as_tensor(value).detach().contiguous().cpu()
-        save_file(tensors, path)
+        save_file(self.stepper.state(), path)
 
     def load(self, path: Path) -> None:
         """Inverse of `save`. Raises ValueError when the file is of another candidate."""
-        tensors = load_file(path, device=str(self.built.model.query_tokens.device))
-        if {n.removeprefix("weight/") for n in tensors if n.startswith("weight/")} != set(self.parameters):
-            raise ValueError(f"{path} does not hold this candidate's adapter")
-        for name, parameter in self.parameters.items():
-            parameter.data.copy_(tensors[f"weight/{name}"])
-            state = {k: tensors[f"{k}/{name}"] for k in ("exp_avg", "exp_avg_sq", "step") if f"{k}/{name}" in tensors}
-            if state:
-                state["step"] = state["step"].cpu()
-                self.optimiser.state[parameter] = state
+        try:
+            self.stepper.load_state(load_file(path))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
 
 def schedule(step: int, total: int, warmup_share: float) -> float:
@@ -172,7 +211,6 @@ def validation_loss(
     for start in range(0, len(data.captions), batch_images):
         chosen = range(start, min(start + batch_images, len(data.captions)))
         features, batch = packed_batch(model, data, chosen, pad_id)
-        tokens = float(batch.weights.sum())
-        total += packed_loss(model, features, batch).item() * tokens
-        weight += tokens
+        total += summed_loss(model, features, batch, data.queried).item()
+        weight += sum(c.weight * (len(c.ids) - 1) for i in chosen for c in data.captions[i])
     return total / weight

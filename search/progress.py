@@ -51,14 +51,14 @@ class Progress:
         if self._live:
             self._live.update(Text(text))
         elif now - self._printed > PLAIN_EVERY_S and text != self._last:
-            self.console.print(text, markup=False, highlight=False)
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
             self._printed, self._last = now, text
 
     def end(self) -> None:
         """Remove the live line."""
         if self._live:
             self._live.stop()
-        self.console.print(self.line(), markup=False, highlight=False)
+        self.console.print(self.line(), markup=False, highlight=False, soft_wrap=True)
 
     def line(self) -> str:
         """The line's text now."""
@@ -97,7 +97,7 @@ def status_line(text: str) -> Iterator[Callable[[str], None]]:
     """A line that is rewritten while something long runs; where there is no terminal it is printed once."""
     console = Console(file=sys.stderr)
     if not console.is_terminal:
-        console.print(text, markup=False, highlight=False)
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
         yield lambda _: None
         return
     with Live(Text(text), console=console, refresh_per_second=4, transient=True) as live:

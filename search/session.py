@@ -179,8 +179,13 @@ def _facts(space: Space, data: CaptionData, data_path: str) -> Facts:
 def _first_line(settings: Settings) -> None:
     console = Console(stderr=True)
     data = settings.data or "mini (generated on first use)"
-    console.print(f"study {settings.name}: space {settings.space}, base {settings.base}, data {data}", highlight=False)
+    what = f"study {settings.name}: space {settings.space}, base {settings.base}, data {data}"
+    console.print(what, markup=False, highlight=False, soft_wrap=True)
     if settings.base == "tiny" or settings.data is None:
         console.print(
-            f"  for the real thing: python -m search.run --space {settings.space} {REAL}", highlight=False, style="dim"
+            f"  for the real thing: python -m search.run --space {settings.space} {REAL}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+            style="dim",
         )

@@ -146,6 +146,8 @@ class BackgroundTracker:
             self.problem = f"MLflow did not answer within {timeout:.0f} s"
 
     def _run(self) -> None:
+        for name in ("mlflow", "alembic"):  # they tell of every table that they create
+            logging.getLogger(name).setLevel(logging.WARNING)
         view: StudyView | None = None
         closing = False
         while not closing:

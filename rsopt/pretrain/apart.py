@@ -1,13 +1,14 @@
-"""What runs in a second process: the language model reads while the vision tower learns to see."""
+"""What runs in a second process: the language model reads while the vision tower learns to see. And what stages leave."""
 
 from __future__ import annotations
 
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from rsopt.pretrain.model import make_model
@@ -21,11 +22,30 @@ def report(started: float, text: str) -> None:
     sys.stdout.flush()
 
 
+def keep_stage(name: str, keep: Path | None, module: nn.Module) -> None:
+    """Save what a stage learnt as `keep/name.pt`, if it is to be kept."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        part = keep / f"{name}.part"
+        torch.save(module.state_dict(), part)
+        part.rename(keep / f"{name}.pt")
+
+
+def load_kept(name: str, keep: Path | None, module: nn.Module) -> bool:
+    """Load `keep/name.pt` if there is one; whether there was."""
+    if keep is None or not (keep / f"{name}.pt").is_file():
+        return False
+    module.load_state_dict(torch.load(keep / f"{name}.pt", weights_only=True))
+    return True
+
+
 def read_words(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], budget: Budget, seed: int, started: float
+    tokenizer: PreTrainedTokenizerBase, texts: list[str], budget: Budget, seed: int, started: float, keep: Path | None
 ) -> dict[str, Tensor]:
     """Stage `read` on an untrained language model of this seed; its weights."""
     torch.set_num_threads(1)
-    model = make_model(tokenizer, seed)
-    read(model.train(), tokenizer, texts, budget, seed, partial(report, started))
+    model = make_model(tokenizer, seed).train()
+    if not load_kept("read", keep, model.language_model):
+        read(model, tokenizer, texts, budget, seed, partial(report, started))
+        keep_stage("read", keep, model.language_model)
     return model.language_model.state_dict()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from transformers import Blip2ForConditionalGeneration
 
 from rsopt.pretrain.corpus import SIDE, UNKNOWN, Pictures
 from rsopt.pretrain.words import COLOUR_NAMES, COUNTED, FACTS, KINDS
@@ -50,6 +54,40 @@ def _regions(patches: Tensor, grid: int) -> Tensor:
     return table.reshape(len(patches), grid * grid, step * step, -1)
 
 
+@contextmanager
+def looking(model: Blip2ForConditionalGeneration, grid: int) -> Iterator[list[Tensor]]:
+    """While it is open, every cross-attention layer adds to the list how far its first half of heads looks elsewhere.
+
+    A term is -log of the attention that query i pays to the patches of region i, averaged. Left to itself a Q-Former takes
+    tens of thousands of steps to find out that different queries may look at different places; shown where, a few hundred.
+    """
+    terms: list[Tensor] = []
+    own = _regions(torch.eye(SIDE * SIDE).view(1, SIDE * SIDE, -1), grid)[0].sum(
+        1
+    )  # (regions, patches), 1 where it belongs
+
+    def note(module: Any, args: tuple[Any, ...], given: dict[str, Any], _: Any) -> None:
+        attention = module.attention
+        heads, width = attention.num_attention_heads, attention.attention_head_size
+        queries = args[0] if args else given["hidden_states"]
+        seen = given["encoder_hidden_states"] if "encoder_hidden_states" in given else args[2]
+
+        def split(x: Tensor) -> Tensor:
+            return x.float().view(*x.shape[:2], heads, width).transpose(1, 2)[:, : heads // 2]
+
+        logits = split(attention.query(queries)) @ split(attention.key(seen)).transpose(-1, -2) / width**0.5
+        share = (logits.softmax(-1)[..., 1:] * own).sum(-1)  # the first position is the class token
+        terms.append(-share.clamp(min=1e-6).log().mean())
+
+    layers = [layer.crossattention for layer in model.qformer.encoder.layer if layer.has_cross_attention]
+    hooks = [layer.register_forward_hook(note, with_kwargs=True) for layer in layers]
+    try:
+        yield terms
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 class Heads(nn.Module):
     """Patches tell kinds, centres and colours; each query tells a region of the picture; all queries together tell the facts."""
 
@@ -64,10 +102,24 @@ class Heads(nn.Module):
         self.region = nn.Linear(query_width, len(KINDS) + len(COUNTED) + len(COLOUR_NAMES))
         self.facts = nn.Linear(query_width * queries, sum(FACTS.values()))
 
+    @classmethod
+    def of(cls, model: Blip2ForConditionalGeneration) -> Heads:
+        """Heads of the widths of a model."""
+        config = model.config
+        return cls(config.vision_config.hidden_size, config.qformer_config.hidden_size, config.num_query_tokens)
+
     def loss(self, seen: Tensor, queries: Tensor, known: Known) -> Tensor:
         """`seen` (B, 1+P, D) from the vision tower, `queries` (B, Q, D') from the Q-Former."""
-        regions = F.binary_cross_entropy_with_logits(self.region(queries), self._region_targets(known))
-        return self.patch_loss(seen[:, 1:], known) + 8 * regions + 3 * self._facts_loss(queries, known.facts)
+        return self.patch_loss(seen[:, 1:], known) + self.query_loss(queries, known)
+
+    def query_loss(self, queries: Tensor, known: Known) -> Tensor:
+        """What each query tells of its region, and all of them of the picture."""
+        told, truth = self.region(queries), self._region_targets(known)
+        # Most regions hold no centre of most kinds: without the weight nothing is the safest answer
+        weight = torch.ones(truth.shape[-1])
+        weight[len(KINDS) :] = 4.0
+        regions = F.binary_cross_entropy_with_logits(told, truth, pos_weight=weight)
+        return 8 * regions + 3 * self._facts_loss(queries, known.facts)
 
     def patch_loss(self, patches: Tensor, known: Known) -> Tensor:
         """What each of `patches` (B, P, D) shows: kinds, whose centre, and its colour."""

@@ -18,20 +18,20 @@ from torch.nn import functional as F  # noqa: N812
 from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerBase
 
 from rsopt.pretrain.corpus import UNKNOWN, Pictures
-from rsopt.pretrain.heads import Heads, Known
+from rsopt.pretrain.heads import Heads, Known, looking
 from rsopt.pretrain.steps import Budget, Progress, as_input, batches, queried, schedule_of, take_step, thinned
 
 
-def look(model: Blip2ForConditionalGeneration, crowds: Pictures, budget: Budget, seed: int, progress: Progress) -> None:
+def look(
+    model: Blip2ForConditionalGeneration, crowds: Pictures, heads: Heads, budget: Budget, seed: int, progress: Progress
+) -> None:
     """Stage 0: the vision tower alone learns what each patch shows, from crammed pictures, turned and mirrored."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 0])
-    config = model.config
-    heads = Heads(config.vision_config.hidden_size, config.qformer_config.hidden_size, config.num_query_tokens)
     parts = [*model.vision_model.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parts, lr=2e-3, weight_decay=0.02, betas=(0.9, 0.98))
     schedule = schedule_of(optimizer, budget.look_steps)
-    for step, rows in enumerate(batches(len(crowds.pixels), budget.small_batch, budget.look_steps, rng), 1):
+    for step, rows in enumerate(batches(len(crowds.pixels), budget.batch, budget.look_steps, rng), 1):
         turn, flip = int(rng.integers(4)), bool(rng.integers(2))
         known = Known.of(crowds, rows).turned(turn, flip)
         pixels = torch.rot90(as_input(crowds.pixels[rows]), turn, (2, 3))
@@ -47,29 +47,30 @@ def look(model: Blip2ForConditionalGeneration, crowds: Pictures, budget: Budget,
 
 
 def see(
-    model: Blip2ForConditionalGeneration, pictures: Pictures, budget: Budget, seed: int, progress: Progress
+    model: Blip2ForConditionalGeneration,
+    pictures: Pictures,
+    heads: Heads,
+    budget: Budget,
+    seed: int,
+    progress: Progress,
 ) -> None:
     """Stage 1: vision tower and Q-Former learn what is where, how many and of which colour."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
-    heads = Heads(
-        model.config.vision_config.hidden_size, model.config.qformer_config.hidden_size, model.config.num_query_tokens
-    )
     parts = [*model.vision_model.parameters(), *model.qformer.parameters(), model.query_tokens, *heads.parameters()]
     optimizer = torch.optim.AdamW(parts, lr=1.2e-3, weight_decay=0.02, betas=(0.9, 0.98))
     schedule = schedule_of(optimizer, budget.see_steps)
     drop = Random(f"see {seed}")
-    for step, rows in enumerate(batches(len(pictures.pixels), budget.small_batch, budget.see_steps, rng), 1):
+    for step, rows in enumerate(batches(len(pictures.pixels), budget.batch, budget.see_steps, rng), 1):
         known = Known.of(pictures, rows)
-        with thinned(model, drop, 0.0, 0.08), torch.autocast("cpu", torch.bfloat16):
+        with thinned(model, drop, 0.0, 0.08), looking(model, heads.grid) as away, torch.autocast("cpu", torch.bfloat16):
             seen = model.vision_model(pixel_values=as_input(pictures.pixels[rows])).last_hidden_state
             queries = queried(model, seen)
-        loss = heads.loss(seen.float(), queries.float(), known)
+        loss = heads.loss(seen.float(), queries.float(), known) + torch.stack(away).mean()
         take_step(loss, optimizer, schedule)
         if step % 50 == 0 or step == budget.see_steps:
-            progress(
-                f"see {step}/{budget.see_steps} loss {loss.item():.3f} {heads.report(queries.detach().float(), known)}"
-            )
+            told = heads.report(queries.detach().float(), known)
+            progress(f"see {step}/{budget.see_steps} loss {loss.item():.3f} looks away {away[0].item():.2f} {told}")
 
 
 def _rows(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, width: int) -> Tensor:
@@ -114,6 +115,7 @@ def tell(
     model: Blip2ForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
     pictures: Pictures,
+    heads: Heads,
     budget: Budget,
     seed: int,
     progress: Progress,
@@ -122,7 +124,12 @@ def tell(
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 3])
     texts = [[f"{text}\n" for text in captions] for captions in pictures.captions]
-    fast = [*model.qformer.parameters(), *model.language_projection.parameters(), model.query_tokens]
+    fast = [
+        *model.qformer.parameters(),
+        *model.language_projection.parameters(),
+        model.query_tokens,
+        *heads.parameters(),
+    ]
     optimizer = torch.optim.AdamW(
         [{"params": fast, "lr": 1e-3}, {"params": [*model.language_model.parameters()], "lr": 5e-4}],
         weight_decay=0.02,
@@ -137,7 +144,8 @@ def tell(
         batch = tokenizer(chosen, padding=True, padding_side="right", return_tensors="pt")
         ids, mask = batch["input_ids"], batch["attention_mask"]
         with thinned(model, drop, 0.1, 0.08), torch.autocast("cpu", torch.bfloat16):
-            prefix = model.language_projection(queried(model, features[rows].float()))
+            queries = queried(model, features[rows].float())
+            prefix = model.language_projection(queries)
             ones = torch.ones(prefix.shape[:2], dtype=mask.dtype)
             logits = model.language_model(
                 inputs_embeds=torch.cat([prefix, embed(ids)], dim=1),
@@ -146,6 +154,7 @@ def tell(
             ).logits[:, prefix.shape[1] : -1]
         targets = ids[:, 1:].masked_fill(mask[:, 1:] == 0, UNKNOWN)
         loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=UNKNOWN)
-        take_step(loss, optimizer, schedule)
+        # The facts go on being asked: what the language model cannot read yet must not be forgotten meanwhile
+        take_step(loss + 0.3 * heads.query_loss(queries.float(), Known.of(pictures, rows)), optimizer, schedule)
         if step % 50 == 0 or step == budget.tell_steps:
             progress(f"tell {step}/{budget.tell_steps} loss {loss.item():.3f}")

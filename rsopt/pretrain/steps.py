@@ -21,15 +21,14 @@ Progress = Callable[[str], None]
 class Budget:
     """Steps and batch sizes of the stages; `scale` of all of them is the script's --scale."""
 
-    crowds: int = 6000
+    crowds: int = 8000
     pictures: int = 12000
     sentences: int = 60000
-    look_steps: int = 2500
-    see_steps: int = 1600
-    read_steps: int = 900
-    tell_steps: int = 1400
-    small_batch: int = 32  # pictures a step of `look` and `see`: many small steps learn more from as many pictures
-    batch: int = 64  # pictures a step of `tell`
+    look_steps: int = 3500
+    see_steps: int = 2200
+    read_steps: int = 1300
+    tell_steps: int = 2200
+    batch: int = 32  # pictures a step: many small steps learn more from as many pictures than few large ones
     rows: int = 16  # text rows of 96 tokens a step of `read`
 
     def scaled(self, scale: float) -> Budget:

@@ -250,11 +250,13 @@ def test_prefix_runs_once_per_image_and_each_step_one_token_per_beam() -> None:
     assert [shape[0] for shape in seen] == [3 * 6, 3 * 5, 3 * 5, 3 * 5]
 
 
-def test_half_precision_runs_and_mostly_agrees() -> None:
-    """bfloat16 rounds logits to 8 bits: ties and near-ties are common and may break differently; whole captions may then."""
-    model = language_model(11, end_bias=1.0).bfloat16()
-    prefix = prefixes(model, 40, 5, 0).bfloat16()
-    assert differing(our_ids(model, prefix, 5, 6), transformers_ids(model, prefix, 5, 6)) <= 20
+def test_half_precision() -> None:
+    """Eager attention rounds the same with a mask and without: equal in bfloat16 too. sdpa's kernels do not, and captions
+    part where logits of 8 bits tie, as transformers' own do between eager and sdpa."""
+    for eager, most_differing in ((True, 0), (False, 4)):
+        model = language_model(11, eager=eager, end_bias=1.0).bfloat16()
+        prefix = prefixes(model, 40, 5, 0).bfloat16()
+        assert differing(our_ids(model, prefix, 5, 8), transformers_ids(model, prefix, 5, 8)) <= most_differing
 
 
 @pytest.mark.parametrize(
@@ -275,9 +277,15 @@ def test_numbers_that_make_no_sense(change: dict[str, Any], message: str) -> Non
 
 
 def test_dropout_is_refused() -> None:
+    """The model's own, and an adapter's, which PEFT leaves in training mode in a model that is not."""
     model = language_model(0).train()
     with pytest.raises(ValueError, match="training"):
         our_ids(model, prefixes(model, 1, 3, 0), 2, 4)
+    base = random_captioner(0)
+    built = build(base, Variant.full(base.shape, LoraSpec(LoraPart(2, 4, "qkv"), dropout=0.1)))
+    with pytest.raises(ValueError, match="training"):
+        our_ids(built.model.language_model, captioner_prefix(built.model, base, 1, 0), 2, 4)
+    our_ids(built.model.eval().language_model, captioner_prefix(built.model, base, 1, 0), 2, 4)
 
 
 @pytest.mark.skipif(not (TINY / "model.safetensors").exists(), reason="the shipped base is not there")

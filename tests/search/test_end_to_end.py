@@ -29,7 +29,7 @@ parameters:
   lora: {choice: [llm, both]}
   llm_rank: {int: [4, 16], log: true}
   lr: {float: [1.0e-3, 5.0e-3], log: true}
-  epochs: 4
+  epochs: 8
 """
 
 

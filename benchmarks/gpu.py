@@ -1,0 +1,91 @@
+"""What only a GPU can answer: share of its peak, decode step against the time to read the weights, memory against prediction."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from benchmarks.work import Work, features_of
+from rsopt.base import DTYPES
+from rsopt.build import build, merged
+from rsopt.caption import prompt, shared_prefix
+from rsopt.memory import Widths, Workload, training_bytes
+from rsopt.recipe import Recipe
+from rsopt.speed import measured_peak, training_flops
+from rsopt.train import Trainer, TrainingSet
+from rsopt.variant import LoraSpec, Variant
+
+
+def gpu_lines(work: Work, lora: LoraSpec, recipe: Recipe, found: dict[str, Any]) -> dict[str, object]:
+    """Lines for the report; `found` holds the seconds of the whole trials."""
+    base = work.base
+    variant = Variant.full(base.shape, lora)
+    built = build(base, variant)
+    train_s = min(s["train"] for s in found["ours_s"])
+    peak = measured_peak(base.device, DTYPES[base.dtype])
+    mfu = training_flops(built, work.captions) * recipe.epochs / train_s / peak
+    used, predicted = training_memory(work, lora, recipe)
+    step_ms, read_ms = decode_step(work)
+    return {
+        "training MFU (without the Q-Former's work)": f"{100 * mfu:.1f} % of {peak / 1e12:.0f} TFLOP/s measured",
+        "beam-5 evaluation": f"{min(s['caption'] for s in found['ours_s']):.2f} s for {found['captions']} images",
+        "decode step, batch 1, 5 beams": f"{step_ms:.2f} ms, reading the weights takes {read_ms:.2f} ms "
+        f"({step_ms / read_ms:.2f} x)",
+        "peak training memory beside the weights": f"{used / 1e9:.2f} GB, predicted {predicted / 1e9:.2f} GB",
+    }
+
+
+def training_memory(work: Work, lora: LoraSpec, recipe: Recipe) -> tuple[int, int]:
+    """Bytes beside weights and features that four training steps took, and the prediction for the longest batch."""
+    base = work.base
+    features = features_of(work)[: work.train]
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    built = build(base, Variant.full(base.shape, lora))
+    trainer = Trainer(built, TrainingSet(features, work.captions), recipe, 0, base.tokenizer.pad_token_id)
+    longest = sorted(range(work.train), key=lambda i: trainer.lengths[i])[-recipe.batch_images :]
+    for step in range(4):
+        trainer._step(step, longest)
+    torch.cuda.synchronize()
+    used = torch.cuda.max_memory_allocated() - before
+    load = Workload(
+        text_tokens=max(trainer.lengths),
+        captions_per_image=1,
+        batch_images=recipe.batch_images,
+        dtype=base.dtype,
+    )
+    widths = Widths.of(base.model.config, features.shape[1])
+    trainable = sum(p.numel() for p in built.trainable().values())
+    return used, training_bytes(widths, built.variant, trainable, load)
+
+
+@torch.inference_mode()
+def decode_step(work: Work, short: int = 10, long: int = 40, runs: int = 5) -> tuple[float, float]:
+    """Milliseconds of one decode step at batch 1 with 5 beams, and of reading the LLM's weights once at copy speed."""
+    base = work.base
+    model = merged(build(base, Variant.full(base.shape)))
+    prefix = prompt(model, base, features_of(work)[:1])
+
+    def seconds(tokens: int) -> float:
+        begin = time.perf_counter()
+        shared_prefix(model, base, prefix, 5, tokens, min_new_tokens=tokens)
+        torch.cuda.synchronize()
+        return time.perf_counter() - begin
+
+    for tokens in (short, long):
+        seconds(tokens)
+    step = min(seconds(long) for _ in range(runs)) - min(seconds(short) for _ in range(runs))
+    weights = sum(p.nbytes for p in model.language_model.parameters())
+    block = torch.empty(2**30, dtype=torch.uint8, device=base.device)
+    copy = torch.empty_like(block)
+    copy.copy_(block)
+    torch.cuda.synchronize()
+    begin = time.perf_counter()
+    for _ in range(10):
+        copy.copy_(block)
+    torch.cuda.synchronize()
+    speed = 10 * 2 * 2**30 / (time.perf_counter() - begin)  # read and written
+    return 1e3 * step / (long - short), 1e3 * weights / speed

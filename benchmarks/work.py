@@ -1,0 +1,141 @@
+"""The work of one trial: a base, images, captions, and how captions are judged. Random where no weights are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.bases import random_model, small_config
+from rsopt.base import DTYPES, Base, load_base
+from rsopt.configs import base_config, shape_of
+from rsopt.pack import TokenCaption
+from rsopt.variant import Dtype
+
+# RSICD: images with 1 to 5 distinct captions among their 5, and the length of those in words.
+_DISTINCT = np.array([4853, 1667, 2182, 1495, 724]) / 10921
+_WORDS, _WORDS_SD = 10.8, 3.4
+
+
+@dataclass(frozen=True)
+class Work:
+    """Images 0 to n-1, the first `train` of them for training, the rest to be captioned.
+
+    `pixels` gives images (B, 3, height, width) in float32 on the CPU; `score` and `stock_score` CIDEr x100 of captions by image.
+    """
+
+    base: Base
+    images: int
+    train: int
+    pixels: Callable[[Sequence[int]], torch.Tensor]
+    captions: Sequence[Sequence[TokenCaption]]
+    score: Callable[[Mapping[int, str]], float] | None = None
+    stock_score: Callable[[Mapping[int, str]], float] | None = None
+
+    @property
+    def pairs(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Every caption of every training image, repeats as often as they stand there."""
+        return [(i, c.ids) for i in range(self.train) for c in self.captions[i] for _ in range(int(c.weight))]
+
+
+class _Words:
+    """Stands in for a tokenizer: a caption is its numbers."""
+
+    pad_token_id = 1
+
+    def batch_decode(self, ids: torch.Tensor, skip_special_tokens: bool = True) -> list[str]:
+        return [" ".join(str(t) for t in row if t != self.pad_token_id) for row in ids.tolist()]
+
+
+def random_base(name: str, device: torch.device, dtype: Dtype, seed: int = 0) -> Base:
+    """`small`, or the shape of another base, with random weights made on the device."""
+    config = small_config() if name == "small" else base_config(name)
+    for dropout in ("dropout", "attention_dropout"):  # the gate compares losses: nothing may be drawn
+        setattr(config.text_config, dropout, 0.0)
+    with torch.device(device):
+        model = random_model(config, dtype, seed)
+    processor: Any = SimpleNamespace(tokenizer=_Words(), image_processor=None)
+    return Base(f"{name} (random)", model, processor, shape_of(config), dtype)
+
+
+def random_work(base: Base, train: int, evaluated: int, seed: int = 0) -> Work:
+    """Noise for images; captions of RSICD's lengths and repetition."""
+    config = base.model.config
+    side, vocabulary = config.vision_config.image_size, config.text_config.vocab_size
+    rng = np.random.default_rng(seed)
+    noise = torch.from_numpy(rng.integers(0, 256, (train + evaluated, 3, side, side), dtype=np.uint8))
+
+    def caption() -> tuple[int, ...]:
+        words = rng.integers(200, vocabulary - 200, max(3, round(rng.normal(_WORDS, _WORDS_SD))))
+        return (base.start_id, *words.tolist(), base.end_id)
+
+    captions = []
+    for _ in range(train):
+        distinct = [caption() for _ in range(1 + int(rng.choice(5, p=_DISTINCT)))]
+        five = (distinct * 5)[:5]
+        captions.append([TokenCaption(ids, float(five.count(ids))) for ids in distinct])
+    return Work(base, train + evaluated, train, lambda rows: noise[list(rows)].float().div_(127.5).sub_(1), captions)
+
+
+def tiny_work(train: int, evaluated: int) -> Work:
+    """The shipped base on the generated set, judged by CIDEr."""
+    from rsopt.data.images import open_image
+    from rsopt.data.mini import mini_folder
+    from rsopt.data.read import read
+    from rsopt.resident import Resident
+
+    base = load_base("tiny")
+    resident = Resident(base, read(mini_folder()))
+    chosen = [s for s in resident.data.split("train") if resident.tokens(s)][:train]
+    asked = resident.data.split("val")[:evaluated]
+    samples = [*chosen, *asked]
+    scorer = resident.scorer("val")
+
+    def pixels(rows: Sequence[int]) -> torch.Tensor:
+        pictures = [open_image(samples[i]) for i in rows]
+        return base.processor.image_processor(images=pictures, return_tensors="pt")["pixel_values"]
+
+    def by_id(captions: Mapping[int, str]) -> dict[str, str]:
+        return {samples[i].image_id: text for i, text in captions.items()}
+
+    def stock(captions: Mapping[int, str]) -> float:
+        """As one writes it: a Java process for the tokenizer, then pycocoevalcap over all references."""
+        import os
+        from pathlib import Path
+
+        from pycocoevalcap.cider.cider import Cider
+        from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+        from rsopt.scores.java import find_java
+
+        os.environ["PATH"] = f"{Path(find_java()).parent}{os.pathsep}{os.environ['PATH']}"
+        given = by_id(captions)
+        references = {s.image_id: [{"caption": c} for c in s.references] for s in asked}
+        tokens = PTBTokenizer()
+        gts, res = tokens.tokenize(references), tokens.tokenize({i: [{"caption": c}] for i, c in given.items()})
+        return 100 * float(Cider().compute_score(gts, res)[0])
+
+    return Work(
+        base,
+        len(samples),
+        len(chosen),
+        pixels,
+        [resident.tokens(s) for s in chosen],
+        lambda captions: scorer.cider_of_part(by_id(captions)).corpus,
+        stock,
+    )
+
+
+def features_of(work: Work, batch: int = 32) -> torch.Tensor:
+    """Vision features of all images, on the base's device: (images, tokens, width)."""
+    parts = []
+    with torch.no_grad():
+        for start in range(0, work.images, batch):
+            rows = range(start, min(start + batch, work.images))
+            given = work.pixels(rows).to(work.base.device, DTYPES[work.base.dtype])
+            parts.append(work.base.model.vision_model(given).last_hidden_state)
+    return torch.cat(parts)

@@ -1,0 +1,36 @@
+"""Where the time of a leg goes: seconds by name, with the device's pending work counted where it was asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+class Clock:
+    """`seconds` by name. `assigned` (time.perf_counter) is when the leg was given to this worker."""
+
+    def __init__(self, device: torch.device, assigned: float) -> None:
+        self.device, self.assigned = device, assigned
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add what is done inside to `name`."""
+        begin = time.perf_counter()
+        yield
+        self.settle()
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+    def mark(self, name: str) -> None:
+        """Seconds since the leg was assigned, at the first call with this name; later calls cost nothing."""
+        if name not in self.seconds:
+            self.settle()
+            self.seconds[name] = time.perf_counter() - self.assigned
+
+    def settle(self) -> None:
+        """Wait for the device."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)

@@ -1,0 +1,64 @@
+"""Does the fast decoder say what transformers says on this machine? Asked once a process, before captions are scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+from transformers import Blip2ForConditionalGeneration
+
+from rsopt.base import Base
+from rsopt.caption import BEAMS, MAX_NEW_TOKENS, Decode, prompt, shared_prefix, transformers_generate
+
+# Log-probability a token by which the fast caption may be worse: rounding differs between the two, more so in half precision.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 3e-2, "float16": 1e-2}
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Of `images`, how many captions are the same, and the largest loss of log-probability a token where they are not."""
+
+    images: int
+    same: int
+    worst: float
+    tolerance: float
+
+    @property
+    def good(self) -> bool:
+        """Whether no caption of the fast decoder is worse than rounding explains."""
+        return self.worst <= self.tolerance
+
+
+@torch.inference_mode()
+def compare_decoders(
+    model: Blip2ForConditionalGeneration,
+    base: Base,
+    features: torch.Tensor,
+    beams: int = BEAMS,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    fast: Decode = shared_prefix,
+) -> Agreement:
+    """Caption images (vision features) both ways. Captions that differ are weighed by the plain model, teacher-forced."""
+    prefix = prompt(model, base, features.to(base.device))
+    ours = fast(model, base, prefix, beams, max_new_tokens)
+    theirs = transformers_generate(model, base, prefix, beams, max_new_tokens)
+    width = max(ours.shape[1], theirs.shape[1])
+    pad = base.tokenizer.pad_token_id
+    ours, theirs = (functional.pad(ids, (0, width - ids.shape[1]), value=pad) for ids in (ours, theirs))
+    different = (ours != theirs).any(1).nonzero()[:, 0]
+    worst = 0.0
+    if len(different):
+        a, b = (_scores(model, base, prefix[different], ids[different]) for ids in (ours, theirs))
+        worst = float((b - a).max())
+    return Agreement(len(prefix), len(prefix) - len(different), worst, TOLERANCE[base.dtype])
+
+
+def _scores(model: Blip2ForConditionalGeneration, base: Base, prefix: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Mean log-probability of each caption up to its end token, by a plain forward pass: (images,)."""
+    embeds = torch.cat([prefix, model.get_input_embeddings()(ids).to(prefix.dtype)], dim=1)
+    logits = model.language_model(inputs_embeds=embeds).logits[:, prefix.shape[1] - 1 : -1].float()
+    chosen = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+    ends = ids == base.end_id
+    counted = ends.cumsum(1) - ends.long() == 0  # up to the first end token, which counts
+    return (chosen * counted).sum(1) / counted.sum(1)

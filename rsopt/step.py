@@ -1,0 +1,112 @@
+"""One optimiser step: all trainable weights in one buffer, gradients accumulated over micro-batches, halved when memory ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from rsopt.recipe import Recipe
+
+# Adds the gradients of the loss of these images to the parameters, times the factor; returns the loss. No host sync.
+Backward = Callable[[Sequence[int], Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
+
+
+class Stepper:
+    """AdamW over float32 copies of the trainable weights, which are views of one buffer: clear, clip and step are one call each.
+
+    Weights that the base holds in another dtype (a trained projection) keep it and are copied from and to the buffer.
+    float16 gradients underflow, so over a float16 base the loss is scaled, and a step whose gradients overflowed is left out.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], recipe: Recipe, scaled: bool, micro_images: int) -> None:
+        self.parameters, self.recipe, self.micro_images = parameters, recipe, micro_images
+        self.master = nn.Parameter(torch.cat([p.detach().float().flatten() for p in parameters.values()]))
+        self.master.grad = torch.zeros_like(self.master)
+        sizes = [p.numel() for p in parameters.values()]
+        self._weights = dict(zip(parameters, self.master.data.split(sizes), strict=True))
+        self._grads = dict(zip(parameters, self.master.grad.split(sizes), strict=True))
+        self._apart = [name for name, p in parameters.items() if p.dtype != torch.float32]
+        for name, parameter in parameters.items():
+            if parameter.dtype == torch.float32:
+                parameter.data = self._weights[name].view_as(parameter)
+                parameter.grad = self._grads[name].view_as(parameter)
+        self.optimiser = torch.optim.AdamW([self.master], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+        self.scaler = torch.amp.GradScaler(self.master.device.type, enabled=scaled)
+
+    def step(self, chosen: Sequence[int], lr: float, backward: Backward) -> torch.Tensor:
+        """One step over the images `chosen`; the loss, not yet waited for. Raises torch.OutOfMemoryError at one image."""
+        loss: torch.Tensor | None = None
+        while loss is None:
+            loss = self._gradients(chosen, backward)
+            if loss is None:  # out here the failed attempt's tensors are gone
+                self.micro_images = max(1, min(self.micro_images, len(chosen)) // 2)
+                if self.master.device.type == "cuda":
+                    torch.cuda.empty_cache()
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        for name in self._apart:
+            grad = self.parameters[name].grad
+            assert grad is not None
+            self._grads[name].copy_(grad.flatten())
+        self.scaler.unscale_(self.optimiser)
+        nn.utils.clip_grad_norm_(self.master, self.recipe.max_grad_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        for name in self._apart:
+            self.parameters[name].data.copy_(self._weights[name].view_as(self.parameters[name]))
+        return loss
+
+    def _gradients(self, chosen: Sequence[int], backward: Backward) -> torch.Tensor | None:
+        """Gradients of one batch, or None when memory ended and a smaller micro-batch may help."""
+        assert self.master.grad is not None
+        self.master.grad.zero_()
+        for name in self._apart:
+            self.parameters[name].grad = None
+        try:
+            parts = [
+                backward(chosen[at : at + self.micro_images], self.scaler.scale)
+                for at in range(0, len(chosen), self.micro_images)
+            ]
+        except torch.OutOfMemoryError:
+            if min(self.micro_images, len(chosen)) == 1:
+                raise
+            return None
+        return torch.stack(parts).sum() if len(parts) > 1 else parts[0]
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Weights, moments and loss scale by name, on the CPU."""
+        moments = self.optimiser.state.get(self.master, {})
+        tensors = {f"weight/{name}": self._weights[name].view_as(p) for name, p in self.parameters.items()}
+        if moments:
+            tensors["step"] = moments["step"]
+            for kind in ("exp_avg", "exp_avg_sq"):
+                parts = moments[kind].split([p.numel() for p in self.parameters.values()])
+                tensors |= {
+                    f"{kind}/{name}": part.view_as(p)
+                    for (name, p), part in zip(self.parameters.items(), parts, strict=True)
+                }
+        if self.scaler.is_enabled():
+            scale = self.scaler.state_dict()
+            tensors["scale"] = torch.tensor([scale["scale"], float(scale["_growth_tracker"])], dtype=torch.float64)
+        return {name: t.detach().cpu().clone() for name, t in tensors.items()}
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Inverse of `state`. Raises ValueError when these are of another candidate."""
+        if {n.removeprefix("weight/") for n in tensors if n.startswith("weight/")} != set(self.parameters):
+            raise ValueError("not this candidate's adapter")
+        for name, parameter in self.parameters.items():
+            self._weights[name].copy_(tensors[f"weight/{name}"].flatten())
+            if name in self._apart:
+                parameter.data.copy_(tensors[f"weight/{name}"])
+        if "step" in tensors:
+            device = self.master.device
+            state = {
+                kind: torch.cat([tensors[f"{kind}/{name}"].flatten() for name in self.parameters]).to(device)
+                for kind in ("exp_avg", "exp_avg_sq")
+            }
+            self.optimiser.state[self.master] = {"step": tensors["step"].to(device), **state}
+        if "scale" in tensors and self.scaler.is_enabled():
+            scale, growth = tensors["scale"].tolist()
+            self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
