@@ -44,12 +44,13 @@ def base_config(name: str, vocab_size: int | None = None) -> Blip2Config:
 
 
 def shape_of(config: Blip2Config) -> BaseShape:
-    """Depths of a base with this configuration."""
+    """Depths (and the LLM's width) of a base with this configuration."""
     return BaseShape(
         vision_layers=config.vision_config.num_hidden_layers,
         qformer_layers=config.qformer_config.num_hidden_layers,
         llm_layers=config.text_config.num_hidden_layers,
         cross_attention_frequency=config.qformer_config.cross_attention_frequency,
+        llm_width=config.text_config.hidden_size,
     )
 
 

@@ -14,12 +14,16 @@ TARGETS: tuple[str, ...] = get_args(Targets)
 
 @dataclass(frozen=True, slots=True)
 class BaseShape:
-    """Depths of a base: what a variant may keep. `cross_attention_frequency` is the Q-Former's (2: every second layer)."""
+    """Depths of a base: what a variant may keep; and the LLM's width, which sets the scale of learning rates.
+
+    `cross_attention_frequency` is the Q-Former's (2: every second layer has it).
+    """
 
     vision_layers: int
     qformer_layers: int
     llm_layers: int
     cross_attention_frequency: int = 2
+    llm_width: int = 2560
 
 
 @dataclass(frozen=True, slots=True)

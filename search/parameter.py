@@ -76,14 +76,15 @@ RULES: dict[str, Rule] = {
     "dropout": Rule("number", 0.0, high=1.0, high_open=True),
     "rslora": Rule("flag", False),
     "train_projection": Rule("flag", False),
-    "lr": Rule("number", 1e-3, low_open=True),
+    "lr": Rule("number", 0.0, low_open=True),  # absolute; where a space does not name it, lr_factor decides
+    "lr_factor": Rule("number", 1.0, low_open=True),  # times the base's reference rate (see search.bound)
     "epochs": Rule("number", 2.0, low_open=True),
     "batch_images": Rule("whole", 16, low=1),
     "weight_decay": Rule("number", 0.0),
     "warmup_share": Rule("number", 0.05, high=1.0),
 }
 DEPTHS = ("vision_layers", "qformer_layers", "llm_layers")
-RECIPE = ("lr", "epochs", "batch_images", "weight_decay", "warmup_share")
+RECIPE = ("lr", "lr_factor", "epochs", "batch_images", "weight_decay", "warmup_share")
 
 
 @dataclass(frozen=True, slots=True)

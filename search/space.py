@@ -114,6 +114,8 @@ def _parameters(place: Place) -> tuple[Parameter, ...]:
         parameter = _parameter(name, value)
         check_when(parameter, found)
         found[name] = parameter
+    if {"lr", "lr_factor"} <= found.keys():
+        raise place.wrong("parameters name lr and lr_factor; one of them decides the learning rate")
     if all(parameter.kind == "fixed" for parameter in found.values()):
         raise place.wrong("parameters must hold at least one that is searched (int, float, choice or layers)")
     return tuple(found.values())

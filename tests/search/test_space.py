@@ -1,5 +1,7 @@
 """Spaces: what ships, what each word means, and one line for each thing that can be wrong."""
 
+from dataclasses import replace
+
 import optuna
 import pytest
 
@@ -43,7 +45,7 @@ def test_shipped_spaces_make_candidates(name, shape):
         pairs = candidate.variant.qformer_layers
         assert pairs[1::2] == tuple(layer + 1 for layer in pairs[::2]) and all(layer % 2 == 0 for layer in pairs[::2])
     for start in bound.starts:
-        bound.candidate({**start, "lr": 1e-3}).variant.check(shape)
+        bound.candidate({"lr_factor": 1.0, **start}).variant.check(shape)
     params, reference = bound.full_depth()
     assert reference.variant.architecture() == bound.zero_shot().variant.architecture()
     assert bound.candidate(params) == reference and reference.variant.lora.llm.alpha == 32
@@ -53,7 +55,7 @@ def test_shipped_spaces_make_candidates(name, shape):
 def test_pruning_is_what_its_issue_asks_for():
     pruning = load_space("pruning")
     assert [o.name for o in pruning.objectives] == ["cider", "latency_ms", "params"]
-    assert pruning.trials == 24 and pruning.rungs == (0.33, 1.0)
+    assert pruning.trials == 20 and pruning.rungs == (0.33, 1.0)
     bound = pruning.bind(OPT)
     over = bound.distributions
     assert (over["llm_layers"].low, over["llm_layers"].high) == (16, 32)
@@ -61,6 +63,8 @@ def test_pruning_is_what_its_issue_asks_for():
     assert [start["llm_layers"] for start in bound.starts] == [32, 28, 24]
     assert [start["qformer_layers"] for start in bound.starts] == [12, 8, 4]
     assert bound.size is None  # the learning rate is continuous
+    rates = [pruning.bind(shape).full_depth()[1].recipe.lr for shape in (OPT, replace(TINY, llm_width=128))]
+    assert rates == pytest.approx([1.5625e-4, 3.125e-3])  # one space, each base at its own scale
     assert [o.name for o in load_space("lora").objectives] == ["cider", "trainable", "train_s"]
 
 

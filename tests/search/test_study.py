@@ -82,7 +82,7 @@ def test_references_then_starts_then_samples_to_the_end(tmp_path):
         (2, 0.5, 1.0),
     ]
     zero_shot, full_depth, start, partial = search.history[:4]
-    assert zero_shot.candidate.variant.lora is None and full_depth.candidate.variant.lora.scope == "both"
+    assert zero_shot.candidate.variant.lora is None and full_depth.candidate.variant.lora.scope == "llm"
     assert start.params == {"llm_layers": 6, "lora": "llm", "lr": 1e-3} and partial.params["llm_layers"] == 7
     assert all(state.final and state.final.rung == 1.0 for state in search.history)
     assert optuna_states(search) == [TrialState.COMPLETE] * 8
