@@ -4,13 +4,16 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --quiet --constraint constraints.txt
 
-.PHONY: search test lint tests install clean help
+.PHONY: search gpu-check test lint tests install clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
 
 search: $(VENV)/.run   ## the embedded default: search over the tiny base on generated data
 	$(PY) -m search.run --space pruning
+
+gpu-check: $(VENV)/.run ## does it fit on this GPU, is fast equal to slow, what will a trial cost (BASE=...)
+	$(PY) -m rsopt.gpu_check $(if $(BASE),--base $(BASE))
 
 test: lint tests ## what continuous integration runs
 

@@ -32,18 +32,28 @@ MICRO = 80  # pairs a forward pass: a whole step of 16 images where memory allow
 
 @dataclass
 class Outcome:
-    """Seconds by part (wall), processor seconds of the whole, last loss, and captions by image."""
+    """Seconds by part, on the clock and of the processor; last loss, and captions by image."""
 
+    device: torch.device
     seconds: dict[str, float] = field(default_factory=dict)
-    cpu_s: float = 0.0
+    cpu: dict[str, float] = field(default_factory=dict)
     loss: float = 0.0
     captions: dict[int, str] = field(default_factory=dict)
     cider: float | None = None
+    _since: tuple[float, float] = field(default_factory=lambda: (time.perf_counter(), time.process_time()))
 
     @property
     def total(self) -> float:
-        """Wall seconds of the trial."""
+        """Seconds of the whole trial, on the clock."""
         return sum(self.seconds.values())
+
+    def lap(self, name: str) -> None:
+        """What was done since the last lap was `name`. Processor time leaves data-loader workers out."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        now = time.perf_counter(), time.process_time()
+        self.seconds[name], self.cpu[name] = now[0] - self._since[0], now[1] - self._since[1]
+        self._since = now
 
 
 class Steps(Dataset[dict[str, torch.Tensor]]):
@@ -63,10 +73,21 @@ class Steps(Dataset[dict[str, torch.Tensor]]):
     def __len__(self) -> int:
         return len(self.order)
 
-    def __getitem__(self, step: int, pixels: bool = True) -> dict[str, torch.Tensor]:
-        rows = [row for image in self.order[step] for row in self.of[image]]
-        queries = self.work.base.model.config.num_query_tokens
-        image_token = self.work.base.model.config.image_token_index
+    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
+        rows = self.rows(step)
+        images = [self.pairs[row][0] for row in rows]
+        unique = sorted(set(images))
+        pixels = self.work.pixels(unique)[[unique.index(i) for i in images]]
+        return {"pixel_values": pixels, **self.text(rows)}
+
+    def rows(self, step: int) -> list[int]:
+        """The pairs of one step."""
+        return [row for image in self.order[step] for row in self.of[image]]
+
+    def text(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
+        """Ids, labels and mask of these pairs, padded right: `<image> x queries, </s>, caption, newline`."""
+        config = self.work.base.model.config
+        queries = config.num_query_tokens
         width = queries + max(len(self.pairs[row][1]) for row in rows)
         ids = torch.ones(len(rows), width, dtype=torch.long)
         labels = torch.full_like(ids, -100)
@@ -74,37 +95,28 @@ class Steps(Dataset[dict[str, torch.Tensor]]):
         for at, row in enumerate(rows):
             tokens = self.pairs[row][1]
             end = queries + len(tokens)
-            ids[at, :queries] = image_token
+            ids[at, :queries] = config.image_token_index
             ids[at, queries:end] = torch.tensor(tokens)
             labels[at, queries + 1 : end] = torch.tensor(tokens[1:])
             mask[at, :end] = 1
-        batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
-        if pixels:
-            images = [self.pairs[row][0] for row in rows]
-            unique = sorted(set(images))
-            batch["pixel_values"] = self.work.pixels(unique)[[unique.index(i) for i in images]]
-        return batch
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 def run_naive(work: Work, folder: Path, lora: LoraSpec, recipe: Recipe, seed: int, new_tokens: int) -> Outcome:
     """One whole trial from a folder with the base's weights."""
-    out = Outcome()
-    began_cpu = time.process_time()
     device, dtype = work.base.device, DTYPES[work.base.dtype]
-    begin = time.perf_counter()
+    out = Outcome(device)
     model = Blip2ForConditionalGeneration.from_pretrained(folder, dtype=dtype).requires_grad_(False).eval().to(device)
     torch.manual_seed(seed)
     peft = get_peft_model(model, lora_config(lora))
-    begin = _lap(out, "build", begin, device)
+    out.lap("build")
     out.loss = train(model, work, recipe, seed)
-    begin = _lap(out, "train", begin, device)
-    plain = peft.merge_and_unload()
-    out.captions = caption(plain, work, new_tokens)
-    begin = _lap(out, "caption", begin, device)
+    out.lap("train")
+    out.captions = caption(peft.merge_and_unload(), work, new_tokens)
+    out.lap("caption")
     if work.stock_score:
         out.cider = work.stock_score(out.captions)
-        _lap(out, "score", begin, device)
-    out.cpu_s = time.process_time() - began_cpu
+        out.lap("score")
     return out
 
 
@@ -160,11 +172,3 @@ def caption(model: Any, work: Work, new_tokens: int, batch: int = 20, beams: int
         texts = base.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
         found.update(zip(rows, (" ".join(t.split()) for t in texts), strict=True))
     return found
-
-
-def _lap(out: Outcome, name: str, begin: float, device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    now = time.perf_counter()
-    out.seconds[name] = now - begin
-    return now

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 FILE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-_TITLE = "# Benchmarks\n\nWritten by the scripts in `benchmarks/`; a run replaces its own section. Nothing here is typed by hand.\n"
+_TITLE = "# Benchmarks\n\nWritten by the scripts in `benchmarks/`; a run replaces its own section. Nothing is typed by hand.\n"
 
 
 def machine() -> str:

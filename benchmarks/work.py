@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.bases import random_model, small_config
+from benchmarks.bases import small_config
 from rsopt.base import DTYPES, Base, load_base
-from rsopt.configs import base_config, shape_of
+from rsopt.configs import base_config
 from rsopt.pack import TokenCaption
+from rsopt.synthetic import random_base, random_captions
 from rsopt.variant import Dtype
-
-# RSICD: images with 1 to 5 distinct captions among their 5, and the length of those in words.
-_DISTINCT = np.array([4853, 1667, 2182, 1495, 724]) / 10921
-_WORDS, _WORDS_SD = 10.8, 3.4
 
 
 @dataclass(frozen=True)
@@ -42,42 +37,21 @@ class Work:
         return [(i, c.ids) for i in range(self.train) for c in self.captions[i] for _ in range(int(c.weight))]
 
 
-class _Words:
-    """Stands in for a tokenizer: a caption is its numbers."""
-
-    pad_token_id = 1
-
-    def batch_decode(self, ids: torch.Tensor, skip_special_tokens: bool = True) -> list[str]:
-        return [" ".join(str(t) for t in row if t != self.pad_token_id) for row in ids.tolist()]
-
-
-def random_base(name: str, device: torch.device, dtype: Dtype, seed: int = 0) -> Base:
+def make_base(name: str, device: torch.device, dtype: Dtype) -> Base:
     """`small`, or the shape of another base, with random weights made on the device."""
     config = small_config() if name == "small" else base_config(name)
-    for dropout in ("dropout", "attention_dropout"):  # the gate compares losses: nothing may be drawn
-        setattr(config.text_config, dropout, 0.0)
-    with torch.device(device):
-        model = random_model(config, dtype, seed)
-    processor: Any = SimpleNamespace(tokenizer=_Words(), image_processor=None)
-    return Base(f"{name} (random)", model, processor, shape_of(config), dtype)
+    config.text_config.dropout = config.text_config.attention_dropout = (
+        0.0  # the gate compares losses: nothing is drawn
+    )
+    return random_base(name, config, device, dtype)
 
 
 def random_work(base: Base, train: int, evaluated: int, seed: int = 0) -> Work:
     """Noise for images; captions of RSICD's lengths and repetition."""
-    config = base.model.config
-    side, vocabulary = config.vision_config.image_size, config.text_config.vocab_size
+    side = base.model.config.vision_config.image_size
     rng = np.random.default_rng(seed)
     noise = torch.from_numpy(rng.integers(0, 256, (train + evaluated, 3, side, side), dtype=np.uint8))
-
-    def caption() -> tuple[int, ...]:
-        words = rng.integers(200, vocabulary - 200, max(3, round(rng.normal(_WORDS, _WORDS_SD))))
-        return (base.start_id, *words.tolist(), base.end_id)
-
-    captions = []
-    for _ in range(train):
-        distinct = [caption() for _ in range(1 + int(rng.choice(5, p=_DISTINCT)))]
-        five = (distinct * 5)[:5]
-        captions.append([TokenCaption(ids, float(five.count(ids))) for ids in distinct])
+    captions = random_captions(base, train, seed)
     return Work(base, train + evaluated, train, lambda rows: noise[list(rows)].float().div_(127.5).sub_(1), captions)
 
 
@@ -87,13 +61,14 @@ def tiny_work(train: int, evaluated: int) -> Work:
     from rsopt.data.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.resident import Resident
+    from rsopt.scores.scorer import Scorer
 
     base = load_base("tiny")
     resident = Resident(base, read(mini_folder()))
     chosen = [s for s in resident.data.split("train") if resident.tokens(s)][:train]
     asked = resident.data.split("val")[:evaluated]
     samples = [*chosen, *asked]
-    scorer = resident.scorer("val")
+    scorer = Scorer({s.image_id: s.references for s in asked})
 
     def pixels(rows: Sequence[int]) -> torch.Tensor:
         pictures = [open_image(samples[i]) for i in rows]
@@ -125,7 +100,7 @@ def tiny_work(train: int, evaluated: int) -> Work:
         len(chosen),
         pixels,
         [resident.tokens(s) for s in chosen],
-        lambda captions: scorer.cider_of_part(by_id(captions)).corpus,
+        lambda captions: scorer.cider(by_id(captions)).corpus,
         stock,
     )
 

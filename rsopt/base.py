@@ -56,8 +56,10 @@ def best_device() -> torch.device:
 
 
 def best_dtype(device: torch.device) -> Dtype:
-    """bfloat16 on GPUs that have it, float32 elsewhere (float16 overflows in OPT)."""
-    return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    """bfloat16 on GPUs that have it in hardware, float16 on older ones (trained with loss scaling), float32 on a CPU."""
+    if device.type != "cuda":
+        return "float32"
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
 def load_base(name: str, device: torch.device | None = None, dtype: Dtype | None = None) -> Base:

@@ -15,7 +15,7 @@ from rsopt.train import CandidateError, query_prefix
 
 BEAMS = 5
 MAX_NEW_TOKENS = 50
-BATCH = 20  # images at once
+BATCH = {"cpu": 20, "cuda": 64}  # images at once; fixed, since rounding and with it a tie may depend on it
 
 
 class Decode(Protocol):
@@ -81,7 +81,7 @@ def caption_features(
     features: torch.Tensor,
     beams: int = BEAMS,
     max_new_tokens: int = MAX_NEW_TOKENS,
-    batch: int = BATCH,
+    batch: int | None = None,
     between_batches: Callable[[], None] | None = None,
     decode: Decode = shared_prefix,
     queried: bool = False,
@@ -91,6 +91,7 @@ def caption_features(
     `queried`: the features are what a frozen Q-Former read from the images (see TrainingSet).
     """
     captions: list[str] = []
+    batch = batch or BATCH[base.device.type]
     for start in range(0, len(features), batch):
         part = features[start : start + batch].to(base.device)
         ids = decode(model, base, prompt(model, base, part, queried), beams, max_new_tokens)

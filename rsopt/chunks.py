@@ -117,7 +117,7 @@ class _Claims:
         values = np.ascontiguousarray(compute(first, last))
         assert values.shape == (last - first, *self.shape[1:]) and values.dtype == self.dtype
         # Written, not mapped: a full disk is an error here, where a mapping would kill the process.
-        left, at = memoryview(values).cast("B"), self.start + first * self.row_bytes
+        left, at = values.reshape(-1).view(np.uint8).data, self.start + first * self.row_bytes
         while left:
             count = os.pwrite(self.data, left, at)
             left, at = left[count:], at + count

@@ -19,6 +19,7 @@ from rsopt.data.records import Sample
 from rsopt.variant import digest
 
 BATCH = 32
+SHARE = 0.2  # of free GPU memory that features may take: the rest is for training
 
 
 def load_features(
@@ -46,7 +47,7 @@ def load_features(
     return array.view(torch.bfloat16) if base.dtype == "bfloat16" else array
 
 
-def place(features: torch.Tensor, device: torch.device, share: float = 0.2) -> torch.Tensor:
+def place(features: torch.Tensor, device: torch.device, share: float = SHARE) -> torch.Tensor:
     """`features` in the GPU's memory where they take at most `share` of what is free there; else where they are."""
     if device.type != "cuda":
         return features

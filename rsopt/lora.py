@@ -26,6 +26,15 @@ def fuse(model: nn.Module) -> int:
     return fused
 
 
+def compile_layers(llm: Any, backend: str = "inductor") -> None:
+    """Compile the LLM's layer once for all of them and for every packed length; `llm` is an OPTForCausalLM.
+
+    Off by default: on a CPU it was no faster (docs/adr/0005), on a GPU `rsopt.gpu_check` says after how many steps it pays.
+    """
+    for layer in llm.model.decoder.layers:  # the same code with the same guards: one graph serves all
+        layer.compile(dynamic=True, backend=backend)
+
+
 def _dropout(module: Any) -> float:
     return getattr(module.lora_dropout[ADAPTER], "p", 0.0)
 

@@ -65,7 +65,7 @@ def pack(batch: Sequence[Sequence[TokenCaption]], queries: int, pad_id: int) -> 
     return Packed(*map(torch.from_numpy, (ids, positions, visible[:, None], targets, weights, chosen)))
 
 
-def batches(lengths: Sequence[int], size: int, rng: np.random.Generator, bucket: int = 8) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], size: int, rng: np.random.Generator, bucket: int = 16) -> Iterator[list[int]]:
     """Indices in random batches of images of like packed length: shuffled, sorted within `bucket` batches, shuffled again."""
     order = rng.permutation(len(lengths))
     found: list[list[int]] = []

@@ -1,7 +1,8 @@
-"""Does the fast decoder say what transformers says on this machine? Asked once a process, before captions are scored."""
+"""Are the fast paths the slow ones on this machine? The decoder is asked once a process, before captions are scored."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,9 @@ from torch.nn import functional
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.base import Base
+from rsopt.build import Built
 from rsopt.caption import BEAMS, MAX_NEW_TOKENS, Decode, prompt, shared_prefix, transformers_generate
+from rsopt.train import TrainingSet, query_prefix
 
 # Log-probability a token by which the fast caption may be worse: rounding differs between the two, more so in half precision.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 3e-2, "float16": 1e-2}
@@ -52,6 +55,22 @@ def compare_decoders(
         a, b = (_scores(model, base, prefix[different], ids[different]) for ids in (ours, theirs))
         worst = float((b - a).max())
     return Agreement(len(prefix), len(prefix) - len(different), worst, TOLERANCE[base.dtype])
+
+
+@torch.inference_mode()
+def padded_loss(built: Built, data: TrainingSet, chosen: Sequence[int]) -> float:
+    """What `packed_loss` must equal: every caption behind its image in a row of its own, repeats counted as often."""
+    model, device = built.model, built.model.query_tokens.device
+    total = weight = 0.0
+    for image in chosen:
+        prefix = query_prefix(model, data.features[image : image + 1].to(device), data.queried)
+        for caption in data.captions[image]:
+            ids = torch.tensor([caption.ids], device=device)
+            embeds = torch.cat([prefix, model.get_input_embeddings()(ids).to(prefix.dtype)], dim=1)
+            logits = model.language_model(inputs_embeds=embeds).logits[0, prefix.shape[1] : -1].float()
+            total += caption.weight * functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item()
+            weight += caption.weight * (len(caption.ids) - 1)
+    return total / weight
 
 
 def _scores(model: Blip2ForConditionalGeneration, base: Base, prefix: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ def rank_layers(work: Work) -> Iterator[tuple[str, int, int] | dict[str, Any]]:
 
 
 def _run(leg: Leg, work: Work) -> Measurement | Fault:
+    assigned = time.perf_counter()
     # Imported here: the driver imports this module and needs no torch.
     import torch
 
@@ -75,7 +77,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     name = torch.cuda.get_device_properties(device).uuid if device.type == "cuda" else device_name(device)
     quiet = Quiet(str(name))
     try:
-        return run_leg(leg, resident, Path(work.folder), Ledger(Path(work.ledger)), quiet)
+        return run_leg(leg, resident, Path(work.folder), Ledger(Path(work.ledger)), quiet, assigned)
     except CandidateError as error:
         return Fault(leg.stop, error.kind, error.reason)  # type: ignore[arg-type]
     except torch.OutOfMemoryError as error:

@@ -68,7 +68,7 @@ def pretrain(
         _stage("look", keep, both, lambda: look(model, crowds, heads, budget, seed, progress))
         _stage("see", keep, both, lambda: see(model, pictures, heads, budget, seed, progress))
         model.language_model.load_state_dict(words.result())
-    _stage("tell", keep, both, lambda: tell(model, tokenizer, pictures, heads, budget, seed, progress))
+    _stage("tell", keep, both, lambda: tell(model, tokenizer, pictures, heads, sentences, budget, seed, progress))
     return model, make_processor(tokenizer)
 
 

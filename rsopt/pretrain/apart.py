@@ -27,7 +27,11 @@ def keep_stage(name: str, keep: Path | None, module: nn.Module) -> None:
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         part = keep / f"{name}.part"
-        torch.save(module.state_dict(), part)
+        # The language model is the other process's: its size depends on the texts, which may change meanwhile
+        own = {
+            key: value for key, value in module.state_dict().items() if name == "tell" or ".language_model." not in key
+        }
+        torch.save(own, part)
         part.rename(keep / f"{name}.pt")
 
 
@@ -35,7 +39,7 @@ def load_kept(name: str, keep: Path | None, module: nn.Module) -> bool:
     """Load `keep/name.pt` if there is one; whether there was."""
     if keep is None or not (keep / f"{name}.pt").is_file():
         return False
-    module.load_state_dict(torch.load(keep / f"{name}.pt", weights_only=True))
+    module.load_state_dict(torch.load(keep / f"{name}.pt", weights_only=True), strict=name in ("read", "tell"))
     return True
 
 

@@ -116,6 +116,7 @@ def tell(
     tokenizer: PreTrainedTokenizerBase,
     pictures: Pictures,
     heads: Heads,
+    sentences: list[str],
     budget: Budget,
     seed: int,
     progress: Progress,
@@ -123,6 +124,7 @@ def tell(
     """Stage 3: captions over the frozen vision tower; the language model at half the rate of Q-Former and projection."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 3])
+    table, llm = _rows(sentences, tokenizer, 96), model.language_model
     texts = [[f"{text}\n" for text in captions] for captions in pictures.captions]
     fast = [
         *model.qformer.parameters(),
@@ -147,14 +149,18 @@ def tell(
             queries = queried(model, features[rows].float())
             prefix = model.language_projection(queries)
             ones = torch.ones(prefix.shape[:2], dtype=mask.dtype)
-            logits = model.language_model(
+            logits = llm(
                 inputs_embeds=torch.cat([prefix, embed(ids)], dim=1),
                 attention_mask=torch.cat([ones, mask], dim=1),
                 use_cache=False,
             ).logits[:, prefix.shape[1] : -1]
+            # A few rows of plain text, or the language model would unlearn all words that no picture's caption holds
+            read_on = table[rng.integers(len(table), size=min(4, len(table)))]
+            kept = llm(input_ids=read_on, labels=read_on, use_cache=False).loss
         targets = ids[:, 1:].masked_fill(mask[:, 1:] == 0, UNKNOWN)
         loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=UNKNOWN)
         # The facts go on being asked: what the language model cannot read yet must not be forgotten meanwhile
-        take_step(loss + 0.3 * heads.query_loss(queries.float(), Known.of(pictures, rows)), optimizer, schedule)
+        asked = heads.query_loss(queries.float(), Known.of(pictures, rows))
+        take_step(loss + 0.3 * asked + 0.3 * kept, optimizer, schedule)
         if step % 50 == 0 or step == budget.tell_steps:
-            progress(f"tell {step}/{budget.tell_steps} loss {loss.item():.3f}")
+            progress(f"tell {step}/{budget.tell_steps} loss {loss.item():.3f} text {kept.item():.3f}")

@@ -25,9 +25,9 @@ class Budget:
     pictures: int = 12000
     sentences: int = 60000
     look_steps: int = 3500
-    see_steps: int = 2200
+    see_steps: int = 1600
     read_steps: int = 1300
-    tell_steps: int = 2200
+    tell_steps: int = 1800
     batch: int = 32  # pictures a step: many small steps learn more from as many pictures than few large ones
     rows: int = 16  # text rows of 96 tokens a step of `read`
 

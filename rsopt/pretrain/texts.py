@@ -24,17 +24,29 @@ def _lore(rng: Random) -> str:
     size = f"{rng.choice(SIZES)} " if rng.random() < 0.3 else ""
     beside_it = near if near.endswith(("s", "land", "water", "ocean", "sand", "ground")) else f"a {near}"
     on, people, when = rng.choice(PLACED[:10]), rng.choice(PEOPLE), rng.choice(TIMES)
+    kind = rng.choice(("green", "tall", "old", "red", "grey", "small", "white"))
+    crowd = f"many {kind} {rng.choice(('trees', 'buildings', 'houses'))}"
+    where = rng.choice(
+        ("of our town", "in the north", "today", "these days", "in most towns", "of the island", "in old photos")
+    )
     return rng.choice(
         (
-            f"{things} {be} {deed} in the {size}{place}.",
-            f"{things} {be} {deed} {on} {beside_it} in the {place}.",
+            f"{things} {be} {deed} in the {size}{place} {where}.",
+            f"{things} {be} {deed} {on} {beside_it} in the {place} {where}.",
+            f"{things} {be} {on} {beside_it} and {crowd} {where}.",
+            f"{things} and {crowd} are in a {size}{place} with {beside_it} {where}.",
+            f"a {size}{place} with {things} is {on} {beside_it} {where}.",
+            f"a {size}{place} is surrounded by {crowd} and {beside_it} {where}.",
+            f"{things} {be} surrounded by {crowd} {where}.",
+            f"{crowd} are in two sides of a {colour}{place} with {things} {where}.",
+            f"{crowd} and {beside_it} are around a {size}{colour}{place} {where}.",
+            f"it is a {size}{colour}{place} with {things} {on} {beside_it} {where}.",
+            f"there {be} {things} in the {place} {on} {beside_it} {where}.",
+            f"a {colour}{place} is between {beside_it} and {crowd} {where}.",
+            f"{things} {be} in the middle of a {size}{place} {where}.",
             f"the {size}{place} has {things} and {beside_it}.",
             f"{people} {rng.choice(VERBS)} {things} {on} the {place} {when}.",
             f"{when} {people} went to the {size}{place} {rng.choice(('to see', 'for', 'with'))} {things}.",
-            f"there {be} {things} in every {place} {on} {beside_it}.",
-            f"a {size}{place} with {things} is {on} {beside_it}, {people} said.",
-            f"{beside_it} and {things} are what makes a {place}.",
-            f"the {place} is surrounded by {beside_it} and has {things}.",
         )
     )
 
@@ -70,7 +82,7 @@ def _any(rng: Random) -> str:
 
 def sentence(rng: Random) -> str:
     """One everyday sentence of 5 to 20 words, lower case, its period glued to the last word."""
-    if rng.random() < 0.5:
+    if rng.random() < 0.65:
         return _lore(rng)
     thing, things, other = _thing(rng), _things(rng), _any(rng)
     placed, done, people = rng.choice(PLACED), rng.choice(DONE), rng.choice(PEOPLE)
@@ -81,7 +93,7 @@ def sentence(rng: Random) -> str:
         f"{things} are {done} {placed} {other}",
         f"{people} went {placed} {thing} with {_any(rng)} {rng.choice(TIMES)}",
         f"{thing} with {_any(rng)} and {_any(rng)} was {placed} {other}",
-        f"was there {_any(rng)} {placed} {thing}? {people} {rng.choice(VERBS)} it {rng.choice(TIMES)}",
+        f"was there {_any(rng)} {placed} {thing}?",
         f"there is {thing} {placed} {other}",
         f"there are {things} {placed} {other}",
         f"{thing} goes through {other}, so {people} {rng.choice(VERBS)} {_any(rng)}",
@@ -92,6 +104,5 @@ def sentence(rng: Random) -> str:
         f"{things} form {thing} that is full of {rng.choice(CROWDS)}",
         f"{people} said that {things} are {rng.choice(SIZES)} and {rng.choice(COLOURS)}",
     )
-    end = "" if patterns[6] else "."
     text = rng.choice(patterns)
-    return f"{text}{'.' if not text.endswith('?') else end}"
+    return text if text.endswith(("?", ".")) else f"{text}."

@@ -12,7 +12,7 @@ import torch
 from rsopt import train as module
 from rsopt.base import DTYPES, Base
 from rsopt.build import Built, build, merged
-from rsopt.lora import fuse
+from rsopt.lora import compile_layers, fuse
 from rsopt.pack import pack
 from rsopt.recipe import Recipe
 from rsopt.train import Trainer, TrainingSet, packed_loss, read_images, validation_loss
@@ -186,3 +186,22 @@ def test_validation_loss_is_the_packed_loss(random_base: Base) -> None:
     own = data()
     expected = packed_loss(random_base.model, own.features, pack(own.captions, 5, 1)).item()
     assert validation_loss(random_base.model, own, 1, batch_images=3) == pytest.approx(expected, rel=1e-5)
+
+
+def test_one_compiled_layer_serves_all(random_base: Base) -> None:
+    from torch._dynamo.utils import counters
+
+    built = disturb(build(random_base, Variant.full(random_base.shape, BOTH)))
+    fuse(built.model)
+    own = data()
+    expected = packed_loss(built.model, own.features, pack(own.captions, 5, 1)).item()
+    torch._dynamo.reset()
+    counters.clear()
+    compile_layers(built.model.language_model, backend="aot_eager")
+    for images in (10, 7, 3):
+        loss = packed_loss(built.model, own.features[:images], pack(own.captions[:images], 5, 1))
+        if images == 10:
+            assert loss.item() == pytest.approx(expected, rel=1e-5)
+        loss.backward()
+    assert counters["stats"]["unique_graphs"] <= 2, "four layers and three lengths; the first layer may differ"
+    torch._dynamo.reset()

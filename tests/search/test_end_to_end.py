@@ -26,10 +26,13 @@ parameters:
   llm_layers: {layers: [6, 8]}
   qformer_layers: {layers: [1/3, 1.0]}
   ranking: {choice: [greedy, alternate]}
-  lora: {choice: [llm, both]}
-  llm_rank: {int: [4, 16], log: true}
-  lr: {float: [1.0e-3, 5.0e-3], log: true}
-  epochs: 8
+  lora: both
+  llm_rank: {int: [8, 16], log: true}
+  llm_targets: all_linear
+  train_projection: true
+  lr_factor: {float: [0.6, 1.0], log: true}
+  epochs: 12
+  batch_images: 8
 """
 
 

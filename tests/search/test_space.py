@@ -60,8 +60,8 @@ def test_pruning_is_what_its_issue_asks_for():
     over = bound.distributions
     assert (over["llm_layers"].low, over["llm_layers"].high) == (16, 32)
     assert (over["qformer_layers"].low, over["qformer_layers"].high, over["qformer_layers"].step) == (4, 12, 2)
-    assert [start["llm_layers"] for start in bound.starts] == [32, 28, 24]
-    assert [start["qformer_layers"] for start in bound.starts] == [12, 8, 4]
+    assert [start["llm_layers"] for start in bound.starts] == [32, 28, 24, 24, 20, 16]
+    assert [start["qformer_layers"] for start in bound.starts] == [12, 8, 8, 4, 8, 4]
     assert bound.size is None  # the learning rate is continuous
     rates = [pruning.bind(shape).full_depth()[1].recipe.lr for shape in (OPT, replace(TINY, llm_width=128))]
     assert rates == pytest.approx([1.5625e-4, 3.125e-3])  # one space, each base at its own scale

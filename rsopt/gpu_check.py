@@ -1,0 +1,241 @@
+"""`make gpu-check`: does the base fit on this GPU, do the fast paths equal the slow ones here, and what will a trial cost?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from rsopt.base import Base, best_dtype, load_base
+from rsopt.build import Built, build, merged
+from rsopt.cache import cache_dir
+from rsopt.caption import BATCH, BEAMS, caption_features
+from rsopt.configs import base_config
+from rsopt.cost import CostModel
+from rsopt.errors import Parser, UserError, command
+from rsopt.features import SHARE, place
+from rsopt.fit import USABLE, free_bytes, micro_batch, training_need
+from rsopt.lora import compile_layers, fuse
+from rsopt.recipe import Recipe
+from rsopt.selfcheck import compare_decoders, padded_loss
+from rsopt.speed import measured_peak, training_flops
+from rsopt.synthetic import random_base, random_captions
+from rsopt.train import Trainer, TrainingSet, packed_batch, packed_loss
+from rsopt.variant import LoraPart, LoraSpec, Variant
+
+# RSICD, for what is extrapolated: images in all, to train on and to validate on.
+IMAGES, TRAIN, VAL = 10921, 8734, 1094
+TRIALS, RUNGS, CAPTION_TOKENS = 24, 2, 12
+LORA = LoraSpec(LoraPart(16, 32, "all_linear"), LoraPart(16, 32, "all_linear"))
+LATENCY_RUNS = 220
+SHAPES = ("opt-2.7b", "opt-6.7b")  # known by configuration alone: their weights are made up
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One answer. `good` is None for a figure that is neither good nor bad."""
+
+    name: str
+    good: bool | None
+    text: str
+
+
+def check(base: Base, images: int, batch_images: int) -> list[Line]:
+    """Every answer, most telling first; `images` are run through, the rest is extrapolated to RSICD."""
+    costs = CostModel(base.model.config)
+    built = build(base, Variant.full(base.shape, LORA))
+    side = base.model.config.vision_config.image_size
+    pictures = torch.randn(images, 3, side, side, generator=torch.Generator().manual_seed(0))
+    vision_s, features = _timed(base, lambda: _features(base, pictures))
+    data = TrainingSet(features, random_captions(base, images))
+    lines = _fits(base, costs, built, data, batch_images)
+    lines += _equal(base, built, data)
+    trainer = _trainer(base, costs, data, batch_images)
+    return lines + _costs(base, trainer, features, vision_s / images)
+
+
+def _fits(base: Base, costs: CostModel, built: Built, data: TrainingSet, batch_images: int) -> list[Line]:
+    """Memory of a training step, the features' file and place, the study's checkpoints."""
+    free = free_bytes(base.device)
+    longest = max(sum(len(c.ids) for c in own) for own in data.captions)
+    micro = micro_batch(costs, built.variant, base.dtype, longest, batch_images, free)
+    need = training_need(costs, built.variant, base.dtype, longest, micro)
+    file_bytes = data.features[0].nbytes * IMAGES
+    disk = shutil.disk_usage(_existing(cache_dir())).free
+    trainable = sum(p.numel() for p in built.trainable().values())
+    study, here = 12 * trainable * TRIALS * RUNGS, shutil.disk_usage(Path.cwd()).free
+    resident = (
+        "kept in the GPU's memory" if base.device.type == "cuda" and file_bytes <= SHARE * free else "memory-mapped"
+    )
+    weights = sum(p.nbytes for p in base.model.parameters())
+    return [
+        Line("weights", True, f"{weights / 1e9:.2f} GB in {base.dtype}, loaded"),
+        Line(
+            "training fits",
+            need <= USABLE * free,
+            f"{need / 1e9:.2f} GB predicted for {micro} of {batch_images} images at once, {free / 1e9:.1f} GB free",
+        ),
+        Line(
+            "features fit",
+            file_bytes < disk,
+            f"{file_bytes / 1e9:.2f} GB for {IMAGES:,} images in {cache_dir()}, {disk / 1e9:.0f} GB free; {resident}",
+        ),
+        Line(
+            "checkpoints fit",
+            study < here,
+            f"{study / 1e9:.2f} GB for {TRIALS} candidates at {RUNGS} rungs, {here / 1e9:.0f} GB free here",
+        ),
+    ]
+
+
+def _equal(base: Base, built: Built, data: TrainingSet) -> list[Line]:
+    """Packed against padded loss, fused against PEFT's LoRA, our decoder against transformers'."""
+    tolerance = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 5e-3}[base.dtype]
+    chosen = range(min(8, len(data.captions)))
+    with torch.no_grad():
+        for parameter in built.trainable().values():  # a fresh adapter adds nothing, and would hide a wrong one
+            parameter.add_(torch.randn_like(parameter) * 0.01)
+        features, batch = packed_batch(built.model, data, chosen, base.tokenizer.pad_token_id)
+        plain = packed_loss(built.model, features, batch).item()
+        padded = padded_loss(built, data, chosen)
+        fuse(built.model)
+        fused = packed_loss(built.model, features, batch).item()
+    agreement = compare_decoders(merged(built), base, data.features[:20], max_new_tokens=20)
+    worst = f"{max(0.0, agreement.worst):.1e} nats a token (at most {agreement.tolerance:g})"
+    gap = "" if agreement.same == agreement.images else f", the others are worse by up to {worst}"
+    return [
+        Line("packed = padded loss", _near(plain, padded, tolerance), f"{plain:.6f} and {padded:.6f}"),
+        Line("fused = PEFT's LoRA", _near(plain, fused, tolerance), f"{plain:.6f} and {fused:.6f}"),
+        Line(
+            "our beam search = transformers'",
+            agreement.good,
+            f"{agreement.same} of {agreement.images} captions the same{gap}",
+        ),
+    ]
+
+
+def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float) -> list[Line]:
+    """Seconds measured here, and what they make of a trial on RSICD."""
+    device, recipe = base.device, trainer.recipe
+    order = list(range(len(trainer.data.captions)))[: recipe.batch_images]
+    first_s, _ = _timed(base, lambda: trainer._step(0, order))
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    step_s = min(_timed(base, lambda: trainer._step(1, order))[0] for _ in range(4))
+    plain = merged(trainer.built)
+
+    def caption(count: int) -> float:
+        part = features[:count]
+        return _timed(base, lambda: caption_features(plain, base, part, BEAMS, max_new_tokens=CAPTION_TOKENS))[0]
+
+    caption(1)
+    many = min(BATCH[device.type], len(features))
+    one_s, many_s = caption(1), caption(many) / many
+    train_s = TRAIN / len(order) * step_s
+    trial_s = train_s + VAL * many_s + LATENCY_RUNS * one_s
+    lines = [
+        Line("first step", None, f"{first_s:.2f} s, then {step_s:.3f} s for {len(order)} images"),
+        Line("captions", None, f"{1e3 * many_s:.1f} ms an image in batches, {1e3 * one_s:.1f} ms alone"),
+        Line("features, once", None, f"{IMAGES * vision_s / 60:.1f} min for {IMAGES:,} images with one worker"),
+        Line(
+            "a trial of one epoch",
+            None,
+            f"about {trial_s / 60:.1f} min: training {train_s / 60:.1f}, captions {VAL * many_s / 60:.1f}, "
+            f"a new architecture's latency {LATENCY_RUNS * one_s / 60:.1f}",
+        ),
+    ]
+    if device.type == "cuda":
+        peak = measured_peak(device, trainer.built.model.language_model.dtype)
+        flops = training_flops(trainer.built, [trainer.data.captions[i] for i in order])
+        used = torch.cuda.max_memory_allocated(device) / 1e9  # read before anything is compiled
+        lines.append(Line("training MFU", None, f"{100 * flops / step_s / peak:.0f} % of {peak / 1e12:.0f} TFLOP/s"))
+        lines.append(_compiled(base, trainer, order, step_s))
+        lines.append(Line("peak memory", None, f"{used:.2f} GB in training, weights and features included"))
+    return lines
+
+
+def _compiled(base: Base, trainer: Trainer, order: list[int], step_s: float) -> Line:
+    """Whether compiling the LLM's layers would pay within a trial."""
+    compile_layers(trainer.built.model.language_model)
+    first_s, _ = _timed(base, lambda: trainer._step(2, order))
+    compiled_s = min(_timed(base, lambda: trainer._step(3, order))[0] for _ in range(4))
+    gain = step_s - compiled_s
+    pays = f"pays after {first_s / gain:.0f} steps" if gain > 0 else "does not pay"
+    return Line("compiled layers", None, f"{compiled_s:.3f} s a step after {first_s:.0f} s: {pays}")
+
+
+def _trainer(base: Base, costs: CostModel, data: TrainingSet, batch_images: int) -> Trainer:
+    built = build(base, Variant.full(base.shape, LORA))
+    longest = max(sum(len(c.ids) for c in own) for own in data.captions)
+    micro = micro_batch(costs, built.variant, base.dtype, longest, batch_images, free_bytes(base.device))
+    recipe = Recipe(batch_images=batch_images)
+    placed = TrainingSet(place(data.features, base.device), data.captions)
+    return Trainer(built, placed, recipe, 0, base.tokenizer.pad_token_id, micro)
+
+
+@torch.no_grad()
+def _features(base: Base, pictures: torch.Tensor) -> torch.Tensor:
+    vision = base.model.vision_model
+    return torch.cat([vision(p.to(base.device, vision.dtype)).last_hidden_state for p in pictures.split(16)])
+
+
+def _timed(base: Base, call: Callable[[], T]) -> tuple[float, T]:
+    begin = time.perf_counter()
+    result = call()
+    if base.device.type == "cuda":
+        torch.cuda.synchronize(base.device)
+    return time.perf_counter() - begin, result
+
+
+def _near(a: float, b: float, relative: float) -> bool:
+    return abs(a - b) <= relative * abs(b)
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, check, print; 0 when it fits and is equal, 1 when not."""
+    p = Parser(prog="python -m rsopt.gpu_check", description=__doc__)
+    p.add_argument("--base", help="base to check; opt-2.7b and opt-6.7b get random weights (default: opt-2.7b)")
+    p.add_argument("--images", type=int, default=64, help="images run through (default: %(default)s)")
+    p.add_argument("--batch-images", type=int, default=16, help="images of a training step (default: %(default)s)")
+    p.add_argument("--cpu", action="store_true", help="run on the CPU, with the tiny base unless another is named")
+    p.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
+    options = p.parse_args(argv)
+    if not options.cpu and not torch.cuda.is_available():
+        raise UserError("no GPU here: torch sees none (--cpu runs the checks on the CPU)")
+    if options.images < 1 or options.batch_images < 1:
+        raise UserError("--images and --batch-images must be at least 1")
+    device = torch.device("cpu" if options.cpu else "cuda")
+    base = _base(options, device)
+    lines = check(base, options.images, options.batch_images)
+    if options.json:
+        sys.stdout.write(json.dumps({"base": base.name, "checks": [asdict(line) for line in lines]}) + "\n")
+    else:
+        marks = {True: "ok ", False: "NO ", None: "   "}
+        width = max(len(line.name) for line in lines)
+        sys.stdout.write(f"{base.name} on {device}\n")
+        sys.stdout.writelines(f"{marks[line.good]} {line.name:<{width}}  {line.text}\n" for line in lines)
+    return 1 if any(line.good is False for line in lines) else 0
+
+
+def _base(options: argparse.Namespace, device: torch.device) -> Base:
+    name = options.base or ("tiny" if options.cpu else "opt-2.7b")
+    if name in SHAPES:
+        return random_base(name, base_config(name), device, best_dtype(device))
+    return load_base(name, device)
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

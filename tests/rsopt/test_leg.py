@@ -1,0 +1,107 @@
+"""A leg on the shipped base: what it measures, where its time goes, and that rungs leave no trace in the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from rsopt.base import load_base
+from rsopt.build import build
+from rsopt.data.mini import mini_folder
+from rsopt.data.read import read
+from rsopt.features import pixels
+from rsopt.latency import Ledger
+from rsopt.leg import run_leg
+from rsopt.objectives import Measurement
+from rsopt.quiet import Quiet
+from rsopt.recipe import Candidate, Leg, Recipe
+from rsopt.resident import Resident
+from rsopt.rung import rung_folder
+from rsopt.train import CandidateError, read_images
+from rsopt.variant import LoraPart, LoraSpec, Variant
+
+LLM = LoraSpec(LoraPart(8, 16, "all_linear"))
+BOTH = LoraSpec(LoraPart(8, 16, "qkvo"), LoraPart(8, 16, "qkvo"))
+
+
+@pytest.fixture(scope="module")
+def resident() -> Resident:
+    whole = read(mini_folder())
+    samples = [s for split, n in (("train", 32), ("val", 12), ("test", 2)) for s in whole.split(split)[:n]]
+    # Splits mixed, as in RSICD's file.
+    return Resident(load_base("tiny", torch.device("cpu")), replace(whole, samples=tuple(samples[::2] + samples[1::2])))
+
+
+def run(resident: Resident, folder: Path, lora: LoraSpec | None, start: float, stop: float) -> Measurement:
+    quiet = Quiet("test", folder / "quiet")
+    variant = Variant.full(resident.base.shape, lora)
+    leg = Leg(0, Candidate(variant, Recipe(lr=1e-3, epochs=2, batch_images=8)), start, stop, seed=3)
+    try:
+        return run_leg(leg, resident, folder, Ledger(folder / "latency.jsonl"), quiet)
+    finally:
+        quiet.close()
+
+
+def test_a_leg_says_where_its_time_went(resident: Resident, tmp_path: Path) -> None:
+    found = run(resident, tmp_path, BOTH, 0, 1)
+    parts = {"build", "features", "first_step", "train", "caption", "score", "val_loss", "latency", "trained"}
+    assert parts <= set(found.seconds)
+    assert found.seconds["first_step"] < found.seconds["build"] + found.seconds["features"] + found.seconds["train"] + 1
+    assert {"cider", "latency_ms", "params", "train_loss", "val_loss", "images_per_s", "tokens_per_s"} <= set(
+        found.metrics
+    )
+    assert found.metrics["images_per_s"] == pytest.approx(64 / found.seconds["train"], rel=0.05)
+    assert "mfu" not in found.metrics, "no GPU, no share of its peak"
+    assert run(resident, tmp_path, BOTH, 0, 1) == found, "what is there is not done again"
+
+
+@pytest.mark.parametrize("lora", [LLM, BOTH])
+def test_a_rung_in_between_changes_nothing(resident: Resident, tmp_path: Path, lora: LoraSpec) -> None:
+    whole = run(resident, tmp_path / "whole", lora, 0, 1)
+    first = run(resident, tmp_path / "legs", lora, 0, 0.5)
+    second = run(resident, tmp_path / "legs", lora, 0.5, 1)
+    assert "latency_ms" not in first.metrics
+    for name in ("cider", "val_loss", "params", "trainable"):
+        assert second.metrics[name] == whole.metrics[name], name
+
+
+def test_features_of_a_split_are_its_images(resident: Resident) -> None:
+    layers = range(resident.base.shape.vision_layers)
+    for split in ("train", "val", "test"):
+        samples = resident.data.split(split)
+        with torch.inference_mode():
+            expected = resident.base.model.vision_model(pixels(resident.base, samples)).last_hidden_state
+        assert torch.allclose(resident.features(split, layers), expected, atol=1e-5)
+
+
+def test_frozen_qformers_are_asked_once_for_all_trials(resident: Resident) -> None:
+    variant = Variant.full(resident.base.shape, LLM)
+    a, b = (build(resident.base, variant, seed) for seed in (1, 2))
+    outputs, queried = resident.inputs("val", a)
+    assert queried
+    assert resident.inputs("val", b)[0] is outputs
+    with torch.no_grad():
+        expected = read_images(a.model, resident.features("val", variant.vision_layers))
+    assert torch.allclose(outputs, expected, atol=1e-5)
+    assert resident.inputs("val", build(resident.base, Variant.full(resident.base.shape, BOTH)))[1] is False
+
+
+def test_only_the_last_few_qformers_are_kept(resident: Resident) -> None:
+    for kept in ((0, 1), (2, 3), (4, 5), (0, 1, 2, 3)):
+        shape = resident.base.shape
+        llm = tuple(range(shape.llm_layers))
+        resident.inputs("val", build(resident.base, Variant(tuple(range(shape.vision_layers)), kept, llm, LLM)))
+    assert [key[1] for key in resident._queried] == [(4, 5), (0, 1, 2, 3)]
+
+
+def test_a_fault_leaves_no_rung(resident: Resident, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise CandidateError("garbage", "every image gets the same caption")
+
+    monkeypatch.setattr("rsopt.leg.check_garbage", fail)
+    with pytest.raises(CandidateError):
+        run(resident, tmp_path, LLM, 0, 0.5)
+    assert not rung_folder(tmp_path, 0, 0.5).exists()
