@@ -49,7 +49,7 @@ def evaluate(
         tuple(range(shape.vision_layers)),
         kept_pairs(groups, qformer, shape.cross_attention_frequency),
         kept(static_ranking(ranking, shape.llm_layers), llm),
-        LoraSpec(part, part) if tuned else None,
+        LoraSpec(part, part, train_projection=True) if tuned else None,
     )
     built = build(base, variant, seed)
     if tuned:
@@ -71,10 +71,10 @@ def main() -> int:
     """Evaluate every depth and seed, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=float, default=2.0)
-    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--lr", type=float, default=3.125e-3)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--ranking", default="alternate")
+    parser.add_argument("--ranking", default="prefix")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     recipe = (options.epochs, options.lr, options.batch, options.ranking)

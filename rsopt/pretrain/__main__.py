@@ -60,6 +60,7 @@ def pretrain(
     tokenizer = train_tokenizer(texts)
     model = make_model(tokenizer, seed).train()
     progress(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens")
+    torch.manual_seed(seed)  # the model took as many random numbers as the tokenizer has tokens
     heads = Heads.of(model)
     both = nn.ModuleList([model, heads])
     # What it sees and what it reads share no weights before captions join them: two processes, one thread each

@@ -21,6 +21,10 @@ from rsopt.pretrain.corpus import UNKNOWN, Pictures
 from rsopt.pretrain.heads import Heads, Known, looking
 from rsopt.pretrain.steps import Budget, Progress, as_input, batches, queried, schedule_of, take_step, thinned
 
+# How often a layer is left out of a step. At 0.1 half of the LLM's layers, tuned, caption as well as all of them, and a
+# search over depths has nothing to trade.
+LEFT_OUT = 0.03
+
 
 def look(
     model: Blip2ForConditionalGeneration, crowds: Pictures, heads: Heads, budget: Budget, seed: int, progress: Progress
@@ -63,7 +67,11 @@ def see(
     drop = Random(f"see {seed}")
     for step, rows in enumerate(batches(len(pictures.pixels), budget.batch, budget.see_steps, rng), 1):
         known = Known.of(pictures, rows)
-        with thinned(model, drop, 0.0, 0.08), looking(model, heads.grid) as away, torch.autocast("cpu", torch.bfloat16):
+        with (
+            thinned(model, drop, 0.0, LEFT_OUT),
+            looking(model, heads.grid) as away,
+            torch.autocast("cpu", torch.bfloat16),
+        ):
             seen = model.vision_model(pixel_values=as_input(pictures.pixels[rows])).last_hidden_state
             queries = queried(model, seen)
         loss = heads.loss(seen.float(), queries.float(), known) + torch.stack(away).mean()
@@ -97,7 +105,7 @@ def read(
     rng = np.random.default_rng([seed, 2])
     for step, rows in enumerate(batches(len(table), min(budget.rows, len(table)), budget.read_steps, rng), 1):
         ids = table[rows]
-        with thinned(model, drop, 0.1, 0.0), torch.autocast("cpu", torch.bfloat16):
+        with thinned(model, drop, LEFT_OUT, 0.0), torch.autocast("cpu", torch.bfloat16):
             loss = llm(input_ids=ids, labels=ids, use_cache=False).loss
         take_step(loss, optimizer, schedule)
         if step % 100 == 0 or step == budget.read_steps:
@@ -145,7 +153,7 @@ def tell(
         chosen = [texts[i][step % len(texts[i])] for i in rows]
         batch = tokenizer(chosen, padding=True, padding_side="right", return_tensors="pt")
         ids, mask = batch["input_ids"], batch["attention_mask"]
-        with thinned(model, drop, 0.1, 0.08), torch.autocast("cpu", torch.bfloat16):
+        with thinned(model, drop, LEFT_OUT, LEFT_OUT), torch.autocast("cpu", torch.bfloat16):
             queries = queried(model, features[rows].float())
             prefix = model.language_projection(queries)
             ones = torch.ones(prefix.shape[:2], dtype=mask.dtype)
