@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Processor
 
 from rsopt.configs import TINY, base_config, shape_of
@@ -73,7 +74,7 @@ def load_base(name: str, device: torch.device | None = None, dtype: Dtype | None
         model, report = Blip2ForConditionalGeneration.from_pretrained(
             source, dtype=DTYPES[dtype], output_loading_info=True
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"base '{name}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
     # transformers only warns here and re-initialises what it did not find: every score after that would be wrong.
     if wrong := {kind: sorted(report[kind])[:3] for kind in ("missing_keys", "mismatched_keys") if report[kind]}:
