@@ -37,7 +37,7 @@ def narrow_base() -> Base:
     config.qformer_config.encoder_hidden_size = 176
     config.text_config.word_embed_proj_dim = 320
     model = Blip2ForConditionalGeneration(config).requires_grad_(False).eval()
-    return Base("narrow", model, None, shape_of(config), "float32")  # type: ignore[arg-type]
+    return Base("narrow", model, None, shape_of(config), "float32")
 
 
 def tensor_bytes() -> int:
