@@ -88,7 +88,11 @@ def merged(built: Built) -> Blip2ForConditionalGeneration:
             layer = module.get_base_layer()
             layer.weight = nn.Parameter(layer.weight.detach().clone(), requires_grad=False)
     model = peft.merge_and_unload()
-    return model.requires_grad_(False).eval()
+    for module in model.modules():  # a trained projection is still the one in training
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.requires_grad:
+                setattr(module, name, nn.Parameter(parameter.detach().clone(), requires_grad=False))
+    return model.eval()
 
 
 def lora_config(lora: LoraSpec) -> LoraConfig:

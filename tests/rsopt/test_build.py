@@ -79,6 +79,17 @@ def test_merged_equals_unmerged_and_is_plain(random_base: Base) -> None:
     assert plain.state_dict().keys() == random_base.model.state_dict().keys()
 
 
+def test_merging_leaves_what_is_trained_trainable(random_base: Base) -> None:
+    lora = LoraSpec(LoraPart(4, 8, "qk"), train_projection=True)
+    built = build(random_base, Variant.full(random_base.shape, lora))
+    before = {name: p.detach().clone() for name, p in built.trainable().items()}
+    plain = merged(built)
+    assert built.trainable().keys() == before.keys()
+    train_a_little(built.model, random_base)
+    assert torch.equal(plain.language_projection.weight, random_base.model.language_projection.weight)
+    assert not any(p.requires_grad for p in plain.parameters())
+
+
 def test_weights_are_shared(random_base: Base) -> None:
     own = {p.data_ptr() for p in random_base.model.parameters()}
     built = build(random_base, Variant((0, 1), (0, 1), (1, 3)))
