@@ -75,12 +75,13 @@ def main() -> int:
     parser.add_argument("--lr", type=float, default=3.125e-3)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--ranking", default="prefix")
+    parser.add_argument("--qformer", action="store_true", help="Q-Former depths too")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     recipe = (options.epochs, options.lr, options.batch, options.ranking)
     with ProcessPoolExecutor(options.workers) as pool:
         untuned = {llm: pool.submit(evaluate, llm, 6, 0, False, *recipe) for llm in (8, 2)}
-        depths = [(llm, 6) for llm in (8, 7, 6, 5, 4)] + [(8, 4), (8, 2)]
+        depths = [(llm, 6) for llm in (8, 7, 6, 5, 4)] + ([(8, 4), (8, 2)] if options.qformer else [])
         jobs = [pool.submit(evaluate, *depth, seed, True, *recipe) for depth in depths for seed in range(options.seeds)]
         results = [job.result() for job in jobs]
         base = {llm: job.result() for llm, job in untuned.items()}

@@ -23,15 +23,15 @@ name: small
 objectives: [cider, latency_ms, params]
 rungs: [0.5, 1.0]
 parameters:
-  llm_layers: {layers: [6, 8]}
-  qformer_layers: {layers: [1/3, 1.0]}
+  llm_layers: {layers: [7, 8]}
+  qformer_layers: {layers: [2/3, 1.0]}
   ranking: {choice: [greedy, alternate]}
   lora: both
   llm_rank: {int: [8, 16], log: true}
   llm_targets: all_linear
   train_projection: true
-  lr_factor: {float: [0.6, 1.0], log: true}
-  epochs: 12
+  lr_factor: {float: [0.9, 1.1], log: true}
+  epochs: 20
   batch_images: 8
 """
 
