@@ -66,6 +66,9 @@ def new_session(options: argparse.Namespace) -> int:
     if not settings.data:
         data_path = str(mini_folder())
         data = read(data_path)
+    if data.skipped:
+        told = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
+        Console(stderr=True).print(f"left out by --skip-bad: {told}", markup=False, highlight=False, soft_wrap=True)
     facts = _facts(space, data, data_path)
     save_study(settings, facts)
     shutil.copy(space.source, settings.folder / "space.yaml")
@@ -173,6 +176,7 @@ def _facts(space: Space, data: CaptionData, data_path: str) -> Facts:
         started_ms=int(time.time() * 1000),
         needs_rankings=space.needs_measuring,
         versions={"python": platform.python_version(), **{name: version(name) for name in names}},
+        skipped=dict(data.skipped),
     )
 
 

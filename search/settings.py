@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Facts:
     started_ms: int
     needs_rankings: bool
     versions: dict[str, str]
+    skipped: dict[str, int] = field(default_factory=dict)  # by --skip-bad, images or captions by kind of problem
 
 
 def study_folder(storage: Path, name: str) -> Path:

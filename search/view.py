@@ -34,6 +34,7 @@ def study_view(settings: Settings, facts: Facts, history: History, now_ms: int, 
     children = [_child(c, facts, now_ms, pareto[c.number], ",".join(picks.get(c.number, []))) for c in history]
     priors = [(f"floor.{name}", value) for name, value in facts.floor.items()]
     priors += [(f"ceiling.{name}", value) for name, value in facts.ceiling.items()]
+    priors += [(f"skipped.{kind}", float(count)) for kind, count in facts.skipped.items()]
     metrics = [(name, value, 0) for name, value in priors]
     metrics += _volumes(history, objectives)
     parent = RunView(

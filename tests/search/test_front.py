@@ -17,7 +17,16 @@ from search.table import print_front
 
 SHAPE = BaseShape(4, 6, 8)
 NAMES = ["cider", "latency_ms", "params"]
-FACTS = Facts(tuple(NAMES), {"class_prior": 42.5}, {"human_agreement": 99.5}, "data", 1_700_000_000_000, False, {})
+FACTS = Facts(
+    tuple(NAMES),
+    {"class_prior": 42.5},
+    {"human_agreement": 99.5},
+    "data",
+    1_700_000_000_000,
+    False,
+    {},
+    {"missing_image": 3},
+)
 TUNED = Candidate(Variant.full(SHAPE, LoraSpec(LoraPart(4, 8, "qk"))))
 
 
