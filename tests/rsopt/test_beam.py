@@ -16,7 +16,7 @@ from rsopt.base import Base, load_base
 from rsopt.beam import beam_search
 from rsopt.build import build, merged
 from rsopt.caption import generate_ids
-from rsopt.configs import TINY, shape_of
+from rsopt.configs import shape_of
 from rsopt.kv import SharedPrefix
 from rsopt.train import query_prefix
 from rsopt.variant import LoraPart, LoraSpec, Variant
@@ -288,7 +288,6 @@ def test_dropout_is_refused() -> None:
     our_ids(built.model.eval().language_model, captioner_prefix(built.model, base, 1, 0), 2, 4)
 
 
-@pytest.mark.skipif(not (TINY / "model.safetensors").exists(), reason="the shipped base is not there")
 def test_the_shipped_base() -> None:
     """Trained weights, through the same call that captions are made with today."""
     base = load_base("tiny", torch.device("cpu"), "float32")

@@ -8,7 +8,7 @@ import huggingface_hub
 import pytest
 from transformers import Blip2Config, OPTConfig, T5Config
 
-from rsopt.configs import TINY, base_config, shape_of
+from rsopt.configs import base_config, shape_of
 from rsopt.errors import UserError
 from rsopt.variant import BaseShape
 
@@ -33,7 +33,6 @@ def test_opt_6_7b_and_vocabulary() -> None:
         base_config("opt-2.7b", vocab_size=0)
 
 
-@pytest.mark.skipif(not (TINY / "config.json").exists(), reason="the tiny base is not built")
 def test_tiny_is_a_blip2_with_an_opt() -> None:
     config = base_config("tiny")
     assert config.text_config.model_type == "opt"
