@@ -1,21 +1,21 @@
 """Is the embedded task real? CIDEr by LLM depth over seeds, with intervals, and paired tests against full depth.
 
-    python -m benchmarks.depths --seeds 3
+    python -m benchmarks.depths --seeds 3 --qformer
 
-Prints a table and one JSON line. Paired bootstrap over validation images, per-image CIDEr averaged over seeds.
+Prints a line a depth and writes its section of docs/benchmarks.md. Paired bootstrap over validation images, per-image CIDEr
+averaged over seeds.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
 
 import numpy as np
 
+from benchmarks.report import machine, table, write_section
 from rsopt.ranking import kept, kept_pairs, static_ranking
 from rsopt.scores.bootstrap import bootstrap_interval, paired_bootstrap
 
@@ -61,17 +61,11 @@ def evaluate(
     return llm, qformer, seed, score.per_image.tolist(), garbage(captions, [t for s in samples for t in s.references])
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_rounded(v) for v in value]
-    return round(value, 1) if isinstance(value, float) else value
-
-
 def main() -> int:
     """Evaluate every depth and seed, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=float, default=3.0)
+    parser.add_argument("--epochs", type=float, default=2.0, help="of tuning (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=3.125e-3)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--ranking", default="prefix")
@@ -86,35 +80,33 @@ def main() -> int:
         results = [job.result() for job in jobs]
         base = {llm: job.result() for llm, job in untuned.items()}
     mean = {d: np.mean([r[3] for r in results if r[:2] == d], axis=0) for d in depths}
-    rows: list[dict[str, Any]] = []
+    rows: list[list[object]] = []
     for llm, result in base.items():
-        low, high = bootstrap_interval(result[3])
-        rows.append(
-            {
-                "depth": f"L{llm} Q6 untuned",
-                "cider": float(np.mean(result[3])),
-                "interval": [low, high],
-                "garbage": result[4],
-            }
-        )
+        rows.append([f"L{llm} Q6 untuned", *_score(result[3]), "", "", result[4] or ""])
     for depth in depths:
         seeds = [float(np.mean(r[3])) for r in results if r[:2] == depth]
+        garbage = next((r[4] for r in results if r[:2] == depth and r[4]), "")
         difference, low, high = paired_bootstrap(mean[depths[0]], mean[depth])
-        rows.append(
-            {
-                "depth": f"L{depth[0]} Q{depth[1]}",
-                "cider": float(np.mean(seeds)),
-                "seeds": seeds,
-                "interval": list(bootstrap_interval(mean[depth])),
-                "full_minus_this": [difference, low, high],
-            }
-        )
-    for row in rows:
-        sys.stdout.write(json.dumps({name: _rounded(value) for name, value in row.items()}) + "\n")
-    sys.stdout.write(
-        json.dumps({"recipe": recipe, "machine": platform.processor() or platform.machine(), "rows": rows}) + "\n"
+        gap = "" if depth == depths[0] else f"{difference:.1f} [{low:.1f}, {high:.1f}]"
+        name = f"L{depth[0]} Q{depth[1]}"
+        rows.append([name, *_score(mean[depth]), ", ".join(f"{s:.1f}" for s in seeds), gap, garbage])
+    text = table(["depth", "CIDEr", "95 % interval", "seeds", "full depth minus this", "garbage"], rows)
+    sys.stdout.write(text + "\n")
+    command = (
+        f"python -m benchmarks.depths --seeds {options.seeds} --epochs {options.epochs:g} --ranking {options.ranking}"
     )
+    facts = {
+        "command": f"`{command}{' --qformer' if options.qformer else ''}`",
+        "machine": machine(),
+        "work": f"tiny on mini, validation split; LoRA r16 on all linears of both, projection trained, lr {options.lr:g}",
+    }
+    write_section(f"depth, tuned {options.epochs:g} epochs, {options.ranking} ranking", facts, text)
     return 0
+
+
+def _score(per_image: Sequence[float] | np.ndarray) -> tuple[float, str]:
+    low, high = bootstrap_interval(per_image)
+    return float(np.mean(per_image)), f"{low:.1f} to {high:.1f}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m benchmarks.rankings            # tiny on mini; writes docs/rankings.md and docs/rankings.png
 
-Every strategy gets the same base, data, adapter, recipe and seed; only the kept layers differ. Caption loss in nats a token.
+Every strategy gets the same base, data, adapter, recipe and seeds; only the kept layers differ. Caption loss in nats a token.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from statistics import mean
 
 from rsopt.ranking import MEASURED, STRATEGIES, MeasuredRankings, kept, static_ranking
 
 DOCS = Path(__file__).parents[1] / "docs"
-Cell = tuple[str, int, float, float]  # strategy, depth, loss untuned, loss tuned
+ALL = (*STRATEGIES, *MEASURED)
+Cell = tuple[str, int, int, float, float]  # strategy, depth, seed, loss untuned, loss tuned
 
 
 def measure(
-    base_name: str, strategy: str, order: tuple[int, ...], depths: list[int], epochs: float, lr: float
+    base_name: str, strategy: str, order: tuple[int, ...], depths: list[int], seed: int, epochs: float, lr: float
 ) -> list[Cell]:
-    """Losses of one strategy at each depth; runs in a process of its own, on one core."""
+    """Losses of one strategy at each depth with one seed; runs in a process of its own, on one core."""
     import torch
 
     from rsopt.base import load_base
@@ -43,10 +45,10 @@ def measure(
     cells = []
     for depth in depths:
         lora = LoraSpec(LoraPart(16, 32, "all_linear"))
-        built = build(base, Variant(full.vision_layers, full.qformer_layers, kept(order, depth), lora))
+        built = build(base, Variant(full.vision_layers, full.qformer_layers, kept(order, depth), lora), seed)
         untuned = validation_loss(built.model, val, pad_id(base))
-        Trainer(built, train, Recipe(lr=lr, epochs=epochs, batch_images=8), 0, pad_id(base)).run(0, 1)
-        cells.append((strategy, depth, untuned, validation_loss(built.model, val, pad_id(base))))
+        Trainer(built, train, Recipe(lr=lr, epochs=epochs, batch_images=8), seed, pad_id(base)).run(0, 1)
+        cells.append((strategy, depth, seed, untuned, validation_loss(built.model, val, pad_id(base))))
     return cells
 
 
@@ -61,6 +63,12 @@ def rankings_of(base_name: str) -> MeasuredRankings:
     return measure_rankings(Resident(load_base(base_name), read(mini_folder())))
 
 
+def averaged(cells: list[Cell], column: int) -> dict[tuple[str, int], float]:
+    """Loss in `column` by (strategy, depth), averaged over the seeds."""
+    keys = {(c[0], c[1]) for c in cells}
+    return {key: mean(float(c[column]) for c in cells if (c[0], c[1]) == key) for key in keys}
+
+
 def plot(cells: list[Cell], path: Path) -> None:
     """Two panels, untuned and tuned; one line a strategy."""
     import matplotlib
@@ -69,11 +77,10 @@ def plot(cells: list[Cell], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for axis, column, title in ((axes[0], 2, "untuned"), (axes[1], 3, "after a short tuning")):
-        for style, strategy in zip(
-            ("o-", "s-", "^-", "v-", "D--", "P--", "X--"), (*STRATEGIES, *MEASURED), strict=True
-        ):
-            points = sorted((c[1], c[column]) for c in cells if c[0] == strategy)
+    for axis, column, title in ((axes[0], 3, "untuned"), (axes[1], 4, "after a short tuning")):
+        value = averaged(cells, column)
+        for style, strategy in zip(("o-", "s-", "^-", "v-", "D--", "P--", "X--"), ALL, strict=True):
+            points = sorted((depth, loss) for (name, depth), loss in value.items() if name == strategy)
             axis.plot([p[0] for p in points], [p[1] for p in points], style, label=strategy.replace("_", " "))
         axis.set(xlabel="LLM layers kept", ylabel="validation loss, nats a token", title=title)
         axis.grid(alpha=0.3)
@@ -81,17 +88,26 @@ def plot(cells: list[Cell], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def table(cells: list[Cell], column: int) -> str:
-    """Markdown: a row a strategy, a column a depth; the best of each depth in bold."""
+def table(cells: list[Cell], column: int, least: int) -> str:
+    """Markdown: a row a strategy, a column a depth, the best of each depth in bold.
+
+    Last column: the mean over depths from `least` on, with its lowest and highest seed.
+    """
     depths = sorted({c[1] for c in cells}, reverse=True)
-    value = {(c[0], c[1]): c[column] for c in cells}
-    lines = ["| strategy | " + " | ".join(map(str, depths)) + " |", "|---" * (len(depths) + 1) + "|"]
-    for strategy in (*STRATEGIES, *MEASURED):
+    value = averaged(cells, column)
+    lines = [f"| strategy | {' | '.join(map(str, depths))} | mean of {least} and more (seeds) |"]
+    lines.append("|---" * (len(depths) + 2) + "|")
+    for strategy in ALL:
         row = []
         for depth in depths:
             text = f"{value[strategy, depth]:.3f}"
-            best = min(value[s, depth] for s in (*STRATEGIES, *MEASURED))
+            best = min(value[s, depth] for s in ALL)
             row.append(f"**{text}**" if value[strategy, depth] == best else text)
+        seeds = [
+            mean(float(c[column]) for c in cells if c[0] == strategy and c[1] >= least and c[2] == seed)
+            for seed in sorted({c[2] for c in cells})
+        ]
+        row.append(f"{mean(seeds):.3f} ({min(seeds):.3f} to {max(seeds):.3f})")
         lines.append(f"| {strategy} | " + " | ".join(row) + " |")
     return "\n".join(lines)
 
@@ -102,6 +118,7 @@ def main() -> int:
     parser.add_argument("--base", default="tiny")
     parser.add_argument("--epochs", type=float, default=1.0, help="length of the short tuning (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=3e-3, help="its learning rate (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="tunings of each cell (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     begin = time.monotonic()
@@ -110,18 +127,25 @@ def main() -> int:
     orders = {s: static_ranking(s, depth) for s in STRATEGIES} | dict(measured.llm)
     depths = list(range(depth - 1, depth // 4 - 1, -1))
     with ProcessPoolExecutor(options.workers) as pool:
-        jobs = [pool.submit(measure, options.base, s, o, depths, options.epochs, options.lr) for s, o in orders.items()]
+        jobs = [
+            pool.submit(measure, options.base, s, order, depths, seed, options.epochs, options.lr)
+            for seed in range(options.seeds)
+            for s, order in orders.items()
+        ]
         cells = [cell for job in jobs for cell in job.result()]
     plot(cells, DOCS / "rankings.png")
     pairs = {k: round(v, 4) for k, v in sorted(measured.losses.items(), key=lambda item: item[1])}
+    half = depth // 2
     text = (
         "# Which layers go first: measured on tiny\n\n"
         "Written by `python -m benchmarks.rankings`: the tiny base on the generated set, validation loss in nats a token, "
-        f"one seed; LoRA rank 16 on every linear layer of the LLM, {options.epochs:g} epoch(s) at {options.lr:g}. "
-        "It says nothing about a full-size model.\n\n"
+        f"mean of {options.seeds} seeds; LoRA rank 16 on every linear layer of the LLM, {options.epochs:g} epoch(s) at "
+        f"{options.lr:g}. It says nothing about a full-size model.\n\n"
         "![Validation loss by depth for every strategy](rankings.png)\n\n"
-        f"Untuned (all {depth} layers: {measured.losses['full']:.3f} on the calibration images):\n\n{table(cells, 2)}\n\n"
-        f"After the short tuning:\n\n{table(cells, 3)}\n\n"
+        f"Untuned (all {depth} layers: {measured.losses['full']:.3f} on the calibration images). The base was pretrained on "
+        "captions of another style, so untuned loss is mostly how sure it is of that style: it can fall when layers go, and "
+        f"says little about what tuning will make of them.\n\n{table(cells, 3, half)}\n\n"
+        f"After the short tuning:\n\n{table(cells, 4, half)}\n\n"
         "Orders, first dropped first: " + "; ".join(f"{s} {list(o)}" for s, o in orders.items()) + ".\n\n"
         f"Q-Former pairs, calibration loss of each subset, untuned: {json.dumps(pairs)}.\n"
     )

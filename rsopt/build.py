@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ def build(base: Base, variant: Variant, seed: int = 0) -> Built:
     Raises UserError for layers the base does not have and Q-Former subsets that plain transformers could not reload.
     """
     check_loadable(variant, base.shape)
-    model = clone_structure(base.model)
+    model = clone_structure(base.model, _dropped(base.model, variant))
     _keep_layers(model, variant, base.shape)
     if variant.lora is None:
         return Built(model, variant)
@@ -69,10 +69,23 @@ def build(base: Base, variant: Variant, seed: int = 0) -> Built:
     return Built(model, variant, peft)
 
 
-def clone_structure(model: Any) -> Any:
-    """A deep copy of the modules over the same parameters and buffers: milliseconds, no weight is copied."""
-    memo: dict[int, object] = {id(t): t for t in (*model.parameters(), *model.buffers())}
+def clone_structure(model: Any, without: Iterable[nn.Module] = ()) -> Any:
+    """A deep copy of the modules over the same parameters and buffers: milliseconds, no weight is copied.
+
+    Modules in `without` are not cloned, which saves their time: they stay the model's own, for the caller to take out.
+    """
+    memo: dict[int, object] = {id(t): t for t in (*model.parameters(), *model.buffers(), *without)}
     return copy.deepcopy(model, memo)
+
+
+def _dropped(model: Blip2ForConditionalGeneration, variant: Variant) -> list[nn.Module]:
+    """The base's layers that the variant does not keep."""
+    parts = (
+        (model.vision_model.encoder.layers, variant.vision_layers),
+        (model.qformer.encoder.layer, variant.qformer_layers),
+        (model.language_model.model.decoder.layers, variant.llm_layers),
+    )
+    return [layer for layers, kept in parts for index, layer in enumerate(layers) if index not in kept]
 
 
 def merged(built: Built) -> Blip2ForConditionalGeneration:
