@@ -59,7 +59,9 @@ def parser() -> Parser:
         choices=("generate", "shared_prefix"),
         help="whose time counts: transformers' generate or our beam search; the other is shown too (default: %(default)s)",
     )
-    p.add_argument("--runs", type=int, metavar="N", help="rounds at least (default: 200 on a GPU, 20 on a CPU)")
+    p.add_argument(
+        "--runs", type=int, metavar="N", help="rounds (default: until steady, at least 200 on a GPU, 20 on a CPU)"
+    )
     p.add_argument("--data", metavar="D", help="data set for natural lengths (default: mini, generated on first use)")
     p.add_argument(
         "--dtype", choices=("float32", "bfloat16", "float16"), help="(default: float32 on a CPU, half on a GPU)"
@@ -197,7 +199,7 @@ def _protocol(base: Base, options: argparse.Namespace) -> Protocol:
     if base.device.type == "cpu":
         protocol = replace(protocol, least_runs=20, seconds=10.0)
     if options.runs:
-        protocol = replace(protocol, least_runs=options.runs, most_runs=max(options.runs, protocol.most_runs))
+        protocol = replace(protocol, least_runs=options.runs, most_runs=options.runs)
     return protocol
 
 

@@ -51,7 +51,7 @@ class Protocol:
         return cls(
             new_tokens,
             decoder=decoder,
-            warmups=2,
+            warmups=1,
             least_runs=8,
             most_runs=60,
             width=0.02,

@@ -26,7 +26,7 @@ from rsopt.quiet import Quiet
 
 OTHER_EVERY = 4  # the decoder that is not the objective's is timed in every fourth round
 NATURAL_IMAGES = 4
-PART_RUNS = 3
+PART_RUNS = 5
 
 
 def random_image(base: Base, seed: int = 0) -> torch.Tensor:

@@ -132,7 +132,7 @@ class Driver:
         """Latencies of the front's members with their trained weights, taken by a worker that holds a device."""
         again = Remeasurement(self.settings, self.facts, search)
         if again.missing:
-            task = ray.remote(remeasure).options(num_cpus=resources.cpus, num_gpus=resources.gpus, max_calls=1)
+            task = ray.remote(remeasure).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
             with status_line(f"measuring the front's {len(again.missing)} architectures again, with trained weights"):
                 try:
                     again.keep(ray.get(task.remote(self._work(), again.missing)))

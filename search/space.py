@@ -18,7 +18,7 @@ from search.document import Place, read, shown
 from search.parameter import KINDS, RULES, Parameter, Start, Value, check_when
 
 LATENCY_DECODERS = ("generate", "shared_prefix")  # rsopt.latency_protocol.DECODERS, which brings torch
-_KEYS = ("name", "description", "objectives", "latency_decoder", "trials", "rungs", "parameters", "starts")
+_KEYS = ("name", "description", "objectives", "trials", "rungs", "parameters", "starts", "latency_decoder")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 DEFAULT_TRIALS = 24
 
