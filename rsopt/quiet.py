@@ -27,11 +27,11 @@ class Quiet:
 
     def __init__(self, device: str, folder: Path | None = None) -> None:
         # Node-local on purpose: a shared file system's locks are slow, and other nodes do not disturb this device.
-        self._folder = folder or Path(tempfile.gettempdir()) / f"rsopt-quiet-{os.getuid()}"
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder = folder or Path(tempfile.gettempdir()) / f"rsopt-quiet-{os.getuid()}"
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._name = "".join(c if c.isalnum() else "-" for c in device)
-        self._gate, self._room = (_open(self._folder / f"{self._name}.{part}") for part in ("gate", "room"))
-        member = self._folder / f"{self._name}.{os.getpid()}.member"
+        self._gate, self._room = (_open(self.folder / f"{self._name}.{part}") for part in ("gate", "room"))
+        member = self.folder / f"{self._name}.{os.getpid()}.member"
         if member not in _MEMBERS:
             _MEMBERS[member] = _open(member)
             fcntl.flock(_MEMBERS[member], fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,7 +80,7 @@ class Quiet:
     def members(self) -> int:
         """Living processes of this node that ever opened this lock, this one included: for telling ours from strangers."""
         alive = set()
-        for path in self._folder.glob(f"{self._name}.*.member"):
+        for path in self.folder.glob(f"{self._name}.*.member"):
             if path in _MEMBERS or _is_locked(path):
                 alive.add(path)
         return len(alive)
