@@ -238,7 +238,8 @@ def model(base: Base, options: argparse.Namespace) -> Found:
 
 def worst(percents: list[float]) -> float:
     """The one farthest from 0."""
-    return round(max(percents, key=lambda value: abs(value)), 2)
+    farthest = max(percents, key=abs)
+    return round(farthest, 2)
 
 
 def steady(protocol: Protocol) -> Protocol:

@@ -59,8 +59,7 @@ def architecture_latency(
 
 def stated_context(ledger: Ledger, device: str, model: Mapping[str, Any], decoder: str) -> dict[str, Any] | None:
     """The first context in the ledger of this device, this base and this decoder; its length and versions are what counts."""
-    for entry in ledger.entries():
-        context = entry.context
+    for context in ledger.contexts():
         same = context["device"] == device and context["protocol"]["decoder"] == decoder
         if same and all(context[name] == value for name, value in model.items()):
             return context

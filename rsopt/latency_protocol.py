@@ -15,6 +15,7 @@ from rsopt.variant import BaseShape, Variant
 
 GENERATE, SHARED_PREFIX = "generate", "shared_prefix"  # plain transformers, and rsopt.beam
 DECODERS = (GENERATE, SHARED_PREFIX)
+UNSTEADY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Protocol:
 
     After `warmups`, candidate and reference take turns for at least `least_runs` rounds, and on until the interval of the
     candidate's relative time is within `width` of it, or `seconds` or `most_runs` are spent. A session whose reference moved
-    by more than `drift` from its first half to its second is void and repeated, at most `repeats` times.
+    by more than `drift` from its first half to its second is void and repeated, at most `repeats` times. An interval that
+    is still wider than UNSTEADY times `width` marks the figure.
     """
 
     new_tokens: int
@@ -45,7 +47,7 @@ class Protocol:
 
     @classmethod
     def for_device(cls, device: torch.device, new_tokens: int, decoder: str = GENERATE) -> Protocol:
-        """On a GPU 200 rounds or more. On a CPU, where one run is long and the default search is short, about a second."""
+        """On a GPU 200 rounds or more. On a CPU, where one run is long and the default search is short, eight mostly."""
         if device.type == "cuda":
             return cls(new_tokens, decoder=decoder)
         return cls(
@@ -54,8 +56,8 @@ class Protocol:
             warmups=1,
             least_runs=8,
             most_runs=60,
-            width=0.02,
-            seconds=0.8,
+            width=0.05,
+            seconds=3.0,
             drift=0.05,
             repeats=1,
         )

@@ -20,7 +20,7 @@ from rsopt.base import Base
 from rsopt.build import build
 from rsopt.caption import MAX_NEW_TOKENS, prompt, shared_prefix, transformers_generate
 from rsopt.latency_device import device_name, device_state, strangers
-from rsopt.latency_protocol import DECODERS, SHARED_PREFIX, Protocol, first_layers, reference_architecture
+from rsopt.latency_protocol import DECODERS, SHARED_PREFIX, UNSTEADY, Protocol, first_layers, reference_architecture
 from rsopt.ledger import Latency
 from rsopt.quiet import Quiet
 
@@ -126,6 +126,8 @@ def _session(
         reference_ms, raw_ms = (float(value) for value in np.median(times, axis=0))
         parts = _parts(model, base, pixel_values, protocol, raw_ms)
     low, high = ratio_interval(times, seed)
+    if disturbed is None and high - low > UNSTEADY * protocol.width * low:
+        disturbed = f"its interval is {(high - low) / low:.0%} wide"
     half = len(times) // 2
     return Latency(
         latency_ms=raw_ms,

@@ -124,6 +124,13 @@ class Ledger:
                 found.append(entry)
         return found
 
+    def contexts(self) -> list[dict[str, Any]]:
+        """The contexts there are entries of, in the order of their first."""
+        found: dict[str, dict[str, Any]] = {}
+        for entry in self.entries():
+            found.setdefault(digest(entry.context), entry.context)
+        return list(found.values())
+
     def reference_ms(self, context: Mapping[str, Any]) -> float | None:
         """The time of this context's reference model, which its latencies are relative to."""
         entries = self.entries(context)

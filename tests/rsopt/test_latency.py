@@ -98,7 +98,8 @@ def test_rounds_go_on_until_the_interval_is_narrow_or_time_is_up(
     tiny: Base, images: list[torch.Tensor], quiet: Quiet
 ) -> None:
     never = replace(SHORT, width=0.0, seconds=60.0, most_runs=12)
-    assert measure_latency(tiny.model, tiny, images[0], never, quiet).runs == 12
+    found = measure_latency(tiny.model, tiny, images[0], never, quiet)
+    assert found.runs == 12 and found.disturbed is not None and "wide" in found.disturbed
     at_once = replace(never, width=100.0)
     assert measure_latency(tiny.model, tiny, images[0], at_once, quiet).runs == 4
     hurried = replace(never, seconds=0.0)

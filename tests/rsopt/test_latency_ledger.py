@@ -159,3 +159,6 @@ def test_an_entry_survives_json(tmp_path: Path) -> None:
     ledger.add(entry)
     ledger.add(entry)
     assert ledger.entries() == [entry]
+    ledger.add(Entry(CONTEXT | {"device": "other card"}, HALF, 3, latency(60)))
+    ledger.add(Entry(CONTEXT, FULL, 3, latency(100)))
+    assert [context["device"] for context in ledger.contexts()] == ["card", "other card"]
