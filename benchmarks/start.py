@@ -56,7 +56,7 @@ def first_steps(begin: float, legs: int) -> None:
     from rsopt.base import load_base
     from rsopt.data.mini import mini_folder
     from rsopt.data.read import read
-    from rsopt.latency import Ledger
+    from rsopt.ledger import Ledger
     from rsopt.leg import run_leg
     from rsopt.quiet import Quiet
     from rsopt.recipe import Candidate, Leg, Recipe

@@ -1,179 +1,231 @@
-"""Latency: one image in, caption ids out, batch 1, adapter merged, a fixed number of new tokens, nothing else on the device."""
+"""python -m rsopt.latency: the latency protocol on a model, on two in turn, or on a base's architectures for a ledger."""
 
 from __future__ import annotations
 
+import argparse
 import json
-import platform
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import cache
-from importlib.metadata import version
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from filelock import FileLock
-from transformers import Blip2ForConditionalGeneration
+from rsopt.errors import Parser, UserError, command
+from rsopt.latency_device import device_name, quiet_name
 
-from rsopt.base import Base
-from rsopt.caption import BEAMS
-from rsopt.quiet import Quiet
-from rsopt.variant import Architecture, digest
+if TYPE_CHECKING:
+    import torch
 
+    from rsopt.base import Base
+    from rsopt.latency_protocol import Protocol
 
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """What is timed. `new_tokens` is fixed for every candidate: latency at natural length would measure verbosity."""
+__all__ = ["device_name", "main"]
 
-    new_tokens: int
-    beams: int = BEAMS
-    warmups: int = 20
-    runs: int = 200
-    decoder: str = "transformers.generate"
+EPILOG = """\
+examples:
+  python -m rsopt.latency --model DIR --json
+  python -m rsopt.latency --compare DIR1 DIR2
+      both in turn; the ratio of their times and its interval
+  python -m rsopt.latency --base opt-2.7b --random-weights --ledger F --new-tokens 12
+      on the card that will run the model: then search.run --latency-ledger F --latency-device NAME optimises for it
 
-    @classmethod
-    def for_device(cls, device: torch.device, new_tokens: int) -> Protocol:
-        """200 runs after 20 warm-ups on a GPU, 20 after 3 on a CPU, where one run is long and the default search is short."""
-        return cls(new_tokens) if device.type == "cuda" else cls(new_tokens, warmups=3, runs=20)
+One image in, caption ids out, batch 1, vision tower included, a fixed number of new tokens; docs/measurement.md.
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Median, 90th percentile and a 95 % bootstrap interval of the median, in milliseconds."""
-
-    latency_ms: float
-    p90_ms: float
-    interval_ms: tuple[float, float]
-    runs: int
-    new_tokens: int
-    beams: int
-    device: str
-    decoder: str
-
-    def to_json(self) -> dict[str, Any]:
-        """A plain dict."""
-        return {**asdict(self), "interval_ms": list(self.interval_ms)}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Latency:
-        """Inverse of `to_json`."""
-        return cls(**{**data, "interval_ms": tuple(data["interval_ms"])})
-
-
-class Ledger:
-    """A file of latencies, a JSON object a line, by architecture, base, device, protocol and versions.
-
-    Shared by trials and studies: an architecture is measured once. The first entry of a key counts, so that a search that
-    runs again with a recorded ledger is the same search.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def get(self, key: dict[str, Any]) -> Latency | None:
-        """The entry of exactly this key, or None."""
-        wanted = digest(key)
-        if not self.path.exists():
-            return None
-        for line in self.path.read_text().splitlines(keepends=True):
-            if not line.endswith("\n"):
-                break  # torn by a crash in the middle of a write
-            entry = json.loads(line)
-            if digest(entry["key"]) == wanted:
-                return Latency.from_json(entry["latency"])
-        return None
-
-    def get_or_measure(self, key: dict[str, Any], measure: Callable[[], Latency]) -> tuple[Latency, bool]:
-        """The recorded entry, or a new one written down; with whether it was measured now. One measures, the rest wait."""
-        if found := self.get(key):
-            return found, False
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.path}.lock"):
-            if found := self.get(key):
-                return found, False
-            latency = measure()
-            self._append(json.dumps({"key": key, "latency": latency.to_json()}, sort_keys=True))
-            return latency, True
-
-    def _append(self, line: str) -> None:
-        old = self.path.read_bytes() if self.path.exists() else b""
-        if old and not old.endswith(b"\n"):  # cut a torn line off, or this one would be glued to it
-            self.path.write_bytes(old[: old.rfind(b"\n") + 1])
-        with self.path.open("a") as out:
-            out.write(line + "\n")
+def parser() -> Parser:
+    """The command's options."""
+    p = Parser(
+        prog="python -m rsopt.latency",
+        description=__doc__.split(": ", 1)[1].capitalize() if __doc__ else None,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--model", metavar="DIR", help="an exported model, or any folder or hub id of a BLIP-2 with an OPT")
+    p.add_argument("--compare", nargs=2, metavar="DIR", help="two of them, timed in turn")
+    p.add_argument("--base", metavar="B", help="a base whose architectures are measured for a ledger")
+    p.add_argument(
+        "--random-weights", action="store_true", help="make up the base's weights: time depends on shapes alone"
+    )
+    p.add_argument("--ledger", metavar="F", help="ledger to add to (with --base)")
+    p.add_argument(
+        "--new-tokens",
+        type=int,
+        default=12,
+        metavar="N",
+        help="new tokens, always so many (default: %(default)s; a search takes the mean length of its data's references)",
+    )
+    p.add_argument(
+        "--decoder",
+        default="generate",
+        choices=("generate", "shared_prefix"),
+        help="whose time counts: transformers' generate or our beam search; the other is shown too (default: %(default)s)",
+    )
+    p.add_argument(
+        "--runs", type=int, metavar="N", help="rounds (default: until steady, at least 200 on a GPU, 20 on a CPU)"
+    )
+    p.add_argument("--data", metavar="D", help="data set for natural lengths (default: mini, generated on first use)")
+    p.add_argument(
+        "--dtype", choices=("float32", "bfloat16", "float16"), help="(default: float32 on a CPU, half on a GPU)"
+    )
+    p.add_argument(
+        "--threads", type=int, metavar="N", help="torch threads on a CPU (default: 1, as a search's workers)"
+    )
+    p.add_argument("--cpu", action="store_true", help="the CPU even where there is a GPU")
+    p.add_argument("--json", action="store_true", help="print one JSON object on stdout, nothing else there")
+    return p
 
 
-def ledger_key(architecture: Architecture, base: Base, protocol: Protocol) -> dict[str, Any]:
-    """Everything a latency depends on; an entry of another device, version or protocol never serves."""
-    config = base.model.config
-    widths = [config.vision_config.hidden_size, config.qformer_config.hidden_size, config.text_config.hidden_size]
+def main(argv: list[str] | None = None) -> int:
+    """Parse, measure, print. Raises UserError on wrong usage."""
+    options = parser().parse_args(argv)
+    asked = [name for name in ("model", "compare", "base") if getattr(options, name)]
+    if len(asked) != 1:
+        raise UserError("one of --model, --compare and --base is needed (see --help)")
+    if (options.ledger is not None) != (asked == ["base"]):
+        raise UserError("--base and --ledger belong together: a ledger is of a base's architectures")
+    if options.random_weights and not options.base:
+        raise UserError("--random-weights goes with --base: an exported model has weights")
+    if options.new_tokens < 2 or (options.runs or 4) < 4 or (options.threads or 1) < 1:
+        raise UserError("--new-tokens must be at least 2, --runs at least 4 and --threads at least 1")
+    found = {"model": _model, "compare": _compare, "base": _ledger}[asked[0]](options)
+    sys.stdout.write((json.dumps(found) if options.json else _text(found)) + "\n")
+    return 0
+
+
+def _model(options: argparse.Namespace) -> dict[str, Any]:
+    from rsopt.latency_session import NATURAL_IMAGES, measure_latency, natural_latency
+    from rsopt.quiet import Quiet
+
+    base = _load(options.model, options)
+    images = _images(base, options, NATURAL_IMAGES)
+    protocol, quiet = _protocol(base, options), Quiet(quiet_name(base.device))
+    latency = measure_latency(base.model, base, images[0], protocol, quiet)
+    natural_ms, natural_tokens = natural_latency(base.model, base, images, protocol, quiet, runs=3)
+    quiet.close()
     return {
-        "architecture": asdict(architecture),
-        "widths": [*widths, config.text_config.ffn_dim, config.text_config.vocab_size, config.num_query_tokens],
-        "image": [config.vision_config.image_size, config.vision_config.patch_size],
-        "device": device_name(base.device),
-        "threads": torch.get_num_threads() if base.device.type == "cpu" else 0,
-        "protocol": asdict(protocol),
-        "torch": torch.__version__,
-        "transformers": version("transformers"),
+        **latency.to_json(),
+        "natural_ms": natural_ms,
+        "natural_tokens": natural_tokens,
+        "natural_images": len(images),
     }
 
 
-@torch.inference_mode()
-def measure_latency(
-    model: Blip2ForConditionalGeneration,
-    base: Base,
-    pixel_values: torch.Tensor,
-    protocol: Protocol,
-    quiet: Quiet,
-    seed: int = 0,
-) -> Latency:
-    """Time `model` on one image, pixel_values (1, 3, height, width), holding the quiet lock. `model` must be merged."""
+def _compare(options: argparse.Namespace) -> dict[str, Any]:
+    from rsopt.latency_compare import compare
+    from rsopt.quiet import Quiet
 
-    def caption() -> None:
-        ids = model.generate(
-            pixel_values,
-            num_beams=protocol.beams,
-            do_sample=False,
-            min_new_tokens=protocol.new_tokens,
-            max_new_tokens=protocol.new_tokens,
-            eos_token_id=base.end_id,
-            pad_token_id=base.tokenizer.pad_token_id,
+    one, other = (_load(name, options) for name in options.compare)
+    if one.model.config.vision_config.image_size != other.model.config.vision_config.image_size:
+        raise UserError("the two models take images of different sizes; compare them by --model, one by one")
+    quiet = Quiet(quiet_name(one.device))
+    found = compare(one, other, _images(one, options, 1)[0], _protocol(one, options), quiet)
+    quiet.close()
+    return {"models": list(options.compare), **found}
+
+
+def _ledger(options: argparse.Namespace) -> dict[str, Any]:
+    from rsopt.base import best_dtype
+    from rsopt.build import build
+    from rsopt.configs import base_config
+    from rsopt.latency_model import LatencyModel, design
+    from rsopt.latency_protocol import Protocol, cross_layers, first_layers, latency_context
+    from rsopt.latency_session import measure_latency, random_image
+    from rsopt.ledger import Ledger
+    from rsopt.quiet import Quiet
+    from rsopt.synthetic import random_base
+
+    if options.random_weights:
+        device = _device(options)
+        base = random_base(options.base, base_config(options.base), device, options.dtype or best_dtype(device))
+    else:
+        base = _load(options.base, options)
+    # A search looks for exactly its own protocol: what is asked here beyond the length would make entries that never serve.
+    protocol = Protocol.for_device(base.device, options.new_tokens, options.decoder)
+    if options.runs:
+        raise UserError("--runs does not go with --ledger: a search only takes entries of its own protocol")
+    ledger, quiet = Ledger(Path(options.ledger)), Quiet(quiet_name(base.device))
+    context, rows = latency_context(base, protocol), []
+    for depths in design(base.shape):
+        variant = first_layers(*depths)
+        built = build(base, variant)
+        latency, new = ledger.get_or_measure(
+            context,
+            variant.architecture(base.dtype),
+            cross_layers(variant, base.shape),
+            lambda model=built.model: measure_latency(model, base, random_image(base), protocol, quiet),  # type: ignore[misc]
         )
-        if base.device.type == "cuda":
-            torch.cuda.synchronize()
-        assert ids.shape[1] >= protocol.new_tokens
-
-    with quiet.measuring():
-        for _ in range(protocol.warmups):
-            caption()
-        times = np.empty(protocol.runs)
-        for run in range(protocol.runs):
-            begin = time.perf_counter()
-            caption()
-            times[run] = 1e3 * (time.perf_counter() - begin)
-    samples = np.median(np.random.default_rng(seed).choice(times, (1000, len(times))), axis=1)
-    low, high = np.percentile(samples, [2.5, 97.5])
-    return Latency(
-        latency_ms=float(np.median(times)),
-        p90_ms=float(np.percentile(times, 90)),
-        interval_ms=(float(low), float(high)),
-        runs=protocol.runs,
-        new_tokens=protocol.new_tokens,
-        beams=protocol.beams,
-        device=device_name(base.device),
-        decoder=protocol.decoder,
-    )
+        rows.append({"layers": list(depths), "latency_ms": latency.latency_ms, "measured": new})
+        sys.stderr.write(f"V{depths[0]} Q{depths[1]} L{depths[2]}: {latency.latency_ms:.2f} ms\n")
+    quiet.close()
+    model = LatencyModel.fit(ledger.entries(context))
+    return {
+        "ledger": options.ledger,
+        "device": context["device"],
+        "dtype": base.dtype,
+        "new_tokens": protocol.new_tokens,
+        "decoder": protocol.decoder,
+        "architectures": rows,
+        "model_error": model.error,
+    }
 
 
-@cache
-def device_name(device: torch.device) -> str:
-    """The device's model, as its vendor names it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+def _device(options: argparse.Namespace) -> torch.device:
+    import torch
+
+    from rsopt.base import best_device
+
+    device = torch.device("cpu") if options.cpu else best_device()
+    if device.type == "cpu":
+        torch.set_num_threads(options.threads or 1)
+    return device
+
+
+def _load(name: str, options: argparse.Namespace) -> Base:
+    from transformers.utils import logging
+
+    from rsopt.base import load_base
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return load_base(name, _device(options), options.dtype)
+
+
+def _protocol(base: Base, options: argparse.Namespace) -> Protocol:
+    """The search's protocol; on a CPU with more rounds, since no search waits."""
+    from dataclasses import replace
+
+    from rsopt.latency_protocol import Protocol
+
+    protocol = Protocol.for_device(base.device, options.new_tokens, options.decoder)
+    if base.device.type == "cpu":
+        protocol = replace(protocol, least_runs=20, seconds=10.0)
+    if options.runs:
+        protocol = replace(protocol, least_runs=options.runs, most_runs=options.runs)
+    return protocol
+
+
+def _images(base: Base, options: argparse.Namespace, count: int) -> list[torch.Tensor]:
+    from rsopt.data.mini import mini_folder
+    from rsopt.data.read import read
+    from rsopt.features import pixels
+
+    samples = read(options.data or mini_folder()).split("val")[:count]
+    return [pixels(base, [sample]) for sample in samples]
+
+
+def _text(found: dict[str, Any]) -> str:
+    width = max(map(len, found))
+    return "\n".join(f"{name:<{width}}  {_shown(value)}" for name, value in found.items())
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -7,7 +7,8 @@ import math
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +17,14 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.build import Built, build, merged
 from rsopt.caption import BEAMS, caption_features, check_garbage
 from rsopt.clock import Clock
+from rsopt.errors import InfrastructureError
 from rsopt.features import pixels
 from rsopt.fit import free_bytes, micro_batch
-from rsopt.latency import Ledger, Protocol, ledger_key, measure_latency
+from rsopt.latency_device import device_name
+from rsopt.latency_lookup import architecture_latency
+from rsopt.latency_protocol import GENERATE, Protocol, cross_layers
+from rsopt.latency_session import NATURAL_IMAGES, measure_latency, natural_latency
+from rsopt.ledger import Latency, Ledger
 from rsopt.objectives import Measurement
 from rsopt.quiet import Quiet
 from rsopt.recipe import Leg
@@ -31,12 +37,20 @@ RUNG_IMAGES = 256  # a rung before the last is judged by greedy captions of at m
 
 
 def run_leg(
-    leg: Leg, resident: Resident, folder: Path, ledger: Ledger, quiet: Quiet, assigned: float | None = None
+    leg: Leg,
+    resident: Resident,
+    folder: Path,
+    ledger: Ledger,
+    quiet: Quiet,
+    assigned: float | None = None,
+    decoder: str = GENERATE,
+    latency_device: str | None = None,
 ) -> Measurement:
     """Train `leg` and measure it at its rung. Raises CandidateError for faults of the candidate.
 
     The measurement stands beside the checkpoint, put there by one rename: a leg is either wholly there or not at all, and
     one that is there is not trained again. `assigned` is when the worker got the leg (time.perf_counter), by default now.
+    `decoder` is the one whose latency counts, `latency_device` the device model where it counts (default: this one).
     """
     if (found := read_measurement(folder, leg.number, leg.stop)) is not None:
         return found
@@ -46,7 +60,7 @@ def run_leg(
     result: TrainResult | None = None
     trainer: Trainer | None = None
     metrics: dict[str, float] = {}
-    with quiet.working():
+    with quiet.working(), _between_chunks(resident, give_way):
         with clock.timed("build"):
             built = build(resident.base, variant, leg.seed)
         if variant.lora is not None:
@@ -66,8 +80,7 @@ def run_leg(
         plain = merged(built)
         quality, captions = _measure_quality(leg, built, plain, resident, clock, give_way)
     metrics = quality | metrics
-    if leg.last:
-        metrics |= _measure_cost(built, plain, resident, ledger, quiet, clock)
+    metrics |= _measure_cost(leg, built, plain, resident, ledger, quiet, clock, decoder, latency_device)
     if result is not None:
         clock.seconds["trained"] = clock.seconds["train"] + _trained_before(folder, leg)
         metrics["train_s"] = clock.seconds["trained"]
@@ -149,33 +162,64 @@ def _measure_quality(
 
 
 def _measure_cost(
+    leg: Leg,
     built: Built,
     plain: Blip2ForConditionalGeneration,
     resident: Resident,
     ledger: Ledger,
     quiet: Quiet,
     clock: Clock,
+    decoder: str,
+    latency_device: str | None,
 ) -> dict[str, float]:
-    """Latency (from the ledger, measured if new), parameters, compute and size of the merged model."""
+    """Latency (from the ledger, measured if new), parameters, compute and size of the merged model.
+
+    At every rung: weights do not change them, and whether a candidate is promoted depends on them. Natural length is the
+    candidate's own and taken at the last one.
+    """
     base, variant = resident.base, built.variant
-    protocol = Protocol.for_device(base.device, resident.reference_tokens)
-    image = pixels(base, resident.data.split("val")[:1])
+    images = [pixels(base, [sample]) for sample in resident.data.split("val")[: NATURAL_IMAGES if leg.last else 1]]
+
+    def measure(protocol: Protocol) -> Latency:
+        return measure_latency(plain, base, images[0], protocol, quiet)
+
     with clock.timed("latency"):
-        latency, _ = ledger.get_or_measure(
-            ledger_key(variant.architecture(base.dtype), base, protocol),
-            lambda: measure_latency(plain, base, image, protocol, quiet),
-        )
+        architecture, crossed = variant.architecture(base.dtype), cross_layers(variant, base.shape)
+        metrics = architecture_latency(architecture, crossed, resident, ledger, decoder, latency_device, measure)
+        if metrics is None and leg.last:
+            raise InfrastructureError(
+                f"no latency of {architecture} on '{latency_device}' is known, and this is another device"
+            )
+        metrics = metrics or {}
+        if leg.last and latency_device in (None, device_name(base.device)):
+            protocol = Protocol.for_device(base.device, resident.reference_tokens, decoder)
+            metrics["latency_natural_ms"], metrics["latency_natural_tokens"] = natural_latency(
+                plain, base, images, protocol, quiet
+            )
     cost = resident.costs.cost(variant)
-    return {
-        "latency_ms": latency.latency_ms,
-        "latency_p90_ms": latency.p90_ms,
-        "latency_low_ms": latency.interval_ms[0],
-        "latency_high_ms": latency.interval_ms[1],
+    return metrics | {
         "params": float(sum(p.numel() for p in plain.parameters())),
         "trainable": float(sum(p.numel() for p in built.trainable().values())),
         "gmacs": cost.gmacs["total"],
         "size_mb": sum(p.numel() * p.element_size() for p in plain.parameters()) / 1e6,
     }
+
+
+@contextmanager
+def _between_chunks(resident: Resident, give_way: Callable[[], None]) -> Iterator[None]:
+    """Give way while features are built too, which may take minutes."""
+    before = resident.progress
+
+    def progress(done: int, of: int) -> None:
+        give_way()
+        if before:
+            before(done, of)
+
+    resident.progress = progress
+    try:
+        yield
+    finally:
+        resident.progress = before
 
 
 def _trained_before(folder: Path, leg: Leg) -> float:

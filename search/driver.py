@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -31,6 +31,7 @@ from ray import tune
 from rsopt.ranking import MeasuredRankings
 from search.history import History
 from search.progress import Progress, status_line
+from search.remeasure import Remeasurement, remeasure
 from search.searcher import LegSearcher
 from search.settings import RANKINGS_FILE, Facts, Settings, write_json
 from search.study import Search
@@ -38,6 +39,7 @@ from search.tracker import BackgroundTracker, StudyView
 from search.trainable import Work, rank_layers, run_trial
 from search.view import study_view
 
+_LOG = logging.getLogger(__name__)
 GB_PER_CPU_WORKER = 1.5  # a worker's libraries and the embedded base; more workers than memory holds would be killed
 
 
@@ -72,6 +74,7 @@ class Outcome:
     parent_run: str | None
     experiment_id: str | None
     seconds: float
+    remeasured: dict[int, dict[str, Any]] = field(default_factory=dict)  # latencies of the front, taken again
 
 
 class Driver:
@@ -98,15 +101,18 @@ class Driver:
                 tracker.put(self._view(search.history, "running"))
                 progress.update()
 
+            remeasured: dict[int, dict[str, Any]] = {}
             try:
                 self._fit(search, resources, changed, progress)
+                progress.end()
+                remeasured = self._remeasure(search, resources)
             except KeyboardInterrupt:
                 self.interrupted = True
             finally:
                 progress.end()
         history = search.snapshot(live=False)
         search.close()
-        tracker.put(self._view(history, "interrupted" if self.interrupted else "complete"))
+        tracker.put(self._view(history, "interrupted" if self.interrupted else "complete", remeasured))
         tracker.close()
         made = tracker.tracker
         return Outcome(
@@ -116,10 +122,23 @@ class Driver:
             made.parent_id if made else None,
             made.experiment_id if made else None,
             time.monotonic() - begin,
+            remeasured,
         )
 
-    def _view(self, history: History, state: str) -> StudyView:
-        return study_view(self.settings, self.facts, history, int(time.time() * 1000), state)
+    def _view(self, history: History, state: str, remeasured: dict[int, dict[str, Any]] | None = None) -> StudyView:
+        return study_view(self.settings, self.facts, history, int(time.time() * 1000), state, remeasured)
+
+    def _remeasure(self, search: Search, resources: Resources) -> dict[int, dict[str, Any]]:
+        """Latencies of the front's members with their trained weights, taken by a worker that holds a device."""
+        again = Remeasurement(self.settings, self.facts, search)
+        if again.missing:
+            task = ray.remote(remeasure).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
+            with status_line(f"measuring the front's {len(again.missing)} architectures again, with trained weights"):
+                try:
+                    again.keep(ray.get(task.remote(self._work(), again.missing)))
+                except ray.exceptions.RayError as error:  # the study is whole without
+                    _LOG.warning("latencies of the front not taken again: %s", str(error).strip().splitlines()[-1])
+        return again.found
 
     def _rankings(self, resources: Resources) -> MeasuredRankings:
         """The study's measured rankings: those it began with, else scored now by a worker."""
@@ -139,7 +158,15 @@ class Driver:
     def _work(self) -> Work:
         settings = self.settings
         data = self.facts.data_path
-        return Work(settings.base, data, str(settings.folder), str(settings.ledger), settings.skip_bad)
+        return Work(
+            settings.base,
+            data,
+            str(settings.folder),
+            str(settings.ledger),
+            settings.skip_bad,
+            settings.latency_decoder,
+            settings.latency_device,
+        )
 
     def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> None:
         trainable = tune.with_resources(

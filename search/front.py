@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,22 @@ from search.settings import Facts, study_folder
 FRONT_FILE = "front.json"
 
 
-def build_front(study: str, facts: Facts, history: History) -> dict[str, Any]:
-    """`front.json` of a study: every candidate with its state, which of them are non-dominated, hypervolume and picks."""
+def build_front(
+    study: str, facts: Facts, history: History, remeasured: Mapping[int, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """`front.json` of a study: every candidate with its state, which of them are non-dominated, hypervolume and picks.
+
+    `remeasured`: latencies of members taken again at the end (`search.remeasure`), by trial.
+    """
     chosen = [OBJECTIVES[name] for name in facts.objectives]
     finished = [(c, values) for c in history if (values := final_values(c, chosen)) is not None]
     flags = non_dominated([values for _, values in finished])
     pareto = {c.number for (c, _), flag in zip(finished, flags, strict=True) if flag}
     reference = reference_point(history, chosen)
     points = [values for _, values in finished]
+    trials = [_entry(c, facts.objectives, c.number in pareto) for c in history]
+    for number, again in (remeasured or {}).items():
+        trials[number]["latency_again"] = dict(again)
     return {
         "study": study,
         "objectives": [{"name": o.name, "direction": o.direction, "unit": o.unit} for o in chosen],
@@ -36,7 +44,7 @@ def build_front(study: str, facts: Facts, history: History) -> dict[str, Any]:
         "hypervolume_share": None if reference is None else hypervolume_share(points, reference),
         "floor": facts.floor,
         "ceiling": facts.ceiling,
-        "trials": [_entry(c, facts.objectives, c.number in pareto) for c in history],
+        "trials": trials,
         "picks": picks([c.number for c, _ in finished], points, chosen),
     }
 

@@ -10,6 +10,7 @@ from rsopt.data.records import CaptionData
 from rsopt.rung import read_captions
 from search.driver import Outcome
 from search.front import FRONT_FILE
+from search.remeasure import told
 from search.saved_view import view_key
 from search.settings import Settings
 from search.table import print_front, stdout_console
@@ -33,7 +34,10 @@ def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, da
     print_front(front, console)
     if (knee := front["picks"].get("knee")) is not None:
         _print_samples(say, settings, knee, data)
-    say(f"\nfront      {settings.folder / FRONT_FILE}")
+    say("")
+    for line in told(outcome.remeasured):
+        say(f"latency    {line}")
+    say(f"front      {settings.folder / FRONT_FILE}")
     if outcome.tracking_problem:
         say(f"MLflow     not written ({outcome.tracking_problem}); the study itself is whole")
     else:

@@ -50,6 +50,11 @@ def parser() -> Parser:
     p.add_argument("--address", metavar="A", help="Ray cluster to join, such as auto (default: start a local one)")
     p.add_argument("--latency-ledger", metavar="F", help="recorded latencies to start from (a study's latency.jsonl)")
     p.add_argument(
+        "--latency-device",
+        metavar="NAME",
+        help="device model whose latency counts, such as 'NVIDIA H100 80GB HBM3': on other workers it comes from the ledger",
+    )
+    p.add_argument(
         "--tracking-uri", metavar="U", help="MLflow (default: $MLFLOW_TRACKING_URI, else mlflow.db beside runs/)"
     )
     p.add_argument("--storage", default="runs", metavar="DIR", help="folder of the studies (default: %(default)s)")

@@ -25,6 +25,7 @@ from rsopt.scores.floor import ceiling_of, floor_of
 from search.driver import Driver, Outcome
 from search.front import FRONT_FILE, build_front
 from search.policy import run_to_end
+from search.remeasure import check_ledger
 from search.report import print_report
 from search.settings import (
     Facts,
@@ -59,6 +60,7 @@ def new_session(options: argparse.Namespace) -> int:
     ledger = Path(options.latency_ledger) if options.latency_ledger else None
     if ledger is not None and not ledger.is_file():
         raise UserError(f"latency ledger '{ledger}' is not a file; a study's is runs/NAME/latency.jsonl")
+    check_ledger(ledger, settings.latency_device)
     fetch(settings.base)
     if settings.data:
         data_path, data = settings.data, read(settings.data, skip_bad=settings.skip_bad, verify=True)
@@ -115,7 +117,7 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
         return search
 
     outcome = Driver(settings, facts, address).run(make_search)
-    front = build_front(settings.name, facts, outcome.history)
+    front = build_front(settings.name, facts, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
         write_json(settings.folder / FRONT_FILE, front)
     print_report(settings, front, outcome, data)
@@ -158,6 +160,8 @@ def _settings(options: argparse.Namespace, space: Space) -> Settings:
         storage=str(storage),
         latency_ledger=options.latency_ledger,
         skip_bad=options.skip_bad,
+        latency_decoder=space.latency_decoder,
+        latency_device=options.latency_device,
     )
 
 

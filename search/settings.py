@@ -14,6 +14,7 @@ from rsopt.errors import UserError
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 STUDY_FILE = "study.json"
 RANKINGS_FILE = "rankings.json"
+REMEASURED_FILE = "latency_front.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Settings:
     storage: str
     latency_ledger: str | None
     skip_bad: bool
+    latency_decoder: str = "generate"
+    latency_device: str | None = None  # the device model where latency counts; None: wherever a worker runs
 
     @property
     def folder(self) -> Path:

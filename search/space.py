@@ -17,14 +17,18 @@ from search.bound import BoundSpace
 from search.document import Place, read, shown
 from search.parameter import KINDS, RULES, Parameter, Start, Value, check_when
 
-_KEYS = ("name", "description", "objectives", "trials", "rungs", "parameters", "starts")
+LATENCY_DECODERS = ("generate", "shared_prefix")  # rsopt.latency_protocol.DECODERS, which brings torch
+_KEYS = ("name", "description", "objectives", "trials", "rungs", "parameters", "starts", "latency_decoder")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 DEFAULT_TRIALS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What is searched, before a base is known. `trials` and `rungs` are its defaults; `source` is its file."""
+    """What is searched, before a base is known. `trials` and `rungs` are its defaults; `source` is its file.
+
+    `latency_decoder` is whose time `latency_ms` is: transformers' generate or our beam search.
+    """
 
     name: str
     description: str
@@ -34,6 +38,7 @@ class Space:
     parameters: tuple[Parameter, ...]
     starts: tuple[Start, ...]
     source: str
+    latency_decoder: str = LATENCY_DECODERS[0]
 
     @property
     def needs_measuring(self) -> bool:
@@ -81,6 +86,7 @@ def _space(root: Place) -> Space:
         parameters=parameters,
         starts=tuple(_start(place, parameters) for place in keys["starts"].items("starts")) if "starts" in keys else (),
         source=root.source,
+        latency_decoder=_decoder(keys["latency_decoder"]) if "latency_decoder" in keys else LATENCY_DECODERS[0],
     )
 
 
@@ -92,6 +98,13 @@ def _objectives(place: Place) -> tuple[Objective, ...]:
     if len(names) not in (2, 3) or len(set(names)) != len(names):
         raise place.wrong("objectives must be two or three different ones")
     return tuple(OBJECTIVES[name] for name in names)
+
+
+def _decoder(place: Place) -> str:
+    name = place.text("latency_decoder")
+    if name not in LATENCY_DECODERS:
+        raise place.wrong(f"unknown latency_decoder {shown(name)}; known: {', '.join(LATENCY_DECODERS)}")
+    return name
 
 
 def _trials(place: Place) -> int:

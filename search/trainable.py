@@ -25,6 +25,8 @@ class Work:
     folder: str
     ledger: str
     skip_bad: bool
+    latency_decoder: str = "generate"  # whose latency is the objective
+    latency_device: str | None = None  # where it counts, by its model's name; None: wherever a worker runs
 
 
 _RESIDENT: dict[Work, Any] = {}
@@ -45,7 +47,7 @@ def rank_layers(work: Work) -> Iterator[tuple[str, int, int] | dict[str, Any]]:
 
     def score() -> None:
         try:
-            found = measure_rankings(_resident(work), lambda what, done, of: news.put((what, done, of)))
+            found = measure_rankings(resident_of(work), lambda what, done, of: news.put((what, done, of)))
             news.put(found.to_json())
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
             failure.append(error)
@@ -66,18 +68,19 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     # Imported here: the driver imports this module and needs no torch.
     import torch
 
-    from rsopt.latency import Ledger, device_name
+    from rsopt.latency_device import quiet_name
+    from rsopt.ledger import Ledger
     from rsopt.leg import run_leg
     from rsopt.quiet import Quiet
     from rsopt.train import CandidateError
 
-    resident = _resident(work)
-    device = resident.base.device
-    # One lock a card; on a CPU one for all workers of the node, which share its caches and memory.
-    name = torch.cuda.get_device_properties(device).uuid if device.type == "cuda" else device_name(device)
-    quiet = Quiet(str(name))
+    resident = resident_of(work)
+    quiet = Quiet(quiet_name(resident.base.device))
     try:
-        return run_leg(leg, resident, Path(work.folder), Ledger(Path(work.ledger)), quiet, assigned)
+        ledger = Ledger.of_study(Path(work.ledger))
+        return run_leg(
+            leg, resident, Path(work.folder), ledger, quiet, assigned, work.latency_decoder, work.latency_device
+        )
     except CandidateError as error:
         return Fault(leg.stop, error.kind, error.reason)  # type: ignore[arg-type]
     except torch.OutOfMemoryError as error:
@@ -93,7 +96,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
         quiet.close()
 
 
-def _resident(work: Work) -> Any:
+def resident_of(work: Work) -> Any:
     """The process's one base with its data; another study's is dropped."""
     if work not in _RESIDENT:
         _RESIDENT.clear()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from rsopt.objectives import OBJECTIVES
 from search.front import build_front, final_values, hypervolume_share, reference_point
@@ -20,23 +22,35 @@ STATUS = {
 }
 
 
-def study_view(settings: Settings, facts: Facts, history: History, now_ms: int, state: str) -> StudyView:
+def study_view(
+    settings: Settings,
+    facts: Facts,
+    history: History,
+    now_ms: int,
+    state: str,
+    remeasured: Mapping[int, Mapping[str, Any]] | None = None,
+) -> StudyView:
     """The parent run with hypervolume by finished trial, and a child for every candidate.
 
     `state` of the study: running, complete or interrupted. `now_ms` is written as the end of what has ended.
     """
     objectives, started = list(facts.objectives), facts.started_ms
-    front = build_front(settings.name, facts, history)
+    remeasured = remeasured or {}
+    front = build_front(settings.name, facts, history, remeasured)
     pareto = {t["id"]: t["pareto"] for t in front["trials"]}
     picks: dict[int, list[str]] = {}
     for name, number in front["picks"].items():
         picks.setdefault(number, []).append(name)
-    children = [_child(c, facts, now_ms, pareto[c.number], ",".join(picks.get(c.number, []))) for c in history]
+    children = [
+        _child(c, facts, now_ms, pareto[c.number], ",".join(picks.get(c.number, [])), remeasured.get(c.number, {}))
+        for c in history
+    ]
     priors = [(f"floor.{name}", value) for name, value in facts.floor.items()]
     priors += [(f"ceiling.{name}", value) for name, value in facts.ceiling.items()]
     priors += [(f"skipped.{kind}", float(count)) for kind, count in facts.skipped.items()]
     metrics = [(name, value, 0) for name, value in priors]
     metrics += _volumes(history, objectives)
+    metrics += _latency_counts(history, remeasured)
     parent = RunView(
         key="parent",
         name=settings.name,
@@ -65,7 +79,7 @@ def study_view(settings: Settings, facts: Facts, history: History, now_ms: int, 
     return StudyView(parent, children, files, dict([view_tag(settings.name, objectives, started)]))
 
 
-def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: str) -> RunView:
+def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: str, again: Mapping[str, Any]) -> RunView:
     variant, recipe = c.candidate.variant, c.candidate.recipe
     lora = variant.lora
     params = {
@@ -94,6 +108,7 @@ def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: st
         if measurement is c.final:
             metrics += [(n, v, 0) for n, v in measurement.metrics.items()]
         metrics += [(f"seconds.{n}", v, percent) for n, v in measurement.seconds.items()]
+    metrics += [(f"again.{name}", float(value), 0) for name, value in again.items() if isinstance(value, int | float)]
     tags = {"role": c.role, "state": c.state, "pareto": str(pareto).lower(), "picks": picks, "reason": c.reason or ""}
     over = c.state in STATUS
     return RunView(
@@ -106,6 +121,16 @@ def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: st
         ended_ms=now_ms if over else None,
         status=STATUS.get(c.state, "RUNNING"),
     )
+
+
+def _latency_counts(history: History, remeasured: Mapping[int, Mapping[str, Any]]) -> list[tuple[str, float, int]]:
+    """How many latencies this study measured itself, took again for its front, and found beyond their intervals."""
+    measured = sum(m.metrics.get("latency_measured", 0.0) for c in history for m in c.rungs)
+    counts = [("latency_measured", measured, 0)]
+    if remeasured:
+        counts.append(("latency_measured_again", float(len(remeasured)), 0))
+        counts.append(("latency_differs", float(sum(bool(a["differs"]) for a in remeasured.values())), 0))
+    return counts
 
 
 def _volumes(history: History, objectives: list[str]) -> list[tuple[str, float, int]]:

@@ -13,7 +13,7 @@ from rsopt.build import build
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.features import pixels
-from rsopt.latency import Ledger
+from rsopt.ledger import Ledger
 from rsopt.leg import run_leg
 from rsopt.objectives import Measurement
 from rsopt.quiet import Quiet
@@ -63,7 +63,9 @@ def test_a_rung_in_between_changes_nothing(resident: Resident, tmp_path: Path, l
     whole = run(resident, tmp_path / "whole", lora, 0, 1)
     first = run(resident, tmp_path / "legs", lora, 0, 0.5)
     second = run(resident, tmp_path / "legs", lora, 0.5, 1)
-    assert "latency_ms" not in first.metrics
+    assert first.metrics["latency_measured"] == 1, "measured before anything is promoted"
+    assert second.metrics["latency_measured"] == 0 and second.metrics["latency_ms"] == first.metrics["latency_ms"]
+    assert "latency_natural_ms" not in first.metrics and second.metrics["latency_natural_ms"] > 0
     for name in ("cider", "val_loss", "params", "trainable"):
         assert second.metrics[name] == whole.metrics[name], name
 

@@ -92,3 +92,49 @@ def test_two_measurements_queue(tmp_path: Path) -> None:
     assert first[1] <= second[0]
     for process in processes:
         process.join(10)
+
+
+def test_a_measurement_does_not_wait_for_ever(tmp_path: Path) -> None:
+    ready = SPAWN.Event()
+    holder = SPAWN.Process(target=_hold, args=(tmp_path, "working", ready))
+    holder.start()
+    assert ready.wait(20)
+    quiet = Quiet("cpu", tmp_path)
+    with quiet.measuring(patience_s=0.2) as alone:
+        assert not alone, "one that computes on without a pause is not quiet"
+    assert holder.pid
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    with quiet.measuring(patience_s=5) as alone:
+        assert alone
+
+
+def test_a_newcomer_waits_behind_a_measurement(tmp_path: Path) -> None:
+    ready, out = SPAWN.Event(), SPAWN.Queue()
+    quiet = Quiet("cpu", tmp_path)
+    with quiet.measuring():
+        newcomer = SPAWN.Process(target=_hold, args=(tmp_path, "working", ready))
+        newcomer.start()
+        queued = SPAWN.Process(target=_measure, args=(tmp_path, out))
+        queued.start()
+        assert not ready.wait(3) and out.empty()
+    assert ready.wait(20)
+    assert newcomer.pid
+    os.kill(newcomer.pid, signal.SIGKILL)
+    assert out.get(timeout=20)
+    for process in (newcomer, queued):
+        process.join(10)
+
+
+def test_ours_are_told_from_strangers_while_they_live(tmp_path: Path) -> None:
+    quiet = Quiet("cpu", tmp_path)
+    assert quiet.members() == 1
+    ready = SPAWN.Event()
+    other = SPAWN.Process(target=_hold, args=(tmp_path, "working", ready))
+    other.start()
+    assert ready.wait(20)
+    assert quiet.members() == 2
+    assert other.pid
+    os.kill(other.pid, signal.SIGKILL)
+    other.join()
+    assert quiet.members() == 1

@@ -57,6 +57,11 @@ def existing(folder: Path) -> list[str]:
     return ["--space", "pruning", "--name", "mine"]
 
 
+def prose(folder: Path) -> list[str]:
+    (folder / "prose.jsonl").write_text("it was fast\n")
+    return ["--space", "pruning", "--latency-ledger", "prose.jsonl"]
+
+
 OWN = "name: own\nobjectives: [cider, params]\nparameters:\n"
 CASES: dict[str, tuple[Make | list[str], str]] = {
     "no space": ([], "--space is needed: lora, pruning or a YAML file"),
@@ -85,6 +90,7 @@ CASES: dict[str, tuple[Make | list[str], str]] = {
     ),
     "no such base": (["--space", "pruning", "--base", "tinny"], "tinny"),
     "missing ledger": (["--space", "pruning", "--latency-ledger", "none.jsonl"], "none.jsonl"),
+    "ledger that is none": (prose, "'prose.jsonl' is none"),
     "resume without name": (["--resume"], "--name"),
     "resume of nothing": (["--resume", "--name", "gone"], "no study 'gone'"),
 }

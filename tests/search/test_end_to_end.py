@@ -118,6 +118,24 @@ def test_mlflow_has_one_run_a_candidate_and_one_parent(folder: Path, first: str)
         assert {"llm_layers", "qformer_layers", "lora"} <= run.data.params.keys()
         assert run.data.tags["pareto"] in ("true", "false")
     assert any(tag.startswith("mlflow.sharedViewState.") for tag in experiment.tags)
+    parent = next(r for r in runs if "mlflow.parentRunId" not in r.data.tags)
+    measured = parent.data.metrics["latency_measured"]
+    lines = (folder / "runs" / "small-1" / "latency.jsonl").read_text().splitlines()
+    assert measured <= len(lines), (
+        "no architecture is measured twice; what another study measured is not measured at all"
+    )
+
+
+def test_the_front_is_measured_again_with_trained_weights(folder: Path, first: str) -> None:
+    trials = load(folder, "small-1")["trials"]
+    again = {t["id"]: t["latency_again"] for t in trials if "latency_again" in t}
+    members = {t["id"] for t in trials if t["pareto"]}
+    depths = {tuple(len(t["variant"][f"{p}_layers"]) for p in ("qformer", "llm")) for t in trials if t["pareto"]}
+    assert set(again) <= members and len(again) == len(depths), "one member stands for its architecture"
+    for number, found in again.items():
+        assert found["recorded_ms"] == trials[number]["objectives"]["latency_ms"]
+        assert found["change"] == pytest.approx(found["latency_ms"] / found["recorded_ms"] - 1)
+    assert f"{len(again)} of the front taken again" in first
 
 
 def test_same_seed_and_recorded_latencies_give_the_same_search(folder: Path, first: str) -> None:
@@ -140,6 +158,10 @@ def test_same_seed_and_recorded_latencies_give_the_same_search(folder: Path, fir
     for a, b in zip(one, other, strict=True):
         assert (a["variant"], a["recipe"], a["objectives"]) == (b["variant"], b["recipe"], b["objectives"])
     assert (folder / "runs" / "again" / "latency.jsonl").read_text() == (folder / ledger).read_text()
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("rsopt-small")
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.`rsopt.study` = 'again' and tags.role = 'study'")
+    assert parent.data.metrics["latency_measured"] == 0
 
 
 def test_a_finished_study_is_refused_and_can_be_extended(folder: Path, first: str) -> None:

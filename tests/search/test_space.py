@@ -187,6 +187,10 @@ BAD_FILES = [
     (f"name: ../x\nobjectives: [cider, params]\n{GOOD}", ":1: name must be letters, digits, - and _"),
     (f"name: a\nobjectives: [cider]\n{GOOD}", ":2: objectives must be two or three different ones"),
     (f"name: a\nobjectives: [cider, cider]\n{GOOD}", ":2: objectives must be two or three different ones"),
+    (
+        f"name: a\nobjectives: [cider, params]\nlatency_decoder: fast\n{GOOD}",
+        ":3: unknown latency_decoder 'fast'; known",
+    ),
     (f"name: a\nobjectives: [cider, speed]\n{GOOD}", ":2: unknown objective 'speed'; known: cider, latency_ms, params"),
     (f"{HEAD}{GOOD}starts:\n  - {{lr: 0.1}}\n", ":5: unknown key 'lr' in a starting point; allowed: llm_layers"),
     (f"{HEAD}{GOOD}starts: 3\n", ":4: starts must be a list in [ ]"),

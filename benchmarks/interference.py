@@ -1,0 +1,97 @@
+"""Trainers flat out in processes of their own: what a latency is measured beside."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+SPAWN = mp.get_context("spawn")
+IMAGES, BATCH = 16, 4
+
+
+class Trainers:
+    """`count` processes train the same candidate over and over until the end of the `with` block.
+
+    They hold the quiet lock in `folder` and give way between steps, or, with `gives_way` false, do not know of it. `told`,
+    filled at the end, has `steps` and the final `losses` of completed trainings for each.
+    """
+
+    def __init__(self, base: str, folder: Path, gives_way: bool, count: int) -> None:
+        self.stop, self.told = SPAWN.Event(), list[dict[str, Any]]()
+        self._ready, self._out = [SPAWN.Event() for _ in range(count)], SPAWN.Queue()
+        self._processes = [
+            SPAWN.Process(target=train, args=(base, folder, gives_way, self.stop, ready, self._out), daemon=True)
+            for ready in self._ready
+        ]
+
+    def __enter__(self) -> Trainers:
+        for process in self._processes:
+            process.start()
+        for ready in self._ready:
+            if not ready.wait(180):
+                raise RuntimeError("a trainer did not start within three minutes")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop.set()
+        if kind is None:
+            self.told += [self._out.get(timeout=180) for _ in self._processes]
+        for process in self._processes:
+            process.join(30)
+            if process.is_alive():
+                process.kill()
+
+
+def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: Any) -> None:
+    """Train one candidate over and over, always with the same seed, and tell what came of it."""
+    from benchmarks.latency import full, named_base
+    from rsopt.build import build
+    from rsopt.latency_protocol import first_layers
+    from rsopt.quiet import Quiet
+    from rsopt.recipe import Recipe
+    from rsopt.synthetic import random_captions
+    from rsopt.train import Trainer, TrainingSet
+    from rsopt.variant import LoraPart, LoraSpec, Variant
+
+    torch.set_num_threads(1)
+    base = named_base(name)
+    config = base.model.config.vision_config
+    tokens = (config.image_size // config.patch_size) ** 2 + 1
+    features = torch.randn(IMAGES, tokens, config.hidden_size, generator=torch.Generator().manual_seed(0))
+    data = TrainingSet(features.to(base.model.dtype), random_captions(base, IMAGES))
+    lora = LoraSpec(LoraPart(8, 16, "all_linear"), LoraPart(8, 16, "all_linear"))
+    kept = first_layers(*full(base))
+    variant = Variant(kept.vision_layers, kept.qformer_layers, kept.llm_layers, lora)
+    quiet, steps, losses = Quiet("benchmark", folder), 0, list[float]()
+
+    class StoppedError(Exception):
+        pass
+
+    def between_steps() -> None:
+        nonlocal steps
+        steps += 1
+        ready.set()
+        if gives_way:
+            quiet.give_way(torch.cuda.synchronize if base.device.type == "cuda" else None)
+        if stop.is_set():
+            raise StoppedError
+
+    def trainings() -> None:
+        while True:
+            trainer = Trainer(build(base, variant, seed=1), data, Recipe(batch_images=BATCH, epochs=2), 1, 1)
+            losses.append(trainer.run(0, 1, between_steps).loss)
+
+    try:
+        if gives_way:
+            with quiet.working():
+                trainings()
+        else:
+            trainings()
+    except StoppedError:
+        out.put({"steps": steps, "losses": losses})

@@ -1,0 +1,51 @@
+"""A finished candidate's latency once more, with its trained weights: what was recorded before must hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from rsopt.build import build, merged
+from rsopt.features import pixels
+from rsopt.latency_protocol import Protocol, cross_layers, latency_context
+from rsopt.latency_session import measure_latency
+from rsopt.ledger import Ledger, tied
+from rsopt.quiet import Quiet
+from rsopt.recipe import Leg
+from rsopt.resident import Resident
+from rsopt.rung import STATE, rung_folder
+from rsopt.step import Stepper
+
+
+def measure_again(
+    leg: Leg, resident: Resident, folder: Path, ledger: Ledger, quiet: Quiet, decoder: str
+) -> dict[str, Any] | None:
+    """The latency of a candidate's last leg, beside the ledger's; None where the ledger has none of this device.
+
+    `differs`: beyond both intervals. Both are on the ledger's scale, so a device that got slower as a whole does not count.
+    """
+    base, variant = resident.base, leg.candidate.variant
+    protocol = Protocol.for_device(base.device, resident.reference_tokens, decoder)
+    context = latency_context(base, protocol)
+    recorded = ledger.get(context, variant.architecture(base.dtype), cross_layers(variant, base.shape))
+    reference_ms = ledger.reference_ms(context)
+    if recorded is None or reference_ms is None:
+        return None
+    built = build(base, variant, leg.seed)
+    if variant.lora is not None:
+        stepper = Stepper(built.trainable(), leg.candidate.recipe, False, 1)
+        stepper.load_state(load_file(rung_folder(folder, leg.number, leg.stop) / STATE))
+    image = pixels(base, resident.data.split("val")[:1])
+    again = measure_latency(merged(built), base, image, protocol, quiet).relative_to(reference_ms)
+    return {
+        "latency_ms": again.latency_ms,
+        "latency_low_ms": again.interval_ms[0],
+        "latency_high_ms": again.interval_ms[1],
+        "latency_raw_ms": again.raw_ms,
+        "recorded_ms": recorded.latency_ms,
+        "change": again.latency_ms / recorded.latency_ms - 1,
+        "differs": not tied(again, recorded),
+        "disturbed": again.disturbed,
+    }

@@ -1,0 +1,52 @@
+"""Two models timed in turn on the same image: the ratio of their times and its interval."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from rsopt.base import Base
+from rsopt.latency_device import device_name
+from rsopt.latency_protocol import Protocol
+from rsopt.latency_session import alone_and_steady, caption_ids, ratio_interval, timed
+from rsopt.quiet import Quiet
+
+
+@torch.inference_mode()
+def compare(
+    one: Base, other: Base, pixel_values: torch.Tensor, protocol: Protocol, quiet: Quiet, seed: int = 0
+) -> dict[str, Any]:
+    """Median times of both, `ratio` of the second to the first with its 95 % interval, and whether they can be told apart."""
+    n = protocol.new_tokens
+
+    def caption(base: Base) -> float:
+        return timed(
+            lambda: caption_ids(protocol.decoder, base.model, base, pixel_values, protocol.beams, n, n), base.device
+        )[0]
+
+    with alone_and_steady(quiet, one.device) as disturbed:
+        for _ in range(protocol.warmups):
+            caption(one), caption(other)
+        begin, pairs = time.perf_counter(), list[tuple[float, float]]()
+        while len(pairs) < protocol.most_runs:
+            pairs.append((caption(one), caption(other)))
+            if len(pairs) >= protocol.least_runs and time.perf_counter() - begin > protocol.seconds:
+                break
+    times = np.array(pairs)
+    low, high = ratio_interval(times, seed)
+    first, second = (float(value) for value in np.median(times, axis=0))
+    return {
+        "latency_ms": [first, second],
+        "ratio": second / first,
+        "interval": [low, high],
+        "different": not low <= 1 <= high,
+        "runs": len(pairs),
+        "new_tokens": n,
+        "beams": protocol.beams,
+        "device": device_name(one.device),
+        "decoder": protocol.decoder,
+        "disturbed": disturbed,
+    }

@@ -1,0 +1,144 @@
+"""The additive latency model: a few measured architectures predict all others of the same base. numpy only.
+
+latency = vision + Q-Former + prefill + (new tokens - 1) x time of a token, and each of them is a constant plus a time for
+every layer (for the Q-Former: layers in whole pairs). Each part is fitted by itself, since a session splits its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rsopt.ledger import Entry, Latency
+from rsopt.variant import Architecture, BaseShape
+
+LEAST = 4  # entries below which nothing is predicted: leaving one out must leave a line to check it against
+PARTS: dict[str, Callable[[Architecture], int]] = {
+    "vision": lambda a: a.vision_layers,
+    "qformer": lambda a: a.qformer_layers,
+    "prefill": lambda a: a.llm_layers,
+    "per_token": lambda a: a.llm_layers,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Milliseconds of one part by its depth: constant + slope x layers, seen from `shallowest` to `deepest`."""
+
+    constant: float
+    slope: float
+    shallowest: int
+    deepest: int
+
+    def at(self, layers: int) -> float:
+        """The part's time at a depth."""
+        return self.constant + self.slope * layers
+
+    def beyond(self, layers: int) -> float | None:
+        """By how many times the measured range a depth lies outside of it; None where only another depth was measured."""
+        outside = max(self.shallowest - layers, layers - self.deepest, 0)
+        if not outside:
+            return 0.0
+        return outside / (self.deepest - self.shallowest) if self.deepest > self.shallowest else None
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyModel:
+    """Fitted to the entries of one context. `error` is a share: the largest error on an entry that was left out."""
+
+    lines: dict[str, Line]
+    new_tokens: int
+    dtype: str
+    error: float
+    entries: int
+
+    @classmethod
+    def fit(cls, entries: Sequence[Entry]) -> LatencyModel:
+        """Fit to measured architectures; entries whose Q-Former keeps no whole pairs are left out.
+
+        Raises ValueError for entries of several contexts or dtypes, and for none at all.
+        """
+        if not entries:
+            raise ValueError("a latency model needs measured architectures")
+        if any(
+            e.context != entries[0].context or e.architecture.dtype != entries[0].architecture.dtype for e in entries
+        ):
+            raise ValueError("a latency model is of one device, protocol and dtype; these entries are of several")
+        whole = [(e.architecture, e.latency) for e in entries if 2 * e.cross_layers == e.architecture.qformer_layers]
+        whole = whole or [(e.architecture, e.latency) for e in entries]
+        fitted, new_tokens = _lines(whole), whole[0][1].new_tokens
+        errors = []
+        for index, (architecture, latency) in enumerate(whole):
+            rest = whole[:index] + whole[index + 1 :]
+            if len(rest) >= 2:
+                predicted = _time(_lines(rest), new_tokens, architecture)
+                errors.append(abs(predicted - latency.latency_ms) / latency.latency_ms)
+        return cls(fitted, new_tokens, whole[0][0].dtype, max(errors, default=np.inf), len(whole))
+
+    def predict(self, architecture: Architecture) -> tuple[float, float] | None:
+        """Latency and its stated error, both in ms; None where the entries say nothing of such an architecture.
+
+        Beyond the measured depths the error grows with the distance, as a line's does.
+        """
+        if architecture.dtype != self.dtype or self.entries < LEAST:
+            return None
+        beyond = [line.beyond(PARTS[name](architecture)) for name, line in self.lines.items()]
+        if any(distance is None for distance in beyond):
+            return None
+        latency_ms = _time(self.lines, self.new_tokens, architecture)
+        if not latency_ms > 0:
+            return None
+        return latency_ms, latency_ms * self.error * (1 + max(d for d in beyond if d is not None))
+
+
+def held_out(entries: Sequence[Entry]) -> list[tuple[Architecture, float, float]]:
+    """(architecture, measured ms, ms predicted from all the other entries), for every entry whose depths the others cover."""
+    found = []
+    for index, entry in enumerate(entries):
+        model = LatencyModel.fit([*entries[:index], *entries[index + 1 :]])
+        if (predicted := model.predict(entry.architecture)) is not None:
+            found.append((entry.architecture, entry.latency.latency_ms, predicted[0]))
+    return found
+
+
+def design(shape: BaseShape) -> list[tuple[int, int, int]]:
+    """About eight (vision, Q-Former, LLM) depths to measure, from which a model predicts all others of the base."""
+    every = shape.cross_attention_frequency
+    groups = max(1, shape.qformer_layers // every)
+
+    def depths(vision: float, qformer: float, llm: float) -> tuple[int, int, int]:
+        return (
+            max(1, round(vision * shape.vision_layers)),
+            min(shape.qformer_layers, max(1, round(qformer * groups)) * every),
+            max(1, round(llm * shape.llm_layers)),
+        )
+
+    shares = (
+        (1.0, 1.0, 1.0),
+        (1.0, 1 / 3, 0.5),
+        (1.0, 1.0, 0.5),
+        (1.0, 1 / 3, 1.0),
+        (1.0, 2 / 3, 0.75),
+        (0.75, 1.0, 0.75),
+        (0.75, 2 / 3, 0.625),
+        (1.0, 2 / 3, 0.875),
+    )
+    return list(dict.fromkeys(depths(*share) for share in shares))
+
+
+def _lines(measured: Sequence[tuple[Architecture, Latency]]) -> dict[str, Line]:
+    """A line for every part, by least squares; a part seen at one depth only has no slope."""
+    found = {}
+    for name, depth in PARTS.items():
+        x = np.array([depth(a) for a, _ in measured], dtype=float)
+        y = np.array([latency.parts_ms[name] for _, latency in measured])
+        slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()) if np.ptp(x) else 0.0
+        found[name] = Line(float(y.mean()) - slope * float(x.mean()), slope, int(x.min()), int(x.max()))
+    return found
+
+
+def _time(lines: dict[str, Line], new_tokens: int, architecture: Architecture) -> float:
+    parts = {name: line.at(PARTS[name](architecture)) for name, line in lines.items()}
+    return parts["vision"] + parts["qformer"] + parts["prefill"] + (new_tokens - 1) * parts["per_token"]

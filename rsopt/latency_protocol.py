@@ -1,0 +1,108 @@
+"""The latency protocol: what is timed and how long, the model it is timed against, and all that a figure depends on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from rsopt.base import Base
+from rsopt.caption import BEAMS
+from rsopt.latency_device import device_name
+from rsopt.variant import BaseShape, Variant
+
+GENERATE, SHARED_PREFIX = "generate", "shared_prefix"  # plain transformers, and rsopt.beam
+DECODERS = (GENERATE, SHARED_PREFIX)
+UNSTEADY = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What is timed and how long. `new_tokens` is fixed for every candidate: at natural length, verbosity would be timed.
+
+    After `warmups`, candidate and reference take turns for at least `least_runs` rounds, and on until the interval of the
+    candidate's relative time is within `width` of it, or `seconds` or `most_runs` are spent. A session whose reference moved
+    by more than `drift` from its first half to its second is void and repeated, at most `repeats` times. An interval that
+    is still wider than UNSTEADY times `width` marks the figure.
+    """
+
+    new_tokens: int
+    beams: int = BEAMS
+    decoder: str = GENERATE
+    warmups: int = 20
+    least_runs: int = 200
+    most_runs: int = 400
+    width: float = 0.005
+    seconds: float = 120.0
+    drift: float = 0.02
+    repeats: int = 2
+
+    def __post_init__(self) -> None:
+        if self.new_tokens < 2 or self.beams < 1 or not 2 <= self.least_runs <= self.most_runs:
+            raise ValueError(f"at least 2 new tokens, 1 beam and 2 runs are needed: {asdict(self)}")
+        if self.decoder not in DECODERS:
+            raise ValueError(f"unknown decoder '{self.decoder}'; known: {', '.join(DECODERS)}")
+
+    @classmethod
+    def for_device(cls, device: torch.device, new_tokens: int, decoder: str = GENERATE) -> Protocol:
+        """On a GPU 200 rounds or more. On a CPU, where one run is long and the default search is short, eight mostly."""
+        if device.type == "cuda":
+            return cls(new_tokens, decoder=decoder)
+        return cls(
+            new_tokens,
+            decoder=decoder,
+            warmups=1,
+            least_runs=8,
+            most_runs=60,
+            width=0.05,
+            seconds=3.0,
+            drift=0.05,
+            repeats=1,
+        )
+
+
+def reference_architecture(shape: BaseShape) -> tuple[int, int, int]:
+    """Layers of the reference model: half of each part of the base, Q-Former layers in whole pairs."""
+    every = shape.cross_attention_frequency
+    whole = min(shape.qformer_layers, max(1, shape.qformer_layers // 2 // every) * every)
+    return max(1, shape.vision_layers // 2), whole, max(1, shape.llm_layers // 2)
+
+
+def first_layers(vision: int, qformer: int, llm: int) -> Variant:
+    """The variant that keeps the first layers: which ones are kept does not change what they cost."""
+    return Variant(tuple(range(vision)), tuple(range(qformer)), tuple(range(llm)))
+
+
+def cross_layers(variant: Variant, shape: BaseShape) -> int:
+    """Kept Q-Former layers with cross-attention."""
+    return sum(index % shape.cross_attention_frequency == 0 for index in variant.qformer_layers)
+
+
+def latency_context(base: Base, protocol: Protocol) -> dict[str, Any]:
+    """All that a latency depends on beside the architecture; a ledger's entry of another context never serves."""
+    return {
+        **model_context(base),
+        "reference": list(reference_architecture(base.shape)),
+        "device": device_name(base.device),
+        "threads": torch.get_num_threads() if base.device.type == "cpu" else 0,
+        "protocol": asdict(protocol),
+        "torch": torch.__version__,
+        "transformers": version("transformers"),
+    }
+
+
+def model_context(base: Base) -> dict[str, Any]:
+    """The part of a context that the base gives: widths, vocabulary, image and queries."""
+    config = base.model.config
+    parts = (config.vision_config, config.qformer_config, config.text_config)
+    return {
+        "widths": [part.hidden_size for part in parts],
+        "heads": [part.num_attention_heads for part in parts],
+        "inner": [parts[0].intermediate_size, parts[1].intermediate_size, parts[2].ffn_dim],
+        "vocabulary": config.text_config.vocab_size,
+        "queries": config.num_query_tokens,
+        "image": [config.vision_config.image_size, config.vision_config.patch_size],
+        "attention": config.text_config._attn_implementation,
+    }

@@ -1,0 +1,237 @@
+"""A session of the latency protocol: candidate and reference timed in turn, alone on the device, until it is known well enough.
+
+One preprocessed image in, caption ids out, batch 1, vision tower included, adapter merged, a fixed number of new tokens.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from transformers import Blip2ForConditionalGeneration
+
+from rsopt.base import Base
+from rsopt.build import build
+from rsopt.caption import MAX_NEW_TOKENS, prompt, shared_prefix, transformers_generate
+from rsopt.latency_device import device_name, device_state, strangers
+from rsopt.latency_protocol import DECODERS, SHARED_PREFIX, UNSTEADY, Protocol, first_layers, reference_architecture
+from rsopt.ledger import Latency
+from rsopt.quiet import Quiet
+
+OTHER_EVERY = 4  # the decoder that is not the objective's is timed in every fourth round
+NATURAL_IMAGES = 4
+PART_RUNS = 5
+
+
+def random_image(base: Base, seed: int = 0) -> torch.Tensor:
+    """An image for bases without a processor, (1, 3, height, width): what it shows does not change the time."""
+    side = base.model.config.vision_config.image_size
+    values = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(seed))
+    return values.to(base.device, base.model.dtype)
+
+
+def caption_ids(
+    decoder: str,
+    model: Blip2ForConditionalGeneration,
+    base: Base,
+    pixel_values: torch.Tensor,
+    beams: int,
+    least: int,
+    most: int,
+) -> torch.Tensor:
+    """Ids of the new tokens, (1, least to most), for one image (1, 3, height, width), from pixels on."""
+    if decoder == SHARED_PREFIX:
+        features = model.vision_model(pixel_values).last_hidden_state
+        return shared_prefix(model, base, prompt(model, base, features), beams, most, least)
+    ids = model.generate(
+        pixel_values,
+        num_beams=beams,
+        do_sample=False,
+        min_new_tokens=least or None,
+        max_new_tokens=most,
+        eos_token_id=base.end_id,
+        pad_token_id=base.tokenizer.pad_token_id,
+    )
+    return ids[:, base.model.config.num_query_tokens + 1 :]  # the prompt comes back too
+
+
+@torch.inference_mode()
+def measure_latency(
+    model: Blip2ForConditionalGeneration,
+    base: Base,
+    pixel_values: torch.Tensor,
+    protocol: Protocol,
+    quiet: Quiet,
+    seed: int = 0,
+) -> Latency:
+    """Time a merged `model` on one image, pixel_values (1, 3, height, width), holding the quiet lock."""
+    reference = build(base, first_layers(*reference_architecture(base.shape))).model
+    best: Latency | None = None
+    for voided in range(protocol.repeats + 1):
+        found = _session(model, reference, base, pixel_values, protocol, quiet, seed)
+        if best is None or found.drift < best.drift:
+            best = found
+        best = replace(best, voided=voided)
+        if best.drift <= protocol.drift:
+            return best
+    assert best is not None
+    reasons = [best.disturbed] if best.disturbed else []
+    reasons.append(f"its reference drifted by {best.drift:.1%} in {protocol.repeats + 1} sessions")
+    return replace(best, disturbed="; ".join(reasons))
+
+
+def _session(
+    model: Blip2ForConditionalGeneration,
+    reference: Blip2ForConditionalGeneration,
+    base: Base,
+    pixel_values: torch.Tensor,
+    protocol: Protocol,
+    quiet: Quiet,
+    seed: int,
+) -> Latency:
+    def caption(which: Blip2ForConditionalGeneration, decoder: str = protocol.decoder) -> float:
+        n = protocol.new_tokens
+        milliseconds, ids = timed(
+            lambda: caption_ids(decoder, which, base, pixel_values, protocol.beams, n, n), base.device
+        )
+        assert ids.shape[1] == n, f"{ids.shape[1]} new tokens instead of {n}"
+        return milliseconds
+
+    others = [name for name in DECODERS if name != protocol.decoder]
+    other_times: dict[str, list[float]] = {name: [] for name in others}
+    with alone_and_steady(quiet, base.device) as disturbed:
+        for _ in range(protocol.warmups):
+            caption(reference), caption(model)
+            for name in others:
+                caption(model, name)
+        before, begin = device_state(base.device), time.perf_counter()
+        pairs: list[tuple[float, float]] = []
+        while len(pairs) < protocol.most_runs:
+            pairs.append((caption(reference), caption(model)))
+            if len(pairs) % OTHER_EVERY == 0:
+                for name in others:
+                    other_times[name].append(caption(model, name))
+            if len(pairs) >= protocol.least_runs and len(pairs) % OTHER_EVERY == 0:
+                low, high = ratio_interval(np.array(pairs), seed)
+                if high - low <= protocol.width * low or time.perf_counter() - begin > protocol.seconds:
+                    break
+        after = device_state(base.device)
+        times = np.array(pairs)  # (runs, 2): reference, candidate
+        reference_ms, raw_ms = (float(value) for value in np.median(times, axis=0))
+        parts = _parts(model, base, pixel_values, protocol, raw_ms)
+    low, high = ratio_interval(times, seed)
+    if disturbed is None and high - low > UNSTEADY * protocol.width * low:
+        disturbed = f"its interval is {(high - low) / low:.0%} wide"
+    half = len(times) // 2
+    return Latency(
+        latency_ms=raw_ms,
+        p90_ms=float(np.percentile(times[:, 1], 90)),
+        interval_ms=(low * reference_ms, high * reference_ms),
+        runs=len(times),
+        new_tokens=protocol.new_tokens,
+        beams=protocol.beams,
+        parts_ms=parts,
+        device=device_name(base.device),
+        decoder=protocol.decoder,
+        raw_ms=raw_ms,
+        ratio=raw_ms / reference_ms,
+        reference_ms=reference_ms,
+        drift=abs(float(np.median(times[half:, 0]) / np.median(times[:half, 0])) - 1),
+        disturbed=disturbed,
+        other_decoders={
+            name: {"raw_ms": float(np.median(t)), "p90_ms": float(np.percentile(t, 90)), "runs": float(len(t))}
+            for name, t in other_times.items()
+            if t
+        },
+        state={"before": before, "after": after},
+    )
+
+
+def _parts(
+    model: Blip2ForConditionalGeneration, base: Base, pixel_values: torch.Tensor, protocol: Protocol, whole_ms: float
+) -> dict[str, float]:
+    """Where the time goes: vision, Q-Former with projection, prefill with the first token, and each further token.
+
+    The parts are timed on their own; what a token takes is what is left, so that vision + qformer + prefill +
+    (new_tokens - 1) x per_token is the whole.
+    """
+    decode = shared_prefix if protocol.decoder == SHARED_PREFIX else transformers_generate
+    found: dict[str, list[float]] = {"vision": [], "qformer": [], "prefill": []}
+    for _ in range(max(PART_RUNS, protocol.least_runs // 10)):
+        spent, out = timed(lambda: model.vision_model(pixel_values).last_hidden_state, base.device)
+        found["vision"].append(spent)
+        spent, prefix = timed(partial(prompt, model, base, out), base.device)
+        found["qformer"].append(spent)
+        spent, _ = timed(partial(decode, model, base, prefix, protocol.beams, 1, 1), base.device)
+        found["prefill"].append(spent)
+    parts = {name: float(np.median(values)) for name, values in found.items()}
+    return parts | {"per_token": (whole_ms - sum(parts.values())) / (protocol.new_tokens - 1)}
+
+
+@torch.inference_mode()
+def natural_latency(
+    model: Blip2ForConditionalGeneration,
+    base: Base,
+    images: Sequence[torch.Tensor],
+    protocol: Protocol,
+    quiet: Quiet,
+    runs: int = 1,
+) -> tuple[float, float]:
+    """Mean milliseconds and mean new tokens of the model's own captions of `images`, each (1, 3, height, width).
+
+    Each image's time is its median over `runs`. A second figure and never an objective: it rewards saying less.
+    """
+    times, lengths = [], []
+    with alone_and_steady(quiet, base.device):
+        for index, image in enumerate(images):
+            caption = partial(caption_ids, protocol.decoder, model, base, image, protocol.beams, 0, MAX_NEW_TOKENS)
+            taken = []
+            for _ in range(runs + (index == 0)):  # the first warms up
+                spent, ids = timed(caption, base.device)
+                taken.append(spent)
+            times.append(float(np.median(taken[-runs:])))
+            lengths.append(ids.shape[1])
+    return float(np.mean(times)), float(np.mean(lengths))
+
+
+def timed(call: Callable[[], torch.Tensor], device: torch.device) -> tuple[float, torch.Tensor]:
+    """Milliseconds of a call, the device's part included, and its result."""
+    begin = time.perf_counter()
+    result = call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return 1e3 * (time.perf_counter() - begin), result
+
+
+def ratio_interval(pairs: np.ndarray, seed: int, draws: int = 1000) -> tuple[float, float]:
+    """95 % bootstrap interval of median(candidate) / median(reference), drawn pair by pair; pairs is (runs, 2)."""
+    drawn = np.random.default_rng(seed).integers(len(pairs), size=(draws, len(pairs)))
+    medians = np.median(pairs[drawn], axis=1)
+    low, high = np.percentile(medians[:, 1] / medians[:, 0], [2.5, 97.5])
+    return float(low), float(high)
+
+
+@contextmanager
+def alone_and_steady(quiet: Quiet, device: torch.device) -> Iterator[str | None]:
+    """The device alone, and no garbage collection, which would land on whichever run is timed.
+
+    Gives the reason why what is timed inside is not to be trusted, None where it is.
+    """
+    with quiet.measuring() as alone:
+        disturbed = None if alone else "others computed on without a pause"
+        if company := strangers(device, quiet.members()):
+            disturbed = f"{company} other process{'es' * (company > 1)} on the card"
+        was = gc.isenabled()
+        gc.collect()
+        gc.disable()
+        try:
+            yield disturbed
+        finally:
+            if was:
+                gc.enable()

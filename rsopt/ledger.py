@@ -1,0 +1,201 @@
+"""The ledger: latencies that were measured, one JSON object a line, so that no architecture is measured twice. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from rsopt.cache import cache_dir
+from rsopt.variant import Architecture, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """What one session of the protocol found. Milliseconds; medians, with 95 % bootstrap intervals.
+
+    `latency_ms` is what counts: the candidate's time relative to the reference model that was timed in turn with it, times
+    the ledger's `reference_ms`. Without a ledger the reference is the session's own. `raw_ms` is the plain median.
+    `ratio` is of medians of pairs, `drift` the share by which the reference moved within the session, `voided` how many
+    sessions before this one were thrown away for drifting, `disturbed` why the figure is not to be trusted, if so.
+    """
+
+    latency_ms: float
+    p90_ms: float
+    interval_ms: tuple[float, float]
+    runs: int
+    new_tokens: int
+    beams: int
+    parts_ms: dict[str, float]
+    device: str
+    decoder: str
+    raw_ms: float
+    ratio: float
+    reference_ms: float
+    drift: float
+    voided: int = 0
+    disturbed: str | None = None
+    other_decoders: dict[str, dict[str, float]] = field(default_factory=dict)  # raw_ms, p90_ms, runs; by name
+    state: dict[str, dict[str, float]] = field(default_factory=dict)  # what the device told: before, after
+
+    def relative_to(self, reference_ms: float) -> Latency:
+        """The same session on the scale of a ledger whose reference takes `reference_ms`."""
+        scale = reference_ms * self.ratio / self.latency_ms
+        low, high = (scale * end for end in self.interval_ms)
+        return replace(
+            self,
+            latency_ms=reference_ms * self.ratio,
+            interval_ms=(low, high),
+            p90_ms=scale * self.p90_ms,
+            parts_ms={name: scale * value for name, value in self.parts_ms.items()},
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict."""
+        return {**asdict(self), "interval_ms": list(self.interval_ms)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Latency:
+        """Inverse of `to_json`."""
+        return cls(**{**data, "interval_ms": tuple(data["interval_ms"])})
+
+
+def tied(a: Latency, b: Latency) -> bool:
+    """Whether two latencies are closer than their intervals: neither is faster as far as anyone can tell."""
+    return a.interval_ms[0] <= b.interval_ms[1] and b.interval_ms[0] <= a.interval_ms[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of a ledger. `context` is everything but the architecture that a latency depends on."""
+
+    context: dict[str, Any]
+    architecture: Architecture
+    cross_layers: int  # Q-Former layers with cross-attention: half of them where whole pairs are kept
+    latency: Latency
+
+    @property
+    def key(self) -> str:
+        """Digest: equal exactly when one entry may stand for the other."""
+        return entry_key(self.context, self.architecture, self.cross_layers)
+
+
+def entry_key(context: Mapping[str, Any], architecture: Architecture, cross_layers: int) -> str:
+    """The digest under which an architecture's latency is found."""
+    return digest({"context": context, "architecture": asdict(architecture), "cross_layers": cross_layers})
+
+
+class Ledger:
+    """A file of entries, and behind it one that all studies of this user share.
+
+    The first entry of a key counts, and the first of a context gives the reference its time: a search that runs again with
+    a recorded ledger is the same search. What only the shared ledger holds is copied when it is asked for.
+    """
+
+    def __init__(self, path: Path, shared: Path | None = None) -> None:
+        self.path = path
+        self.shared = Ledger(shared) if shared is not None else None
+
+    @classmethod
+    def of_study(cls, path: Path) -> Ledger:
+        """A study's ledger, with the one in the cache folder behind it."""
+        return cls(path, cache_dir() / "latency.jsonl")
+
+    def entries(self, context: Mapping[str, Any] | None = None) -> list[Entry]:
+        """Entries in the order they were measured, of one context or of all, each on its context's scale."""
+        found: list[Entry] = []
+        reference: dict[str, float] = {}
+        seen = set()
+        wanted = None if context is None else digest(context)
+        for line in self._lines():
+            data = json.loads(line)
+            own = digest(data["context"])
+            scale = reference.setdefault(own, data["latency"]["reference_ms"])
+            if wanted not in (None, own):
+                continue
+            latency = Latency.from_json(data["latency"]).relative_to(scale)
+            entry = Entry(data["context"], Architecture(**data["architecture"]), data["cross_layers"], latency)
+            if entry.key not in seen:
+                seen.add(entry.key)
+                found.append(entry)
+        return found
+
+    def contexts(self) -> list[dict[str, Any]]:
+        """The contexts there are entries of, in the order of their first."""
+        found: dict[str, dict[str, Any]] = {}
+        for entry in self.entries():
+            found.setdefault(digest(entry.context), entry.context)
+        return list(found.values())
+
+    def reference_ms(self, context: Mapping[str, Any]) -> float | None:
+        """The time of this context's reference model, which its latencies are relative to."""
+        entries = self.entries(context)
+        return entries[0].latency.reference_ms if entries else None
+
+    def get(self, context: Mapping[str, Any], architecture: Architecture, cross_layers: int) -> Latency | None:
+        """The latency recorded for exactly this, or None."""
+        key = entry_key(context, architecture, cross_layers)
+        return next((e.latency for e in self.entries(context) if e.key == key), None)
+
+    def get_or_measure(
+        self,
+        context: Mapping[str, Any],
+        architecture: Architecture,
+        cross_layers: int,
+        measure: Callable[[], Latency],
+    ) -> tuple[Latency, bool]:
+        """The recorded latency, or a new one written down; with whether it was measured now. One measures, the rest wait."""
+
+        def recorded() -> Latency | None:
+            return self.get(context, architecture, cross_layers)
+
+        if found := recorded():
+            return found, False
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.path}.lock"):
+            found = recorded() or self._adopt(context, architecture, cross_layers)
+            if found:
+                return found, False
+            entry = Entry(dict(context), architecture, cross_layers, measure())
+            self._append(entry)
+            if self.shared is not None and entry.latency.disturbed is None:
+                self.shared.add(entry)
+        kept = recorded()
+        assert kept is not None
+        return kept, True
+
+    def add(self, entry: Entry) -> None:
+        """Write an entry down unless there is one of its key."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.path}.lock"):
+            if entry.key not in {e.key for e in self.entries(entry.context)}:
+                self._append(entry)
+
+    def _adopt(self, context: Mapping[str, Any], architecture: Architecture, cross_layers: int) -> Latency | None:
+        """What the shared ledger knows; with it its first entry of this context, so that both have one scale."""
+        known = [] if self.shared is None else self.shared.entries(context)
+        if known and not self.entries(context):
+            self._append(known[0])
+        key = entry_key(context, architecture, cross_layers)
+        entry = next((e for e in known if e.key == key), None)
+        if entry is not None and entry is not known[0]:
+            self._append(entry)
+        return self.get(context, architecture, cross_layers)
+
+    def _lines(self) -> list[str]:
+        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
+        return [
+            line for line in lines if line.endswith("\n")
+        ]  # the last may be torn by a crash in the middle of a write
+
+    def _append(self, entry: Entry) -> None:
+        line = json.dumps({**asdict(entry), "latency": entry.latency.to_json()}, sort_keys=True)
+        old = self.path.read_bytes() if self.path.exists() else b""
+        if old and not old.endswith(b"\n"):  # cut a torn line off, or this one would be glued to it
+            self.path.write_bytes(old[: old.rfind(b"\n") + 1])
+        with self.path.open("a") as out:
+            out.write(line + "\n")

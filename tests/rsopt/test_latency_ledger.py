@@ -1,0 +1,164 @@
+"""The ledger: every architecture once, on one scale, and never for another device, version or protocol."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing as mp
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rsopt.ledger import Entry, Latency, Ledger, tied
+from rsopt.variant import Architecture
+
+CONTEXT = {"device": "card", "torch": "2.13", "protocol": {"new_tokens": 12, "decoder": "generate"}, "threads": 1}
+FULL, HALF = Architecture(4, 6, 8), Architecture(4, 6, 4)
+
+
+def latency(ms: float, reference_ms: float = 50.0, spread: float = 1.0) -> Latency:
+    """A session in which the candidate took `ms` and the reference `reference_ms`."""
+    return Latency(
+        latency_ms=ms,
+        p90_ms=1.1 * ms,
+        interval_ms=(ms - spread, ms + spread),
+        runs=8,
+        new_tokens=12,
+        beams=5,
+        parts_ms={"vision": 0.1 * ms, "qformer": 0.1 * ms, "prefill": 0.2 * ms, "per_token": 0.6 * ms / 11},
+        device="card",
+        decoder="generate",
+        raw_ms=ms,
+        ratio=ms / reference_ms,
+        reference_ms=reference_ms,
+        drift=0.0,
+    )
+
+
+def never() -> Latency:
+    raise AssertionError("measured again")
+
+
+def test_what_is_recorded_is_not_measured_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "a.jsonl")
+    found, new = ledger.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100))
+    assert new and found.latency_ms == 100
+    again, new = Ledger(tmp_path / "a.jsonl").get_or_measure(CONTEXT, FULL, 3, never)
+    assert not new and again == found
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"device": "other card"},
+        {"torch": "2.14"},
+        {"protocol": {"new_tokens": 11, "decoder": "generate"}},
+        {"threads": 2},
+    ],
+)
+def test_another_device_version_or_protocol_never_serves(tmp_path: Path, other: dict[str, Any]) -> None:
+    ledger = Ledger(tmp_path / "a.jsonl")
+    ledger.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100))
+    found, new = ledger.get_or_measure(CONTEXT | other, FULL, 3, lambda: latency(30, 10))
+    assert new and found.latency_ms == 30
+    assert ledger.get(CONTEXT, FULL, 3).latency_ms == 100  # type: ignore[union-attr]
+
+
+def test_other_depths_dtypes_and_crossing_layers_are_other_entries(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "a.jsonl")
+    ledger.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100))
+    for architecture, crossed in ((HALF, 3), (Architecture(4, 6, 8, "bfloat16"), 3), (FULL, 6)):
+        assert ledger.get(CONTEXT, architecture, crossed) is None
+
+
+def test_a_slow_moment_does_not_make_an_architecture_slow(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "a.jsonl")
+    ledger.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100, 50))
+    found, _ = ledger.get_or_measure(CONTEXT, HALF, 3, lambda: latency(120, 100))  # everything took twice as long
+    assert found.latency_ms == pytest.approx(60) and found.raw_ms == 120
+    assert found.interval_ms == pytest.approx((59.5, 60.5))
+    assert sum(found.parts_ms.values()) == pytest.approx(sum(latency(120, 100).parts_ms.values()) / 2)
+    assert ledger.reference_ms(CONTEXT) == 50
+
+
+@given(st.lists(st.tuples(st.floats(10, 1000), st.floats(10, 1000)), min_size=2, max_size=6))
+def test_order_follows_the_ratio_to_the_reference(sessions: list[tuple[float, float]]) -> None:
+    first = sessions[0][1]
+    values = [latency(ms, ref).relative_to(first).latency_ms for ms, ref in sessions]
+    expected = [first * ms / ref for ms, ref in sessions]
+    assert values == pytest.approx(expected)
+    twice = [latency(ms, ref).relative_to(3.0).relative_to(first).latency_ms for ms, ref in sessions]
+    assert twice == pytest.approx(expected), "a scale leaves no trace"
+
+
+def test_a_second_study_measures_nothing_and_has_the_same_scale(tmp_path: Path) -> None:
+    shared = tmp_path / "cache" / "latency.jsonl"
+    one, other = (Ledger(tmp_path / name / "latency.jsonl", shared) for name in ("one", "other"))
+    full, _ = one.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100, 50))
+    half, _ = one.get_or_measure(CONTEXT, HALF, 3, lambda: latency(120, 100))
+    # The other study meets them in another order: without the shared reference its scale would be another.
+    assert other.get_or_measure(CONTEXT, HALF, 3, never) == (half, False)
+    assert other.get_or_measure(CONTEXT, FULL, 3, never) == (full, False)
+    alone = Ledger(tmp_path / "other" / "latency.jsonl")
+    assert alone.get(CONTEXT, HALF, 3) == half, "a study's own ledger is whole without the shared one"
+
+
+def test_disturbed_figures_stay_within_their_study(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    shared = tmp_path / "cache.jsonl"
+    bad = replace(latency(100), disturbed="2 other processes on the card")
+    one = Ledger(tmp_path / "one.jsonl", shared)
+    assert one.get_or_measure(CONTEXT, FULL, 3, lambda: bad)[1]
+    assert not one.get_or_measure(CONTEXT, FULL, 3, never)[1]
+    assert Ledger(tmp_path / "two.jsonl", shared).get_or_measure(CONTEXT, FULL, 3, lambda: latency(90))[1]
+
+
+def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    ledger = Ledger(path)
+    ledger.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100))
+    with path.open("a") as file:
+        file.write('{"context": {"dev')
+    assert ledger.get(CONTEXT, FULL, 3) is not None
+    ledger.get_or_measure(CONTEXT, HALF, 3, lambda: latency(60))
+    assert len([json.loads(line) for line in path.read_text().splitlines()]) == 2
+
+
+def _measure_once(path: Path, out: Any) -> None:
+    def slow() -> Latency:
+        time.sleep(0.5)
+        return latency(100)
+
+    out.put(Ledger(path).get_or_measure(CONTEXT, FULL, 3, slow)[1])
+
+
+def test_of_two_processes_one_measures_and_the_other_reads(tmp_path: Path) -> None:
+    spawn = mp.get_context("spawn")
+    out = spawn.Queue()
+    processes = [spawn.Process(target=_measure_once, args=(tmp_path / "a.jsonl", out)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert sorted(out.get(timeout=60) for _ in processes) == [False, True]
+    for process in processes:
+        process.join(10)
+    assert len(Ledger(tmp_path / "a.jsonl").entries()) == 1
+
+
+def test_ties_are_overlapping_intervals() -> None:
+    assert tied(latency(100, spread=2), latency(103, spread=2))
+    assert not tied(latency(100, spread=1), latency(103, spread=1))
+
+
+def test_an_entry_survives_json(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "a.jsonl")
+    entry = Entry(CONTEXT, HALF, 3, latency(60))
+    ledger.add(entry)
+    ledger.add(entry)
+    assert ledger.entries() == [entry]
+    ledger.add(Entry(CONTEXT | {"device": "other card"}, HALF, 3, latency(60)))
+    ledger.add(Entry(CONTEXT, FULL, 3, latency(100)))
+    assert [context["device"] for context in ledger.contexts()] == ["card", "other card"]
