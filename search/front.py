@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rsopt.errors import Parser, UserError, command
+from rsopt.errors import Parser, command
 from rsopt.objectives import OBJECTIVES, Objective, minimised
 from search.history import CandidateState, History
 from search.pareto import hypervolume, non_dominated, picks
-from search.settings import Facts, study_folder
+from search.settings import Facts, load_study, study_folder
 
 FRONT_FILE = "front.json"
 
@@ -84,12 +84,12 @@ def _entry(candidate: CandidateState, objectives: Sequence[str], pareto: bool) -
     }
 
 
-def load_front(folder: Path) -> dict[str, Any]:
-    """`front.json` of a study folder. Raises UserError when no trial ever finished."""
-    path = folder / FRONT_FILE
-    if not path.exists():
-        raise UserError(f"study '{folder.name}' has no front yet: none of its trials finished")
-    return json.loads(path.read_text())
+def study_front(folder: Path) -> dict[str, Any]:
+    """The front of a study folder, from its journal: whether or not the search's end was reached. Nothing is written."""
+    from search.journal import read_history  # brings Optuna; --help should not wait for it
+
+    settings, facts = load_study(folder)
+    return build_front(settings.name, facts, read_history(folder))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--storage", default="runs", help="folder of the studies (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print front.json and nothing else")
     options = parser.parse_args(argv)
-    front = load_front(study_folder(Path(options.storage).absolute(), options.name))
+    front = study_front(study_folder(Path(options.storage).absolute(), options.name))
     if options.json:
         sys.stdout.write(json.dumps(front, indent=1) + "\n")
     else:

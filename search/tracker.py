@@ -18,6 +18,7 @@ from typing import Any
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
@@ -53,6 +54,11 @@ class StudyView:
     experiment_tags: Mapping[str, str] = field(default_factory=dict)
 
 
+def experiment_name(space: str) -> str:
+    """The experiment of all studies of one space: what can be compared stands together."""
+    return f"rsopt-{space}"
+
+
 def check_uri(uri: str) -> None:
     """Raise UserError when a tracking URI is of an unknown kind or its server answers nothing."""
     if uri.startswith("sqlite:///"):
@@ -70,6 +76,14 @@ def check_uri(uri: str) -> None:
         raise UserError(f"tracking URI '{uri}' does not answer ({reason}); start it with: mlflow server") from error
 
 
+def _artifact_root(uri: str, experiment: str) -> str | None:
+    """Beside a database file; left to itself, MLflow would put files below whatever folder this process runs in."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    database = Path(uri.removeprefix("sqlite:///")).expanduser().absolute()
+    return (database.parent / "mlruns" / experiment).as_uri()
+
+
 class Tracker:
     """Writes views to MLflow; finds its runs again by tags, so that writing twice changes nothing."""
 
@@ -77,7 +91,10 @@ class Tracker:
         self.client = MlflowClient(tracking_uri=uri)
         self.study = study
         found = self.client.get_experiment_by_name(experiment)
-        self.experiment_id = found.experiment_id if found else self.client.create_experiment(experiment)
+        if found is None:
+            self.experiment_id = self.client.create_experiment(experiment, _artifact_root(uri, experiment))
+        else:
+            self.experiment_id = found.experiment_id
         self.run_ids: dict[str, str] = {}
         runs = self.client.search_runs([self.experiment_id], f"tags.`{STUDY_TAG}` = '{study}'", max_results=50_000)
         for run in runs:
