@@ -200,13 +200,13 @@ def _cost(m: Mapping[str, Any]) -> str:
     metrics, latency = m["validation"], m["latency"]
     if "gmacs" in metrics:
         rows.append(f"| compute, one image and 11 text tokens | {metrics['gmacs']:.4g} GMAC |")
-    if latency:
+    if "latency_ms" in metrics:
         spread = ""
         if "latency_low_ms" in metrics:
             spread = (
                 f" (95 % interval of the median {metrics['latency_low_ms']:.1f} to {metrics['latency_high_ms']:.1f})"
             )
-        rows.append(f"| latency | {latency['latency_ms']:.1f} ms{spread} |")
+        rows.append(f"| latency | {metrics['latency_ms']:.1f} ms{spread} |")
     text = "\n".join(rows)
     if latency:
         text += (

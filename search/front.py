@@ -94,15 +94,26 @@ def study_front(folder: Path) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, load, print."""
-    from search.table import print_front
+    from search.table import front_csv, print_front
 
     parser = Parser(prog="python -m search.front", description="The Pareto front of a study.")
     parser.add_argument("--name", required=True, help="name of the study")
     parser.add_argument("--storage", default="runs", help="folder of the studies (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print front.json and nothing else")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print front.json and nothing else")
+    shape.add_argument("--csv", action="store_true", help="print a row a trial and nothing else")
+    shape.add_argument("--html", metavar="F", help="write the interactive page: one file, for any browser, offline")
     options = parser.parse_args(argv)
-    front = study_front(study_folder(Path(options.storage).absolute(), options.name))
-    if options.json:
+    folder = study_folder(Path(options.storage).absolute(), options.name)
+    if options.html:
+        from search.page.write import write_page
+
+        sys.stdout.write(f"{write_page(folder, Path(options.html))}\n")
+        return 0
+    front = study_front(folder)
+    if options.csv:
+        sys.stdout.write(front_csv(front))
+    elif options.json:
         sys.stdout.write(json.dumps(front, indent=1) + "\n")
     else:
         print_front(front)

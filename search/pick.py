@@ -35,7 +35,9 @@ def choose(front: dict[str, Any], pick: str | None = None, max_latency_ms: float
             f"({near['name']}) with {_latency(near):.1f} ms"
         )
     objectives = [OBJECTIVES[o["name"]] for o in front["objectives"]]
-    points = [(t, values) for t in within if (values := minimised(objectives, t["metrics"])) is not None]
+    # A reference point that breaks the study's own limit is complete with a reason: a row beside the front, no pick.
+    free = [t for t in within if not t["reason"]]
+    points = [(t, values) for t in free if (values := minimised(objectives, t["metrics"])) is not None]
     found = picks([t["id"] for t, _ in points], [values for _, values in points], objectives)
     name = pick or ("knee" if max_latency_ms is None else "best_cider")
     if name not in found:
