@@ -1,6 +1,6 @@
 // Two objectives against each other, with all that is known about where the points stand.
 function axes(svg, width, height, xs, ys, xTitle, yTitle) {
-  const left = 52, right = 12, top = 12, bottom = 38;
+  const left = 66, right = 12, top = 12, bottom = 38;
   const x = v => left + (v - xs[0]) / (xs[1] - xs[0]) * (width - left - right);
   const y = v => height - bottom - (v - ys[0]) / (ys[1] - ys[0]) * (height - top - bottom);
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -14,9 +14,13 @@ function axes(svg, width, height, xs, ys, xTitle, yTitle) {
     put(svg, "text", { class: "soft", x: left - 5, y: y(v) + 4, "text-anchor": "end" }, short(v));
   }
   put(svg, "text", { x: (left + width) / 2, y: height - 6, "text-anchor": "middle" }, xTitle);
-  put(svg, "text", { x: 13, y: height / 2, "text-anchor": "middle", transform: `rotate(-90 13 ${height / 2})` }, yTitle);
+  put(svg, "text", { x: 12, y: height / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${height / 2})` }, yTitle);
   return { x, y, edge: height - bottom, left, right: width - right };
 }
+
+// Zoomed, the charts show what was trained to the end, without the marks far below it.
+let zoomed = false;
+const zoomers = [];
 
 function named(objective) {
   const better = objective.direction === "max" ? "more is better" : "less is better";
@@ -30,15 +34,17 @@ function pairChart(parent, a, b) {
     "aria-label": `${b.title} against ${a.title}. Arrow keys move from trial to trial.` });
   const shown = data.trials.filter(t => a.name in t.values);
   const hand = data.hand_made ? data.hand_made.points.filter(p => a.name in p && b.name in p) : [];
-  const inside = line => b.name === "cider";
   let place = null;
 
   const draw = responsive(svg, width => {
     const height = Math.min(360, Math.max(250, width * 0.72));
-    const heights = [...shown, ].filter(t => b.name in t.values).map(t => t.values[b.name]);
-    const lines = data.lines.filter(inside);
-    const xs = span([...shown.map(t => t.values[a.name]), ...hand.map(p => p[a.name])]);
-    const ys = span([...heights, ...hand.map(p => p[b.name]), ...lines.map(l => l.value)]);
+    const near = zoomed ? shown.filter(t => ["front", "complete", "full_depth"].includes(t.kind)) : shown;
+    const heights = near.filter(t => b.name in t.values).map(t => t.values[b.name]);
+    const beside = zoomed ? [] : hand;
+    let lines = b.name === "cider" ? data.lines : [];
+    const xs = span([...near.map(t => t.values[a.name]), ...beside.map(p => p[a.name])]);
+    const ys = span([...heights, ...beside.map(p => p[b.name]), ...(zoomed ? [] : lines.map(l => l.value))]);
+    lines = lines.filter(l => l.value >= ys[0] && l.value <= ys[1]);
     const scale = axes(svg, width, height, xs, ys, named(a), named(b));
     place = t => [scale.x(t.values[a.name]), b.name in t.values ? scale.y(t.values[b.name]) : scale.edge - 5];
     lines.forEach((line, n) => {
@@ -47,7 +53,7 @@ function pairChart(parent, a, b) {
       put(svg, "text", { class: line.kind, x: scale.right - 4, y: y - 4, "text-anchor": "end" },
         `${line.name} ${line.value.toFixed(1)}`);
     });
-    for (const p of hand) {
+    for (const p of beside) {
       const node = mark(svg, "hand", scale.x(p[a.name]), scale.y(p[b.name]));
       node.addEventListener("pointermove", event => showTip(`${p.name}: CIDEr ${p.cider}. ${data.hand_made.note}`, event));
       node.addEventListener("pointerleave", () => { tip.hidden = true; });
@@ -58,12 +64,13 @@ function pairChart(parent, a, b) {
       put(svg, "line", { class: "whisker", x1: x, x2: x, y1: low, y2: high });
     }
     const order = ["infeasible", "failed", "unfinished", "stopped", "complete", "zero_shot", "full_depth", "front"];
-    for (const t of [...shown].sort((p, q) => order.indexOf(p.kind) - order.indexOf(q.kind))) {
+    const fits = t => !zoomed || near.includes(t);
+    for (const t of [...shown].filter(fits).sort((p, q) => order.indexOf(p.kind) - order.indexOf(q.kind))) {
       const node = mark(svg, t.kind, ...place(t));
       node.dataset.trial = t.id;
       touchable(node, t);
     }
-    labels(svg, shown.filter(t => t.picks.length), place, scale);
+    labels(svg, shown.filter(t => t.picks.length && fits(t)), place, scale);
     rings();
   });
 
@@ -72,6 +79,7 @@ function pairChart(parent, a, b) {
     const trial = trialOf.get(selected);
     if (!trial || !place || !(a.name in trial.values)) return;
     const [x, y] = place(trial);
+    if (zoomed && (y > svg.clientHeight || x < 0)) return; // it lies outside
     put(svg, "circle", { class: "ring", cx: x, cy: y, r: 10 });
     for (const id of trial.same) {
       const [u, v] = place(trialOf.get(id));
@@ -80,7 +88,7 @@ function pairChart(parent, a, b) {
   }
   followers.push(rings);
   svg.addEventListener("keydown", event => step(event, shown, a.name, b.name));
-  return draw;
+  zoomers.push(draw);
 }
 
 // Picks' names beside their points, moved apart where they would lie on each other.

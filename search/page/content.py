@@ -129,6 +129,7 @@ def _trial(
         "role": ROLE_NAMES.get(c.role, ""),
         "kind": kind(c, entry["pareto"]),
         "state": c.state,
+        "pareto": entry["pareto"],
         "reason": c.reason or "",
         "rung": c.reached,
         "picks": [name for name, number in picks.items() if number == c.number],

@@ -13,6 +13,7 @@ from rsopt.objectives import Measurement, Objective
 from rsopt.scores.bootstrap import indistinguishable
 from search.front import final_values, hypervolume_share, reference_point
 from search.history import CandidateState, History
+from search.pareto import hypervolume
 
 MARKS = ("first_step", "trained")  # moments and sums in `seconds`, not parts of a leg's time
 
@@ -25,20 +26,22 @@ def leg_seconds(measurement: Measurement) -> float:
 def volume_over_compute(
     history: History, objectives: Sequence[Objective], ended: Mapping[int, float]
 ) -> list[dict[str, float]]:
-    """Hypervolume share against worker seconds spent, a point for each trial that finished: `seconds`, `share`, `trial`.
+    """Hypervolume against worker seconds spent, a point for each trial that finished: `seconds`, `share`, `trial`.
 
-    `ended` gives each trial's time (any clock); without it, numbers decide. A trial's legs are all counted when it ends.
+    `share` is of one box throughout, between the reference point and the best values at the end: it never falls. `ended` gives each trial's time (any clock); without it, numbers decide. A trial's legs are all counted when it ends.
     Empty without the full-depth base, whose values fix the reference point.
     """
     if (corner := reference_point(history, objectives)) is None:
         return []
-    spent, points, curve = 0.0, list[tuple[float, ...]](), list[dict[str, float]]()
+    spent, points, found = 0.0, list[tuple[float, ...]](), list[dict[str, float]]()
     for c in sorted(history, key=lambda c: (ended.get(c.number, math.inf), c.number)):
         spent += sum(map(leg_seconds, c.rungs))
         if (values := final_values(c, objectives)) is not None:
             points.append(values)
-            curve.append({"seconds": spent, "share": hypervolume_share(points, corner), "trial": c.number})
-    return curve
+            found.append({"seconds": spent, "share": hypervolume(points, corner), "trial": c.number})
+    whole = found[-1]["share"] if found else 0.0
+    scale = hypervolume_share(points, corner) / whole if whole else 0.0
+    return [point | {"share": point["share"] * scale} for point in found]
 
 
 def pausing(history: History) -> dict[str, float] | None:

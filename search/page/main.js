@@ -13,6 +13,12 @@ for (const [kind, text] of [...Object.entries(KINDS), ["hand", "hand-made study"
   mark(put(item, "svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }), kind, 8, 8, 5);
   item.append(text);
 }
+const zoom = put(legend, "button", { type: "button", id: "zoom", "aria-pressed": "false" }, "zoom to the trained");
+zoom.addEventListener("click", () => {
+  zoomed = !zoomed;
+  zoom.setAttribute("aria-pressed", String(zoomed));
+  for (const draw of zoomers) draw();
+});
 const [first, ...others] = data.objectives;
 for (const other of others) pairChart(pairs, other, first);
 if (others.length > 1) { pairChart(pairs, others[0], others[1]); spaceChart(pairs); }

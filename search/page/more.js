@@ -6,7 +6,7 @@ function evidence() {
     put(figure, "figcaption", {}, "Hypervolume over compute");
     const most = data.volume[data.volume.length - 1].seconds, [unit, by] = most > 7200 ? ["hours", 3600] : ["minutes", 60];
     const svg = put(figure, "svg", { role: "img", "aria-label": `Hypervolume rose to ${data.share.toFixed(3)} of its box over ${(most / by).toFixed(1)} worker ${unit}` });
-    put(figure, "p", {}, "Share of the box between the reference point and the best value seen in each objective, so that it may fall when a best is found. A trial's legs count when it ends.");
+    put(figure, "p", {}, "Share of the box between the reference point and the best value of each objective at the end. A trial's legs count when it ends.");
     responsive(svg, width => {
       const scale = axes(svg, width, 230, [0, most / by * 1.03], [0, 1.05], `worker ${unit}`, "hypervolume share");
       let path = "";

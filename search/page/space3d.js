@@ -18,22 +18,25 @@ function spaceChart(parent) {
     const [up, across, deep] = point;
     const x = across * Math.cos(turn) - deep * Math.sin(turn), z = across * Math.sin(turn) + deep * Math.cos(turn);
     const y = up * Math.cos(tilt) - z * Math.sin(tilt), near = up * Math.sin(tilt) + z * Math.cos(tilt);
-    const size = wide * 0.29;
-    return [wide / 2 + x * size, wide * 0.4 - y * size, near];
+    const size = wide * 0.26;
+    return [wide / 2 + x * size, wide * 0.42 - y * size, near];
   }
   const unit = t => names.map((n, i) => 2 * (t.values[n] - ranges[i][0]) / (ranges[i][1] - ranges[i][0]) - 1);
 
   const draw = responsive(svg, width => {
     wide = Math.min(width, 460);
-    svg.setAttribute("viewBox", `${(wide - width) / 2} 0 ${width} ${wide * 0.8}`);
-    svg.setAttribute("height", wide * 0.8);
+    svg.setAttribute("viewBox", `${(wide - width) / 2} 0 ${width} ${wide * 0.84}`);
+    svg.setAttribute("height", wide * 0.84);
     const edge = (from, to) => {
       const [a, b] = [project(from), project(to)];
       put(svg, "line", { class: "axis", x1: a[0], y1: a[1], x2: b[0], y2: b[1] });
     };
     for (const i of [-1, 1]) for (const j of [-1, 1]) { edge([-1, i, j], [1, i, j]); edge([i, -1, j], [i, 1, j]); edge([i, j, -1], [i, j, 1]); }
     const label = (at, text) => { const [x, y] = project(at); put(svg, "text", { class: "soft", x, y, "text-anchor": "middle" }, text); };
-    label([1.15, -1, -1], o1.title); label([-1.12, 0, -1.25], o2.title); label([-1.12, -1.25, 0], o3.title);
+    const lower = (a, b) => project(a)[1] > project(b)[1] ? a : b; // the edge in front, where nothing lies behind the word
+    label([1.15, -1, -1], o1.title);
+    label(lower([-1.15, 0, -1.15], [-1.15, 0, 1.15]), o2.title);
+    label(lower([-1.15, -1.15, 0], [-1.15, 1.15, 0]), o3.title);
     const points = shown.map(t => [t, ...project(unit(t))]).sort((p, q) => q[3] - p[3]);
     for (const [t, x, y, near] of points) {
       const r = (t.kind === "front" ? 6 : 4.5) * (1 - 0.2 * near);
