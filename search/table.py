@@ -38,6 +38,23 @@ def front_csv(front: dict[str, Any]) -> str:
     return out.getvalue()
 
 
+def front_table(front: dict[str, Any]) -> dict[str, Any]:
+    """The front's members as {"columns", "data"}, best CIDEr first: the form in which MLflow shows a table."""
+    names = [o["name"] for o in front["objectives"]]
+    columns = [*names, *(c for c in COLUMNS if c not in names)]
+    members = sorted((t for t in front["trials"] if t["pareto"]), key=lambda t: -t["metrics"].get("cider", 0.0))
+    rows = [
+        [
+            t["id"],
+            t["name"],
+            *(round(t["metrics"][c], 3) if c in t["metrics"] else None for c in columns),
+            ", ".join(name for name, number in front["picks"].items() if number == t["id"]),
+        ]
+        for t in members
+    ]
+    return {"columns": ["trial", "variant", *columns, "picks"], "data": rows}
+
+
 def stdout_console() -> Console:
     """Where results go. A file or a pipe has no width; 80 columns would break every cell."""
     console = Console()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from itertools import takewhile
 
+from rsopt.card import ranges
 from rsopt.objectives import OBJECTIVES
 from search.front import build_front, final_values, hypervolume_share, reference_point
 from search.history import CandidateState, History
-from search.saved_view import view_tag
+from search.saved_view import MILLIONS, grid_name, view_tag
 from search.settings import Facts, Settings
+from search.table import front_csv, front_table
 from search.tracker import RunView, StudyView
 
 STATUS = {
@@ -36,7 +39,7 @@ def study_view(settings: Settings, facts: Facts, history: History, now_ms: int, 
     priors += [(f"ceiling.{name}", value) for name, value in facts.ceiling.items()]
     priors += [(f"skipped.{kind}", float(count)) for kind, count in facts.skipped.items()]
     metrics = [(name, value, 0) for name, value in priors]
-    metrics += _volumes(history, objectives)
+    metrics += _volumes(history, objectives) + _counts(history)
     parent = RunView(
         key="parent",
         name=settings.name,
@@ -61,7 +64,11 @@ def study_view(settings: Settings, facts: Facts, history: History, now_ms: int, 
     )
     if state == "running":
         return StudyView(parent, children)
-    files = {"front.json": json.dumps(front, indent=1)}
+    files = {
+        "front.json": json.dumps(front, indent=1),
+        "front.csv": front_csv(front),
+        "front.table.json": json.dumps(front_table(front)),
+    }
     return StudyView(parent, children, files, dict([view_tag(settings.name, objectives, started)]))
 
 
@@ -72,8 +79,8 @@ def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: st
         "vision_layers": str(len(variant.vision_layers)),
         "qformer_layers": str(len(variant.qformer_layers)),
         "llm_layers": str(len(variant.llm_layers)),
-        "qformer_kept": _indices(variant.qformer_layers),
-        "llm_kept": _indices(variant.llm_layers),
+        "qformer_kept": ranges(list(variant.qformer_layers)),
+        "llm_kept": ranges(list(variant.llm_layers)),
         "lora": lora.scope if lora else "none",
     }
     for name, part in (("llm", lora.llm), ("qformer", lora.qformer)) if lora else ():
@@ -90,9 +97,13 @@ def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: st
     metrics: list[tuple[str, float, int]] = []
     for measurement in c.rungs:
         percent = round(100 * measurement.rung)
-        metrics += [(f"rung.{n}", v, percent) for n, v in measurement.metrics.items() if n in ("cider", "train_loss")]
+        metrics += [
+            (f"rung.{n}", round(v, 3), percent) for n, v in measurement.metrics.items() if n in ("cider", "train_loss")
+        ]
         if measurement is c.final:
-            metrics += [(n, v, 0) for n, v in measurement.metrics.items()]
+            metrics += [(n, round(v, 3), 0) for n, v in measurement.metrics.items()]
+            counts = [n for n in MILLIONS if n in measurement.metrics]
+            metrics += [(grid_name(n), round(measurement.metrics[n] / 1e6, 3), 0) for n in counts]
         metrics += [(f"seconds.{n}", v, percent) for n, v in measurement.seconds.items()]
     tags = {"role": c.role, "state": c.state, "pareto": str(pareto).lower(), "picks": picks, "reason": c.reason or ""}
     over = c.state in STATUS
@@ -109,31 +120,51 @@ def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: st
 
 
 def _volumes(history: History, objectives: list[str]) -> list[tuple[str, float, int]]:
-    """Hypervolume after each complete trial, in the order of their numbers."""
+    """Hypervolume after each complete trial, in the order of their numbers, as far as all before it are decided."""
     chosen = [OBJECTIVES[name] for name in objectives]
     if (corner := reference_point(history, chosen)) is None:
         return []
-    points = [v for c in history if (v := final_values(c, chosen)) is not None]
+    points = [v for c in _decided(history) if (v := final_values(c, chosen)) is not None]
     return [("hypervolume_share", hypervolume_share(points[: n + 1], corner), n + 1) for n in range(len(points))]
 
 
-def _indices(kept: tuple[int, ...]) -> str:
-    """Kept layers as ranges: `0-5,7`."""
-    parts: list[str] = []
-    start = kept[0]
-    for i, layer in enumerate(kept):
-        if i + 1 == len(kept) or kept[i + 1] != layer + 1:
-            parts.append(f"{start}-{layer}" if layer > start else str(layer))
-            start = kept[i + 1] if i + 1 < len(kept) else layer
-    return ",".join(parts)
+def _counts(history: History) -> list[tuple[str, float, int]]:
+    """How many trials ended how, after each that is decided."""
+    counts = dict.fromkeys(("complete", "stopped", "infeasible", "failed"), 0)
+    metrics: list[tuple[str, float, int]] = []
+    for step, c in enumerate(_decided(history), start=1):
+        counts[c.state] += 1
+        metrics += [(f"trials.{state}", float(count), step) for state, count in counts.items()]
+    return metrics
+
+
+def _decided(history: History) -> History:
+    """The trials before the first that still runs or rests: what is written for a step must not change any more."""
+    return tuple(takewhile(lambda c: c.finished, history))
 
 
 def _note(settings: Settings, facts: Facts) -> str:
-    floor = ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in facts.floor.items())
-    return (
-        f"**{settings.name}**: which layers and adapters of `{settings.base}` give the best captions at the least cost?\n\n"
-        f"Objectives: {', '.join(facts.objectives)}. Data: {settings.data or 'mini (generated)'}. "
-        f"CIDEr x100 on the whole validation split, 5 beams, at most 50 new tokens. Floor: {floor}.\n\n"
-        "Children with tag `pareto` = true are the front; `picks` names the knee and the extremes. "
-        "`rung.cider` is CIDEr on the way; `cider` is final."
-    )
+    """The parent's description: question, material, protocol, how to read the runs."""
+    lines = [
+        f"**{settings.name}**: which layers and adapters of `{settings.base}` give the best captions at the least cost?",
+        f"**Objectives** {', '.join(facts.objectives)}. **Space** {settings.space}, sampler {settings.sampler}, "
+        f"seed {settings.seed}. **Data** {settings.data or 'mini (generated)'}.",
+        "**Protocol** CIDEr x100 on the whole validation split, 5 beams, at most 50 new tokens, PTB tokens. Latency: one "
+        "image in, caption out, batch 1, vision tower included, 5 beams, a fixed number of new tokens, adapter merged, "
+        f"nothing else on the device. Parameters of the merged model. {_priors(facts)}",
+        "**How to read it** Children with tag `pareto` = true are the front; `picks` names the knee and the extremes, "
+        "`reason` says why a trial failed or was stopped. `cider` is final; `rung.cider` is CIDEr on the way, by percent of "
+        "the training. `hypervolume_share` and `trials.*` of this run count trials in the order of their numbers. The page "
+        "`front.html` among the artifacts shows all of it, captions included.",
+        f"**Versions** {', '.join(f'{name} {version}' for name, version in facts.versions.items())}.",
+    ]
+    return "\n\n".join(lines)
+
+
+def _priors(facts: Facts) -> str:
+    told = [
+        f"{kind}: {', '.join(f'{name.replace(chr(95), chr(32))} {value:.1f}' for name, value in values.items())}"
+        for kind, values in (("Floor", facts.floor), ("Ceiling", facts.ceiling))
+        if values
+    ]
+    return ". ".join(told) + "."

@@ -28,8 +28,9 @@ def volume_over_compute(
 ) -> list[dict[str, float]]:
     """Hypervolume against worker seconds spent, a point for each trial that finished: `seconds`, `share`, `trial`.
 
-    `share` is of one box throughout, between the reference point and the best values at the end: it never falls. `ended` gives each trial's time (any clock); without it, numbers decide. A trial's legs are all counted when it ends.
-    Empty without the full-depth base, whose values fix the reference point.
+    `share` is of one box throughout, between the reference point and the best values at the end: it never falls. `ended`
+    gives each trial's time (any clock); without it, numbers decide. A trial's legs are all counted when it ends. Empty
+    without the full-depth base, whose values fix the reference point.
     """
     if (corner := reference_point(history, objectives)) is None:
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,7 @@ def test_volume_never_falls_and_ends_at_the_fronts_share() -> None:
     ended = {t.number: t.datetime_complete.timestamp() for t in trials if t.datetime_complete}
     curve = volume_over_compute(history, CHOSEN, ended)
     assert len(curve) == sum(c.final is not None for c in history)
-    assert all(
-        a["share"] <= b["share"] + 1e-12 and a["seconds"] <= b["seconds"]
-        for a, b in zip(curve, curve[1:], strict=False)
-    )
+    assert all(a["share"] <= b["share"] + 1e-12 and a["seconds"] <= b["seconds"] for a, b in pairwise(curve))
     assert curve[-1]["share"] == pytest.approx(front.build_front("s", FACTS, history)["hypervolume_share"])
     assert curve[0]["seconds"] == 80.0, "the moment of the first step is not a part of a leg's time"
     assert volume_over_compute(HISTORY[:1], CHOSEN, {}) == []
