@@ -83,10 +83,11 @@ def test_the_printed_link_shows_columns_and_charts_with_all_trials(
 ) -> None:
     _, link = served
     browser.open(link, 1800, 1300)
-    charts = until(browser, "const n = document.querySelectorAll('.js-plotly-plot').length; return n >= 4 ? n : 0")
+    # Two scatters and a contour by plotly; parallel coordinates are drawn otherwise.
+    charts = until(browser, "const n = document.querySelectorAll('.js-plotly-plot').length; return n >= 3 ? n : 0")
     text = browser.run("return document.body.innerText")
-    assert charts and int(str(charts)) >= 4, f"{charts} charts; the page says: {text[:2000]}"
-    for title in ("latency_ms", "params_m", "cider"):
+    assert charts, f"the page says: {text[:2000]}"
+    for title in ("Pareto front", "Parallel Coordinates", "latency_ms", "params_m", "cider"):
         assert title in text
     history, _ = many(TRIALS)
     finished = sum(c.final is not None for c in history)
@@ -100,10 +101,11 @@ def test_the_printed_link_shows_columns_and_charts_with_all_trials(
     browser.picture(tmp_path / "mlflow.png", 1800, 1300)
     assert (tmp_path / "mlflow.png").stat().st_size > 50_000
 
-    browser.open(link.replace("&compareRunsMode=CHART", ""), 1800, 1000)
+    # The grid draws only the columns that fit.
+    browser.open(link.replace("&compareRunsMode=CHART", ""), 4000, 1000)
     wanted = ("pareto", "picks", "cider", "latency_ms", "params_m", "llm_layers", "qformer_layers", "lora")
     script = f"return {list(wanted)}.filter(w => !document.body.innerText.includes(w)).length === 0"
-    assert until(browser, script), f"a column is missing: {browser.run('return document.body.innerText')[:2000]}"
+    assert until(browser, script, 30), f"a column is missing: {browser.run('return document.body.innerText')[:2000]}"
 
 
 def test_the_parent_run_tells_what_it_is(browser: Browser, served: tuple[Settings, str]) -> None:
