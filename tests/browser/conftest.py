@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
 INSTALL = "install Chromium and its driver, such as: apt-get install chromium chromium-driver"
 
 
@@ -59,22 +58,30 @@ class Browser:
         path.write_bytes(base64.b64decode(shot["data"]))
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def start() -> Browser:
+    """A new browser. Raises LookupError, saying what to install, where there is none."""
     try:
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
     except ImportError as error:
-        pytest.fail(f"{error}; the tests in a browser are run by: make test-browser")
+        raise LookupError(f"{error}; the tests in a browser are run by: make test-browser") from error
     binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")
     if not binary or not driver:
-        pytest.fail(INSTALL)
+        raise LookupError(INSTALL)
     options = webdriver.ChromeOptions()
     options.binary_location = binary
     for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--force-device-scale-factor=1"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    session = webdriver.Chrome(options=options, service=Service(driver))
-    yield Browser(session)
-    session.quit()
+    return Browser(webdriver.Chrome(options=options, service=Service(driver)))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    try:
+        found = start()
+    except LookupError as error:
+        pytest.fail(str(error))
+    yield found
+    found.driver.quit()

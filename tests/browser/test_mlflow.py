@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +14,7 @@ from search.settings import Settings
 from search.tracker import Tracker
 from search.view import study_view
 from tests.browser.conftest import Browser
+from tests.browser.server import serve, until
 from tests.many_trials import many
 from tests.search.test_front import FACTS
 from tests.search.test_tracker import NOW_MS, settings
@@ -32,50 +27,13 @@ TRIALS = 12
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, str]]:
     """A study in a database with a server before it; the study and its link."""
     folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     written = settings(folder)
     tracker = Tracker(written.tracking_uri, "rsopt-pruning", written.name)
     tracker.write(study_view(written, FACTS, many(TRIALS)[0], NOW_MS, "complete"))
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
-    server = subprocess.Popen(
-        [*command, "--backend-store-uri", written.tracking_uri],
-        cwd=folder,
-        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait(f"http://127.0.0.1:{port}/health", server)
-        asked = replace(written, tracking_uri=f"http://127.0.0.1:{port}")
+    with serve(written.tracking_uri, folder) as url:
+        asked = replace(written, tracking_uri=url)
         outcome = Outcome((), False, None, tracker.parent_id, tracker.experiment_id, 0.0)
         yield asked, mlflow_link(asked, outcome)
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.3)
-    pytest.fail("mlflow server did not answer within two minutes")
-
-
-def until(browser: Browser, script: str, seconds: float = 90) -> object:
-    """The script's value once it is true."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := browser.run(script):
-            return value
-        time.sleep(0.5)
-    return browser.run(script)
 
 
 def test_the_printed_link_shows_columns_and_charts_with_all_trials(

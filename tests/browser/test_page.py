@@ -13,7 +13,7 @@ from search.page.content import page_content
 from search.page.render import render
 from search.page.write import write_page
 from search.settings import Settings
-from tests.browser.conftest import DOCS, Browser
+from tests.browser.conftest import Browser
 from tests.many_trials import EVIL, many, write_captions
 from tests.other_data import draw_other
 from tests.search.test_front import FACTS
@@ -156,10 +156,9 @@ def test_500_trials_stay_usable(browser: Browser, page: dict[int, Path]) -> None
 
 
 def test_pictures_of_a_real_study(browser: Browser, small_study: Settings, tmp_path: Path) -> None:
-    """Screenshots, wide, narrow and dark. `docs/` keeps those of a larger search."""
+    """Screenshots, wide, narrow and dark; `tests.browser.shots` takes those in `docs/`."""
     url = write_page(small_study.folder, tmp_path / "front.html").as_uri()
     for name, width, dark in (("wide", 1400, False), ("narrow", 390, False), ("dark", 1400, True)):
         browser.open(url, width, 1000, dark)
         browser.picture(tmp_path / f"{name}.png", width, 1000)
         assert (tmp_path / f"{name}.png").stat().st_size > 20_000
-    assert DOCS.is_dir()
