@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --quiet --constraint constraints.txt
 
-.PHONY: search gpu-check test lint tests install clean help
+.PHONY: search gpu-check test test-browser lint tests install clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -26,6 +26,10 @@ lint: $(VENV)/.dev     ## format, style, types and the floors (which module may 
 tests: $(VENV)/.dev    ## the test suite
 	$(PY) -m pytest
 
+test-browser: $(VENV)/.browser ## the page and MLflow's saved view in a headless Chromium
+	@command -v chromedriver >/dev/null || { echo "Chromium and its driver are needed, such as: apt-get install chromium chromium-driver"; exit 1; }
+	$(PY) -m pytest -m browser -s tests/browser
+
 install: $(VENV)/.run  ## the environment alone
 
 clean:           ## remove the environment and caches, keep the studies
@@ -36,6 +40,10 @@ $(VENV)/.run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which with: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.browser: $(VENV)/.dev
+	$(PIP) --editable '.[dev,browser]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

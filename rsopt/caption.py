@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -156,3 +157,10 @@ def check_garbage(captions: Sequence[str], references: Sequence[str]) -> None:
     """Raise CandidateError when the captions are garbage."""
     if reason := garbage(captions, references):
         raise CandidateError("garbage", reason)
+
+
+if __name__ == "__main__":
+    from rsopt.caption_files import main
+    from rsopt.errors import command
+
+    sys.exit(command(main))

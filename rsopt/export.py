@@ -1,20 +1,41 @@
-"""Export: a merged variant as a folder that plain transformers loads, checked after writing."""
+"""Export: a variant as a folder to take away, merged for plain transformers or as an adapter for PEFT. Checked after writing."""
 
 from __future__ import annotations
 
 import copy
-import shutil
-import uuid
+import json
 from pathlib import Path
 
 import torch
+from peft import PeftModel
+from safetensors import safe_open
 from transformers import Blip2ForConditionalGeneration, GenerationConfig
 
 from rsopt.base import DTYPES, Base
-from rsopt.build import Built, merged
+from rsopt.build import Built, build, merged
 from rsopt.caption import BEAMS, MAX_NEW_TOKENS, caption_features
 from rsopt.errors import UserError
-from rsopt.variant import Dtype
+from rsopt.folder import new_folder
+from rsopt.variant import Dtype, Variant
+
+KEPT_FILE = "kept_layers.json"
+
+
+def load_weights(built: Built, state: Path) -> None:
+    """Give a freshly built variant what it had learned at a rung: `state` is the rung's checkpoint (rsopt.step.Stepper.state).
+
+    Raises ValueError when the file is of another candidate.
+    """
+    parameters = built.trainable()
+    with safe_open(state, framework="pt") as file:
+        names = {name.removeprefix("weight/") for name in file.keys() if name.startswith("weight/")}  # noqa: SIM118
+        if names != set(parameters):
+            raise ValueError(f"{state} is not this candidate's checkpoint")
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                # A trained projection is the base's tensor until it is replaced: never written into.
+                weight = file.get_tensor(f"weight/{name}")
+                parameter.data = weight.to(parameter.device, parameter.dtype).view_as(parameter)
 
 
 def export_model(built: Built, base: Base, folder: Path, dtype: Dtype = "float32") -> None:
@@ -22,13 +43,26 @@ def export_model(built: Built, base: Base, folder: Path, dtype: Dtype = "float32
 
     Raises UserError when `folder` exists and is not empty.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"folder '{folder}' is not empty; an export wants a new one")
-    model = merged(built)
-    if dtype != base.dtype:
-        # `to` writes into the parameters it converts, and most of these are the base's: copy them first.
-        model = copy.deepcopy(model).to(DTYPES[dtype])
-    model.generation_config = GenerationConfig(
+    with new_folder(folder) as aside:
+        write_model(in_dtype(merged(built), base, dtype), base, aside)
+
+
+def in_dtype(model: Blip2ForConditionalGeneration, base: Base, dtype: Dtype) -> Blip2ForConditionalGeneration:
+    """A merged model in `dtype`; the base's own weights are left alone."""
+    # `to` writes into the parameters it converts, and most of these are the base's: copy them first.
+    return model if dtype == base.dtype else copy.deepcopy(model).to(DTYPES[dtype])
+
+
+def write_model(model: Blip2ForConditionalGeneration, base: Base, folder: Path) -> None:
+    """Save a merged model in safetensors with processor, tokenizer and the protocol's generation settings."""
+    model.generation_config = protocol_settings(base)
+    model.save_pretrained(folder, safe_serialization=True)
+    base.processor.save_pretrained(folder)
+
+
+def protocol_settings(base: Base) -> GenerationConfig:
+    """How the protocol captions: 5 beams, at most 50 new tokens, a newline ends."""
+    return GenerationConfig(
         num_beams=BEAMS,
         max_new_tokens=MAX_NEW_TOKENS,
         do_sample=False,
@@ -36,16 +70,24 @@ def export_model(built: Built, base: Base, folder: Path, dtype: Dtype = "float32
         eos_token_id=base.end_id,
         pad_token_id=base.tokenizer.pad_token_id,
     )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    try:
-        model.save_pretrained(aside, safe_serialization=True)
-        base.processor.save_pretrained(aside)
-        if folder.exists():
-            folder.rmdir()
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_adapter(built: Built, base: Base, folder: Path) -> None:
+    """Save the LoRA unmerged, as PEFT reads it, with the layers that must be kept of the base before it is put on.
+
+    Raises UserError for a variant that was not tuned.
+    """
+    if built.peft is None:
+        raise UserError("an untuned base has no adapter; export it without --adapter-only")
+    built.peft.peft_config["default"].base_model_name_or_path = base.name
+    # LoRA is never on an embedding; left to itself, PEFT asks the hub whether the vocabulary has grown.
+    built.peft.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's own empty card
+    variant = built.variant
+    kept = {part: list(getattr(variant, f"{part}_layers")) for part in ("vision", "qformer", "llm")}
+    frequency = built.model.config.qformer_config.cross_attention_frequency
+    (folder / KEPT_FILE).write_text(json.dumps(kept | {"cross_attention_frequency": frequency}) + "\n")
+    base.processor.save_pretrained(folder)
 
 
 def reload(folder: Path, dtype: Dtype = "float32") -> Blip2ForConditionalGeneration:
@@ -77,3 +119,12 @@ def check_export(built: Built, base: Base, folder: Path, features: torch.Tensor)
     if different := [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]:
         raise RuntimeError(f"{folder} reloads with other captions for {len(different)} of {len(before)} images")
     return len(before)
+
+
+def reload_adapter(base: Base, folder: Path) -> Built:
+    """The variant in a folder of `write_adapter`, put on the base again by PEFT itself."""
+    kept = json.loads((folder / KEPT_FILE).read_text())
+    variant = Variant(tuple(kept["vision"]), tuple(kept["qformer"]), tuple(kept["llm"]))
+    bare = build(base, variant)
+    peft = PeftModel.from_pretrained(bare.model, str(folder))
+    return Built(bare.model, variant, peft.eval())

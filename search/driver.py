@@ -35,7 +35,7 @@ from search.remeasure import Remeasurement, remeasure
 from search.searcher import LegSearcher
 from search.settings import RANKINGS_FILE, Facts, Settings, write_json
 from search.study import Search
-from search.tracker import BackgroundTracker, StudyView
+from search.tracker import BackgroundTracker, StudyView, experiment_name
 from search.trainable import Work, rank_layers, run_trial
 from search.view import study_view
 
@@ -87,11 +87,14 @@ class Driver:
     def run(self, make_search: Any) -> Outcome:
         """Run legs until the study is done or the user stops it; what finished is kept either way."""
         begin = time.monotonic()
-        tracker = BackgroundTracker(self.settings.tracking_uri, f"rsopt-{self.settings.space}", self.settings.name)
+        tracker = BackgroundTracker(
+            self.settings.tracking_uri, experiment_name(self.settings.space), self.settings.name
+        )
         with _ray(self.address, self.settings.workers) as (cpus, gpus), _sigterm():
             resources = plan_resources(
                 cpus, gpus, psutil.virtual_memory().available, self.settings.gpus_per_trial, self.settings.workers
             )
+            tracker.watch = resources.gpus > 0
             rankings = self._rankings(resources) if self.facts.needs_rankings else None
             search = make_search(resources.slots, rankings)
             progress = Progress(search, self.settings)

@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rsopt.errors import Parser, UserError, command
+from rsopt.errors import Parser, command
 from rsopt.objectives import OBJECTIVES, Objective, minimised
 from search.history import CandidateState, History
 from search.pareto import hypervolume, non_dominated, picks
-from search.settings import Facts, study_folder
+from search.settings import Facts, load_study, study_folder
 
 FRONT_FILE = "front.json"
 
@@ -23,7 +23,7 @@ def build_front(
 ) -> dict[str, Any]:
     """`front.json` of a study: every candidate with its state, which of them are non-dominated, hypervolume and picks.
 
-    `remeasured`: latencies of members taken again at the end (`search.remeasure`), by trial.
+    `remeasured`: latencies of members taken again at the end (`search.remeasure`), by trial; others are left out.
     """
     chosen = [OBJECTIVES[name] for name in facts.objectives]
     finished = [(c, values) for c in history if (values := final_values(c, chosen)) is not None]
@@ -32,8 +32,8 @@ def build_front(
     reference = reference_point(history, chosen)
     points = [values for _, values in finished]
     trials = [_entry(c, facts.objectives, c.number in pareto) for c in history]
-    for number, again in (remeasured or {}).items():
-        trials[number]["latency_again"] = dict(again)
+    for number in pareto & set(remeasured or {}):
+        trials[number]["latency_again"] = dict((remeasured or {})[number])
     return {
         "study": study,
         "objectives": [{"name": o.name, "direction": o.direction, "unit": o.unit} for o in chosen],
@@ -92,25 +92,36 @@ def _entry(candidate: CandidateState, objectives: Sequence[str], pareto: bool) -
     }
 
 
-def load_front(folder: Path) -> dict[str, Any]:
-    """`front.json` of a study folder. Raises UserError when no trial ever finished."""
-    path = folder / FRONT_FILE
-    if not path.exists():
-        raise UserError(f"study '{folder.name}' has no front yet: none of its trials finished")
-    return json.loads(path.read_text())
+def study_front(folder: Path) -> dict[str, Any]:
+    """The front of a study folder, from its journal: whether or not the search's end was reached. Nothing is written."""
+    from search.journal import read_history  # brings Optuna; --help should not wait for it
+
+    settings, facts = load_study(folder)
+    return build_front(settings.name, facts, read_history(folder))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, load, print."""
-    from search.table import print_front
+    from search.table import front_csv, print_front
 
     parser = Parser(prog="python -m search.front", description="The Pareto front of a study.")
     parser.add_argument("--name", required=True, help="name of the study")
     parser.add_argument("--storage", default="runs", help="folder of the studies (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print front.json and nothing else")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print front.json and nothing else")
+    shape.add_argument("--csv", action="store_true", help="print a row a trial and nothing else")
+    shape.add_argument("--html", metavar="F", help="write the interactive page: one file, for any browser, offline")
     options = parser.parse_args(argv)
-    front = load_front(study_folder(Path(options.storage).absolute(), options.name))
-    if options.json:
+    folder = study_folder(Path(options.storage).absolute(), options.name)
+    if options.html:
+        from search.page.write import write_page
+
+        sys.stdout.write(f"{write_page(folder, Path(options.html))}\n")
+        return 0
+    front = study_front(folder)
+    if options.csv:
+        sys.stdout.write(front_csv(front))
+    elif options.json:
         sys.stdout.write(json.dumps(front, indent=1) + "\n")
     else:
         print_front(front)

@@ -155,14 +155,18 @@ def read_history(folder: Path) -> History:
 
     Raises UserError where the folder holds no study.
     """
+    return tuple(interrupted(_state(trial)) for trial in read_trials(folder))
+
+
+def read_trials(folder: Path) -> list[FrozenTrial]:
+    """A study's Optuna trials by number, with their times and distributions. Nothing is written."""
     path = folder / FILE
     if not path.is_file():
         raise UserError(f"no study in {folder}")
     with quiet():
         storage = JournalStorage(JournalFileBackend(str(path)))
     studies = storage.get_all_studies()
-    trials = storage.get_all_trials(studies[0]._study_id, deepcopy=False) if studies else []
-    return tuple(interrupted(_state(trial)) for trial in trials)
+    return storage.get_all_trials(studies[0]._study_id, deepcopy=False) if studies else []
 
 
 def interrupted(state: CandidateState) -> CandidateState:

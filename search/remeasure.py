@@ -24,8 +24,7 @@ class Remeasurement:
 
     def __init__(self, settings: Settings, facts: Facts, search: Search) -> None:
         self._path = settings.folder / REMEASURED_FILE
-        stored = json.loads(self._path.read_text()) if self._path.exists() else {}
-        known: dict[int, dict[str, Any]] = {int(number): found for number, found in stored.items()}
+        known = recorded(settings.folder)
         front = [t["id"] for t in build_front(settings.name, facts, search.history)["trials"] if t["pareto"]]
         self._members: dict[str, list[int]] = {}
         if "latency_ms" in facts.objectives:
@@ -50,6 +49,13 @@ class Remeasurement:
         """By trial, for those on the front now."""
         on_front = {number for own in self._members.values() for number in own}
         return {number: found for number, found in self._all.items() if number in on_front}
+
+
+def recorded(folder: Path) -> dict[int, dict[str, Any]]:
+    """What a study's folder holds of latencies taken again, by trial."""
+    path = folder / REMEASURED_FILE
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    return {int(number): found for number, found in stored.items()}
 
 
 def remeasure(work: Work, legs: Sequence[Leg]) -> dict[int, dict[str, Any]]:

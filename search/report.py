@@ -10,6 +10,7 @@ from rsopt.data.records import CaptionData
 from rsopt.rung import read_captions
 from search.driver import Outcome
 from search.front import FRONT_FILE
+from search.page.write import PAGE_FILE
 from search.remeasure import told
 from search.saved_view import view_key
 from search.settings import Settings
@@ -38,6 +39,7 @@ def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, da
     for line in told(outcome.remeasured):
         say(f"latency    {line}")
     say(f"front      {settings.folder / FRONT_FILE}")
+    say(f"page       {settings.folder / PAGE_FILE}   (one file, for any browser, offline)")
     if outcome.tracking_problem:
         say(f"MLflow     not written ({outcome.tracking_problem}); the study itself is whole")
     else:
@@ -47,12 +49,18 @@ def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, da
     if outcome.interrupted:
         say(f"next: {resume}")
     else:
-        say(f"next: {resume} --trials {2 * settings.trials}   (or see it again: {front_command(settings)})")
+        say(f"more trials: {resume} --trials {2 * settings.trials}   (or see it again: {front_command(settings)})")
+        say(f"next: {export_command(settings)}")
 
 
 def front_command(settings: Settings) -> str:
     """The command that prints the front again."""
     return f"python -m search.front --name {settings.name}{_storage_option(settings)}"
+
+
+def export_command(settings: Settings) -> str:
+    """The command that takes the knee away."""
+    return f"python -m search.export --name {settings.name}{_storage_option(settings)} --pick knee --out {settings.name}-knee"
 
 
 def mlflow_command(uri: str) -> str:

@@ -16,6 +16,7 @@ from rsopt.variant import digest
 
 TAG = "mlflow.sharedViewState."
 COLUMNS = ("tags.`role`", "tags.`state`", "tags.`pareto`", "tags.`picks`")
+MILLIONS = ("params", "trainable")
 PARAMS = ("llm_layers", "qformer_layers", "lora", "lr")
 
 
@@ -38,7 +39,7 @@ def view_tag(study: str, objectives: Sequence[str], time_ms: int) -> tuple[str, 
 
 def view_state(study: str, objectives: Sequence[str]) -> dict[str, Any]:
     """The children of a study by first objective, with a scatter for each other one, a contour and parallel coordinates."""
-    first, *others = objectives
+    first, *others = map(grid_name, objectives)
     charts = [_chart("SCATTER", xaxis=_metric(name), yaxis=_metric(first)) for name in others]
     if len(others) > 1:
         charts.append(_chart("CONTOUR", xaxis=_metric(others[0]), yaxis=_metric(others[1]), zaxis=_metric(first)))
@@ -53,7 +54,11 @@ def view_state(study: str, objectives: Sequence[str]) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [*COLUMNS, *(f"metrics.`{n}`" for n in objectives), *(f"params.`{n}`" for n in PARAMS)],
+        "selectedColumns": [
+            *COLUMNS,
+            *(f"metrics.`{n}`" for n in (first, *others)),
+            *(f"params.`{n}`" for n in PARAMS),
+        ],
         "columnOrder": [],
         "columnWidths": {},
         "runsHiddenMode": "SHOWALL",
@@ -77,6 +82,11 @@ def view_state(study: str, objectives: Sequence[str]) -> dict[str, Any]:
         "groupsExpanded": {},
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     }
+
+
+def grid_name(objective: str) -> str:
+    """The metric that the grid and the charts show: counts of parameters in millions, which can be read."""
+    return f"{objective}_m" if objective in MILLIONS else objective
 
 
 def _chart(kind: str, **fields: Any) -> dict[str, Any]:

@@ -24,7 +24,9 @@ from rsopt.rung import read_measurement
 from rsopt.scores.floor import ceiling_of, floor_of
 from search.driver import Driver, Outcome
 from search.front import FRONT_FILE, build_front
+from search.page.write import write_page
 from search.policy import run_to_end
+from search.projection import project
 from search.remeasure import check_ledger
 from search.report import print_report
 from search.settings import (
@@ -120,6 +122,8 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
     front = build_front(settings.name, facts, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
         write_json(settings.folder / FRONT_FILE, front)
+        write_page(settings.folder, data=data)
+        outcome.tracking_problem = outcome.tracking_problem or project(settings, facts, outcome.history, data)
     print_report(settings, front, outcome, data)
     return EXIT_INTERRUPTED if outcome.interrupted else _exit_code(outcome)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 from rich.console import Console
@@ -18,6 +20,39 @@ COLUMNS = {
     "train_s": ("train s", "{:.1f}"),
 }
 ROLE_NAMES = {"zero_shot": "zero-shot base", "full_depth": "full depth, LoRA"}
+
+
+def front_csv(front: dict[str, Any]) -> str:
+    """A row a trial, front first and best first: what it is, its picks, every metric under its own name."""
+    metrics = list(dict.fromkeys(name for t in front["trials"] for name in t["metrics"]))
+    parts = ("vision", "qformer", "llm")
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    head = ["trial", "name", "role", "state", "pareto", "picks", "rung", *(f"{p}_layers" for p in parts)]
+    writer.writerow([*head, *metrics, "reason"])
+    for t in sorted(front["trials"], key=lambda t: (not t["pareto"], -t["metrics"].get("cider", 0.0), t["id"])):
+        chosen = " ".join(name for name, number in front["picks"].items() if number == t["id"])
+        layers = [len(t["variant"][f"{p}_layers"]) for p in parts]
+        row = [t["id"], t["name"], t["role"], t["state"], t["pareto"], chosen, t["rung"], *layers]
+        writer.writerow([*row, *(t["metrics"].get(name, "") for name in metrics), t["reason"] or ""])
+    return out.getvalue()
+
+
+def front_table(front: dict[str, Any]) -> dict[str, Any]:
+    """The front's members as {"columns", "data"}, best CIDEr first: the form in which MLflow shows a table."""
+    names = [o["name"] for o in front["objectives"]]
+    columns = [*names, *(c for c in COLUMNS if c not in names)]
+    members = sorted((t for t in front["trials"] if t["pareto"]), key=lambda t: -t["metrics"].get("cider", 0.0))
+    rows = [
+        [
+            t["id"],
+            t["name"],
+            *(round(t["metrics"][c], 3) if c in t["metrics"] else None for c in columns),
+            ", ".join(name for name, number in front["picks"].items() if number == t["id"]),
+        ]
+        for t in members
+    ]
+    return {"columns": ["trial", "variant", *columns, "picks"], "data": rows}
 
 
 def stdout_console() -> Console:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import queue
@@ -18,9 +19,11 @@ from typing import Any
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
 
 from rsopt.errors import UserError
@@ -41,16 +44,36 @@ class RunView:
     started_ms: int
     ended_ms: int | None = None
     status: str = "RUNNING"
+    files: Mapping[str, Path] = field(default_factory=dict)  # place among the run's artifacts -> file here
+
+
+@dataclass(frozen=True, slots=True)
+class DataView:
+    """The data set, as an input of every run. `profile` is what a person wants to know of it."""
+
+    name: str
+    digest: str
+    source: str
+    profile: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class StudyView:
-    """One parent run, one child a candidate, small text files of the parent, tags of the experiment."""
+    """One parent run, one child a candidate, small text files of the parent, tags of the experiment, the data.
+
+    Files named `*.table.json` hold {"columns", "data"}: MLflow shows them as tables.
+    """
 
     parent: RunView
     children: Sequence[RunView]
     files: Mapping[str, str] = field(default_factory=dict)
     experiment_tags: Mapping[str, str] = field(default_factory=dict)
+    data: DataView | None = None
+
+
+def experiment_name(space: str) -> str:
+    """The experiment of all studies of one space: what can be compared stands together."""
+    return f"rsopt-{space}"
 
 
 def check_uri(uri: str) -> None:
@@ -70,6 +93,14 @@ def check_uri(uri: str) -> None:
         raise UserError(f"tracking URI '{uri}' does not answer ({reason}); start it with: mlflow server") from error
 
 
+def _artifact_root(uri: str, experiment: str) -> str | None:
+    """Beside a database file; left to itself, MLflow would put files below whatever folder this process runs in."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    database = Path(uri.removeprefix("sqlite:///")).expanduser().absolute()
+    return (database.parent / "mlruns" / experiment).as_uri()
+
+
 class Tracker:
     """Writes views to MLflow; finds its runs again by tags, so that writing twice changes nothing."""
 
@@ -77,7 +108,10 @@ class Tracker:
         self.client = MlflowClient(tracking_uri=uri)
         self.study = study
         found = self.client.get_experiment_by_name(experiment)
-        self.experiment_id = found.experiment_id if found else self.client.create_experiment(experiment)
+        if found is None:
+            self.experiment_id = self.client.create_experiment(experiment, _artifact_root(uri, experiment))
+        else:
+            self.experiment_id = found.experiment_id
         self.run_ids: dict[str, str] = {}
         runs = self.client.search_runs([self.experiment_id], f"tags.`{STUDY_TAG}` = '{study}'", max_results=50_000)
         for run in runs:
@@ -98,6 +132,12 @@ class Tracker:
             self.client.set_experiment_tag(self.experiment_id, name, value)
         for name, text in view.files.items():
             self.client.log_text(self.run_ids["parent"], text, name)
+        if tables := [{"path": name, "type": "table"} for name in view.files if name.endswith(".table.json")]:
+            self.client.set_tag(self.run_ids["parent"], "mlflow.loggedArtifacts", json.dumps(tables))
+        if view.data is not None:
+            inputs = [_input(view.data)]
+            for run in (view.parent, *view.children):
+                self.client.log_inputs(self.run_ids[run.key], inputs)
 
     def _write_run(self, view: RunView, extra: Mapping[str, str]) -> None:
         tags = {**view.tags, STUDY_TAG: self.study, TRIAL_TAG: view.key, **extra}
@@ -117,16 +157,30 @@ class Tracker:
                 params=[Param(k, v[:6000]) for k, v in params[at : at + 90]],
                 tags=[RunTag(k, v[:5000]) for k, v in changed[at : at + 90]],
             )
+        for place, path in view.files.items():
+            folder, _, _ = place.rpartition("/")
+            self.client.log_artifact(run_id, str(path), folder or None)
         if view.ended_ms is not None and not closed:
             self.client.set_terminated(run_id, status=view.status, end_time=view.ended_ms)
             closed = True
         self._written[view.key] = ({*view.metrics, *view.params.items(), *tags.items()}, closed)
 
 
+def _input(data: DataView) -> DatasetInput:
+    dataset = Dataset(data.name, data.digest, "local", json.dumps({"uri": data.source}), None, json.dumps(data.profile))
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "search")])
+
+
 class BackgroundTracker:
-    """Writes the newest view from a thread of its own: the search never waits for MLflow. A failure is kept and retried."""
+    """Writes the newest view from a thread of its own: the search never waits for MLflow. A failure is kept and retried.
+
+    `watch`: also sample this machine's processors, memory and cards into the parent run, every ten seconds.
+    """
 
     def __init__(self, uri: str, experiment: str, study: str) -> None:
+        self.watch = False
+        self._uri = uri
+        self._monitor: SystemMetricsMonitor | None = None
         self._make = lambda: Tracker(uri, experiment, study)
         self._queue: queue.Queue[StudyView | None] = queue.Queue()
         self.problem: str | None = None
@@ -162,6 +216,7 @@ class BackgroundTracker:
                 item = self._queue.get()
             if view is not None:
                 self._write(view, attempts=3 if closing else 1)
+            self._sample(closing)
 
     def _write(self, view: StudyView, attempts: int) -> None:
         for attempt in range(attempts):
@@ -175,3 +230,12 @@ class BackgroundTracker:
             else:
                 self.problem = None
                 return
+
+    def _sample(self, closing: bool) -> None:
+        """Start MLflow's own sampler once the parent run exists, and stop it at the end."""
+        parent = self.tracker.parent_id if self.tracker else None
+        if self.watch and not closing and self._monitor is None and parent is not None:
+            self._monitor = SystemMetricsMonitor(parent, tracking_uri=self._uri, resume_logging=True)
+            self._monitor.start()
+        elif closing and self._monitor is not None:
+            self._monitor.finish()

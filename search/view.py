@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any
 
+from rsopt.card import ranges
 from rsopt.objectives import OBJECTIVES
 from search.front import build_front, final_values, hypervolume_share, reference_point
 from search.history import CandidateState, History
-from search.saved_view import view_tag
+from search.saved_view import MILLIONS, grid_name, view_tag
 from search.settings import Facts, Settings
+from search.table import front_csv, front_table
 from search.tracker import RunView, StudyView
 
 STATUS = {
@@ -35,22 +38,22 @@ def study_view(
     `state` of the study: running, complete or interrupted. `now_ms` is written as the end of what has ended.
     """
     objectives, started = list(facts.objectives), facts.started_ms
-    remeasured = remeasured or {}
     front = build_front(settings.name, facts, history, remeasured)
     pareto = {t["id"]: t["pareto"] for t in front["trials"]}
+    again = {t["id"]: t["latency_again"] for t in front["trials"] if "latency_again" in t}
     picks: dict[int, list[str]] = {}
     for name, number in front["picks"].items():
         picks.setdefault(number, []).append(name)
     children = [
-        _child(c, facts, now_ms, pareto[c.number], ",".join(picks.get(c.number, [])), remeasured.get(c.number, {}))
+        _child(c, facts, now_ms, pareto[c.number], ",".join(picks.get(c.number, [])), again.get(c.number, {}))
         for c in history
     ]
     priors = [(f"floor.{name}", value) for name, value in facts.floor.items()]
     priors += [(f"ceiling.{name}", value) for name, value in facts.ceiling.items()]
     priors += [(f"skipped.{kind}", float(count)) for kind, count in facts.skipped.items()]
     metrics = [(name, value, 0) for name, value in priors]
-    metrics += _volumes(history, objectives)
-    metrics += _latency_counts(history, remeasured)
+    metrics += _volumes(history, objectives) + _counts(history)
+    metrics += _latency_counts(history, again)
     parent = RunView(
         key="parent",
         name=settings.name,
@@ -75,7 +78,11 @@ def study_view(
     )
     if state == "running":
         return StudyView(parent, children)
-    files = {"front.json": json.dumps(front, indent=1)}
+    files = {
+        "front.json": json.dumps(front, indent=1),
+        "front.csv": front_csv(front),
+        "front.table.json": json.dumps(front_table(front)),
+    }
     return StudyView(parent, children, files, dict([view_tag(settings.name, objectives, started)]))
 
 
@@ -86,8 +93,8 @@ def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: st
         "vision_layers": str(len(variant.vision_layers)),
         "qformer_layers": str(len(variant.qformer_layers)),
         "llm_layers": str(len(variant.llm_layers)),
-        "qformer_kept": _indices(variant.qformer_layers),
-        "llm_kept": _indices(variant.llm_layers),
+        "qformer_kept": ranges(list(variant.qformer_layers)),
+        "llm_kept": ranges(list(variant.llm_layers)),
         "lora": lora.scope if lora else "none",
     }
     for name, part in (("llm", lora.llm), ("qformer", lora.qformer)) if lora else ():
@@ -104,9 +111,13 @@ def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: st
     metrics: list[tuple[str, float, int]] = []
     for measurement in c.rungs:
         percent = round(100 * measurement.rung)
-        metrics += [(f"rung.{n}", v, percent) for n, v in measurement.metrics.items() if n in ("cider", "train_loss")]
+        metrics += [
+            (f"rung.{n}", round(v, 3), percent) for n, v in measurement.metrics.items() if n in ("cider", "train_loss")
+        ]
         if measurement is c.final:
-            metrics += [(n, v, 0) for n, v in measurement.metrics.items()]
+            metrics += [(n, round(v, 3), 0) for n, v in measurement.metrics.items()]
+            counts = [n for n in MILLIONS if n in measurement.metrics]
+            metrics += [(grid_name(n), round(measurement.metrics[n] / 1e6, 3), 0) for n in counts]
         metrics += [(f"seconds.{n}", v, percent) for n, v in measurement.seconds.items()]
     metrics += [(f"again.{name}", float(value), 0) for name, value in again.items() if isinstance(value, int | float)]
     tags = {"role": c.role, "state": c.state, "pareto": str(pareto).lower(), "picks": picks, "reason": c.reason or ""}
@@ -123,42 +134,62 @@ def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: st
     )
 
 
-def _latency_counts(history: History, remeasured: Mapping[int, Mapping[str, Any]]) -> list[tuple[str, float, int]]:
+def _latency_counts(history: History, again: Mapping[int, Mapping[str, Any]]) -> list[tuple[str, float, int]]:
     """How many latencies this study measured itself, took again for its front, and found beyond their intervals."""
     measured = sum(m.metrics.get("latency_measured", 0.0) for c in history for m in c.rungs)
     counts = [("latency_measured", measured, 0)]
-    if remeasured:
-        counts.append(("latency_measured_again", float(len(remeasured)), 0))
-        counts.append(("latency_differs", float(sum(bool(a["differs"]) for a in remeasured.values())), 0))
+    if again:
+        counts.append(("latency_measured_again", float(len(again)), 0))
+        counts.append(("latency_differs", float(sum(bool(a["differs"]) for a in again.values())), 0))
     return counts
 
 
 def _volumes(history: History, objectives: list[str]) -> list[tuple[str, float, int]]:
-    """Hypervolume after each complete trial, in the order of their numbers."""
+    """Hypervolume after each complete trial, in the order of their numbers, as far as all before it are decided."""
     chosen = [OBJECTIVES[name] for name in objectives]
     if (corner := reference_point(history, chosen)) is None:
         return []
-    points = [v for c in history if (v := final_values(c, chosen)) is not None]
+    points = [v for c in _decided(history) if (v := final_values(c, chosen)) is not None]
     return [("hypervolume_share", hypervolume_share(points[: n + 1], corner), n + 1) for n in range(len(points))]
 
 
-def _indices(kept: tuple[int, ...]) -> str:
-    """Kept layers as ranges: `0-5,7`."""
-    parts: list[str] = []
-    start = kept[0]
-    for i, layer in enumerate(kept):
-        if i + 1 == len(kept) or kept[i + 1] != layer + 1:
-            parts.append(f"{start}-{layer}" if layer > start else str(layer))
-            start = kept[i + 1] if i + 1 < len(kept) else layer
-    return ",".join(parts)
+def _counts(history: History) -> list[tuple[str, float, int]]:
+    """How many trials ended how, after each that is decided."""
+    counts = dict.fromkeys(("complete", "stopped", "infeasible", "failed"), 0)
+    metrics: list[tuple[str, float, int]] = []
+    for step, c in enumerate(_decided(history), start=1):
+        counts[c.state] += 1
+        metrics += [(f"trials.{state}", float(count), step) for state, count in counts.items()]
+    return metrics
+
+
+def _decided(history: History) -> History:
+    """The trials before the first that still runs or rests: what is written for a step must not change any more."""
+    return tuple(takewhile(lambda c: c.finished, history))
 
 
 def _note(settings: Settings, facts: Facts) -> str:
-    floor = ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in facts.floor.items())
-    return (
-        f"**{settings.name}**: which layers and adapters of `{settings.base}` give the best captions at the least cost?\n\n"
-        f"Objectives: {', '.join(facts.objectives)}. Data: {settings.data or 'mini (generated)'}. "
-        f"CIDEr x100 on the whole validation split, 5 beams, at most 50 new tokens. Floor: {floor}.\n\n"
-        "Children with tag `pareto` = true are the front; `picks` names the knee and the extremes. "
-        "`rung.cider` is CIDEr on the way; `cider` is final."
-    )
+    """The parent's description: question, material, protocol, how to read the runs."""
+    lines = [
+        f"**{settings.name}**: which layers and adapters of `{settings.base}` give the best captions at the least cost?",
+        f"**Objectives** {', '.join(facts.objectives)}. **Space** {settings.space}, sampler {settings.sampler}, "
+        f"seed {settings.seed}. **Data** {settings.data or 'mini (generated)'}.",
+        "**Protocol** CIDEr x100 on the whole validation split, 5 beams, at most 50 new tokens, PTB tokens. Latency: one "
+        "image in, caption out, batch 1, vision tower included, 5 beams, a fixed number of new tokens, adapter merged, "
+        f"nothing else on the device. Parameters of the merged model. {_priors(facts)}",
+        "**How to read it** Children with tag `pareto` = true are the front; `picks` names the knee and the extremes, "
+        "`reason` says why a trial failed or was stopped. `cider` is final; `rung.cider` is CIDEr on the way, by percent of "
+        "the training. `hypervolume_share` and `trials.*` of this run count trials in the order of their numbers. The page "
+        "`front.html` among the artifacts shows all of it, captions included.",
+        f"**Versions** {', '.join(f'{name} {version}' for name, version in facts.versions.items())}.",
+    ]
+    return "\n\n".join(lines)
+
+
+def _priors(facts: Facts) -> str:
+    told = [
+        f"{kind}: {', '.join(f'{name.replace(chr(95), chr(32))} {value:.1f}' for name, value in values.items())}"
+        for kind, values in (("Floor", facts.floor), ("Ceiling", facts.ceiling))
+        if values
+    ]
+    return ". ".join(told) + "."

@@ -13,6 +13,7 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2QForme
 
 from rsopt.base import Base
 from rsopt.configs import shape_of
+from search.settings import Settings
 
 torch.set_num_threads(1)
 
@@ -65,3 +66,11 @@ def random_base() -> Base:
             parameter.add_(torch.randn_like(parameter) * 0.08)
     model.requires_grad_(False).eval()
     return Base("random", model, None, shape_of(config), "float32")  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A real study on the shipped base: zero-shot, full depth, one candidate, one left at its first rung. Not to be changed."""
+    from tests.small_study import make_study
+
+    return make_study(tmp_path_factory.mktemp("small"))

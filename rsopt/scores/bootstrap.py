@@ -37,6 +37,20 @@ def paired_bootstrap(
     return float((one - other).mean()), *bootstrap_interval(one - other, seed)
 
 
+def indistinguishable(per_image: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Which captioners a paired bootstrap cannot tell apart: per_image [captioners, images] -> flags [captioners, captioners].
+
+    The same as `paired_bootstrap` for every pair, for the price of one: the resamples are drawn once. True on the diagonal.
+    """
+    values = np.asarray(per_image, dtype=float)
+    means = np.concatenate([values[:, drawn].mean(axis=2).T for drawn in _draws(values.shape[1], seed)])
+    flags = np.eye(len(values), dtype=bool)
+    for one in range(len(values)):
+        low, high = np.quantile(means[:, [one]] - means, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
+        flags[one] |= (low <= 0) & (high >= 0)
+    return flags
+
+
 def _draws(images: int, seed: int) -> Iterator[np.ndarray]:
     """Image numbers drawn with replacement, [resamples, images] in all."""
     if images < 1:

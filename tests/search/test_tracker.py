@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from rsopt.errors import UserError
+from rsopt.errors import UserError, command
+from search import projection
 from search.settings import Settings
 from search.tracker import BackgroundTracker, Tracker, check_uri
 from search.view import study_view
@@ -59,7 +62,8 @@ def test_written_twice_by_two_trackers_is_written_once(tmp_path: Path) -> None:
     assert len(client.get_metric_history(children["2"].info.run_id, "cider")) == 1
     assert parents[0].data.metrics["floor.class_prior"] == 42.5
     assert parents[0].data.metrics["skipped.missing_image"] == 3
-    assert [a.path for a in client.list_artifacts(parents[0].info.run_id)] == ["front.json"]
+    files = ["front.csv", "front.json", "front.table.json"]
+    assert [a.path for a in client.list_artifacts(parents[0].info.run_id)] == files
 
 
 def test_the_background_tracker_ends_with_the_newest_view(tmp_path: Path) -> None:
@@ -94,3 +98,54 @@ def test_a_tracking_uri_that_answers_nothing_is_one_line(uri: str, says: str) ->
     with pytest.raises(UserError, match=says) as error:
         check_uri(uri)
     assert "\n" not in str(error.value)
+
+
+def test_a_study_that_is_projected_anew_is_the_same(small_study: Settings, tmp_path: Path) -> None:
+    """MLflow deleted and written from the folder alone, twice: page, table, data, counts, adapters of the front."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    argv = ["--name", small_study.name, "--storage", small_study.storage, "--tracking-uri", uri]
+    assert command(projection.main, argv) == 0
+    assert command(projection.main, argv) == 0
+    client = MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name("rsopt-fields").experiment_id])
+    parent = next(r for r in runs if r.data.tags["role"] == "study")
+    assert len(runs) == 5
+    assert {r.info.run_name for r in runs} >= {"fields-1", "L8 Q6 untuned", "L8 Q6 r16 both"}
+    assert all(len(r.inputs.dataset_inputs) == 1 for r in runs)
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {
+        "front.html",
+        "front.csv",
+        "front.table.json",
+    }
+    table = mlflow.artifacts.load_dict(f"{parent.info.artifact_uri}/front.table.json")
+    assert len(table["data"]) == sum(r.data.tags.get("pareto") == "true" for r in runs)
+    assert parent.data.tags["mlflow.loggedArtifacts"] == '[{"path": "front.table.json", "type": "table"}]'
+    for word in ("Objectives", "Floor", "Ceiling", "How to read it"):
+        assert word in parent.data.tags["mlflow.note.content"]
+    assert [m.value for m in client.get_metric_history(parent.info.run_id, "trials.complete")] == [1, 2, 3]
+    member = next(r for r in runs if "knee" in r.data.tags.get("picks", ""))
+    assert {a.path for a in client.list_artifacts(member.info.run_id, "member")} == {
+        "member/adapter.safetensors",
+        "member/manifest.json",
+    }
+    curve = client.get_metric_history(member.info.run_id, "rung.cider")
+    assert [m.step for m in curve] == [50, 100]
+    assert member.data.metrics["params_m"] == round(member.data.metrics["params"] / 1e6, 3)
+
+
+def test_the_machine_is_sampled_into_the_parent_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    asked = settings(tmp_path)
+    tracker = BackgroundTracker(asked.tracking_uri, "rsopt-pruning", asked.name)
+    tracker.watch = True
+    tracker.put(study_view(asked, FACTS, HISTORY[:3], NOW_MS, "running"))
+    deadline = time.monotonic() + 60
+    client, found = MlflowClient(asked.tracking_uri), {}
+    while time.monotonic() < deadline and not any(name.startswith("system/") for name in found):
+        time.sleep(0.5)
+        if tracker.tracker and tracker.tracker.parent_id:
+            found = client.get_run(tracker.tracker.parent_id).data.metrics
+    tracker.put(study_view(asked, FACTS, HISTORY, NOW_MS, "complete"))
+    tracker.close()
+    assert tracker.problem is None
+    assert any(name.startswith("system/cpu") for name in found)

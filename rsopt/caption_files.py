@@ -1,0 +1,133 @@
+"""python -m rsopt.caption: captions of files, of the pictures in folders, or of paths read from stdin."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+from PIL import Image
+from transformers.utils import logging
+
+from rsopt.base import DTYPES, Base, load_base
+from rsopt.caption import BATCH
+from rsopt.data.records import Sample
+from rsopt.errors import EXIT_FAILED, Parser, UserError
+from rsopt.plain import Captioner
+
+EPILOG = """\
+examples:
+  python -m rsopt.caption --model knee airport_1.jpg
+  python -m rsopt.caption --model knee pictures/ --json > captions.jsonl
+  find pictures -name '*.tif' | python -m rsopt.caption --model knee -
+
+One line an image: its path, a tab, its caption. Pictures that cannot be read are named on stderr, and the exit code is 1.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, load, caption as the paths come in."""
+    p = Parser(
+        prog="python -m rsopt.caption",
+        description="Caption images: 5 beams, at most 50 new tokens.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--model", required=True, metavar="DIR", help="an exported folder, or a base: tiny, a hub id")
+    p.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders (all pictures below), or - for stdin")
+    p.add_argument("--json", action="store_true", help='a JSON object a line: {"image", "caption"}')
+    p.add_argument("--batch", type=int, metavar="N", help="images at once (default: 20 on a CPU, 64 on a GPU)")
+    p.add_argument("--dtype", choices=list(DTYPES), help="to run in (default: that of the folder's weights)")
+    options = p.parse_args(argv)
+    if options.batch is not None and options.batch < 1:
+        raise UserError(f"--batch must be at least 1, not {options.batch}")
+    paths = find_images(options.images, sys.stdin)
+    base = load_model(options.model, options.dtype)
+    try:
+        return _caption(base, _parts(paths, options.batch or BATCH[base.device.type]), options.json)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _caption(base: Base, parts: Iterator[list[Path]], as_json: bool) -> int:
+    begin, good, bad = time.perf_counter(), 0, 0
+    captioner = Captioner(base.model, base)
+    for part in parts:
+        samples = []
+        for path in part:
+            if (fault := _fault(path)) is None:
+                samples.append(Sample(str(path), "", (), path=path))
+            else:
+                bad += 1
+                sys.stderr.write(f"not read: {path} ({fault})\n")
+        for image, caption in captioner(samples).items():
+            line = json.dumps({"image": image, "caption": caption}, ensure_ascii=False)
+            sys.stdout.write((line if as_json else f"{image}\t{caption}") + "\n")
+        sys.stdout.flush()
+        good += len(samples)
+    seconds = time.perf_counter() - begin
+    sys.stderr.write(f"{good} images in {seconds:.1f} s, {good / seconds:.1f} images/s on {base.device}\n")
+    return EXIT_FAILED if bad else 0
+
+
+def load_model(name: str, dtype: str | None) -> Base:
+    """An exported folder or a base. Raises UserError for what is neither, and for an adapter alone."""
+    folder = Path(name)
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(f"'{name}' holds an adapter alone; export it without --adapter-only, or use its card's script")
+    if dtype is None and (folder / "config.json").is_file():
+        stored = json.loads((folder / "config.json").read_text()).get("dtype")
+        dtype = stored if stored in DTYPES else None
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of calls of its own
+    return load_base(name, dtype=dtype)  # type: ignore[arg-type]
+
+
+def find_images(asked: Sequence[str], stdin: TextIO) -> Iterator[Path]:
+    """Paths of pictures, in order; a folder's by name. Raises UserError at once for what is not there or holds none."""
+    known = set(Image.registered_extensions())
+    found: list[Path] = []
+    for name in asked:
+        path = Path(name)
+        if name == "-":
+            continue
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
+            if not inside:
+                raise UserError(f"folder '{name}' holds no picture")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise UserError(f"no such image: '{name}'")
+    return _listed(found, stdin if "-" in asked else ())
+
+
+def _listed(found: Iterable[Path], lines: Iterable[str]) -> Iterator[Path]:
+    yield from found
+    for line in lines:
+        if name := line.strip():
+            yield Path(name)
+
+
+def _parts(paths: Iterator[Path], size: int) -> Iterator[list[Path]]:
+    while part := list(islice(paths, size)):
+        yield part
+
+
+def _fault(path: Path) -> str | None:
+    """Why a picture cannot be read, or None. Whatever a decoder raises is a fault of the file."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except Exception as error:  # noqa: BLE001 - decoders raise SyntaxError, struct.error, DecompressionBombError...
+        return " ".join(str(error).split())[:200] or type(error).__name__
+    return None

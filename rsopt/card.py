@@ -1,0 +1,231 @@
+"""The model card of an export: how it was found, what was measured and how, how to use it. Pure: manifest in, text out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+MANIFEST = "manifest.json"
+
+MERGED_SNIPPET = """\
+import sys
+
+import torch
+from PIL import Image, ImageOps
+from transformers import Blip2ForConditionalGeneration, Blip2Processor
+
+folder = "."  # this folder
+processor = Blip2Processor.from_pretrained(folder)
+model = Blip2ForConditionalGeneration.from_pretrained(folder).eval()
+for path in sys.argv[1:] or ["image.jpg"]:
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    inputs = processor(images=image, return_tensors="pt").to(model.device, model.dtype)
+    with torch.inference_mode():
+        # Named, since BLIP-2 hands generation to its language model, which does not know the settings saved with the whole.
+        ids = model.generate(**inputs, generation_config=model.generation_config)
+    print(" ".join(processor.decode(ids[0], skip_special_tokens=True).split()))
+"""
+
+ADAPTER_SNIPPET = """\
+import json
+import sys
+
+import torch
+from peft import PeftModel
+from PIL import Image, ImageOps
+from transformers import Blip2ForConditionalGeneration, Blip2Processor
+
+folder, base = ".", {base}  # this folder; the base it was tuned on
+kept = json.load(open(f"{{folder}}/kept_layers.json"))
+processor = Blip2Processor.from_pretrained(folder)
+model = Blip2ForConditionalGeneration.from_pretrained(base, dtype=torch.{dtype})
+
+# Drop the layers that the search dropped, and number what is left: a cache slot of a dropped layer must not be asked for.
+decoder, queries, vision = model.language_model.model.decoder, model.qformer.encoder, model.vision_model.encoder
+decoder.layers = torch.nn.ModuleList(decoder.layers[i] for i in kept["llm"])
+queries.layer = torch.nn.ModuleList(queries.layer[i] for i in kept["qformer"])
+vision.layers = torch.nn.ModuleList(vision.layers[i] for i in kept["vision"])
+for index, layer in enumerate(decoder.layers):
+    layer.self_attn.layer_idx = index
+for index, layer in enumerate(queries.layer):
+    layer.layer_idx = index
+for config in (model.config.text_config, model.language_model.config, decoder.config):
+    config.num_hidden_layers = len(decoder.layers)
+for config in (model.config.qformer_config, model.qformer.config, queries.config):
+    config.num_hidden_layers = len(queries.layer)
+    config.cross_attention_frequency = kept["cross_attention_frequency"]
+
+model = PeftModel.from_pretrained(model, folder).eval()
+for path in sys.argv[1:] or ["image.jpg"]:
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    inputs = processor(images=image, return_tensors="pt").to(model.device, torch.{dtype})
+    with torch.inference_mode():
+        ids = model.generate(**inputs, num_beams={beams}, max_new_tokens={max_new_tokens}, do_sample=False)
+    print(" ".join(processor.decode(ids[0], skip_special_tokens=True).split()))
+"""
+
+METRICS = {"cider": "CIDEr", "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4"}
+METRICS |= {"meteor": "METEOR", "rouge_l": "ROUGE-L"}
+LICENCES = {
+    "tiny": "The base is this project's own small model, trained from scratch on generated pictures.",
+    "blip2-opt": (
+        "The base's hub card names the MIT licence for BLIP-2; its language model, OPT, was released by Meta under a "
+        "licence of its own that allows research and no commercial use. Neither was checked when this card was written."
+    ),
+}
+
+
+def model_card(manifest: Mapping[str, Any]) -> str:
+    """README.md in the hub's form. `manifest` is what `search.export` writes beside it (manifest.json)."""
+    m = manifest
+    title = f"{m['name']} ({m['study']}, trial {m['trial']})"
+    parts = [
+        _head(m),
+        f"# {title}",
+        f"A captioner for pictures like those of {_code(m['data']['name'])}: a smaller {_code(m['base'])}, found by a "
+        f"search over which layers to keep and where to put LoRA.",
+        "## Use it\n\n" + _use(m),
+        "## How it was found\n\n" + _found(m),
+        "## What is kept of the base\n\n" + _kept(m),
+        "## Scores\n\n" + _scores(m),
+        "## Size and speed\n\n" + _cost(m),
+        "## Licence\n\n" + _licence(m),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def snippet(manifest: Mapping[str, Any]) -> str:
+    """The script that the card shows. Run in the exported folder, it captions the images it is given."""
+    if not manifest["adapter_only"]:
+        return MERGED_SNIPPET
+    protocol = manifest["protocol"]
+    return ADAPTER_SNIPPET.format(
+        base=json.dumps("rsopt/tiny" if manifest["base"] == "tiny" else manifest["base"]),
+        dtype=manifest["dtype"],
+        beams=protocol["beams"],
+        max_new_tokens=protocol["max_new_tokens"],
+    )
+
+
+def _head(m: Mapping[str, Any]) -> str:
+    lines = ["---", f"library_name: {'peft' if m['adapter_only'] else 'transformers'}", "pipeline_tag: image-to-text"]
+    if "/" in m["base"]:
+        lines.append(f"base_model: {json.dumps(m['base'])}")
+    return "\n".join([*lines, "tags: [blip-2, image-captioning, remote-sensing, pruned]", "license: other", "---"])
+
+
+def _use(m: Mapping[str, Any]) -> str:
+    needs = "transformers, torch, safetensors, pillow" + (", peft" if m["adapter_only"] else "")
+    text = f"Save as `use.py` in this folder and run `python use.py image.jpg`. It needs {needs} and nothing else.\n\n"
+    if m["adapter_only"]:
+        text += "This folder holds the adapter, not the model: the base is loaded, its layers dropped, LoRA put on.\n\n"
+    return text + f"```python\n{snippet(m)}```"
+
+
+def _found(m: Mapping[str, Any]) -> str:
+    found, recipe = m["found"], m["recipe"]
+    lines = [
+        f"Study {_code(m['study'])}, space {_code(found['space'])}: {found['finished']} of {found['trials']} candidates were "
+        f"trained to the end (sampler {found['sampler']}, seed {found['seed']}), judged by {', '.join(found['objectives'])}. "
+        + (f"This one is trial {m['trial']}" + (f", picked as {m['pick']}." if m["pick"] else ".")),
+    ]
+    if lora := m["variant"]["lora"]:
+        where = " and ".join(
+            f"{name} (rank {part['rank']}, alpha {part['alpha']:g}, {part['targets'].replace('_', ' ')})"
+            for name, part in (("the LLM", lora["llm"]), ("the Q-Former", lora["qformer"]))
+            if part
+        )
+        projection = ", with the projection between them trained in full" if lora["train_projection"] else ""
+        lines.append(
+            f"Tuned by LoRA on {where}{projection}; {recipe['epochs']:g} epochs, {recipe['batch_images']} images a step, "
+            f"learning rate {recipe['lr']:.3g}."
+        )
+    else:
+        lines.append("It was not tuned.")
+    versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
+    return "\n\n".join([*lines, f"Versions: {versions}."])
+
+
+def _kept(m: Mapping[str, Any]) -> str:
+    rows = ["| part | layers | of | kept, by the base's numbers |", "|---|---|---|---|"]
+    for part, title in (("vision", "vision tower"), ("qformer", "Q-Former"), ("llm", "LLM")):
+        kept = m["variant"][f"{part}_layers"]
+        rows.append(f"| {title} | {len(kept)} | {m['depths'][part]} | {ranges(kept)} |")
+    return "\n".join(rows)
+
+
+def ranges(kept: list[int]) -> str:
+    """Ascending indices as ranges: `0-5,7`."""
+    runs: list[list[int]] = []
+    for layer in kept:
+        if runs and layer == runs[-1][1] + 1:
+            runs[-1][1] = layer
+        else:
+            runs.append([layer, layer])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def _scores(m: Mapping[str, Any]) -> str:
+    protocol, test, validation = m["protocol"], m["test"], m["validation"]
+    names = [name for name in METRICS if name in test["metrics"] or name in validation]
+    rows = ["| split | images | " + " | ".join(METRICS[n] for n in names) + " |", "|---" * (len(names) + 2) + "|"]
+    for split, images, metrics in (
+        ("test", test["images"], test["metrics"]),
+        ("validation", m["data"]["validation_images"], validation),
+    ):
+        cells = [f"{metrics[n]:.1f}" if n in metrics else "-" for n in names]
+        rows.append(f"| {split} | {images} | " + " | ".join(cells) + " |")
+    low, high = test["intervals"]["cider"]
+    priors = [
+        f"{kind} {', '.join(f'{name.replace(chr(95), chr(32))} {value:.1f}' for name, value in test[kind].items())}"
+        for kind in ("floor", "ceiling")
+        if test[kind]
+    ]
+    return (
+        "\n".join(rows) + f"\n\nAll x100: {protocol['beams']} beams, at most {protocol['max_new_tokens']} new tokens, "
+        f"{protocol['tokenizer']}. CIDEr on the test split: 95 % interval over images {low:.1f} to {high:.1f}. Beside it on the "
+        f"test split: {'; '.join(priors)} (the floor is what a captioner scores that never looks at the image). The search saw "
+        f"the validation split only; the test split was captioned once, by this model in {test['dtype']} on {test['device']}."
+    )
+
+
+def _cost(m: Mapping[str, Any]) -> str:
+    rows = [
+        "| | |",
+        "|---|---|",
+        f"| parameters | {m['params']:,} |",
+        f"| weights, {m['dtype']} | {m['size_mb']:.2f} MB |",
+    ]
+    metrics, latency = m["validation"], m["latency"]
+    if "gmacs" in metrics:
+        rows.append(f"| compute, one image and 11 text tokens | {metrics['gmacs']:.4g} GMAC |")
+    if "latency_ms" in metrics:
+        spread = ""
+        if "latency_low_ms" in metrics:
+            spread = (
+                f" (95 % interval of the median {metrics['latency_low_ms']:.1f} to {metrics['latency_high_ms']:.1f})"
+            )
+        rows.append(f"| latency | {metrics['latency_ms']:.1f} ms{spread} |")
+    text = "\n".join(rows)
+    if latency:
+        text += (
+            f"\n\nLatency: one image in, caption out, batch 1, vision tower included, {latency['beams']} beams, "
+            f"{latency['new_tokens']} new tokens fixed, median of {latency['runs']} runs; "
+            f"{latency['device']}, {latency['dtype']}, {latency['decoder']}."
+        )
+    return text
+
+
+def _licence(m: Mapping[str, Any]) -> str:
+    known = "tiny" if m["base"] == "tiny" else "blip2-opt" if "blip2-opt" in m["base"] else None
+    base = LICENCES[known] if known else f"The base is {_code(m['base'])}: its licence holds for these weights too."
+    return (
+        f"These weights are derived from the base and from the captions and pictures of {_code(m['data']['name'])}; what either "
+        f"allows limits what may be done with them. {base} This card grants nothing: look both up before you publish."
+    )
+
+
+def _code(text: str) -> str:
+    """As code, whatever it holds: names come from users."""
+    return "`" + text.replace("`", "'").replace("\n", " ") + "`"

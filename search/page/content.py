@@ -1,0 +1,183 @@
+"""What the page shows, as one JSON object: gathered from a study's history, its captions and its data. No HTML here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from rsopt.card import ranges
+from rsopt.data.records import CaptionData
+from rsopt.objectives import OBJECTIVES
+from rsopt.recipe import Candidate
+from rsopt.rung import read_captions
+from search.front import build_front
+from search.history import CandidateState, History
+from search.page.evidence import curve, pausing, rung_predictions, same_cider, volume_over_compute
+from search.page.importance import importance
+from search.page.pictures import chosen, picture
+from search.settings import Facts, Settings
+from search.table import COLUMNS, ROLE_NAMES
+
+HAND_MADE = Path(__file__).with_name("hand_made.json")
+PARTS = ("vision", "qformer", "prefill")  # of the latency; what is left of it is spent on tokens
+
+
+def page_content(
+    settings: Settings,
+    facts: Facts,
+    history: History,
+    trials: Sequence[FrozenTrial],
+    data: CaptionData | None,
+    known: Mapping[int, Mapping[str, float]],
+) -> dict[str, Any]:
+    """The page's data.
+
+    - `trials`: the study's Optuna trials (times and parameters); none means no importance and the order of numbers.
+    - `data`: for ten images with captions; None where it is gone.
+    - `known`: costs by trial that are exact without training, for those that have no measurement.
+    """
+    objectives = [OBJECTIVES[name] for name in facts.objectives]
+    front = build_front(settings.name, facts, history)
+    samples = chosen(data.split("val")) if data else []
+    ids = [s.image_id for s in samples]
+    recorded = {c.number: read_captions(settings.folder, c.number, c.reached) or {} for c in history if c.rungs}
+    members = [t["id"] for t in front["trials"] if t["pareto"]]
+    same = same_cider({n: {k: float(v) for k, v in recorded[n]["cider"].items()} for n in members if recorded.get(n)})
+    ended = {t.number: t.datetime_complete.timestamp() for t in trials if t.datetime_complete is not None}
+    return {
+        "study": settings.name,
+        "facts": _facts(settings, facts, history, data),
+        "objectives": [
+            {"name": o.name, "title": COLUMNS[o.name][0], "unit": o.unit, "direction": o.direction} for o in objectives
+        ],
+        "depths": _depths(history),
+        "trials": [
+            _trial(
+                entry, history[entry["id"]], front["picks"], same, recorded, ids, known.get(entry["id"], {}), objectives
+            )
+            for entry in front["trials"]
+        ],
+        "lines": [
+            {"name": f"{kind}: {name.replace('_', ' ')}", "kind": kind, "value": value}
+            for kind, values in (("floor", facts.floor), ("ceiling", facts.ceiling))
+            for name, value in values.items()
+        ],
+        "hand_made": hand_made(settings.base),
+        "images": [picture(s) for s in samples],
+        "share": front["hypervolume_share"],
+        "volume": volume_over_compute(history, objectives, ended),
+        "importance": importance(trials, objectives),
+        "pausing": pausing(history),
+        "rungs": rung_predictions(history),
+    }
+
+
+def hand_made(base: str) -> dict[str, Any] | None:
+    """The hand-made study's points, where the base is the one it used."""
+    found = json.loads(HAND_MADE.read_text("utf-8"))
+    return found if found["base"] in base else None
+
+
+def _facts(settings: Settings, facts: Facts, history: History, data: CaptionData | None) -> list[tuple[str, str]]:
+    states: dict[str, int] = {}
+    for c in history:
+        states[c.state] = states.get(c.state, 0) + 1
+    where = data.name if data else Path(facts.data_path).name
+    images = f", CIDEr x100 on {len(data.split('val'))} validation images" if data else ""
+    return [
+        ("base", settings.base),
+        ("data", where + images),
+        ("captions", "5 beams, at most 50 new tokens; PTB tokens; pycocoevalcap's CIDEr"),
+        ("latency", "one image, batch 1, vision tower included, 5 beams, a fixed number of new tokens"),
+        ("space", f"{settings.space}, sampler {settings.sampler}, seed {settings.seed}"),
+        ("trials", ", ".join(f"{n} {state}" for state, n in states.items())),
+        ("versions", ", ".join(f"{k} {v}" for k, v in facts.versions.items())),
+    ]
+
+
+def _depths(history: History) -> dict[str, int]:
+    """Layers of the base: what the untuned reference keeps, else the deepest that was seen."""
+    parts = ("vision", "qformer", "llm")
+    return {
+        part: max((getattr(c.candidate.variant, f"{part}_layers")[-1] + 1 for c in history), default=0)
+        for part in parts
+    }
+
+
+def _trial(
+    entry: Mapping[str, Any],
+    c: CandidateState,
+    picks: Mapping[str, int],
+    same: Mapping[int, list[int]],
+    recorded: Mapping[int, Mapping[str, Any]],
+    ids: Sequence[str],
+    known: Mapping[str, float],
+    objectives: Sequence[Any],
+) -> dict[str, Any]:
+    metrics = entry["metrics"]
+    values = {o.name: metrics.get(o.name, known.get(o.name)) for o in objectives}
+    found = recorded.get(c.number, {})
+    captions, scores = found.get("captions", {}), found.get("cider", {})
+    return {
+        "id": c.number,
+        "name": entry["name"],
+        "role": ROLE_NAMES.get(c.role, ""),
+        "kind": kind(c, entry["pareto"]),
+        "state": c.state,
+        "pareto": entry["pareto"],
+        "reason": c.reason or "",
+        "rung": c.reached,
+        "picks": [name for name, number in picks.items() if number == c.number],
+        "values": {name: value for name, value in values.items() if value is not None},
+        "interval": [metrics["cider_low"], metrics["cider_high"]] if "cider_low" in metrics else None,
+        "same": same.get(c.number, []),
+        "kept": {part: list(getattr(c.candidate.variant, f"{part}_layers")) for part in ("vision", "qformer", "llm")},
+        "ranges": {
+            part: ranges(list(getattr(c.candidate.variant, f"{part}_layers"))) for part in ("vision", "qformer", "llm")
+        },
+        "tuning": tuning(c.candidate),
+        "scores": {COLUMNS[n][0]: COLUMNS[n][1].format(metrics[n]) for n in COLUMNS if n in metrics},
+        "parts": latency_parts(metrics),
+        "captions": [captions.get(i) for i in ids],
+        "cider": [round(float(scores[i]), 1) if i in scores else None for i in ids],
+        "curve": curve(c),
+    }
+
+
+def kind(c: CandidateState, pareto: bool) -> str:
+    """How a trial is drawn: its role before its state, since a reference point is a mark of the picture."""
+    if c.final is not None:
+        return c.role if c.reference else "front" if pareto else "complete"
+    return c.state if c.state in ("stopped", "infeasible", "failed") else "unfinished"
+
+
+def tuning(candidate: Candidate) -> str:
+    """LoRA and recipe in a line."""
+    lora, recipe = candidate.variant.lora, candidate.recipe
+    if lora is None:
+        return "not tuned"
+    parts = [
+        f"{name} r{part.rank} alpha {part.alpha:g} {part.targets.replace('_', ' ')}"
+        for name, part in (("LLM", lora.llm), ("Q-Former", lora.qformer))
+        if part
+    ]
+    if lora.train_projection:
+        parts.append("projection in full")
+    return f"LoRA: {', '.join(parts)}; {_recipe(asdict(recipe))}"
+
+
+def _recipe(recipe: Mapping[str, Any]) -> str:
+    return f"lr {recipe['lr']:.3g}, {recipe['epochs']:g} epochs, {recipe['batch_images']} images a step"
+
+
+def latency_parts(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Where the latency goes, ms; empty where it was not split."""
+    parts = {name: metrics[f"latency_{name}_ms"] for name in PARTS if f"latency_{name}_ms" in metrics}
+    if len(parts) < len(PARTS) or "latency_ms" not in metrics:
+        return {}
+    return parts | {"tokens": max(0.0, metrics["latency_ms"] - sum(parts.values()))}

@@ -1,0 +1,76 @@
+"""Write a study's page: everything is read from its folder, so it can be made again at any time."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from rsopt.data.read import read
+from rsopt.data.records import CaptionData
+from rsopt.errors import UserError
+from search.history import CandidateState, History
+from search.journal import read_history, read_trials
+from search.measured import DEPTHS, entries
+from search.page.content import page_content
+from search.page.render import render
+from search.settings import load_study
+
+PAGE_FILE = "front.html"
+
+
+def write_page(folder: Path, path: Path | None = None, data: CaptionData | None = None) -> Path:
+    """Write the page of a study folder to `path`, by default `front.html` in it; returns where.
+
+    `data` saves reading it again. Where it is gone, the page has no pictures; where the base's configuration is gone, trials
+    without a measurement have no place in the charts.
+    """
+    settings, facts = load_study(folder)
+    history = read_history(folder)
+    if data is None:
+        try:
+            data = read(facts.data_path, skip_bad=settings.skip_bad)
+        except UserError:
+            data = None
+    path = path or folder / PAGE_FILE
+    known = known_costs(settings.base, settings.ledger, history)
+    text = render(page_content(settings, facts, history, read_trials(folder), data, known))
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        aside.write_text(text, "utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+def known_costs(base: str, ledger: Path, history: History) -> dict[int, Mapping[str, float]]:
+    """Exact counts, and recorded latencies of the same depths, of trials that were not measured to the end."""
+    unmeasured = [c for c in history if c.final is None]
+    if not unmeasured:
+        return {}
+    # Imported here: these bring torch, which a study of finished trials does not need.
+    from rsopt.configs import base_config
+    from rsopt.cost import CostModel
+
+    try:
+        costs = CostModel(base_config(base))
+    except UserError:
+        return {}
+    recorded = {tuple(e["architecture"].get(d) for d in DEPTHS): e["latency"]["latency_ms"] for e in entries(ledger)}
+
+    def of(c: CandidateState) -> dict[str, float]:
+        variant = c.candidate.variant
+        cost = costs.cost(variant)
+        found = {
+            "params": float(cost.params["total"]),
+            "trainable": float(cost.trainable),
+            "gmacs": cost.gmacs["total"],
+        }
+        architecture = variant.architecture()
+        latency = recorded.get(tuple(getattr(architecture, d) for d in DEPTHS))
+        return found if latency is None else found | {"latency_ms": latency}
+
+    return {c.number: of(c) for c in unmeasured}

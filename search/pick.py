@@ -1,0 +1,63 @@
+"""Picks: which trial of a front a name, a number or a limit means. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rsopt.errors import UserError
+from rsopt.objectives import OBJECTIVES, minimised
+from search.pareto import picks
+
+PICKS = ("knee", "best_cider", "fastest", "smallest")
+
+
+def choose(front: dict[str, Any], pick: str | None = None, max_latency_ms: float | None = None) -> dict[str, Any]:
+    """The entry of `front["trials"]` that is meant: by default the knee, under a limit the best CIDEr within it.
+
+    A named pick under a limit is the pick of the front of the trials within. Raises UserError, naming what there is, for a
+    study without finished trials, an unknown pick, a trial that has not finished and a limit that nothing meets.
+    """
+    finished = [t for t in front["trials"] if t["state"] == "complete"]
+    if not finished:
+        raise UserError(f"study '{front['study']}' has no finished trial, so there is nothing to take away yet")
+    if max_latency_ms is not None and not max_latency_ms > 0:
+        raise UserError(f"--max-latency-ms must be above 0, not {max_latency_ms:g}")
+    within = [t for t in finished if max_latency_ms is None or _latency(t) <= max_latency_ms]
+    if pick is not None and pick not in PICKS:
+        trial = _numbered(front, pick)
+        if trial not in within:
+            raise UserError(f"trial {pick} takes {_latency(trial):.1f} ms, --max-latency-ms is {max_latency_ms:g}")
+        return trial
+    if not within:
+        near = min(finished, key=_latency)
+        raise UserError(
+            f"no trial is within --max-latency-ms {max_latency_ms:g}; the nearest is trial {near['id']} "
+            f"({near['name']}) with {_latency(near):.1f} ms"
+        )
+    objectives = [OBJECTIVES[o["name"]] for o in front["objectives"]]
+    # A reference point that breaks the study's own limit is complete with a reason: a row beside the front, no pick.
+    free = [t for t in within if not t["reason"]]
+    points = [(t, values) for t in free if (values := minimised(objectives, t["metrics"])) is not None]
+    found = picks([t["id"] for t, _ in points], [values for _, values in points], objectives)
+    name = pick or ("knee" if max_latency_ms is None else "best_cider")
+    if name not in found:
+        raise UserError(f"this front has no pick '{name}'; it has {', '.join(found)}, or give a trial's number")
+    return next(t for t in within if t["id"] == found[name])
+
+
+def _numbered(front: dict[str, Any], pick: str) -> dict[str, Any]:
+    finished = [t["id"] for t in front["trials"] if t["state"] == "complete"]
+    known = f"{', '.join(PICKS)}, or one of the finished trials {', '.join(map(str, finished))}"
+    if not pick.isdecimal():
+        raise UserError(f"unknown pick '{pick[:60]}'; known are {known}")
+    trial = next((t for t in front["trials"] if t["id"] == int(pick)), None)
+    if trial is None:
+        raise UserError(f"there is no trial {pick[:20]}; known are {known}")
+    if trial["state"] != "complete":
+        why = f" ({trial['reason']})" if trial["reason"] else ""
+        raise UserError(f"trial {pick} is {trial['state']}{why}; only finished trials can be taken: {known}")
+    return trial
+
+
+def _latency(trial: dict[str, Any]) -> float:
+    return float(trial["metrics"].get("latency_ms", float("inf")))

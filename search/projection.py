@@ -1,0 +1,113 @@
+"""python -m search.projection: MLflow made anew from a study's folder; also what a search writes there when it ends.
+
+The study is the truth and MLflow shows it: runs may be deleted, or another server given, and written again.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow.exceptions import MlflowException
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from rsopt.data.read import read
+from rsopt.data.records import SPLITS, CaptionData
+from rsopt.errors import Parser, UserError, command
+from rsopt.rung import STATE, rung_folder
+from rsopt.variant import digest
+from search.history import CandidateState, History
+from search.journal import read_history
+from search.page.write import PAGE_FILE, write_page
+from search.remeasure import recorded
+from search.settings import RANKINGS_FILE, Facts, Settings, load_study, study_folder
+from search.tracker import DataView, StudyView, Tracker, check_uri, experiment_name
+from search.view import study_view
+
+
+def project(settings: Settings, facts: Facts, history: History, data: CaptionData | None) -> str | None:
+    """Write a study that nobody drives to MLflow, with page, data and members' adapters; what went wrong, or None."""
+    state = "interrupted" if any(c.state == "interrupted" for c in history) else "complete"
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            view = final_view(settings, facts, history, state, data, Path(scratch))
+            Tracker(settings.tracking_uri, experiment_name(settings.space), settings.name).write(view)
+        except (MlflowException, OSError) as error:
+            return f"MLflow: {str(error).splitlines()[0][:200]}"
+    return None
+
+
+def final_view(
+    settings: Settings, facts: Facts, history: History, state: str, data: CaptionData | None, scratch: Path
+) -> StudyView:
+    """What MLflow shows at the end: the running view and, beside it, all that is worth keeping."""
+    again = recorded(settings.folder)
+    view = study_view(settings, facts, history, int(time.time() * 1000), state, again)
+    front = json.loads(view.files["front.json"])
+    children = []
+    for child, c, entry in zip(view.children, history, front["trials"], strict=True):
+        kept = _member(settings, c, entry, scratch / child.key) if entry["pareto"] else {}
+        children.append(replace(child, files=kept))
+    files = dict(view.files)
+    for name in (PAGE_FILE, RANKINGS_FILE):
+        if (path := settings.folder / name).is_file():
+            files[name] = path.read_text("utf-8")
+    return replace(view, children=children, files=files, data=None if data is None else data_view(data, facts))
+
+
+def data_view(data: CaptionData, facts: Facts) -> DataView:
+    """The data set as MLflow lists inputs: its digest is of image names, splits and captions."""
+    content = [[s.image_id, s.split, [[c.text, c.count] for c in s.captions]] for s in data.samples]
+    profile = {f"{split}_images": len(data.split(split)) for split in SPLITS}
+    profile |= {"captions": sum(len(s.references) for s in data.samples)}
+    return DataView(data.name[:200], digest(content), facts.data_path, profile)
+
+
+def _member(settings: Settings, c: CandidateState, entry: dict[str, Any], scratch: Path) -> dict[str, Path]:
+    """A member of the front as its adapter and a manifest: megabytes, where a model would be gigabytes."""
+    scratch.mkdir()
+    manifest = {"study": settings.name, "base": settings.base, "trial": c.number, **c.candidate.to_json()}
+    (scratch / "manifest.json").write_text(json.dumps(manifest | {"metrics": entry["metrics"]}, indent=1))
+    files = {"member/manifest.json": scratch / "manifest.json"}
+    checkpoint = rung_folder(settings.folder, c.number, c.reached) / STATE
+    if checkpoint.is_file():
+        adapter: dict[str, np.ndarray] = {}
+        with safe_open(
+            checkpoint, framework="numpy"
+        ) as file:  # weights alone: the optimiser's moments are twice as large
+            for name in file.keys():  # noqa: SIM118
+                if name.startswith("weight/"):
+                    adapter[name.removeprefix("weight/")] = file.get_tensor(name)
+        save_file(adapter, scratch / "adapter.safetensors")
+        files["member/adapter.safetensors"] = scratch / "adapter.safetensors"
+    return files
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, read the study, write."""
+    p = Parser(prog="python -m search.projection", description="Write a study to MLflow again, from its folder alone.")
+    p.add_argument("--name", required=True, metavar="S", help="name of the study")
+    p.add_argument("--tracking-uri", metavar="U", help="MLflow (default: the study's own)")
+    p.add_argument("--storage", default="runs", metavar="DIR", help="folder of the studies (default: %(default)s)")
+    options = p.parse_args(argv)
+    folder = study_folder(Path(options.storage).absolute(), options.name)
+    settings, facts = load_study(folder)
+    settings = replace(settings, tracking_uri=options.tracking_uri or settings.tracking_uri)
+    check_uri(settings.tracking_uri)
+    data = read(facts.data_path, skip_bad=settings.skip_bad)
+    write_page(folder, data=data)
+    if problem := project(settings, facts, read_history(folder), data):
+        raise UserError(problem)
+    sys.stdout.write(f"written to {settings.tracking_uri}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

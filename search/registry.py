@@ -1,0 +1,77 @@
+"""The registry: an exported folder as a pyfunc model of the study's MLflow, logged to its trial's run. No pickle."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+
+from rsopt.card import MANIFEST
+from rsopt.errors import UserError
+from search.settings import Settings
+from search.tracker import Tracker, check_uri, experiment_name
+
+CODE = Path(__file__).with_name("pyfunc_captioner.py")
+NEEDS = ("torch", "transformers", "safetensors", "pillow", "pandas")
+
+
+def register(settings: Settings, number: int, folder: Path, alias: str) -> Any:
+    """Log the folder to the run of trial `number`, register it as `rsopt-<study>` under `alias`; MLflow's model version.
+
+    Raises UserError when the tracking server does not answer or does not know the study.
+    """
+    check_uri(settings.tracking_uri)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")  # it wants to run an example first
+    manifest = json.loads((folder / MANIFEST).read_text())
+    before = mlflow.get_tracking_uri()
+    try:
+        tracker = Tracker(settings.tracking_uri, experiment_name(settings.space), settings.name)
+        if (run_id := tracker.run_ids.get(str(number))) is None:
+            raise UserError(f"MLflow at {settings.tracking_uri} has no run of trial {number} of '{settings.name}'")
+        mlflow.set_tracking_uri(settings.tracking_uri)
+        with mlflow.start_run(run_id=run_id):
+            info = mlflow.pyfunc.log_model(
+                name="captioner",
+                python_model=str(CODE),
+                artifacts={"folder": str(folder)},
+                signature=_signature(),
+                pip_requirements=[f"{name}{_pinned(name)}" for name in NEEDS],
+                metadata={key: manifest[key] for key in ("study", "trial", "name", "params", "dtype")},
+            )
+        name = model_name(settings.name)
+        version = mlflow.register_model(info.model_uri, name, await_registration_for=60)
+        client = tracker.client
+        client.set_registered_model_alias(name, re.sub(r"[^A-Za-z0-9_-]", "_", alias), version.version)
+        client.update_model_version(name, version.version, (folder / "README.md").read_text()[:5000])
+        return version
+    except MlflowException as error:
+        raise UserError(f"MLflow at {settings.tracking_uri}: {str(error).splitlines()[0][:200]}") from error
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+def model_name(study: str) -> str:
+    """Name of a study's model in the registry."""
+    return f"rsopt-{study}"
+
+
+def _signature() -> ModelSignature:
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, "image")]), outputs=Schema([ColSpec(DataType.string, "caption")])
+    )
+
+
+def _pinned(name: str) -> str:
+    from importlib.metadata import version
+
+    return f"=={version(name).split('+')[0]}"  # a GPU machine takes its own build of the same version

@@ -1,0 +1,48 @@
+"""Pictures of a study for the docs: its page wide, narrow and dark, and its saved view in a real MLflow server.
+
+python -m tests.browser.shots runs/pruning-1 docs
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from search.driver import Outcome
+from search.page.write import write_page
+from search.report import mlflow_link
+from search.settings import load_study
+from search.tracker import Tracker, experiment_name
+from tests.browser.conftest import start
+from tests.browser.server import serve, until
+
+PAGES = (("front-page", 1400, 1250, False), ("front-narrow", 390, 1400, False), ("front-dark", 1400, 1250, True))
+
+
+def main(folder: Path, out: Path) -> None:
+    """Take them all."""
+    settings, _ = load_study(folder.absolute())
+    browser = start()
+    try:
+        url = write_page(folder.absolute()).as_uri()
+        for name, width, height, dark in PAGES:
+            browser.open(url, width, height, dark)
+            time.sleep(0.5)
+            browser.picture(out / f"{name}.png", width, height)
+        tracker = Tracker(settings.tracking_uri, experiment_name(settings.space), settings.name)
+        with serve(settings.tracking_uri, folder.absolute().parent) as server:
+            outcome = Outcome((), False, None, tracker.parent_id, tracker.experiment_id, 0.0)
+            browser.open(mlflow_link(replace(settings, tracking_uri=server), outcome), 1800, 1100)
+            until(browser, "return document.querySelectorAll('.js-plotly-plot').length >= 3")
+            close = "const b = document.querySelector('[aria-label=\"Close\"]'); if (b) b.click(); return true"
+            browser.run(close)  # the assistant's panel takes a quarter of the page
+            time.sleep(4)  # parallel coordinates come last
+            browser.picture(out / "mlflow.png", 1800, 1100)
+    finally:
+        browser.driver.quit()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
