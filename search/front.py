@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.errors import Parser, UserError, command
-from rsopt.objectives import OBJECTIVES, Objective, minimised
-from search.history import CandidateState, History
+from rsopt.objectives import OBJECTIVES
+from search.history import CandidateState, History, final_values, reference_point
 from search.pareto import hypervolume, non_dominated, picks
 from search.settings import Facts, study_folder
 
@@ -39,19 +39,6 @@ def build_front(study: str, facts: Facts, history: History) -> dict[str, Any]:
         "trials": [_entry(c, facts.objectives, c.number in pareto) for c in history],
         "picks": picks([c.number for c, _ in finished], points, chosen),
     }
-
-
-def final_values(candidate: CandidateState, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """The minimised objectives of a fully trained candidate; None for one that is not on any front."""
-    return None if candidate.final is None else minimised(objectives, candidate.final.metrics)
-
-
-def reference_point(history: History, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """The hypervolume's reference point, minimised: a share of the full-depth LoRA base; None until that is measured."""
-    full = next((c.final for c in history if c.role == "full_depth"), None)
-    if full is None or (values := minimised(objectives, full.metrics)) is None:
-        return None
-    return tuple(v * o.reference_factor for v, o in zip(values, objectives, strict=True))
 
 
 def hypervolume_share(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:

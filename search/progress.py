@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from search.front import final_values, hypervolume_share, reference_point
-from search.history import History
+from search.front import hypervolume_share
+from search.history import History, final_values, reference_point
 from search.settings import Settings
 from search.study import Search
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from rsopt.objectives import OBJECTIVES
-from search.front import build_front, final_values, hypervolume_share, reference_point
-from search.history import CandidateState, History
+from search.front import build_front, hypervolume_share
+from search.history import CandidateState, History, final_values, reference_point
 from search.saved_view import view_tag
 from search.settings import Facts, Settings
 from search.tracker import RunView, StudyView
