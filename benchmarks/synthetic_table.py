@@ -1,7 +1,7 @@
 """A table in the recorded form from a formula: for tests of what reads tables, and to try searchers before anything is recorded.
 
-Run from the repository root: python -m benchmarks.synthetic_table OUT.json.gz [--space FILE.yaml] [--seed 0]. The formula has depths that
-cost quality, a learning rate with an optimum that moves, curves that cross, and noise; it says nothing about captioners.
+Run from the repository root: python -m benchmarks.synthetic_table OUT.json.gz [--space FILE.yaml] [--seed 0]. The formula
+has depths that cost quality, a learning rate whose optimum moves, curves that cross, and noise; it says nothing about captioners.
 """
 
 from __future__ import annotations

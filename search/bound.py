@@ -70,7 +70,9 @@ class BoundSpace:
         return Candidate(Variant.full(self.shape))
 
     def full_depth(self) -> tuple[Params, Candidate]:
-        """The reference point: every layer, with LoRA and recipe of the space's first starting point, else as the space fixes them, else by default.
+        """The reference point: every layer, with LoRA and recipe of the space's first starting point.
+
+        What that leaves out is as the space fixes it, else by default.
 
         The params are empty where the space cannot express it, so that nothing false is taught to a sampler.
         """

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from search.bound import BoundSpace, Params
@@ -109,8 +108,3 @@ def _next(over: BaseDistribution, value: Any, step: float) -> Any:
         return value
     beside = value + (over.step if step > 0 else -over.step)
     return beside if over.low <= beside <= over.high else value
-
-
-def rows(encoder: Encoder, many: list[Params]) -> NDArray[np.float64]:
-    """Rows (n, columns) of many params."""
-    return np.array([encoder.encode(params) for params in many], dtype=np.float64).reshape(len(many), -1)

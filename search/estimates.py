@@ -22,7 +22,7 @@ OF_ARCHITECTURE = ("latency_ms", "params", "size_mb", "gmacs")
 
 
 class LatencyPredictor(Protocol):
-    """Latency of an architecture that was not measured: (milliseconds, stated error in milliseconds), or None if it cannot say."""
+    """Latency of an architecture that was not measured: (ms, stated error in ms), or None if it cannot say."""
 
     def predict(self, architecture: Architecture) -> tuple[float, float] | None: ...
 
@@ -53,10 +53,10 @@ class DepthFit:
 
 
 class Estimates:
-    """Values of the objectives that are taken as known, for any candidate, from figures and from a history. No clock, no files.
+    """Values of the objectives that are taken as known, for any candidate, from figures and a history. No clock, no files.
 
-    In this order: the exact figure; what was measured of the same architecture (or candidate); for latencies the fit; else the measured ones
-    scaled by compute. A study that measured nothing gets the compute itself: then only proportions matter.
+    In this order: what was measured of the same architecture (or candidate); the exact figure; for latencies the fit; else
+    the measured ones scaled by compute. A study that measured nothing gets the compute itself: then only proportions matter.
     """
 
     def __init__(self, objectives: Sequence[Objective], costs: Costs | None = None, fit: Fit = DepthFit) -> None:
@@ -93,10 +93,12 @@ class Estimates:
             assert state.final is not None
             for name in names:
                 value = state.final.metrics.get(name, math.nan)
-                if math.isfinite(value):
-                    # The first measurement counts, as in the ledger.
-                    if self._measured[name].setdefault(_key(name, state.candidate), value) == value:
-                        ratios[name].append(value / self._compute(name, state.candidate))
+                if not math.isfinite(value):
+                    continue
+                # The first measurement counts, as in the ledger.
+                first = self._measured[name].setdefault(_key(name, state.candidate), value)
+                if first == value:
+                    ratios[name].append(value / self._compute(name, state.candidate))
         self._scale = {name: float(np.median(found)) for name, found in ratios.items() if found}
         measured = {a: v for a, v in self._measured["latency_ms"].items() if isinstance(a, Architecture)}
         self._predictor = self._fit(measured)

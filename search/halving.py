@@ -1,8 +1,9 @@
 """Asynchronous multi-objective halving: which resting candidates go on, for any sampler. Pure.
 
-A candidate goes on from a rung when it is among the best 1/ETA of all that reached that rung so far (ASHA, Li 2018), ordered by non-dominated
-rank and, within a rank, by how much hypervolume it alone contributes there. Ranks, not a sort order: equals are equal. One that dominates any
-candidate that went on goes on too, whatever its place: a strict dominator is never stopped.
+A candidate goes on from a rung when it is among the best 1/ETA of all that reached that rung so far (ASHA, Li 2018),
+ordered by non-dominated rank and, within a rank, by how much hypervolume it alone contributes there. Ranks, not a sort
+order: equals are equal. One that dominates any candidate that went on goes on too, whatever its place: a strict dominator
+is never stopped.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsopt.objectives import Objective
 from search.estimates import UNCERTAIN, Estimates
 from search.history import CandidateState, History
-from search.pareto import hypervolume, non_dominated
 from search.policy import Decision, New, Promote, Wait
 
 ETA = 3.0
@@ -66,41 +67,37 @@ def promoted(values: ArrayLike, eta: float, went_on: Sequence[bool] = ()) -> NDA
     if n == 0:
         return np.zeros(0, dtype=bool)
     keep = max(1, math.ceil(n / eta))
-    rank, share = ranks(points), contributions(points)
-    # How many are strictly better; equals share a place.
-    better = (rank[None] < rank[:, None]) | ((rank[None] == rank[:, None]) & (share[None] > share[:, None]))
-    flags = better.sum(axis=1) < keep
-    gone = np.flatnonzero(np.asarray(went_on, dtype=bool)) if len(went_on) else np.zeros(0, dtype=int)
-    gone = np.union1d(gone, np.flatnonzero(flags))
-    no_worse = (points[:, None] <= points[None, gone]).all(axis=2)
-    less = (points[:, None] < points[None, gone]).any(axis=2)
-    return np.asarray(flags | (no_worse & less).any(axis=1), dtype=bool)
+    rank = ranks(points)
+    # How many are strictly better; equals share a place. Contributions decide only within the rank that does not fit whole.
+    before = np.searchsorted(np.sort(rank), rank, side="left")
+    for level in np.unique(rank[(before < keep)]):
+        members = np.flatnonzero(rank == level)
+        if before[members[0]] + len(members) > keep:
+            share = contributions(points[members])
+            before[members] += (share[None] > share[:, None]).sum(axis=1)
+    flags: NDArray[np.bool_] = before < keep
+    gone = np.flatnonzero(flags | (np.asarray(went_on, dtype=np.bool_) if len(went_on) else False))
+    no_worse = np.all(points[:, None] <= points[None, gone], axis=2)
+    less = np.any(points[:, None] < points[None, gone], axis=2)
+    return flags | np.any(no_worse & less, axis=1)
 
 
 def ranks(values: ArrayLike) -> NDArray[np.int_]:
     """Non-dominated rank (n,) of values (n, m): 0 for the front, 1 for the front of what is left, and so on."""
-    points = np.asarray(values, dtype=np.float64)
-    rank = np.full(len(points), -1)
-    level = 0
-    while (left := np.flatnonzero(rank < 0)).size:
-        rank[left[non_dominated(_finite(points[left]))]] = level
-        level += 1
-    return rank
+    points = _finite(np.asarray(values, dtype=np.float64))
+    return np.asarray(moocore.pareto_rank(points), dtype=np.int_) if len(points) else np.zeros(0, dtype=np.int_)
 
 
 def contributions(values: ArrayLike) -> NDArray[np.float64]:
-    """Hypervolume (n,) that each point alone contributes to its own rank, in ranges scaled to 1; rounded, so that equals tie."""
+    """Hypervolume (n,) that each of values (n, m), none dominating another, adds alone; ranges scaled to 1, equals tie at 0.
+
+    The corner lies beyond the worst values, so that the ends of a front contribute too. Rounded, so that no tie hangs on a
+    last bit.
+    """
     points = _finite(np.asarray(values, dtype=np.float64))
     low, span = points.min(axis=0), np.ptp(points, axis=0)
     scaled = np.divide(points - low, span, out=np.zeros_like(points), where=span > 0)
-    corner = np.full(points.shape[1], 1.1)  # beyond the worst, so that the ends of a front contribute too
-    rank, found = ranks(points), np.zeros(len(points))
-    for level in range(rank.max() + 1):
-        members = np.flatnonzero(rank == level)
-        whole = hypervolume(scaled[members], corner)
-        for i, member in enumerate(members):
-            found[member] = whole - hypervolume(np.delete(scaled[members], i, axis=0), corner)
-    return found.round(12)
+    return np.asarray(moocore.hv_contributions(scaled, ref=np.full(points.shape[1], 1.1))).round(12)
 
 
 def _finite(points: NDArray[np.float64]) -> NDArray[np.float64]:

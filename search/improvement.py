@@ -1,9 +1,9 @@
 """Expected hypervolume improvement where one objective is uncertain and the others are known exactly. Pure.
 
-All objectives are minimised. A point of known costs c and uncertain value Y adds, at every level t between Y and the reference point, the
-volume of the costs between c and the reference point that no front member with a value of at most t dominates. That volume, A, changes only at
-the members' own values b_1 <= b_2 <= ..., so the expectation is a sum over them: of A_k (psi(b_{k+1}) - psi(b_k)) with psi(b) = E[(b - Y)+].
-No sampling, no quadrature, and a thousand candidates at once. In two objectives this is the usual closed form (Emmerich 2006).
+All objectives are minimised. A point of known costs c and uncertain value Y adds, at every level t between Y and the
+reference point, the volume of costs between c and the reference point that no front member with a value of at most t
+dominates. That volume, A, changes only at the members' own values b_1 <= b_2 <= ..., so the expectation is a sum over them:
+of A_k (psi(b_{k+1}) - psi(b_k)) with psi(b) = E[(b - Y)+]. No sampling, no quadrature, a thousand candidates at once.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def expected_improvement(
     """Expected gain of hypervolume (n,) of n candidates, each on its own, over a front.
 
     front (f, m) and reference (m,), m = 2 or 3 objectives, minimised; front points may be dominated or outside the reference.
-    `uncertain` is the column of the uncertain objective, normal with `mean` and `sd` (n,), sd >= 0; `known` (n, m - 1) are the other columns,
-    in their order. The unit is the product of the objectives' units.
+    `uncertain` is the column of the uncertain objective, normal with `mean` and `sd` (n,), sd >= 0; `known` (n, m - 1) are
+    the other columns in their order. The unit is the product of the objectives' units. Raises ValueError for other shapes.
     """
     corner = np.asarray(reference, dtype=np.float64)
     costs, mu, sigma = (np.asarray(a, dtype=np.float64) for a in (known, mean, sd))

@@ -1,15 +1,15 @@
 """known_cost: the default sampler and its policy. Costs are known beforehand, so only CIDEr has to be guessed.
 
-A Gaussian process guesses it for any candidate at the end of its training; the closed form of `search.improvement` turns guess and known costs
-into an expected gain of hypervolume, and the next free worker goes where that gain per remaining training is largest: a new candidate, or one that
-rests at a rung. Everything is a function of (history, seed): caches only save time, so a resumed search decides as the undisturbed one would.
+A Gaussian process guesses it for any candidate at the end of its training; the closed form of `search.improvement` turns
+guess and known costs into an expected gain of hypervolume, and the next free worker goes where that gain per remaining
+training is largest: a new candidate, or one that rests at a rung. Everything is a function of (history, seed); caches only
+save time, so a resumed search decides as the undisturbed one would.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from rsopt.errors import UserError
 from rsopt.objectives import OBJECTIVES, Objective
 from rsopt.recipe import Candidate
 from search.bound import BoundSpace, Params
-from search.encoding import Encoder, rows
+from search.encoding import Encoder
 from search.estimates import UNCERTAIN, Estimates
 from search.history import CandidateState, History, final_values, reference_point
 from search.improvement import expected_improvement

@@ -1,4 +1,4 @@
-"""Recording: learning curves of every candidate of a space, trained for real once, so that a search can be replayed in no time."""
+"""Recording: learning curves of every candidate of a space, trained once, so that a search can be replayed."""
 
 from __future__ import annotations
 

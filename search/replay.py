@@ -1,4 +1,4 @@
-"""Replay: a recorded table through exactly the search and policies of the real one, in simulated time, and what it reached by when."""
+"""Replay: a recorded table through the very search and policies of the real thing, in simulated time."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Setup:
     workers: int = 1
     budget: float = 60.0
     trials: int | None = None
-    limits: Limits = Limits()
-    weather: Weather = Weather()
+    limits: Limits = field(default_factory=Limits)
+    weather: Weather = field(default_factory=Weather)
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What a run reached: after so many full trials of training and so many simulated seconds, shares of the true front's volume."""
+    """What a run reached by when: compute in full trials, simulated seconds, shares of the true front's hypervolume."""
 
     compute: list[float] = field(default_factory=list)
     time_s: list[float] = field(default_factory=list)

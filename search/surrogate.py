@@ -1,8 +1,8 @@
 """Surrogate: a Gaussian process over candidate and rung that says what CIDEr a candidate will end with. scikit-learn, on the CPU.
 
-One Matern kernel with a length scale a parameter and one over the rung: measurements at lower rungs inform the end as far as they have agreed
-with it so far. Hyperparameters are the maximum of the posterior under broad priors: by likelihood alone, as many length scales as there are
-parameters would be fitted to the noise of some twenty rows.
+One Matern kernel with a length scale a parameter and one over the rung: measurements at lower rungs inform the end as far as
+they have agreed with it so far. Hyperparameters are the maximum of the posterior under broad priors: by likelihood alone, as
+many length scales as there are parameters would be fitted to the noise of some twenty rows.
 """
 
 from __future__ import annotations
