@@ -56,13 +56,20 @@ class Estimates:
     """Values of the objectives that are taken as known, for any candidate, from figures and a history. No clock, no files.
 
     In this order: what was measured of the same architecture (or candidate); the exact figure; for latencies the fit; else
-    the measured ones scaled by compute. A study that measured nothing gets the compute itself: then only proportions matter.
+    the measured ones scaled by compute. `recorded` latencies (ms) count as measured. A study that measured nothing gets the
+    compute itself: then only proportions matter.
     """
 
-    def __init__(self, objectives: Sequence[Objective], costs: Costs | None = None, fit: Fit = DepthFit) -> None:
+    def __init__(
+        self,
+        objectives: Sequence[Objective],
+        costs: Costs | None = None,
+        fit: Fit = DepthFit,
+        recorded: Mapping[Architecture, float] | None = None,
+    ) -> None:
         self.objectives = tuple(objectives)
         self.names = tuple(o.name for o in objectives if o.name != UNCERTAIN)
-        self._costs, self._fit = costs, fit
+        self._costs, self._fit, self._recorded = costs, fit, dict(recorded or {})
         self._figures: dict[Candidate, dict[str, float]] = {}
         self._at: tuple[int, ...] | None = None
         self._measured: dict[str, dict[object, float]] = {}
@@ -87,6 +94,7 @@ class Estimates:
         self._at = done
         names = {*self.names, "latency_ms"}
         self._measured = {name: {} for name in names}
+        self._measured["latency_ms"].update(self._recorded)
         ratios: dict[str, list[float]] = {name: [] for name in names}
         for number in done:
             state = history[number]

@@ -11,6 +11,7 @@ from typing import Any
 
 from rsopt.errors import Parser, UserError, command
 from rsopt.objectives import OBJECTIVES
+from search.agreement import rung_agreements, saved_share
 from search.history import CandidateState, History, final_values, reference_point
 from search.pareto import hypervolume, non_dominated, picks
 from search.settings import Facts, study_folder
@@ -34,6 +35,8 @@ def build_front(study: str, facts: Facts, history: History) -> dict[str, Any]:
         else [o.minimised(v) for o, v in zip(chosen, reference, strict=True)],
         "hypervolume": None if reference is None else hypervolume(points, reference),
         "hypervolume_share": None if reference is None else hypervolume_share(points, reference),
+        "rungs": [asdict(found) for found in rung_agreements(history)],
+        "saved_share": saved_share(history),
         "floor": facts.floor,
         "ceiling": facts.ceiling,
         "trials": [_entry(c, facts.objectives, c.number in pareto) for c in history],

@@ -84,6 +84,7 @@ class KnownCost:
         seed: int,
         estimates: Estimates,
         limit: Limit | None = None,
+        told: Sequence[tuple[Params, float, float]] = (),
     ) -> None:
         names = [o.name for o in objectives]
         if UNCERTAIN not in names:
@@ -93,6 +94,8 @@ class KnownCost:
         self._column = names.index(UNCERTAIN)
         self._encoder = Encoder(space)
         self._surrogate = Surrogate(self._encoder.groups)
+        # Measurements of another study: (params, rung, CIDEr).
+        self._before = [([*self._encoder.encode(params), rung], value) for params, rung, value in told]
         self._tuned: tuple[int, int] | None = None
         self._outlook: tuple[History, Outlook] | None = None
         self._best: tuple[History, Prospect | None, float] | None = None
@@ -174,13 +177,16 @@ class KnownCost:
         milestone = max((m for m in MILESTONES if m <= len(told)), default=2)
         data = np.array([[*self._row(history[number]), rung] for _, number, rung, _ in told])
         values = np.array([value for *_, value in told])
+        before = np.array([row for row, _ in self._before]).reshape(-1, data.shape[1])
+        earlier = np.array([value for _, value in self._before])
         if self._tuned != (milestone, told[milestone - 1][1]):
-            self._surrogate.tune(data[:milestone], values[:milestone])
+            self._surrogate.tune(np.vstack([before, data[:milestone]]), np.append(earlier, values[:milestone]))
             self._tuned = (milestone, told[milestone - 1][1])
         if len(told) > ROWS:
             last = {number: i for i, (_, number, _, _) in enumerate(told)}  # a candidate's last rung tells the most
             kept = sorted(sorted(last.values(), key=lambda i: (told[i][2], i))[-ROWS:])
             data, values = data[kept], values[kept]
+        data, values = np.vstack([before[-ROWS:], data]), np.append(earlier[-ROWS:], values)
         posterior = self._surrogate.fit(data, values)
         corner = self._corner(history)
         points = [v for c in history if (v := final_values(c, self._objectives)) is not None]

@@ -84,6 +84,12 @@ class Progress:
             self.draw()
 
     def _seconds_left(self) -> float | None:
+        bound = self.search.budget.left_s(self._history, self.search.slots)
+        expected = self._expected()
+        return expected if bound is None else bound if expected is None else min(bound, expected)
+
+    def _expected(self) -> float | None:
+        """Seconds until all trials are done at the pace so far, none of them stopped early."""
         legs = _legs(self._history) - self.legs_before
         if legs < 3:
             return None

@@ -104,6 +104,10 @@ class OptunaSampler:
         self._indices[trial.number] = len(self._study.get_trials(deepcopy=False))
         self._study.add_trial(trial)
 
+    def learn(self, trial: FrozenTrial) -> None:
+        """Learn of a finished trial of another study."""
+        self._study.add_trial(trial)
+
     def tell(self, number: int, state: TrialState, values: Sequence[float] | None) -> None:
         """How a trial ended. A number that was never kept or added (the zero-shot base) teaches nothing."""
         if number in self._indices:

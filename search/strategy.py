@@ -16,6 +16,7 @@ from search.history import History
 from search.known_cost import KnownCost, Limit
 from search.policy import Policy, run_to_end
 from search.sampler import OPTUNA_SAMPLERS, Draw, OptunaSampler, Sampler
+from search.warm import Told, frozen_trials
 
 SAMPLERS = ("known_cost", *OPTUNA_SAMPLERS)
 # promote: rest and promote by expected gain, known_cost's own; halving: for any sampler; end: every candidate runs to the end
@@ -35,8 +36,12 @@ def make_strategy(
     seed: int,
     estimates: Estimates,
     limit: Limit | None = None,
+    told: Sequence[Told] = (),
 ) -> tuple[Sampler, Policy]:
-    """Sampler and policy of these names. Raises UserError for names that there are not or that do not go together."""
+    """Sampler and policy of these names; `told` is what another study found.
+
+    Raises UserError for names that there are not or that do not go together.
+    """
     schedule = schedule or default_schedule(sampler)
     if sampler not in SAMPLERS:
         raise UserError(f"unknown sampler '{sampler}'; known: {', '.join(SAMPLERS)}")
@@ -46,8 +51,12 @@ def make_strategy(
         raise UserError(f"schedule promote is known_cost's own; {sampler} goes with halving or end")
     policy: Policy = Halving(objectives, estimates) if schedule == "halving" else run_to_end
     if sampler != "known_cost":
-        return OptunaSampler(space, objectives, sampler, seed), policy
-    mind = KnownCost(space, objectives, seed, estimates, limit)
+        drawn = OptunaSampler(space, objectives, sampler, seed)
+        for trial in frozen_trials(space, told, [o.name for o in objectives]):
+            drawn.learn(trial)
+        return drawn, policy
+    rows = [(t.params, rung, value) for t in told for rung, value in t.rungs]
+    mind = KnownCost(space, objectives, seed, estimates, limit, rows)
     return KnownCostSampler(mind, space, objectives, seed), mind.decide if schedule == "promote" else policy
 
 

@@ -13,6 +13,7 @@ from rsopt.errors import UserError
 from rsopt.objectives import Fault, Measurement, Objective
 from rsopt.recipe import Candidate, Leg
 from search.bound import BoundSpace
+from search.budget import Budget
 from search.estimates import Estimates
 from search.history import REFERENCES, CandidateState, History, Role
 from search.journal import LOST_LIMIT, Journal, ending, interrupted
@@ -34,6 +35,7 @@ class Search:
     - `policy`: where the next free worker goes.
     - `limit`: says before anything runs why a candidate breaks a limit, None if it does not. References run all the same.
     - `broken`: the same of what was measured at the end. A candidate that breaks a limit is infeasible and on no front.
+    - `budget`: hours, asked before every leg; what rests when none fits any more is stopped.
     - `estimates`: what limits and policy look costs up in; it learns what this study measured before they are asked.
 
     Raises UserError for a study that another process drives or that was created with another space, seed or rungs.
@@ -54,6 +56,7 @@ class Search:
         limit: Callable[[Candidate], str | None] | None = None,
         broken: Callable[[Mapping[str, float]], str | None] | None = None,
         estimates: Estimates | None = None,
+        budget: Budget | None = None,
     ) -> None:
         if trials < 1 or slots < 1:
             raise UserError(f"trials and slots must be at least 1, not {trials} and {slots}")
@@ -66,6 +69,7 @@ class Search:
         )
         self.exhausted: str | None = None  # why no more candidates can be drawn, though the budget would allow them
         self._space, self._policy, self._limit, self._broken, self._estimates = space, policy, limit, broken, estimates
+        self.budget = budget or Budget()
         self._sampler = OptunaSampler(space, objectives, sampler, seed) if isinstance(sampler, str) else sampler
         self._journal = Journal(folder, objectives, {"rungs": list(rungs), "seed": seed, "space": space.key})
         self.cut_bytes = self._journal.cut_bytes  # of a torn last line, cut off the journal on opening
@@ -145,7 +149,11 @@ class Search:
     @property
     def room(self) -> bool:
         """Whether another candidate may be started."""
-        return self._missing_reference() is not None or (self.exhausted is None and self.used < self.trials)
+        if self._missing_reference() is not None:
+            return True
+        # A new candidate is begun only while it could still be trained to its end.
+        whole = self.exhausted is None and self.used < self.trials
+        return whole and self.budget.fits(self.history, self.rungs, 0.0)
 
     @property
     def used(self) -> int:
@@ -184,21 +192,27 @@ class Search:
         """Ask the policy; the number of the candidate that runs next, already recorded as running."""
         if self._estimates is not None:
             self._estimates.learn(self.history)
-        decision = self._policy(self.history, self.room, self.seed)
+        room = self.room  # once: a budget's clock must not change its mind in between
+        decision = self._policy(self.history, room, self.seed)
         if isinstance(decision, Promote):
             state = self._states[decision.number]
             if state.state != "resting":
                 raise RuntimeError(f"the policy promoted trial {decision.number}, which is {state.state}")
+            if not state.reference and not self.budget.fits(
+                self.history, [self._leg(state.number).stop], state.reached
+            ):
+                self._record(state.having(state="stopped", reason="budget: its next leg would not end in time"))
+                return self._decide()
             self._record(state.having(state="running"))
             return decision.number
         if isinstance(decision, New):
-            if not self.room:
+            if not room:
                 raise RuntimeError("the policy asked for a new candidate, but the budget is spent")
             number = self._create()
             return number if number is not None else self._decide()  # exhausted: now there is no room
         assert isinstance(decision, Wait)
         if not self._in_flight:
-            if self.room:
+            if room:
                 raise RuntimeError("the policy waits though nothing is in flight and the budget is not spent")
             for state in self.history:
                 if state.state == "resting":

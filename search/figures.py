@@ -1,0 +1,57 @@
+"""Figures of a candidate that are known before it runs, from the base's configuration alone, and latencies of a ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from rsopt.configs import base_config
+from rsopt.recipe import Candidate
+from rsopt.variant import Architecture, Dtype, digest
+from search.estimates import Costs
+
+BEAMS = 5  # of captioning, for its memory (rsopt.caption.BEAMS, which brings torch)
+
+
+def exact_figures(base: str, dtype: Dtype) -> Costs:
+    """The cost model of a base as a function of candidates; memory for weights and activations of `dtype`."""
+    from rsopt.cost import CostModel  # counts on torch's meta device
+    from rsopt.memory import Workload
+
+    model = CostModel(base_config(base))
+
+    def figures(candidate: Candidate) -> Mapping[str, float]:
+        cost = model.cost(candidate.variant)
+        load = Workload(beams=BEAMS, batch_images=candidate.recipe.batch_images, dtype=dtype)
+        memory = model.cost(candidate.variant, load).memory_gb
+        return {
+            "params": float(cost.params["total"]),
+            "trainable": float(cost.trainable),
+            "gmacs": cost.gmacs["total"],
+            "size_mb": cost.size_mb[dtype],
+            "memory_gb": max(memory.values()),
+        }
+
+    return figures
+
+
+def recorded_latencies(ledger: Path) -> dict[Architecture, float]:
+    """Latencies (ms) of a ledger by architecture, dtype left at its default, as the search writes architectures.
+
+    Empty where it holds more than one device, protocol, version or dtype: which of them the workers are is not known here.
+    """
+    if not ledger.is_file():
+        return {}
+    found: dict[Architecture, float] = {}
+    kinds = set()
+    for line in ledger.read_text().splitlines(keepends=True):
+        if not line.endswith("\n"):
+            break  # torn by a crash in the middle of a write
+        entry = json.loads(line)
+        key = dict(entry["key"])
+        made = Architecture(**key.pop("architecture"))
+        kinds.add((digest(key), made.dtype))
+        depths = Architecture(made.vision_layers, made.qformer_layers, made.llm_layers)
+        found.setdefault(depths, float(entry["latency"]["latency_ms"]))
+    return found if len(kinds) == 1 else {}
