@@ -94,7 +94,8 @@ class Estimates:
         self._at = done
         names = {*self.names, "latency_ms"}
         self._measured = {name: {} for name in names}
-        self._measured["latency_ms"].update(self._recorded)
+        for architecture, value in self._recorded.items():
+            self._measured["latency_ms"][architecture] = value
         ratios: dict[str, list[float]] = {name: [] for name in names}
         for number in done:
             state = history[number]
