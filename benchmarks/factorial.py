@@ -123,7 +123,7 @@ def _work(queue: Any, done: Any, base: str, data: str, rungs: tuple[float, ...],
     resident = Resident(load_base(base), read(data))
     ledger = Ledger(work / "latency.jsonl")
     quiet = Quiet(device_name(resident.base.device))
-    costs = exact_figures(base, resident.base.dtype)
+    costs = exact_figures(base, resident.base.dtype, memory=True)
     while (item := queue.get()) is not None:
         number, params, candidate = item
         begun = time.monotonic()

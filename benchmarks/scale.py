@@ -1,8 +1,8 @@
 """Many trials on many simulated workers with the default sampler: does the driver keep up? Written to docs/searchers.md.
 
-Run from the repository root: python -m benchmarks.scale [--trials 2000] [--workers 100]. The space is `joint`, conditionals and continuous rates
-included, over the shape of OPT-2.7b; what a leg finds comes from a formula in no time, so every second is the driver's: deciding, proposing, and
-writing the journal.
+Run from the repository root: python -m benchmarks.scale [--trials 2000] [--workers 100]. The space is `joint`, conditionals and
+continuous rates included, over the shape of OPT-2.7b; what a leg finds comes from a formula in no time, so every second is
+the driver's: deciding, proposing, and writing the journal.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from search.bound import BoundSpace
 from search.estimates import Estimates
 from search.figures import exact_figures
 from search.limits import Limits
-from search.simulate import Outcome, simulate
+from search.runner import Outcome, simulate
 from search.space import Space, load_space
 from search.strategy import make_strategy
 from search.study import Search

@@ -27,7 +27,7 @@ from search.limits import Limits
 from search.matrix import LEVELS, quartiles
 from search.recording import Recording, load_recording
 from search.replay import Curve, Setup, curve_of, replay
-from search.simulate import Finished
+from search.runner import Finished
 
 OUT = Path("docs/searchers.md")
 # Name -> sampler and schedule of our own Search.

@@ -57,7 +57,7 @@ def assemble(
 
 def estimates_of(settings: Settings, space: Space, dtype: Dtype) -> Estimates:
     """What is known of candidates before they run: exact figures of the base, latencies of a ledger that was given."""
-    costs = exact_figures(settings.base, dtype)
+    costs = exact_figures(settings.base, dtype, memory=settings.max_memory_gb is not None)
     return Estimates(space.objectives, costs, recorded=recorded_latencies(settings.given_ledger))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from rsopt.configs import base_config
@@ -14,24 +15,33 @@ from search.estimates import Costs
 BEAMS = 5  # of captioning, for its memory (rsopt.caption.BEAMS, which brings torch)
 
 
-def exact_figures(base: str, dtype: Dtype) -> Costs:
-    """The cost model of a base as a function of candidates; memory for weights and activations of `dtype`."""
+def exact_figures(base: str, dtype: Dtype, memory: bool = False) -> Costs:
+    """The cost model of a base as a function of candidates: microseconds each.
+
+    `memory_gb`, the peak with weights and activations of `dtype`, takes a tenth of a millisecond and is there if asked for.
+    """
     from rsopt.cost import CostModel  # counts on torch's meta device
     from rsopt.memory import Workload
 
     model = CostModel(base_config(base))
+    plain: dict[tuple[int, tuple[int, ...], int], dict[str, float]] = {}
 
     def figures(candidate: Candidate) -> Mapping[str, float]:
-        cost = model.cost(candidate.variant)
-        load = Workload(beams=BEAMS, batch_images=candidate.recipe.batch_images, dtype=dtype)
-        memory = model.cost(candidate.variant, load).memory_gb
-        return {
-            "params": float(cost.params["total"]),
-            "trainable": float(cost.trainable),
-            "gmacs": cost.gmacs["total"],
-            "size_mb": cost.size_mb[dtype],
-            "memory_gb": max(memory.values()),
-        }
+        variant = candidate.variant
+        # Merged, adapters cost nothing; layers are alike, but for which of the Q-Former's have cross-attention.
+        key = (len(variant.vision_layers), variant.qformer_layers, len(variant.llm_layers))
+        if key not in plain:
+            cost = model.cost(replace(variant, lora=None))
+            plain[key] = {
+                "params": float(cost.params["total"]),
+                "gmacs": cost.gmacs["total"],
+                "size_mb": cost.size_mb[dtype],
+            }
+        found = {**plain[key], "trainable": float(model.trainable(variant))}
+        if memory:
+            load = Workload(beams=BEAMS, batch_images=candidate.recipe.batch_images, dtype=dtype)
+            found["memory_gb"] = max(model.cost(variant, load).memory_gb.values())
+        return found
 
     return figures
 

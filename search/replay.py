@@ -15,7 +15,7 @@ from search.estimates import Estimates
 from search.limits import Limits
 from search.pareto import hypervolume
 from search.recording import Recording
-from search.simulate import Finished, Lost, Outcome, simulate
+from search.runner import Finished, Lost, Outcome, simulate
 from search.strategy import make_strategy
 from search.study import Search
 
