@@ -55,7 +55,7 @@ class DepthFit:
 class Estimates:
     """Values of the objectives that are taken as known, for any candidate, from figures and a history. No clock, no files.
 
-    In this order: what was measured of the same architecture (or candidate); the exact figure; for latencies the fit; else
+    In this order: the exact figure; what was measured of the same architecture (or candidate); for latencies the fit; else
     the measured ones scaled by compute. `recorded` latencies (ms) count as measured. A study that measured nothing gets the
     compute itself: then only proportions matter.
     """
@@ -71,6 +71,7 @@ class Estimates:
         self.names = tuple(o.name for o in objectives if o.name != UNCERTAIN)
         self._costs, self._fit, self._recorded = costs, fit, dict(recorded or {})
         self._figures: dict[Candidate, dict[str, float]] = {}
+        self._known: dict[Candidate, list[float]] = {}  # as of what was last learned
         self._at: tuple[int, ...] | None = None
         self._measured: dict[str, dict[object, float]] = {}
         self._scale: dict[str, float] = {}
@@ -92,6 +93,7 @@ class Estimates:
         if done == self._at:
             return
         self._at = done
+        self._known.clear()
         names = {*self.names, "latency_ms"}
         self._measured = {name: {} for name in names}
         for architecture, value in self._recorded.items():
@@ -118,12 +120,12 @@ class Estimates:
 
     def figure(self, name: str, candidate: Candidate) -> tuple[float, float]:
         """A figure and its stated error (0: exact or measured; NaN: proportional to compute, no more)."""
-        figures = self.figures(candidate)
+        exact = self.figures(candidate).get(name)
+        if exact is not None:
+            return exact, 0.0
         measured = self._measured.get(name, {}).get(_key(name, candidate))
         if measured is not None:
             return measured, 0.0
-        if name in figures:
-            return figures[name], 0.0
         if name == "latency_ms" and self._predictor is not None:
             found = self._predictor.predict(candidate.variant.architecture())
             if found is not None:
@@ -132,7 +134,11 @@ class Estimates:
 
     def known(self, candidate: Candidate) -> list[float]:
         """Values of all objectives but the uncertain one, minimised, in their order."""
-        return [o.minimised(self.figure(o.name, candidate)[0]) for o in self.objectives if o.name != UNCERTAIN]
+        found = self._known.get(candidate)
+        if found is None:
+            found = [o.minimised(self.figure(o.name, candidate)[0]) for o in self.objectives if o.name != UNCERTAIN]
+            self._known[candidate] = found
+        return found
 
     def _compute(self, name: str, candidate: Candidate) -> float:
         """What a figure is roughly proportional to."""

@@ -28,10 +28,10 @@ from search.surrogate import Posterior, Surrogate
 
 Array = NDArray[np.float64]
 INITIAL = 10  # candidates that are begun before the model chooses
-RANDOM, NEIGHBOURS = 256, 144  # new candidates looked at in a decision
+RANDOM, NEIGHBOURS = 192, 96  # new candidates looked at in a decision
 TRIED = 4096  # random params drawn at most to find as many that keep the limits
 ENUMERATED = 2500  # spaces up to this size are looked at whole
-ROWS = 500  # measurements that a prediction is made from, at most
+ROWS = 400  # measurements that a prediction is made from, at most
 MILESTONES = (
     6,
     9,
