@@ -57,7 +57,7 @@ class CostModel:
         except ValueError as error:
             raise UserError(str(error)) from error
         params = self._params(variant)
-        trainable = self._trainable(variant)
+        trainable = self.trainable(variant)
         weights = self._weight_bytes(params, load)
         memory = {"weights": weights, "captioning": weights + captioning_bytes(self._widths, variant, load)}
         if variant.lora is not None:
@@ -81,7 +81,8 @@ class CostModel:
         }
         return {**params, "total": sum(params.values())}
 
-    def _trainable(self, variant: Variant) -> int:
+    def trainable(self, variant: Variant) -> int:
+        """Trained parameters: the adapters and, if asked for, the projection; 0 without LoRA."""
         lora = variant.lora
         if lora is None:
             return 0

@@ -18,7 +18,7 @@ from optuna.distributions import (
 from rsopt.ranking import MEASURED, Ranking, kept, kept_pairs
 from rsopt.recipe import Candidate, Recipe
 from rsopt.variant import BaseShape, LoraPart, LoraSpec, Variant, digest
-from search.parameter import DEPTHS, RECIPE, RULES, Value
+from search.parameter import DEPTHS, RULES, Value
 
 Params = dict[str, Any]  # parameter -> value, only those that are searched and exist under their `when`
 # The best rate of LoRA falls about as the LLM gets wider (2203.03466): 3.1e-3 at the shipped base's 128, 1.6e-4 at
@@ -70,12 +70,14 @@ class BoundSpace:
         return Candidate(Variant.full(self.shape))
 
     def full_depth(self) -> tuple[Params, Candidate]:
-        """The reference point: every layer, with LoRA and recipe of the space's first starting point, else by default.
+        """The reference point: every layer, with LoRA and recipe of the space's first starting point.
+
+        What that leaves out is as the space fixes it, else by default.
 
         The params are empty where the space cannot express it, so that nothing false is taught to a sampler.
         """
         value: Params = {name: rule.default for name, rule in RULES.items()}
-        value |= {name: self.fixed[name] for name in RECIPE if name in self.fixed}
+        value |= self.fixed
         value |= self.starts[0] if self.starts else {}
         value |= {name: getattr(self.shape, name) for name in DEPTHS}
         if isinstance(ranking := self.distributions.get("ranking"), CategoricalDistribution):

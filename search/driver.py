@@ -78,7 +78,7 @@ class Outcome:
 
 
 class Driver:
-    """Drives one study's search. `make_search` gets the number of slots, which is known only once Ray is up."""
+    """Drives one study's search. `make_search` gets the resources, which are known only once Ray is up."""
 
     def __init__(self, settings: Settings, facts: Facts, address: str | None) -> None:
         self.settings, self.facts, self.address = settings, facts, address
@@ -96,7 +96,7 @@ class Driver:
             )
             tracker.watch = resources.gpus > 0
             rankings = self._rankings(resources) if self.facts.needs_rankings else None
-            search = make_search(resources.slots, rankings)
+            search = make_search(resources, rankings)
             progress = Progress(search, self.settings)
             progress.begin(resources.slots, "GPU" if resources.gpus else "CPU core")
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.errors import Parser, command
-from rsopt.objectives import OBJECTIVES, Objective, minimised
-from search.history import CandidateState, History
+from rsopt.objectives import OBJECTIVES
+from search.agreement import rung_agreements, saved_share
+from search.history import CandidateState, History, final_values, reference_point
 from search.pareto import hypervolume, non_dominated, picks
 from search.settings import Facts, load_study, study_folder
 
@@ -42,24 +43,13 @@ def build_front(
         else [o.minimised(v) for o, v in zip(chosen, reference, strict=True)],
         "hypervolume": None if reference is None else hypervolume(points, reference),
         "hypervolume_share": None if reference is None else hypervolume_share(points, reference),
+        "rungs": [asdict(found) for found in rung_agreements(history)],
+        "saved_share": saved_share(history),
         "floor": facts.floor,
         "ceiling": facts.ceiling,
         "trials": trials,
         "picks": picks([c.number for c, _ in finished], points, chosen),
     }
-
-
-def final_values(candidate: CandidateState, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """The minimised objectives of a fully trained candidate; None for one that is not on any front."""
-    return None if candidate.final is None else minimised(objectives, candidate.final.metrics)
-
-
-def reference_point(history: History, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """The hypervolume's reference point, minimised: a share of the full-depth LoRA base; None until that is measured."""
-    full = next((c.final for c in history if c.role == "full_depth"), None)
-    if full is None or (values := minimised(objectives, full.metrics)) is None:
-        return None
-    return tuple(v * o.reference_factor for v, o in zip(values, objectives, strict=True))
 
 
 def hypervolume_share(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from rsopt.objectives import Measurement
+from rsopt.objectives import Measurement, Objective, minimised
 from rsopt.recipe import Candidate
 
 Role = Literal["zero_shot", "full_depth", "start", "sampled"]
@@ -18,8 +19,10 @@ class CandidateState:
     """One candidate of a study.
 
     `rungs` are its measurements, ascending; only one at rung 1 is final. `params` are the space's (empty for zero_shot).
-    States: running (a leg is in flight or owed), resting (between legs), complete, stopped (by the policy), infeasible
-    (broke a limit, never ran), failed (`reason`: its own fault or lost too often), interrupted (nobody drives the study).
+    `order` says for each of `rungs` how many of the study's measurements came before it. States: running (a leg is in
+    flight or owed), resting (between legs), complete, stopped (by the policy), infeasible (broke a limit), failed
+    (`reason`: its own fault or lost too often), interrupted (nobody drives the study). A complete reference point that
+    breaks a limit has a `reason`: it stays a row beside the front.
     """
 
     number: int
@@ -30,6 +33,7 @@ class CandidateState:
     rungs: tuple[Measurement, ...] = ()
     reason: str | None = None
     lost: tuple[float, ...] = ()  # rungs of the legs that infrastructure lost, one entry a loss
+    order: tuple[int, ...] = ()
 
     @property
     def reached(self) -> float:
@@ -62,3 +66,18 @@ class CandidateState:
 
 
 History = tuple[CandidateState, ...]  # by trial number: history[n].number == n
+
+
+def final_values(candidate: CandidateState, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    """The minimised objectives of a fully trained candidate; None for one that is on no front."""
+    if candidate.final is None or candidate.reason is not None:
+        return None
+    return minimised(objectives, candidate.final.metrics)
+
+
+def reference_point(history: History, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    """The hypervolume's reference point, minimised: a share of the full-depth LoRA base; None until that is measured."""
+    full = next((c.final for c in history if c.role == "full_depth"), None)
+    if full is None or (values := minimised(objectives, full.metrics)) is None:
+        return None
+    return tuple(v * o.reference_factor for v, o in zip(values, objectives, strict=True))

@@ -176,7 +176,7 @@ def interrupted(state: CandidateState) -> CandidateState:
 
 def ending(state: CandidateState, objectives: Sequence[Objective]) -> tuple[TrialState, list[float] | None]:
     """How a finished candidate ends in Optuna: COMPLETE with values in their own units, FAIL for infrastructure, else PRUNED."""
-    if state.final is not None:
+    if state.final is not None and state.reason is None:
         values = [state.final.metrics.get(objective.name, math.nan) for objective in objectives]
         # A reference point may lack an objective (an untuned base has no training time): on no front, yet in the table.
         return (TrialState.COMPLETE, values) if all(map(math.isfinite, values)) else (TrialState.PRUNED, None)
@@ -209,6 +209,7 @@ def _state(trial: FrozenTrial) -> CandidateState:
         rungs=tuple(Measurement(**measurement) for measurement in progress["rungs"]),
         reason=progress["reason"],
         lost=tuple(progress["lost"]),
+        order=tuple(progress["order"]),
     )
 
 
@@ -219,4 +220,5 @@ def _progress(state: CandidateState) -> dict[str, Any]:
         "rungs": [measurement.to_json() for measurement in state.rungs],
         "reason": state.reason,
         "lost": list(state.lost),
+        "order": list(state.order),
     }

@@ -86,7 +86,6 @@ RULES: dict[str, Rule] = {
     "warmup_share": Rule("number", 0.05, high=1.0),
 }
 DEPTHS = ("vision_layers", "qformer_layers", "llm_layers")
-RECIPE = ("lr", "lr_factor", "epochs", "batch_images", "weight_decay", "warmup_share")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from search.front import final_values, hypervolume_share, reference_point
-from search.history import History
+from search.front import hypervolume_share
+from search.history import History, final_values, reference_point
 from search.settings import Settings
 from search.study import Search
 
@@ -84,6 +84,12 @@ class Progress:
             self.draw()
 
     def _seconds_left(self) -> float | None:
+        bound = self.search.budget.left_s(self._history, self.search.slots)
+        expected = self._expected()
+        return expected if bound is None else bound if expected is None else min(bound, expected)
+
+    def _expected(self) -> float | None:
+        """Seconds until all trials are done at the pace so far, none of them stopped early."""
         legs = _legs(self._history) - self.legs_before
         if legs < 3:
             return None

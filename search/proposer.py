@@ -9,8 +9,8 @@ import numpy as np
 
 from rsopt.recipe import Candidate
 from search.bound import BoundSpace, Params
-from search.history import Role
-from search.sampler import Draw, OptunaSampler
+from search.history import History, Role
+from search.sampler import Draw, Sampler
 
 REDRAWS = 16  # by the sampler itself, which may insist on what it likes
 RANDOM_REDRAWS = 100  # then at random
@@ -33,16 +33,17 @@ class Proposer:
     Attempts are numbered and bounded, so that the same study proposes the same whatever happened to its driver.
     """
 
-    def __init__(self, space: BoundSpace, sampler: OptunaSampler, seed: int, start: int) -> None:
+    def __init__(self, space: BoundSpace, sampler: Sampler, seed: int, start: int) -> None:
         self._space, self._sampler, self._seed = space, sampler, seed
         self._start = start
 
-    def propose(self, number: int, seen: Container[str]) -> Proposal | None:
-        """A candidate for trial `number` whose key is not in `seen`; None when the space is exhausted."""
+    def propose(self, history: History, seen: Container[str]) -> Proposal | None:
+        """A candidate for the trial after `history` whose key is not in `seen`; None when the space is exhausted."""
+        number = len(history)
         while self._start < len(self._space.starts):
             start, self._start = self._start, self._start + 1
             for attempt in range(REDRAWS):
-                draw = self._sampler.draw(number, attempt, given=self._space.starts[start])
+                draw = self._sampler.draw(number, history, attempt, given=self._space.starts[start])
                 candidate = self._space.candidate(draw.params)
                 if candidate.key not in seen:
                     return Proposal("start", candidate, draw, start)
@@ -50,14 +51,14 @@ class Proposer:
                 if draw.params == self._space.starts[start]:
                     break  # nothing of it is drawn: the same again and again
         for attempt in range(REDRAWS + RANDOM_REDRAWS):
-            draw = self._sampler.draw(number, attempt, name="random" if attempt >= REDRAWS else None)
+            draw = self._sampler.draw(number, history, attempt, name="random" if attempt >= REDRAWS else None)
             candidate = self._space.candidate(draw.params)
             if candidate.key not in seen:
                 return Proposal("sampled", candidate, draw)
             self._sampler.drop(draw)
-        return self._untried(number, seen)
+        return self._untried(number, history, seen)
 
-    def _untried(self, number: int, seen: Container[str]) -> Proposal | None:
+    def _untried(self, number: int, history: History, seen: Container[str]) -> Proposal | None:
         """One of the combinations that were never tried, by lot."""
         if self._space.size is None or self._space.size > COUNTABLE:
             return None
@@ -70,4 +71,4 @@ class Proposer:
             return None
         lot = int(np.random.default_rng([self._seed, number]).integers(len(left)))
         params, candidate = list(left.values())[lot]
-        return Proposal("sampled", candidate, self._sampler.draw(number, given=params))
+        return Proposal("sampled", candidate, self._sampler.draw(number, history, given=params))

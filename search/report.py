@@ -33,6 +33,8 @@ def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, da
         say(f"go on with: {resume}")
         return
     print_front(front, console)
+    for line in search_lines(front):
+        say(line)
     if (knee := front["picks"].get("knee")) is not None:
         _print_samples(say, settings, knee, data)
     say("")
@@ -51,6 +53,19 @@ def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, da
     else:
         say(f"more trials: {resume} --trials {2 * settings.trials}   (or see it again: {front_command(settings)})")
         say(f"next: {export_command(settings)}")
+
+
+def search_lines(front: dict[str, Any]) -> list[str]:
+    """How well the rungs predicted the end, and what stopping saved."""
+    lines = [
+        f"rung {r['rung']:.2g}: Kendall tau {r['kendall_tau']:.2f} with CIDEr at the end ({r['candidates']} candidates)"
+        for r in front["rungs"]
+    ]
+    if front["saved_share"]:
+        lines.append(
+            f"stopping saved {front['saved_share']:.0%} of the training that running all to the end would take"
+        )
+    return lines
 
 
 def front_command(settings: Settings) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from rsopt.errors import Parser, command
 from search.space import known_spaces
@@ -42,7 +41,24 @@ def parser() -> Parser:
     p.add_argument(
         "--seed", type=int, default=0, metavar="S", help="all randomness comes from it (default: %(default)s)"
     )
-    p.add_argument("--sampler", default="tpe", choices=["tpe", "nsga2", "random"], help="(default: %(default)s)")
+    p.add_argument(
+        "--sampler",
+        default="known_cost",
+        choices=["known_cost", "tpe", "nsga2", "random"],
+        help="what proposes candidates; docs/searchers.md measures them (default: %(default)s)",
+    )
+    p.add_argument("--no-halving", action="store_true", help="train every candidate to the end")
+    p.add_argument("--max-params", type=float, metavar="N", help="limit: parameters of the merged model, such as 3.4e9")
+    p.add_argument("--max-latency-ms", type=float, metavar="X", help="limit: milliseconds per caption")
+    p.add_argument(
+        "--max-memory-gb", type=float, metavar="X", help="limit: predicted peak of training or captioning, GB"
+    )
+    p.add_argument("--hours", type=float, metavar="H", help="budget: hours of this session")
+    p.add_argument(
+        "--gpu-hours", type=float, metavar="H", help="budget: hours of all workers together, times their GPU share"
+    )
+    p.add_argument("--from-study", metavar="OTHER", help="warm start: learn from that study, try its front first")
+    p.add_argument("--dry-run", action="store_true", help="show space, costs and expected time; train nothing")
     p.add_argument("--workers", type=int, metavar="N", help="legs at once (default: one a core, or one a GPU share)")
     p.add_argument(
         "--gpus-per-trial", type=float, default=1.0, metavar="F", help="GPU share of a leg (default: %(default)s)"
@@ -68,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     from search.session import continue_session, new_session
 
     if options.resume:
-        return continue_session(Path(options.storage).absolute(), options.name, options.trials, options.address)
+        return continue_session(options)
     return new_session(options)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -21,9 +21,10 @@ from optuna.trial import FrozenTrial, TrialState
 from rsopt.errors import UserError
 from rsopt.objectives import Objective
 from search.bound import BoundSpace, Params
+from search.history import History
 from search.journal import quiet
 
-SAMPLERS = ("tpe", "nsga2", "random")
+OPTUNA_SAMPLERS = ("tpe", "nsga2", "random")
 # Optuna's 50 would make the first 50 candidates random: more than most of our studies have.
 NSGA2_POPULATION = 16
 
@@ -38,12 +39,29 @@ class Draw:
     index: int
 
 
+class Sampler(Protocol):
+    """Draws params for new candidates. Every draw must be kept or dropped before the next one."""
+
+    def draw(
+        self,
+        number: int,
+        history: History,
+        attempt: int = 0,
+        given: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> Draw: ...
+    def keep(self, draw: Draw, number: int) -> None: ...
+    def drop(self, draw: Draw) -> None: ...
+    def add(self, trial: FrozenTrial) -> None: ...
+    def tell(self, number: int, state: TrialState, values: Sequence[float] | None) -> None: ...
+
+
 class OptunaSampler:
-    """One of Optuna's samplers over a bound space. Every draw must be kept or dropped before the next one."""
+    """One of Optuna's samplers over a bound space."""
 
     def __init__(self, space: BoundSpace, objectives: Sequence[Objective], name: str, seed: int) -> None:
-        if name not in SAMPLERS:
-            raise UserError(f"unknown sampler '{name}'; known: {', '.join(SAMPLERS)}")
+        if name not in OPTUNA_SAMPLERS:
+            raise UserError(f"unknown sampler '{name}'; known: {', '.join(('known_cost', *OPTUNA_SAMPLERS))}")
         self._space, self._name, self._seed = space, name, seed
         self._indices: dict[int, int] = {}  # trial number in the journal -> in the study in memory
         with quiet():
@@ -52,11 +70,16 @@ class OptunaSampler:
             )
 
     def draw(
-        self, number: int, attempt: int = 0, given: Mapping[str, Any] | None = None, name: str | None = None
+        self,
+        number: int,
+        history: History = (),
+        attempt: int = 0,
+        given: Mapping[str, Any] | None = None,
+        name: str | None = None,
     ) -> Draw:
         """Params for trial `number`; another `attempt` draws others. `given` ones are taken as they are.
 
-        `name` draws by another sampler than the usual one.
+        `name` draws by another sampler than the usual one. What was measured on the way (`history`) Optuna's cannot use.
         """
         state = np.random.SeedSequence([self._seed, number, attempt]).generate_state(1)
         with quiet():
@@ -79,6 +102,10 @@ class OptunaSampler:
     def add(self, trial: FrozenTrial) -> None:
         """Learn of a trial that was not drawn here: one of the journal on opening, or a reference point."""
         self._indices[trial.number] = len(self._study.get_trials(deepcopy=False))
+        self._study.add_trial(trial)
+
+    def learn(self, trial: FrozenTrial) -> None:
+        """Learn of a finished trial of another study."""
         self._study.add_trial(trial)
 
     def tell(self, number: int, state: TrialState, values: Sequence[float] | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -22,14 +23,21 @@ from rsopt.hub import fetch
 from rsopt.ranking import MeasuredRankings
 from rsopt.rung import read_measurement
 from rsopt.scores.floor import ceiling_of, floor_of
-from search.driver import Driver, Outcome
+from rsopt.variant import BaseShape, Dtype
+from search.assemble import assemble
+from search.driver import Driver, Outcome, Resources
+from search.dry_run import print_dry_run
+from search.estimates import Estimates
+from search.figures import exact_figures, recorded_latencies
 from search.front import FRONT_FILE, build_front
+from search.history import History
+from search.journal import read_history
 from search.page.write import write_page
-from search.policy import run_to_end
 from search.projection import project
 from search.remeasure import check_ledger
 from search.report import print_report
 from search.settings import (
+    RANKINGS_FILE,
     Facts,
     Settings,
     check_name,
@@ -42,6 +50,8 @@ from search.settings import (
 from search.space import Space, known_spaces, load_space
 from search.study import Search
 from search.tracker import check_uri
+from search.warm import FILE as WARM_FILE
+from search.warm import warm_start
 
 REAL = "--base Salesforce/blip2-opt-2.7b --data RSICD_FOLDER"
 
@@ -63,9 +73,12 @@ def new_session(options: argparse.Namespace) -> int:
     if ledger is not None and not ledger.is_file():
         raise UserError(f"latency ledger '{ledger}' is not a file; a study's is runs/NAME/latency.jsonl")
     check_ledger(ledger, settings.latency_device)
+    if options.dry_run:
+        return dry_run(settings, space, shape, ledger)
     fetch(settings.base)
     if settings.data:
         data_path, data = settings.data, read(settings.data, skip_bad=settings.skip_bad, verify=True)
+    other = _other_study(settings)
     _first_line(settings)  # before the generated set is drawn, which takes a moment; after all that can be refused
     if not settings.data:
         data_path = str(mini_folder())
@@ -74,15 +87,36 @@ def new_session(options: argparse.Namespace) -> int:
         told = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
         Console(stderr=True).print(f"left out by --skip-bad: {told}", markup=False, highlight=False, soft_wrap=True)
     facts = _facts(space, data, data_path)
+    bound = space.bind(shape, _rankings(settings, shape, other))
+    warm = None if other is None else warm_start(bound, settings, facts, other)
     save_study(settings, facts)
     shutil.copy(space.source, settings.folder / "space.yaml")
     if ledger is not None:
         shutil.copy(ledger, settings.ledger)
+        shutil.copy(ledger, settings.given_ledger)
+    if other is not None and warm is not None:
+        _note(f"warm start from {other[0].name}: {len(warm.told)} candidates told, {len(warm.starts)} tried first")
+        for note in warm.notes:
+            _note(f"  {note}")
+        write_json(settings.folder / WARM_FILE, warm.to_json())
+        if (theirs := other[0].folder / RANKINGS_FILE).exists() and theirs.parent != settings.folder:
+            shutil.copy(theirs, settings.folder / RANKINGS_FILE)  # the same names must mean the same layers
     return _drive(settings, space, facts, data, options.address)
 
 
-def continue_session(storage: Path, name: str | None, trials: int | None, address: str | None) -> int:
-    """Go on with a study where it stood, with more trials if asked."""
+def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | None) -> int:
+    """Print what a search would be and cost."""
+    costs = exact_figures(settings.base, "float32", memory=True)
+    estimates = Estimates(space.objectives, costs, recorded=recorded_latencies(ledger) if ledger else None)
+    estimates.learn(())
+    bound = space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+    print_dry_run(settings, space, bound, shape, estimates)
+    return 0
+
+
+def continue_session(options: argparse.Namespace) -> int:
+    """Go on with a study where it stood, with more trials or hours if asked."""
+    storage, name, trials = Path(options.storage).absolute(), options.name, options.trials
     if not name:
         raise UserError("--resume needs the --name of the study")
     settings, facts = load_study(study_folder(storage, name))
@@ -93,26 +127,23 @@ def continue_session(storage: Path, name: str | None, trials: int | None, addres
             )
         settings = replace(settings, trials=trials)
         save_study(settings, facts)
+    if options.hours is not None or options.gpu_hours is not None:
+        _check_hours(options)
+        settings = replace(
+            settings, hours=options.hours or settings.hours, gpu_hours=options.gpu_hours or settings.gpu_hours
+        )
+        save_study(settings, facts)
     space = load_space(settings.folder / "space.yaml")
     data = read(facts.data_path, skip_bad=settings.skip_bad, verify=settings.data is not None)
-    return _drive(settings, space, facts, data, address)
+    return _drive(settings, space, facts, data, options.address)
 
 
 def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, address: str | None) -> int:
     shape = shape_of(base_config(settings.base))
 
-    def make_search(slots: int, rankings: MeasuredRankings | None) -> Search:
-        search = Search(
-            settings.folder,
-            space.bind(shape, rankings),
-            objectives=space.objectives,
-            rungs=space.rungs,
-            seed=settings.seed,
-            trials=settings.trials,
-            slots=slots,
-            sampler=settings.sampler,
-            policy=run_to_end,
-        )
+    def make_search(resources: Resources, rankings: MeasuredRankings | None) -> Search:
+        dtype: Dtype = "bfloat16" if resources.gpus else "float32"
+        search = assemble(settings, facts, space, shape, rankings, resources.slots, dtype)
         for leg in search.orphans:  # what workers finished after their driver had died
             if (measurement := read_measurement(settings.folder, leg.number, leg.stop)) is not None:
                 search.tell(leg, measurement)
@@ -141,6 +172,11 @@ def _settings(options: argparse.Namespace, space: Space) -> Settings:
         raise UserError(f"--workers must be at least 1, not {options.workers}")
     if not 0 < options.gpus_per_trial <= 64:
         raise UserError(f"--gpus-per-trial must be above 0 and at most 64, not {options.gpus_per_trial}")
+    _check_hours(options)
+    for name in ("max_params", "max_latency_ms", "max_memory_gb"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value:g}")
     storage = Path(options.storage).absolute()
     if options.name is not None:
         check_name(options.name)
@@ -166,7 +202,41 @@ def _settings(options: argparse.Namespace, space: Space) -> Settings:
         skip_bad=options.skip_bad,
         latency_decoder=space.latency_decoder,
         latency_device=options.latency_device,
+        halving=not options.no_halving,
+        max_params=None if options.max_params is None else int(options.max_params),
+        max_latency_ms=options.max_latency_ms,
+        max_memory_gb=options.max_memory_gb,
+        hours=options.hours,
+        gpu_hours=options.gpu_hours,
+        from_study=options.from_study,
     )
+
+
+def _check_hours(options: argparse.Namespace) -> None:
+    for name in ("hours", "gpu_hours"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value:g}")
+
+
+def _other_study(settings: Settings) -> tuple[Settings, Facts, History] | None:
+    """The study of --from-study. Raises UserError where there is none or it is this one."""
+    if settings.from_study is None:
+        return None
+    folder = study_folder(Path(settings.storage), settings.from_study)
+    return (*load_study(folder), read_history(folder))
+
+
+def _rankings(settings: Settings, shape: BaseShape, other: tuple[Settings, Facts, History] | None) -> MeasuredRankings:
+    """The other study's measured rankings, which this one then shares; a stand-in where there are none."""
+    path = other[0].folder / RANKINGS_FILE if other else None
+    if path is not None and path.exists():
+        return MeasuredRankings.from_json(json.loads(path.read_text()))
+    return MeasuredRankings.stand_in(shape.llm_layers)
+
+
+def _note(text: str) -> None:
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def tracking_uri(asked: str | None, storage: Path) -> str:

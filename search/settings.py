@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.errors import UserError
+from search.limits import Limits
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 STUDY_FILE = "study.json"
@@ -36,6 +37,13 @@ class Settings:
     skip_bad: bool
     latency_decoder: str = "generate"
     latency_device: str | None = None  # the device model where latency counts; None: wherever a worker runs
+    halving: bool = True
+    max_params: int | None = None
+    max_latency_ms: float | None = None
+    max_memory_gb: float | None = None
+    hours: float | None = None  # of wall clock, for each session
+    gpu_hours: float | None = None  # of all workers, for the study
+    from_study: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -43,9 +51,19 @@ class Settings:
         return Path(self.storage) / self.name
 
     @property
+    def limits(self) -> Limits:
+        """What a candidate may cost at most."""
+        return Limits(self.max_params, self.max_latency_ms, self.max_memory_gb)
+
+    @property
     def ledger(self) -> Path:
         """The latency ledger that trials read and add to."""
         return self.folder / "latency.jsonl"
+
+    @property
+    def given_ledger(self) -> Path:
+        """The recorded latencies that the study began with, as they were: what decisions may depend on."""
+        return self.folder / "latency_given.jsonl"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,76 +1,121 @@
-"""A simulated runner over next, tell and lost: workers in simulated time, no Ray, no clock."""
+"""python -m search.simulate: a recorded table through samplers and schedules, with any number of workers, in simulated time."""
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+import json
+import sys
 
-import numpy as np
-
-from rsopt.objectives import Fault, Measurement
-from rsopt.recipe import Leg
+from rsopt.errors import Parser, UserError, command
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Infrastructure lost the leg."""
+def parser() -> Parser:
+    """The command's options."""
+    p = Parser(
+        prog="python -m search.simulate",
+        description="Replay recorded learning curves through the real search: how much of the true front is found after how "
+        "much training. Compute is in full trials' worth of trained samples, shares are of the true front's hypervolume.",
+    )
+    p.add_argument("--table", default="tiny-mini", help="a shipped table or NAME.json.gz (default: %(default)s)")
+    p.add_argument("--sampler", default="known_cost,tpe,nsga2,random", help="one or more (default: %(default)s)")
+    p.add_argument(
+        "--schedule",
+        default="default",
+        help="default (the sampler's own), promote, halving, end (default: %(default)s)",
+    )
+    p.add_argument(
+        "--workers", default="1", help="simulated workers, one number or more: 1,8,100 (default: %(default)s)"
+    )
+    p.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds of each (default: %(default)s)")
+    p.add_argument(
+        "--budget", type=float, default=40.0, metavar="FULL", help="full trials of training (default: %(default)s)"
+    )
+    p.add_argument("--trials", type=int, metavar="N", help="candidates at most (default: as many as the budget holds)")
+    p.add_argument("--stragglers", type=float, default=0.0, metavar="SHARE", help="legs ten times slower (default: 0)")
+    p.add_argument(
+        "--losses", type=float, default=0.0, metavar="SHARE", help="legs that are lost half way (default: 0)"
+    )
+    p.add_argument("--max-params", type=float, metavar="N", help="limit, as of search.run")
+    p.add_argument("--max-latency-ms", type=float, metavar="X", help="limit, as of search.run")
+    p.add_argument(
+        "--processes", type=int, default=2, metavar="N", help="processes that simulate (default: %(default)s)"
+    )
+    p.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    return p
 
 
-Outcome = Measurement | Fault | Lost
-# What a leg takes (simulated seconds) and gives, from the leg and its own generator alone.
-Run = Callable[[Leg, np.random.Generator], tuple[float, Outcome]]
+def main(argv: list[str] | None = None) -> int:
+    """Parse, replay, print."""
+    options = parser().parse_args(argv)
+    from search.limits import Limits
+    from search.matrix import LEVELS, run_matrix
+    from search.recording import load_recording
+    from search.replay import Setup, Weather
+    from search.strategy import SAMPLERS, SCHEDULES, default_schedule
+
+    load_recording(options.table)  # whatever is wrong with it is said before any process starts
+    if min(options.seeds, options.processes) < 1 or not options.budget > 0:
+        raise UserError("--seeds, --processes and --budget must be above 0")
+    if not (options.stragglers >= 0 and options.losses >= 0 and options.stragglers + options.losses < 1):
+        raise UserError("--stragglers and --losses are shares that sum to less than 1")
+    samplers, schedules = _words(options.sampler, SAMPLERS), _words(options.schedule, ("default", *SCHEDULES))
+    limits = Limits(None if options.max_params is None else int(options.max_params), options.max_latency_ms)
+    setups = [
+        Setup(
+            sampler,
+            chosen,
+            workers,
+            options.budget,
+            options.trials,
+            limits,
+            Weather(options.stragglers, options.losses),
+        )
+        for workers in _counts(options.workers)
+        for sampler in samplers
+        for schedule in schedules
+        if (chosen := default_schedule(sampler) if schedule == "default" else schedule) != "promote"
+        or sampler == "known_cost"
+    ]
+
+    def progress(done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r{done}/{of} runs" + ("\n" if done == of else ""))
+
+    cells = list(run_matrix(options.table, setups, options.seeds, options.processes, progress))
+    if options.json:
+        sys.stdout.write(json.dumps({"table": options.table, "cells": [c.summary() for c in cells]}, indent=1) + "\n")
+        return 0
+    head = f"{'sampler':<12}{'schedule':<10}{'workers':>7}" + "".join(f"{f'to {level:.0%}':>18}" for level in LEVELS)
+    sys.stdout.write(f"full trials to a share of the true front, median [quartiles] of {options.seeds} seeds\n{head}\n")
+    for cell in cells:
+        reach = "".join(f"{_shown(cell.to_reach(level)):>18}" for level in LEVELS)
+        sys.stdout.write(f"{cell.setup.sampler:<12}{cell.setup.schedule:<10}{cell.setup.workers:>7}{reach}\n")
+    return 0
 
 
-class Runs(Protocol):
-    """The seam to the search (see `search.study.Search`)."""
-
-    def next(self) -> Leg | None: ...
-    def tell(self, leg: Leg, outcome: Measurement | Fault, /) -> None: ...
-    def lost(self, leg: Leg, /) -> None: ...
-    @property
-    def done(self) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A leg that ended at `end_s` after running since `start_s`."""
-
-    start_s: float
-    end_s: float
-    leg: Leg
-    outcome: Outcome
+def _words(text: str, known: tuple[str, ...]) -> list[str]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    for word in words:
+        if word not in known:
+            raise UserError(f"unknown '{word}'; known: {', '.join(known)}")
+    if not words:
+        raise UserError(f"nothing asked for; known: {', '.join(known)}")
+    return words
 
 
-def simulate(search: Runs, workers: int, run: Run, seed: int, stop_s: float = float("inf")) -> list[Finished]:
-    """Run a search to its end, or until simulated time `stop_s`, on so many workers; its legs in the order in which they ended.
+def _counts(text: str) -> list[int]:
+    try:
+        counts = [int(word) for word in text.split(",")]
+    except ValueError as error:
+        raise UserError(f"--workers takes numbers such as 1,8, not '{text}'") from error
+    if min(counts) < 1:
+        raise UserError(f"--workers must be at least 1, not {text}")
+    return counts
 
-    What still runs at `stop_s` is neither told nor lost, as when a driver dies. Raises RuntimeError if the search hands out
-    nothing, has nothing in flight and is not done.
-    """
-    now = 0.0
-    running: list[tuple[float, int, Finished]] = []
-    ended: list[Finished] = []
-    handed: dict[tuple[int, float], int] = {}  # attempts of a leg: a repeated one has luck of its own
-    order = 0
-    while True:
-        while len(running) < workers and (leg := search.next()) is not None:
-            attempt = handed[leg.number, leg.stop] = handed.get((leg.number, leg.stop), -1) + 1
-            rng = np.random.default_rng([seed, leg.number, round(leg.stop * 1e9), attempt])
-            seconds, outcome = run(leg, rng)
-            # `order` decides between legs that end at the same moment.
-            heapq.heappush(running, (now + seconds, order, Finished(now, now + seconds, leg, outcome)))
-            order += 1
-        if not running:
-            if not search.done:
-                raise RuntimeError("the search is not done, yet nothing runs and it hands out nothing")
-            return ended
-        now, _, last = heapq.heappop(running)
-        if now > stop_s:
-            return ended
-        ended.append(last)
-        if isinstance(last.outcome, Lost):
-            search.lost(last.leg)
-        else:
-            search.tell(last.leg, last.outcome)
+
+def _shown(quartiles: tuple[float, float, float]) -> str:
+    low, middle, high = (">" if value == float("inf") else f"{value:.1f}" for value in quartiles)
+    return f"{middle} [{low}, {high}]"
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 
@@ -13,12 +13,14 @@ from rsopt.errors import UserError
 from rsopt.objectives import Fault, Measurement, Objective
 from rsopt.recipe import Candidate, Leg
 from search.bound import BoundSpace
+from search.budget import Budget
+from search.estimates import Estimates
 from search.history import REFERENCES, CandidateState, History, Role
 from search.journal import LOST_LIMIT, Journal, ending, interrupted
 from search.legs import flaw, next_leg
 from search.policy import New, Policy, Promote, Wait, run_to_end
 from search.proposer import Proposer
-from search.sampler import Draw, OptunaSampler
+from search.sampler import Draw, OptunaSampler, Sampler
 
 INFEASIBLE_LIMIT = 1000  # draws in a row that break a limit, after which the limits are taken to exclude the space
 
@@ -29,8 +31,12 @@ class Search:
     - `trials`: candidates beside the two reference points; infeasible ones do not count.
     - `slots`: legs in flight at most. A leg asked for earlier than a worker is free would be decided on stale news.
     - `rungs`: ascending shares of the training budget, ending in 1.
-    - `limit`: says before anything runs why a candidate breaks a limit, None if it does not. References are not asked.
+    - `sampler`: one of Optuna's by name, or any other.
     - `policy`: where the next free worker goes.
+    - `limit`: says before anything runs why a candidate breaks a limit, None if it does not. References run all the same.
+    - `broken`: the same of what was measured at the end. A candidate that breaks a limit is infeasible and on no front.
+    - `budget`: hours, asked before every leg; what rests when none fits any more is stopped.
+    - `estimates`: what limits and policy look costs up in; it learns what this study measured before they are asked.
 
     Raises UserError for a study that another process drives or that was created with another space, seed or rungs.
     """
@@ -45,9 +51,12 @@ class Search:
         seed: int,
         trials: int,
         slots: int,
-        sampler: str = "tpe",
+        sampler: str | Sampler = "tpe",
         policy: Policy = run_to_end,
         limit: Callable[[Candidate], str | None] | None = None,
+        broken: Callable[[Mapping[str, float]], str | None] | None = None,
+        estimates: Estimates | None = None,
+        budget: Budget | None = None,
     ) -> None:
         if trials < 1 or slots < 1:
             raise UserError(f"trials and slots must be at least 1, not {trials} and {slots}")
@@ -59,11 +68,13 @@ class Search:
             slots,
         )
         self.exhausted: str | None = None  # why no more candidates can be drawn, though the budget would allow them
-        self._space, self._policy, self._limit = space, policy, limit
-        self._sampler = OptunaSampler(space, objectives, sampler, seed)
+        self._space, self._policy, self._limit, self._broken, self._estimates = space, policy, limit, broken, estimates
+        self.budget = budget or Budget()
+        self._sampler = OptunaSampler(space, objectives, sampler, seed) if isinstance(sampler, str) else sampler
         self._journal = Journal(folder, objectives, {"rungs": list(rungs), "seed": seed, "space": space.key})
         self.cut_bytes = self._journal.cut_bytes  # of a torn last line, cut off the journal on opening
         self._states = self._journal.history()
+        self._told = sum(len(state.rungs) for state in self._states)
         self._seen = {state.candidate.key for state in self._states}
         self._in_flight: dict[int, Leg] = {}
         # What was running when a driver died is handed out again from its last rung, before anything else.
@@ -112,7 +123,9 @@ class Search:
             # What was not measured is absent: an undefined side figure is no reason to fail, and no number either.
             metrics = {name: value for name, value in outcome.metrics.items() if math.isfinite(value)}
             rungs = (*state.rungs, Measurement(outcome.rung, metrics, outcome.seconds))
-            self._record(state.having(state="complete" if leg.last else "resting", rungs=rungs))
+            state = state.having(rungs=rungs, order=(*state.order, self._told))
+            self._told += 1
+            self._record(self._ended(state, metrics) if leg.last else state.having(state="resting"))
 
     def lost(self, leg: Leg) -> None:
         """Infrastructure lost a leg, which is not its candidate's fault: handed out again, and given up at the third loss."""
@@ -136,12 +149,16 @@ class Search:
     @property
     def room(self) -> bool:
         """Whether another candidate may be started."""
-        return self._missing_reference() is not None or (self.exhausted is None and self.used < self.trials)
+        if self._missing_reference() is not None:
+            return True
+        # A new candidate is begun only while it could still be trained to its end.
+        whole = self.exhausted is None and self.used < self.trials
+        return whole and self.budget.fits(self.history, self.rungs, 0.0)
 
     @property
     def used(self) -> int:
-        """Trials that count against the budget: neither references nor infeasible."""
-        return sum(not state.reference and state.state != "infeasible" for state in self._states)
+        """Trials that count against the budget: neither references nor refused before they ran."""
+        return sum(not state.reference and (state.state != "infeasible" or bool(state.rungs)) for state in self._states)
 
     @property
     def history(self) -> History:
@@ -173,21 +190,29 @@ class Search:
 
     def _decide(self) -> int | None:
         """Ask the policy; the number of the candidate that runs next, already recorded as running."""
-        decision = self._policy(self.history, self.room, self.seed)
+        if self._estimates is not None:
+            self._estimates.learn(self.history)
+        room = self.room  # once: a budget's clock must not change its mind in between
+        decision = self._policy(self.history, room, self.seed)
         if isinstance(decision, Promote):
             state = self._states[decision.number]
             if state.state != "resting":
                 raise RuntimeError(f"the policy promoted trial {decision.number}, which is {state.state}")
+            if not state.reference and not self.budget.fits(
+                self.history, [self._leg(state.number).stop], state.reached
+            ):
+                self._record(state.having(state="stopped", reason="budget: its next leg would not end in time"))
+                return self._decide()
             self._record(state.having(state="running"))
             return decision.number
         if isinstance(decision, New):
-            if not self.room:
+            if not room:
                 raise RuntimeError("the policy asked for a new candidate, but the budget is spent")
             number = self._create()
             return number if number is not None else self._decide()  # exhausted: now there is no room
         assert isinstance(decision, Wait)
         if not self._in_flight:
-            if self.room:
+            if room:
                 raise RuntimeError("the policy waits though nothing is in flight and the budget is not spent")
             for state in self.history:
                 if state.state == "resting":
@@ -204,10 +229,12 @@ class Search:
             over = {name: self._space.distributions[name] for name in params}
             state = CandidateState(len(self._states), role, "running", candidate, params)
             return self._add(state, Draw(params, over, {}, -1), None)
-        infeasible = sum(1 for _ in takewhile(lambda state: state.state == "infeasible", reversed(self._states)))
+        infeasible = sum(
+            1 for _ in takewhile(lambda s: s.state == "infeasible" and not s.rungs, reversed(self._states))
+        )
         while infeasible < INFEASIBLE_LIMIT:
             number = len(self._states)
-            proposal = self._proposer.propose(number, self._seen)
+            proposal = self._proposer.propose(self.history, self._seen)
             if proposal is None:
                 self.exhausted = "every candidate of the space was tried"
                 return None
@@ -239,6 +266,13 @@ class Search:
         self._states[state.number] = state
         if state.finished:
             self._sampler.tell(state.number, *ending(state, self.objectives))
+
+    def _ended(self, state: CandidateState, metrics: Mapping[str, float]) -> CandidateState:
+        """A fully trained candidate: complete, unless it breaks a limit. A reference point stays, but beside the front."""
+        reason = self._broken(metrics) if self._broken else None
+        if state.reference:
+            reason = reason or (self._limit(state.candidate) if self._limit else None)
+        return state.having(state="infeasible" if reason and not state.reference else "complete", reason=reason)
 
     def _leg(self, number: int) -> Leg:
         return next_leg(self._states[number], self.rungs, self.seed)

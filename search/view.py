@@ -9,8 +9,8 @@ from typing import Any
 
 from rsopt.card import ranges
 from rsopt.objectives import OBJECTIVES
-from search.front import build_front, final_values, hypervolume_share, reference_point
-from search.history import CandidateState, History
+from search.front import build_front, hypervolume_share
+from search.history import CandidateState, History, final_values, reference_point
 from search.saved_view import MILLIONS, grid_name, view_tag
 from search.settings import Facts, Settings
 from search.table import front_csv, front_table

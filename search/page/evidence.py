@@ -11,8 +11,8 @@ from scipy.stats import kendalltau
 
 from rsopt.objectives import Measurement, Objective
 from rsopt.scores.bootstrap import indistinguishable
-from search.front import final_values, hypervolume_share, reference_point
-from search.history import CandidateState, History
+from search.front import hypervolume_share
+from search.history import CandidateState, History, final_values, reference_point
 from search.pareto import hypervolume
 
 MARKS = ("first_step", "trained")  # moments and sums in `seconds`, not parts of a leg's time

@@ -65,7 +65,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def first(folder: Path) -> str:
-    code, out, err = search(folder, "--space", "small.yaml", "--data", "fields", "--trials", "3", "--workers", "1")
+    options = ["--space", "small.yaml", "--data", "fields", "--trials", "3", "--workers", "1", "--no-halving"]
+    code, out, err = search(folder, *options)
     assert code == 0, err
     return out
 
@@ -149,6 +150,7 @@ def test_same_seed_and_recorded_latencies_give_the_same_search(folder: Path, fir
         "3",
         "--workers",
         "1",
+        "--no-halving",
         "--latency-ledger",
         ledger,
     ]

@@ -9,8 +9,8 @@ import pytest
 from rsopt.objectives import OBJECTIVES, Measurement
 from rsopt.recipe import Candidate
 from rsopt.variant import BaseShape, LoraPart, LoraSpec, Variant
-from search.front import build_front, hypervolume_share, reference_point
-from search.history import CandidateState
+from search.front import build_front, hypervolume_share
+from search.history import CandidateState, reference_point
 from search.pareto import non_dominated
 from search.settings import Facts
 from search.table import print_front

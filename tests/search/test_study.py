@@ -309,7 +309,7 @@ def test_one_driver_at_a_time_and_only_the_same_study(tmp_path):
     for changed in ({"seed": 4}, {"rungs": (0.25, 1.0)}, {"space": other}):
         with pytest.raises(UserError, match=r"was created with (seed 3|rungs \[0.5, 1.0\]|space [0-9a-f]{16}), not"):
             open_search(tmp_path, **changed)
-    with pytest.raises(UserError, match="unknown sampler 'grid'; known: tpe, nsga2, random"):
+    with pytest.raises(UserError, match="unknown sampler 'grid'; known: known_cost, tpe, nsga2, random"):
         open_search(tmp_path, sampler="grid")
     with pytest.raises(UserError, match="at least 1"):
         open_search(tmp_path, trials=0)

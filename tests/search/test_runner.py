@@ -7,7 +7,7 @@ import pytest
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Candidate, Leg
 from rsopt.variant import BaseShape, Variant
-from search.simulate import Lost, simulate
+from search.runner import Lost, simulate
 from search.space import load_space
 from search.study import Search
 

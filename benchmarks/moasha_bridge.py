@@ -1,0 +1,67 @@
+"""Syne Tune's own MOASHA over a recorded table. Runs in an environment with syne-tune in it; JSON in, JSON out.
+
+Called by benchmarks/searchers.py: PYTHON benchmarks/moasha_bridge.py < task.json > legs.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import asktell  # type: ignore[import-not-found]
+
+
+def run(task: dict[str, Any], workers: int, seed: int) -> list[tuple[str, int, float]]:
+    """Legs of one run."""
+    import numpy as np
+    from syne_tune.backend.trial_status import Trial
+    from syne_tune.config_space import choice
+    from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
+
+    np.random.seed(seed)
+    # Rungs 1/9, 1/3 and 1 are 1, 3 and 9 of its units.
+    units = [round(rung / task["rungs"][0]) for rung in task["rungs"]]
+    space = {name: choice(options) for name, options in task["options"].items()}
+    names = [name for name, _ in task["objectives"]]
+    scheduler = MOASHA(
+        space,
+        metrics=names,
+        time_attr="units",
+        max_t=units[-1],
+        grace_period=units[0],
+        reduction_factor=units[1] / units[0] if len(units) > 1 else 3,
+        random_seed=seed,
+    )
+    trials: dict[int, Trial] = {}
+
+    def ask(number: int) -> str:
+        if number < len(task["starts"]):
+            config = dict(task["starts"][number])
+        else:
+            suggested = scheduler.suggest()
+            config = dict(suggested.config)
+        trials[number] = Trial(number, config, datetime.now())
+        scheduler.on_trial_add(trials[number])
+        return asktell.key_of(task["alias"].get(asktell.key_of(config), config))
+
+    def report(number: int, key: str, at: int, row: dict[str, Any]) -> bool:
+        result = {"units": units[at]}
+        for name, sign in task["objectives"]:
+            result[name] = sign * (row["cider"][at] if name == "cider" else row[name])
+        if at == len(units) - 1:
+            scheduler.on_trial_complete(trials[number], result)
+            return False
+        return scheduler.on_trial_result(trials[number], result) == "CONTINUE"
+
+    return asktell.drive(ask, report, lambda number: scheduler.on_trial_remove(trials[number]), task, workers)
+
+
+if __name__ == "__main__":
+    asked = json.load(sys.stdin)
+    runs = [run(asked["task"], asked["workers"], seed) for seed in range(asked["seeds"])]
+    json.dump(runs, sys.stdout)

@@ -1,0 +1,67 @@
+"""assemble: settings become the search of a study: costs, limits, sampler, policy, budget, warm start."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from rsopt.ranking import MeasuredRankings
+from rsopt.variant import BaseShape, Dtype
+from search.budget import Budget
+from search.estimates import Estimates
+from search.figures import exact_figures, recorded_latencies
+from search.settings import Facts, Settings
+from search.space import Space
+from search.strategy import make_strategy
+from search.study import Search
+from search.warm import FILE, WarmStart
+
+
+def assemble(
+    settings: Settings,
+    facts: Facts,
+    space: Space,
+    shape: BaseShape,
+    rankings: MeasuredRankings | None,
+    slots: int,
+    dtype: Dtype,
+) -> Search:
+    """The search of a study in its folder, new or taken up again. What it decides depends on that folder alone (and time)."""
+    objectives = space.objectives
+    bound = space.bind(shape, rankings)
+    warm = read_warm_start(settings)
+    bound = replace(bound, starts=(*bound.starts, *warm.starts))
+    estimates = estimates_of(settings, space, dtype)
+    limit = settings.limits.refusal(estimates)
+    schedule = None if settings.halving else "end"
+    sampler, policy = make_strategy(
+        settings.sampler, schedule, bound, objectives, settings.seed, estimates, limit, warm.told
+    )
+    worker_hours = None if settings.gpu_hours is None else settings.gpu_hours / settings.gpus_per_trial
+    return Search(
+        settings.folder,
+        bound,
+        objectives=objectives,
+        rungs=space.rungs,
+        seed=settings.seed,
+        trials=settings.trials,
+        slots=slots,
+        sampler=sampler,
+        policy=policy,
+        limit=limit,
+        broken=settings.limits.broken,
+        estimates=estimates,
+        budget=Budget(settings.hours, worker_hours),
+    )
+
+
+def estimates_of(settings: Settings, space: Space, dtype: Dtype) -> Estimates:
+    """What is known of candidates before they run: exact figures of the base, latencies of a ledger that was given."""
+    costs = exact_figures(settings.base, dtype, memory=settings.max_memory_gb is not None)
+    return Estimates(space.objectives, costs, recorded=recorded_latencies(settings.given_ledger))
+
+
+def read_warm_start(settings: Settings) -> WarmStart:
+    """What the study was given to start from."""
+    path = settings.folder / FILE
+    return WarmStart.from_json(json.loads(path.read_text())) if path.exists() else WarmStart()

@@ -1,0 +1,118 @@
+"""--dry-run: the space, its size, what candidates cost, what limits exclude and how long it may take. Nothing is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from rsopt.errors import UserError
+from rsopt.variant import BaseShape
+from search.bound import BoundSpace
+from search.budget import expected_seconds
+from search.encoding import Encoder
+from search.estimates import Estimates
+from search.journal import FILE, read_history
+from search.settings import Settings, load_study
+from search.space import Space
+from search.table import stdout_console
+
+DRAWS = 2000  # random candidates that stand for the space where it cannot be counted
+COUNTABLE = 20_000
+SHOWN = {
+    "params": ("parameters", "{:,.0f}"),
+    "trainable": ("trained", "{:,.0f}"),
+    "gmacs": ("GMAC", "{:.4g}"),
+    "memory_gb": ("memory, GB", "{:.3g}"),
+    "latency_ms": ("latency, ms", "{:.1f}"),
+}
+
+
+def print_dry_run(settings: Settings, space: Space, bound: BoundSpace, shape: BaseShape, estimates: Estimates) -> None:
+    """Print it to stdout."""
+    console = stdout_console()
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    say(f"space {space.name}: {space.description}")
+    for name, over in bound.distributions.items():
+        say(f"  {name:<18}{_described(over)}{_condition(bound, name)}")
+    size, candidates = _candidates(bound, settings.seed)
+    counted = size is not None and size <= COUNTABLE
+    say(f"size: {f'{size:,} combinations' if size is not None else 'continuous'}; {len(bound.starts)} starting points")
+    say(
+        f"of a base with {shape.vision_layers} vision, {shape.qformer_layers} Q-Former and {shape.llm_layers} LLM layers"
+    )
+    say(f"costs of {'all' if counted else f'{len(candidates):,} random'} candidates (lowest, median, highest):")
+    for name, (title, form) in SHOWN.items():
+        values = [v for c in candidates if (v := _known(estimates, name, c)) is not None]
+        if values:
+            spread = ", ".join(form.format(v) for v in np.percentile(values, [0, 50, 100]))
+            say(f"  {title:<18}{spread}")
+        elif name == "latency_ms":
+            say(f"  {title:<18}not known before it is measured (or give --latency-ledger)")
+    refusal = settings.limits.refusal(estimates)
+    if refusal is None:
+        say("limits: none")
+    else:
+        out = sum(refusal(c) is not None for c in candidates)
+        kept = "" if out < len(candidates) else "; nothing is left"
+        bounds = ", ".join(f"{name} at most {bound_:g}" for name, bound_ in settings.limits.bounds())
+        say(f"limits: {bounds}; they exclude {out} of {len(candidates)} ({out / len(candidates):.0%}){kept}")
+    say(_time(settings, space))
+
+
+def _candidates(bound: BoundSpace, seed: int) -> tuple[int | None, list[Any]]:
+    size = bound.size
+    if size is not None and size <= COUNTABLE:
+        return size, list(dict.fromkeys(bound.candidate(params) for params in bound.combinations()))
+    encoder, rng = Encoder(bound), np.random.default_rng(seed)
+    return size, [bound.candidate(encoder.random(rng)) for _ in range(DRAWS)]
+
+
+def _known(estimates: Estimates, name: str, candidate: Any) -> float | None:
+    """A figure that is exact or fitted; None where it is only proportional to something."""
+    value, error = estimates.figure(name, candidate)
+    return value if error == error else None
+
+
+def _described(over: Any) -> str:
+    if isinstance(over, CategoricalDistribution):
+        return ", ".join(map(str, over.choices))
+    assert isinstance(over, IntDistribution | FloatDistribution)
+    step = f", step {over.step}" if isinstance(over, IntDistribution) and over.step != 1 else ""
+    return f"{over.low:g} to {over.high:g}{step}{', log' if over.log else ''}"
+
+
+def _condition(bound: BoundSpace, name: str) -> str:
+    if name not in bound.when:
+        return ""
+    choice, values = bound.when[name]
+    return f"   (when {choice} is {' or '.join(map(str, values))})"
+
+
+def _time(settings: Settings, space: Space) -> str:
+    """Expected time from the newest study with this base and data, which is the only honest source."""
+    budget = [f"{h:g} {what}" for h, what in ((settings.hours, "h"), (settings.gpu_hours, "GPU-h")) if h is not None]
+    bound = f"; at most {' and '.join(budget)}" if budget else ""
+    for folder in sorted(Path(settings.storage).glob("*/" + FILE), key=lambda p: -p.stat().st_mtime):
+        try:
+            theirs, _ = load_study(folder.parent)
+            history = read_history(folder.parent)
+        except (UserError, OSError, KeyError, ValueError, TypeError):
+            continue  # another version's, or half made
+        if (theirs.base, theirs.data) != (settings.base, settings.data):
+            continue
+        trial, at = 0.0, 0.0
+        for rung in space.rungs:
+            trial += expected_seconds(history, at, rung)
+            at = rung
+        if trial > 0:
+            workers = settings.workers or 1
+            total = trial * (settings.trials + 2) / workers / 60
+            each = f"{trial:.1f} s a trial as in study {theirs.name}"
+            return f"time: at most {total:.1f} min for {settings.trials} trials on {workers} worker(s), {each}{bound}"
+    return f"time: not known before a first study of this base and data; {settings.trials} trials{bound}"

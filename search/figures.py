@@ -1,0 +1,61 @@
+"""Figures of a candidate that are known before it runs, from the base's configuration alone, and latencies of a ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from rsopt.configs import base_config
+from rsopt.ledger import Ledger
+from rsopt.recipe import Candidate
+from rsopt.variant import Architecture, Dtype, digest
+from search.estimates import Costs
+
+BEAMS = 5  # of captioning, for its memory (rsopt.caption.BEAMS, which brings torch)
+
+
+def exact_figures(base: str, dtype: Dtype, memory: bool = False) -> Costs:
+    """The cost model of a base as a function of candidates: microseconds each.
+
+    `memory_gb`, the peak with weights and activations of `dtype`, takes a tenth of a millisecond and is there if asked for.
+    """
+    from rsopt.cost import CostModel  # counts on torch's meta device
+    from rsopt.memory import Workload
+
+    model = CostModel(base_config(base))
+    plain: dict[tuple[int, tuple[int, ...], int], dict[str, float]] = {}
+
+    def figures(candidate: Candidate) -> Mapping[str, float]:
+        variant = candidate.variant
+        # Merged, adapters cost nothing; layers are alike, but for which of the Q-Former's have cross-attention.
+        key = (len(variant.vision_layers), variant.qformer_layers, len(variant.llm_layers))
+        if key not in plain:
+            cost = model.cost(replace(variant, lora=None))
+            plain[key] = {
+                "params": float(cost.params["total"]),
+                "gmacs": cost.gmacs["total"],
+                "size_mb": cost.size_mb[dtype],
+            }
+        found = {**plain[key], "trainable": float(model.trainable(variant))}
+        if memory:
+            load = Workload(beams=BEAMS, batch_images=candidate.recipe.batch_images, dtype=dtype)
+            found["memory_gb"] = max(model.cost(variant, load).memory_gb.values())
+        return found
+
+    return figures
+
+
+def recorded_latencies(ledger: Path) -> dict[Architecture, float]:
+    """Latencies (ms) of a ledger by architecture, dtype left at its default, as the search writes architectures.
+
+    Empty where it holds more than one device, protocol, version or dtype: which of them the workers are is not known here.
+    """
+    found: dict[Architecture, float] = {}
+    entries = Ledger(ledger).entries()
+    if len({(digest(entry.context), entry.architecture.dtype) for entry in entries}) == 1:
+        for entry in entries:
+            made = entry.architecture
+            depths = Architecture(made.vision_layers, made.qformer_layers, made.llm_layers)
+            found.setdefault(depths, entry.latency.latency_ms)
+    return found

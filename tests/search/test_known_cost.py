@@ -1,0 +1,219 @@
+"""The default sampler: a pure function of history and seed that keeps limits, never repeats, and finds what a formula hides."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rsopt.errors import UserError
+from rsopt.objectives import OBJECTIVES, Fault, Measurement
+from rsopt.variant import BaseShape
+from search.encoding import Encoder
+from search.estimates import Estimates
+from search.known_cost import KnownCost
+from search.pareto import hypervolume
+from search.policy import New, Promote, Wait
+from search.space import load_space
+from search.strategy import make_strategy
+from search.study import Search
+from search.surrogate import GroupedMatern, Surrogate
+
+SHAPE = BaseShape(4, 6, 8)
+SPACES = ("pruning", "joint")
+
+
+def costs(candidate):
+    depth = candidate.variant.architecture()
+    return {"params": 1e6 + 2e5 * depth.llm_layers + 1e5 * depth.qformer_layers, "gmacs": 0.1 * depth.llm_layers}
+
+
+def finding(leg):
+    """CIDEr by depth and learning rate, latency by depth: the same leg finds the same."""
+    depth, rate = leg.candidate.variant.architecture(), math.log10(leg.candidate.recipe.lr / 3.1e-4)
+    cider = 100 * (1 - 0.6 * (1 - depth.llm_layers / 8) ** 1.5) * math.exp(-(rate**2)) * (0.5 + 0.5 * leg.stop)
+    metrics = {"cider": cider + np.random.default_rng(leg.seed).normal()}
+    if leg.last:
+        metrics |= {"latency_ms": 3.0 + 2.0 * depth.llm_layers + depth.qformer_layers, **costs(leg.candidate)}
+    return Measurement(leg.stop, metrics, {"train": 1.0})
+
+
+def open_search(folder, schedule="promote", name="pruning", limit=None, trials=40, slots=1, sampler="known_cost"):
+    space = load_space(name)
+    bound = space.bind(SHAPE)
+    estimates = Estimates(space.objectives, costs)
+    made, policy = make_strategy(sampler, schedule, bound, space.objectives, 3, estimates, limit)
+    return Search(
+        folder, bound, space.objectives, space.rungs, seed=3, trials=trials, slots=slots, sampler=made, policy=policy,
+        limit=limit, estimates=estimates,
+    )  # fmt: skip
+
+
+def drive(search, legs=10_000, outcome=finding):
+    handed = []
+    while len(handed) < legs and (leg := search.next()) is not None:
+        handed.append(leg)
+        search.tell(leg, outcome(leg))
+    return handed
+
+
+def volume(search, trained):
+    """Hypervolume of what was complete after so many full trials of training."""
+    spent, numbers = 0.0, set()
+    for leg in trained[1]:
+        spent += leg.stop - leg.start
+        if spent > trained[0]:
+            break
+        if leg.last:
+            numbers.add(leg.number)
+    points = []
+    for c in search.history:
+        if c.number in numbers and c.final:
+            points.append([-c.final.metrics["cider"], c.final.metrics["latency_ms"], c.final.metrics["params"]])
+    return hypervolume(points, [0.0, 27.5, 3.5e6])
+
+
+def test_it_learns_where_random_search_does_not(tmp_path):
+    found = {}
+    for sampler in ("known_cost", "random"):
+        schedule = "promote" if sampler == "known_cost" else "end"
+        search = open_search(tmp_path / sampler, schedule, sampler=sampler, trials=40)
+        found[sampler] = volume(search, (15.0, drive(search)))
+    assert found["known_cost"] > 1.05 * found["random"]
+
+
+@pytest.mark.parametrize("schedule", ["promote", "halving", "end"])
+def test_reopening_after_every_few_legs_changes_nothing(tmp_path, schedule):
+    whole = open_search(tmp_path / "whole", schedule, trials=22)
+    drive(whole)
+    while True:
+        parts = open_search(tmp_path / "parts", schedule, trials=22)
+        legs = drive(parts, legs=4)
+        parts.close()
+        if not legs:
+            break
+    assert parts.history == whole.history
+    assert len({c.candidate.key for c in whole.history}) == len(whole.history)
+
+
+def test_what_is_not_promoted_ends_stopped_and_references_run_to_the_end(tmp_path):
+    search = open_search(tmp_path, trials=30)
+    drive(search)
+    states = [c.state for c in search.history]
+    assert search.done and "stopped" in states and states.count("complete") > 5
+    assert [c.state for c in search.history if c.reference] == ["complete", "complete"]
+    assert all(c.final is None for c in search.history if c.state == "stopped")
+
+
+def test_limits_are_kept_without_a_single_infeasible_draw_of_its_own(tmp_path):
+    def limit(candidate):
+        return "too many" if costs(candidate)["params"] > 2.2e6 else None
+
+    search = open_search(tmp_path, limit=limit)
+    drive(search)
+    refused = [c for c in search.history if c.state == "infeasible"]
+    assert refused and {c.role for c in refused} == {"start"} and not any(c.rungs for c in refused)
+    assert all(limit(c.candidate) is None for c in search.history if c.role == "sampled")
+
+
+def test_failures_and_empty_scores_do_not_stop_it(tmp_path):
+    def outcome(leg):
+        if leg.number % 3 == 0:
+            return Fault(leg.stop, "nan", "loss")
+        found = finding(leg)
+        if leg.number % 3 == 1 and not leg.last:
+            return Measurement(leg.stop, {}, {})
+        return found
+
+    search = open_search(tmp_path, trials=20)
+    drive(search, outcome=outcome)
+    assert search.done
+    hopeless = open_search(tmp_path / "hopeless", trials=15)
+    drive(hopeless, outcome=lambda leg: Fault(leg.stop, "nan", "loss"))
+    assert hopeless.done and hopeless.used == 15
+
+
+def test_workers_at_once_do_not_all_choose_alike(tmp_path):
+    search = open_search(tmp_path, slots=6, trials=60)
+    drive(search, legs=0)
+    pending = [search.next() for _ in range(6)]
+    for _ in range(60):
+        leg = pending.pop(0)
+        search.tell(leg, finding(leg))
+        while len(pending) < 6 and (found := search.next()) is not None:
+            pending.append(found)
+    assert len({(leg.number, leg.stop) for leg in pending}) == len(pending)
+    fresh = [leg for leg in pending if leg.start == 0]
+    assert len({leg.candidate.variant.architecture() for leg in fresh}) > len(fresh) // 3
+
+
+def test_a_space_without_cider_is_refused():
+    space = load_space("pruning")
+    objectives = [OBJECTIVES[name] for name in ("latency_ms", "params")]
+    with pytest.raises(UserError, match="known_cost needs cider"):
+        KnownCost(space.bind(SHAPE), objectives, 0, Estimates(objectives, costs))
+    with pytest.raises(UserError, match="promote is known_cost's own"):
+        make_strategy("tpe", "promote", space.bind(SHAPE), objectives, 0, Estimates(objectives, costs))
+
+
+def test_the_empty_history_and_the_spent_one():
+    space = load_space("pruning")
+    mind = KnownCost(space.bind(SHAPE), space.objectives, 0, Estimates(space.objectives, costs))
+    assert mind.decide((), True) == New() and mind.decide((), False) == Wait()
+    assert mind.propose(()) is not None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(SPACES), st.integers(0, 2**32 - 1))
+def test_random_params_and_neighbours_are_points_of_the_space(name, seed):
+    bound = load_space(name).bind(SHAPE)
+    encoder, rng = Encoder(bound), np.random.default_rng(seed)
+    params = encoder.random(rng)
+    for _ in range(3):
+        bound.candidate(params)
+        assert list(params) == [n for n in bound.distributions if bound.active(n, params)]
+        for key, value in params.items():
+            over = bound.distributions[key]
+            assert over._contains(over.to_internal_repr(value))
+        row = encoder.encode(params)
+        assert len(row) == len(encoder.groups) and all(0 <= x <= 1 for x in row)
+        params = encoder.neighbour(params, rng)
+
+
+def test_the_kernels_gradient_is_its_derivative():
+    rng = np.random.default_rng(0)
+    rows, groups = rng.random((12, 5)), (0, 0, 1, 2, 2)
+    kernel = GroupedMatern((0.7, 1.3, 2.0), groups)
+    value, gradient = kernel(rows, eval_gradient=True)
+    for g in range(3):
+        theta = kernel.theta.copy()
+        theta[g] += 1e-6
+        assert np.allclose((kernel.clone_with_theta(theta)(rows) - value) / 1e-6, gradient[:, :, g], atol=1e-5)
+    assert np.allclose(np.diag(value), kernel.diag(rows)) and kernel.is_stationary()
+
+
+def test_the_model_is_repeatable_and_knows_more_from_lower_rungs():
+    rng = np.random.default_rng(1)
+    x = rng.random((30, 2))
+    truth = 50 * x[:, 0] - 20 * (x[:, 1] - 0.4) ** 2
+    low, high = np.c_[x, np.full(30, 1 / 3)], np.c_[x, np.ones(30)]
+    rows, values = np.vstack([low, high[:8]]), np.append(0.6 * truth, truth[:8])
+    errors = []
+    for some in (slice(0, 38), slice(30, 38)):  # with lower rungs, and the ends alone
+        models = [Surrogate((0, 1)) for _ in range(2)]
+        for model in models:
+            model.tune(rows[some], values[some])
+        means = [model.fit(rows[some], values[some]).predict(high[8:])[0] for model in models]
+        assert (means[0] == means[1]).all()
+        errors.append(np.sqrt(np.mean((means[0] - truth[8:]) ** 2)))
+    assert errors[0] < errors[1]
+
+
+def test_promote_follows_the_known_cost_policy(tmp_path):
+    search = open_search(tmp_path, trials=30)
+    legs = drive(search)
+    later = [leg for leg in legs if leg.start > 0 and leg.number > 1]
+    assert later and len(later) < sum(leg.start == 0 for leg in legs)
+    mind = search._policy.__self__  # type: ignore[attr-defined]
+    assert isinstance(mind.decide(search.history, True, 3), New | Promote)
