@@ -5,8 +5,8 @@ Run from the repository root, on a machine that does nothing else (latencies are
     python -m benchmarks.factorial --work FOLDER [--processes 2] [--out search/tables/tiny-mini.json.gz]
 
 Candidates that are done are kept in FOLDER, so the same command goes on after an interruption. `--first N` records only so
-many and writes no
-table unless `--out` is given. The space is the file beside the table.
+many and writes no table unless `--out`
+is given. The space is the file beside the table.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import shutil
 import sys
 import time
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,9 @@ def record(missing: list[Any], space: Space, base: str, data: str, work: Path, p
     if not missing:
         return
     context = multiprocessing.get_context("spawn")
+    first = context.Process(target=_latencies, args=([made for *_, made in missing], base, data, work))
+    first.start()
+    first.join()
     queue, done = context.Queue(), context.Queue()
     for item in missing:
         queue.put(item)
@@ -96,7 +100,7 @@ def record(missing: list[Any], space: Space, base: str, data: str, work: Path, p
     for worker in workers:
         worker.start()
     for n in range(1, len(missing) + 1):
-        while done.empty() and all(worker.is_alive() for worker in workers):
+        while done.empty() and not any(worker.exitcode for worker in workers):
             time.sleep(0.1)
         if done.empty():
             raise SystemExit("a worker died; its traceback is above, and the same command goes on")
@@ -107,21 +111,60 @@ def record(missing: list[Any], space: Space, base: str, data: str, work: Path, p
         worker.join()
 
 
-def _work(queue: Any, done: Any, base: str, data: str, rungs: tuple[float, ...], work: Path, seed: int) -> None:
+def _latencies(candidates: list[Candidate], base_name: str, data: str, work: Path) -> None:
+    """Every architecture's latency, before anything trains beside it."""
+    from rsopt.build import build
+    from rsopt.features import pixels
+    from rsopt.latency_device import quiet_name
+    from rsopt.latency_lookup import architecture_latency
+    from rsopt.latency_protocol import GENERATE, cross_layers
+    from rsopt.ledger import Ledger
+    from rsopt.quiet import Quiet
+
+    resident = _resident(base_name, data)
+    base, ledger = resident.base, Ledger(work / "latency.jsonl")
+    quiet, image = Quiet(quiet_name(base.device)), pixels(base, resident.data.split("val")[:1])
+    for variant in {c.variant.architecture(): replace(c.variant, lora=None) for c in candidates}.values():
+        model = build(base, variant).model
+        measure = partial(_timed, model, base, image, quiet)
+        found = architecture_latency(
+            variant.architecture(base.dtype),
+            cross_layers(variant, base.shape),
+            resident,
+            ledger,
+            GENERATE,
+            None,
+            measure,
+        )
+        print(variant.architecture(), f"{found['latency_ms']:.2f} ms" if found else "", flush=True)
+
+
+def _timed(model: Any, base: Any, image: Any, quiet: Any, protocol: Any) -> Any:
+    from rsopt.latency_session import measure_latency
+
+    return measure_latency(model, base, image, protocol, quiet)
+
+
+def _resident(base: str, data: str) -> Any:
     import torch
     from transformers.utils import logging
 
     from rsopt.base import load_base
     from rsopt.data.read import read
-    from rsopt.latency_device import quiet_name
-    from rsopt.ledger import Ledger
-    from rsopt.quiet import Quiet
     from rsopt.resident import Resident
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.set_num_threads(1)
-    resident = Resident(load_base(base), read(data))
+    return Resident(load_base(base), read(data))
+
+
+def _work(queue: Any, done: Any, base: str, data: str, rungs: tuple[float, ...], work: Path, seed: int) -> None:
+    from rsopt.latency_device import quiet_name
+    from rsopt.ledger import Ledger
+    from rsopt.quiet import Quiet
+
+    resident = _resident(base, data)
     ledger = Ledger(work / "latency.jsonl")
     quiet = Quiet(quiet_name(resident.base.device))
     costs = exact_figures(base, resident.base.dtype, memory=True)

@@ -24,7 +24,7 @@ def run(task: dict[str, Any], workers: int, seed: int) -> list[tuple[str, int, f
     from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 
     np.random.seed(seed)
-    # Rungs 1/9, 1/3 and 1 are 1, 3 and 9 of its units.
+    # Rungs 1/4, 1/2 and 1 are 1, 2 and 4 of its units.
     units = [round(rung / task["rungs"][0]) for rung in task["rungs"]]
     space = {name: choice(options) for name, options in task["options"].items()}
     names = [name for name, _ in task["objectives"]]
