@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing as mp
 import os
 import signal
@@ -42,6 +43,15 @@ def _measure(folder: Path, out: Any) -> None:
         out.put((begin, time.monotonic()))
 
 
+def _gate_is_taken(quiet: Quiet) -> bool:
+    with (quiet.folder / "cpu.gate").open("rb") as gate:
+        try:
+            fcntl.flock(gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def test_ten_trainers_make_room_within_two_seconds(tmp_path: Path) -> None:
     stop, counts, paused = (
         SPAWN.Event(),
@@ -55,8 +65,8 @@ def test_ten_trainers_make_room_within_two_seconds(tmp_path: Path) -> None:
         time.sleep(0.05)
     quiet = Quiet("cpu", tmp_path)
     asked = time.monotonic()
-    with quiet.measuring():
-        assert time.monotonic() - asked < 2
+    with quiet.measuring(patience_s=20) as alone:
+        assert alone and time.monotonic() - asked < 2
         time.sleep(0.3)
         before = [c.value for c in counts]
         time.sleep(0.5)
@@ -102,9 +112,21 @@ def test_a_measurement_does_not_wait_for_ever(tmp_path: Path) -> None:
     quiet = Quiet("cpu", tmp_path)
     with quiet.measuring(patience_s=0.2) as alone:
         assert not alone, "one that computes on without a pause is not quiet"
-    assert holder.pid
+    # Who comes while a measurement waits, waits behind it: else a stream of newcomers would keep it from ever starting.
+    waiting = SPAWN.Process(target=_measure, args=(tmp_path, out := SPAWN.Queue()))
+    waiting.start()
+    while not _gate_is_taken(quiet):
+        time.sleep(0.01)
+    late = SPAWN.Event()
+    newcomer = SPAWN.Process(target=_hold, args=(tmp_path, "working", late))
+    newcomer.start()
+    assert not late.wait(2), "a newcomer went past a measurement that waits"
+    assert holder.pid and newcomer.pid
     os.kill(holder.pid, signal.SIGKILL)
-    holder.join()
+    assert out.get(timeout=20) and late.wait(20)
+    os.kill(newcomer.pid, signal.SIGKILL)
+    for process in (holder, waiting, newcomer):
+        process.join()
     with quiet.measuring(patience_s=5) as alone:
         assert alone
 
