@@ -64,8 +64,8 @@ def prose(folder: Path) -> list[str]:
 
 OWN = "name: own\nobjectives: [cider, params]\nparameters:\n"
 CASES: dict[str, tuple[Make | list[str], str]] = {
-    "no space": ([], "--space is needed: lora, pruning or a YAML file"),
-    "unknown space": (["--space", "purning"], "unknown space 'purning'; known: lora, pruning"),
+    "no space": ([], "--space is needed: joint, lora, pruning or a YAML file"),
+    "unknown space": (["--space", "purning"], "unknown space 'purning'; known: joint, lora, pruning"),
     "missing file": (["--space", "none.yaml"], "none.yaml"),
     "malformed YAML": (space("name: [own\nobjectives"), "own.yaml:"),
     "unknown key": (space(OWN + "  lr: {float: [1.0e-4, 1.0e-3]}\nrugns: [1.0]\n"), "own.yaml:5"),
@@ -91,6 +91,9 @@ CASES: dict[str, tuple[Make | list[str], str]] = {
     "no such base": (["--space", "pruning", "--base", "tinny"], "tinny"),
     "missing ledger": (["--space", "pruning", "--latency-ledger", "none.jsonl"], "none.jsonl"),
     "ledger that is none": (prose, "'prose.jsonl' is none"),
+    "no limit": (["--space", "pruning", "--max-latency-ms", "-3"], "--max-latency-ms must be above 0"),
+    "no hours": (["--space", "pruning", "--hours", "0"], "--hours must be above 0"),
+    "learn from nothing": (["--space", "pruning", "--from-study", "gone"], "no study 'gone'"),
     "resume without name": (["--resume"], "--name"),
     "resume of nothing": (["--resume", "--name", "gone"], "no study 'gone'"),
 }

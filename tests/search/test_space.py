@@ -231,7 +231,7 @@ def test_what_the_base_does_not_have_is_one_line(tmp_path, lines, starts, messag
 
 @pytest.mark.parametrize("name", ["prunning", "../x", "a\nb", "x" * 5000, "", "<b>"])
 def test_an_unknown_space_lists_the_known_ones(name):
-    assert "known: lora, pruning" in line_of(load_space, name)
+    assert "known: joint, lora, pruning" in line_of(load_space, name)
 
 
 def test_a_missing_or_unreadable_file(tmp_path):
