@@ -38,8 +38,8 @@ def main(folder: Path, out: Path) -> None:
             until(browser, "return document.querySelectorAll('.js-plotly-plot').length >= 3")
             close = "const b = document.querySelector('[aria-label=\"Close\"]'); if (b) b.click(); return true"
             browser.run(close)  # the assistant's panel takes a quarter of the page
-            # Parallel coordinates come last; only their axes name this parameter.
-            until(browser, "return document.body.innerText.includes('qformer_layers')")
+            # Parallel coordinates come last.
+            until(browser, "return document.querySelectorAll('.parcoords canvas').length > 0")
             time.sleep(1)
             browser.picture(out / "mlflow.png", 1800, 1100)
     finally:
