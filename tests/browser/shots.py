@@ -38,7 +38,9 @@ def main(folder: Path, out: Path) -> None:
             until(browser, "return document.querySelectorAll('.js-plotly-plot').length >= 3")
             close = "const b = document.querySelector('[aria-label=\"Close\"]'); if (b) b.click(); return true"
             browser.run(close)  # the assistant's panel takes a quarter of the page
-            time.sleep(4)  # parallel coordinates come last
+            # Parallel coordinates come last.
+            until(browser, "return document.querySelectorAll('.parcoords canvas').length > 0")
+            time.sleep(1)
             browser.picture(out / "mlflow.png", 1800, 1100)
     finally:
         browser.driver.quit()
