@@ -54,7 +54,9 @@ class Browser:
     def picture(self, path: Path, width: int, height: int) -> None:
         """A screenshot of the page's upper left part."""
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True})
+        # Beyond the window only where asked for: it resizes the page, and MLflow then draws its charts again.
+        beyond = height > self.run("return innerHeight")
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": beyond})
         path.write_bytes(base64.b64decode(shot["data"]))
 
 

@@ -18,6 +18,10 @@ from search.tracker import Tracker, experiment_name
 from tests.browser.conftest import start
 from tests.browser.server import serve, until
 
+CHARTS = (  # two scatters and a contour by plotly, and the axes of the parallel coordinates
+    "return document.querySelectorAll('.js-plotly-plot').length >= 3"
+    " && document.querySelectorAll('.parcoords svg text').length > 0"
+)
 PAGES = (("front-page", 1400, 1250, False), ("front-narrow", 390, 1400, False), ("front-dark", 1400, 1250, True))
 
 
@@ -35,12 +39,14 @@ def main(folder: Path, out: Path) -> None:
         with serve(settings.tracking_uri, folder.absolute().parent) as server:
             outcome = Outcome((), False, None, tracker.parent_id, tracker.experiment_id, 0.0)
             browser.open(mlflow_link(replace(settings, tracking_uri=server), outcome), 1800, 1100)
-            until(browser, "return document.querySelectorAll('.js-plotly-plot').length >= 3")
+            until(browser, CHARTS)
             close = "const b = document.querySelector('[aria-label=\"Close\"]'); if (b) b.click(); return true"
-            browser.run(close)  # the assistant's panel takes a quarter of the page
-            # Parallel coordinates come last.
-            until(browser, "return document.querySelectorAll('.parcoords canvas').length > 0")
-            time.sleep(1)
+            browser.run(
+                close
+            )  # the assistant's panel takes a quarter of the page; the charts are drawn again without it
+            time.sleep(2)
+            until(browser, CHARTS)
+            time.sleep(2)
             browser.picture(out / "mlflow.png", 1800, 1100)
     finally:
         browser.driver.quit()

@@ -43,7 +43,7 @@ def test_the_printed_link_shows_columns_and_charts_with_all_trials(
     browser.open(link, 1800, 1300)
     # Two scatters and a contour by plotly; parallel coordinates are drawn otherwise.
     charts = until(browser, "const n = document.querySelectorAll('.js-plotly-plot').length; return n >= 3 ? n : 0")
-    parallel = until(browser, "return document.querySelectorAll('.parcoords canvas').length > 0")
+    parallel = until(browser, "return document.querySelectorAll('.parcoords svg text').length > 0")
     text = browser.run("return document.body.innerText")
     assert parallel, "no parallel coordinates"
     assert charts, f"the page says: {text[:2000]}"

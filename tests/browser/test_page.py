@@ -152,7 +152,8 @@ def test_500_trials_stay_usable(browser: Browser, page: dict[int, Path]) -> None
     size = page[500].stat().st_size / 1e6
     print(f"\n500 trials: {size:.1f} MB, loaded in {loaded:.0f} ms, {moved:.1f} ms a selection")
     assert browser.run("return document.querySelectorAll('#table tbody tr').length") == 500
-    assert loaded < 10_000 and moved < 1_000, "not a benchmark: a page that hangs"
+    assert browser.run("return document.querySelectorAll('.pair .mark').length") > 500
+    assert browser.complaints() == []
 
 
 def test_pictures_of_a_real_study(browser: Browser, small_study: Settings, tmp_path: Path) -> None:
