@@ -14,7 +14,7 @@ from rsopt.objectives import OBJECTIVES
 from search.agreement import rung_agreements, saved_share
 from search.history import CandidateState, History, final_values, reference_point
 from search.pareto import hypervolume, non_dominated, picks
-from search.settings import Facts, load_study, study_folder
+from search.settings import REMEASURED_FILE, Facts, load_study, study_folder
 
 FRONT_FILE = "front.json"
 
@@ -87,7 +87,14 @@ def study_front(folder: Path) -> dict[str, Any]:
     from search.journal import read_history  # brings Optuna; --help should not wait for it
 
     settings, facts = load_study(folder)
-    return build_front(settings.name, facts, read_history(folder))
+    return build_front(settings.name, facts, read_history(folder), read_remeasured(folder))
+
+
+def read_remeasured(folder: Path) -> dict[int, dict[str, Any]]:
+    """What a study's folder holds of latencies that were taken again at the end, by trial."""
+    path = folder / REMEASURED_FILE
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    return {int(number): found for number, found in stored.items()}
 
 
 def main(argv: list[str] | None = None) -> int:

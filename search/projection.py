@@ -23,10 +23,10 @@ from rsopt.data.records import SPLITS, CaptionData
 from rsopt.errors import Parser, UserError, command
 from rsopt.rung import STATE, rung_folder
 from rsopt.variant import digest
+from search.front import read_remeasured
 from search.history import CandidateState, History
 from search.journal import read_history
 from search.page.write import PAGE_FILE, write_page
-from search.remeasure import recorded
 from search.settings import RANKINGS_FILE, Facts, Settings, load_study, study_folder
 from search.tracker import DataView, StudyView, Tracker, check_uri, experiment_name
 from search.view import study_view
@@ -48,7 +48,7 @@ def final_view(
     settings: Settings, facts: Facts, history: History, state: str, data: CaptionData | None, scratch: Path
 ) -> StudyView:
     """What MLflow shows at the end: the running view and, beside it, all that is worth keeping."""
-    again = recorded(settings.folder)
+    again = read_remeasured(settings.folder)
     view = study_view(settings, facts, history, int(time.time() * 1000), state, again)
     front = json.loads(view.files["front.json"])
     children = []

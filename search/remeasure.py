@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rsopt.errors import UserError
 from rsopt.ledger import Ledger
 from rsopt.recipe import Leg
-from search.front import build_front
+from search.front import build_front, read_remeasured
 from search.legs import leg_seed
 from search.settings import REMEASURED_FILE, Facts, Settings, write_json
 from search.study import Search
@@ -24,7 +23,7 @@ class Remeasurement:
 
     def __init__(self, settings: Settings, facts: Facts, search: Search) -> None:
         self._path = settings.folder / REMEASURED_FILE
-        known = recorded(settings.folder)
+        known = read_remeasured(settings.folder)
         front = [t["id"] for t in build_front(settings.name, facts, search.history)["trials"] if t["pareto"]]
         self._members: dict[str, list[int]] = {}
         if "latency_ms" in facts.objectives:
@@ -49,13 +48,6 @@ class Remeasurement:
         """By trial, for those on the front now."""
         on_front = {number for own in self._members.values() for number in own}
         return {number: found for number, found in self._all.items() if number in on_front}
-
-
-def recorded(folder: Path) -> dict[int, dict[str, Any]]:
-    """What a study's folder holds of latencies taken again, by trial."""
-    path = folder / REMEASURED_FILE
-    stored = json.loads(path.read_text()) if path.exists() else {}
-    return {int(number): found for number, found in stored.items()}
 
 
 def remeasure(work: Work, legs: Sequence[Leg]) -> dict[int, dict[str, Any]]:

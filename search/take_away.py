@@ -21,7 +21,7 @@ from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
 from rsopt.export import in_dtype, load_weights, protocol_settings, reload, reload_adapter, write_adapter, write_model
 from rsopt.folder import new_folder
-from rsopt.latency import device_name
+from rsopt.latency_device import device_name
 from rsopt.plain import caption_samples, plain_captions
 from rsopt.rung import STATE, read_captions, rung_folder
 from rsopt.scores.floor import ceiling_of, floor_of, scorer_of

@@ -15,7 +15,7 @@ from rsopt.data.records import CaptionData
 from rsopt.objectives import OBJECTIVES
 from rsopt.recipe import Candidate
 from rsopt.rung import read_captions
-from search.front import build_front
+from search.front import build_front, read_remeasured
 from search.history import CandidateState, History
 from search.page.evidence import curve, pausing, rung_predictions, same_cider, volume_over_compute
 from search.page.importance import importance
@@ -42,7 +42,7 @@ def page_content(
     - `known`: costs by trial that are exact without training, for those that have no measurement.
     """
     objectives = [OBJECTIVES[name] for name in facts.objectives]
-    front = build_front(settings.name, facts, history)
+    front = build_front(settings.name, facts, history, read_remeasured(settings.folder))
     samples = chosen(data.split("val")) if data else []
     ids = [s.image_id for s in samples]
     recorded = {c.number: read_captions(settings.folder, c.number, c.reached) or {} for c in history if c.rungs}

@@ -9,9 +9,9 @@ from pathlib import Path
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
+from search.figures import exact_figures, recorded_latencies
 from search.history import CandidateState, History
 from search.journal import read_history, read_trials
-from search.measured import DEPTHS, entries
 from search.page.content import page_content
 from search.page.render import render
 from search.settings import load_study
@@ -51,26 +51,15 @@ def known_costs(base: str, ledger: Path, history: History) -> dict[int, Mapping[
     unmeasured = [c for c in history if c.final is None]
     if not unmeasured:
         return {}
-    # Imported here: these bring torch, which a study of finished trials does not need.
-    from rsopt.configs import base_config
-    from rsopt.cost import CostModel
-
     try:
-        costs = CostModel(base_config(base))
+        exact = exact_figures(base, "float32")
     except UserError:
         return {}
-    recorded = {tuple(e["architecture"].get(d) for d in DEPTHS): e["latency"]["latency_ms"] for e in entries(ledger)}
+    recorded = recorded_latencies(ledger)
 
     def of(c: CandidateState) -> dict[str, float]:
-        variant = c.candidate.variant
-        cost = costs.cost(variant)
-        found = {
-            "params": float(cost.params["total"]),
-            "trainable": float(cost.trainable),
-            "gmacs": cost.gmacs["total"],
-        }
-        architecture = variant.architecture()
-        latency = recorded.get(tuple(getattr(architecture, d) for d in DEPTHS))
+        latency = recorded.get(c.candidate.variant.architecture())
+        found = dict(exact(c.candidate))
         return found if latency is None else found | {"latency_ms": latency}
 
     return {c.number: of(c) for c in unmeasured}
