@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.report import machine, table, write_section
 from benchmarks.synthetic_table import curve
 from rsopt.objectives import Measurement
+from rsopt.ranking import MeasuredRankings
 from rsopt.recipe import Leg
 from search.bound import BoundSpace
 from search.estimates import Estimates
@@ -123,7 +124,8 @@ def open_search(folder: Path, trials: int, workers: int, sampler: str, seed: int
 def _bound(space: Space) -> BoundSpace:
     from rsopt.configs import base_config, shape_of
 
-    return space.bind(shape_of(base_config("opt-2.7b")))
+    shape = shape_of(base_config("opt-2.7b"))
+    return space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
 
 
 def worker(space: Space) -> object:

@@ -6,12 +6,12 @@ every layer (for the Q-Former: layers in whole pairs). Each part is fitted by it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rsopt.ledger import Entry, Latency
+from rsopt.ledger import Entry
 from rsopt.variant import Architecture, BaseShape
 
 LEAST = 4  # entries below which nothing is predicted: leaving one out must leave a line to check it against
@@ -21,6 +21,16 @@ PARTS: dict[str, Callable[[Architecture], int]] = {
     "prefill": lambda a: a.llm_layers,
     "per_token": lambda a: a.llm_layers,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A measured architecture that keeps whole Q-Former pairs: its latency and that of its parts (`PARTS`), in milliseconds."""
+
+    architecture: Architecture
+    latency_ms: float
+    parts_ms: Mapping[str, float]
+    new_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +66,7 @@ class LatencyModel:
 
     @classmethod
     def fit(cls, entries: Sequence[Entry]) -> LatencyModel:
-        """Fit to measured architectures; entries whose Q-Former keeps no whole pairs are left out.
+        """Fit to a ledger's entries; those whose Q-Former keeps no whole pairs are left out, unless there are no others.
 
         Raises ValueError for entries of several contexts or dtypes, and for none at all.
         """
@@ -66,16 +76,21 @@ class LatencyModel:
             e.context != entries[0].context or e.architecture.dtype != entries[0].architecture.dtype for e in entries
         ):
             raise ValueError("a latency model is of one device, protocol and dtype; these entries are of several")
-        whole = [(e.architecture, e.latency) for e in entries if 2 * e.cross_layers == e.architecture.qformer_layers]
-        whole = whole or [(e.architecture, e.latency) for e in entries]
-        fitted, new_tokens = _lines(whole), whole[0][1].new_tokens
+        return cls.of(timed(entries) or [_timed(e) for e in entries])
+
+    @classmethod
+    def of(cls, measured: Sequence[Timed]) -> LatencyModel:
+        """Fit to architectures of one context and dtype, at least one."""
+        measured = list(measured)
+        new_tokens = measured[0].new_tokens
         errors = []
-        for index, (architecture, latency) in enumerate(whole):
-            rest = whole[:index] + whole[index + 1 :]
+        for index, one in enumerate(measured):
+            rest = measured[:index] + measured[index + 1 :]
             if len(rest) >= 2:
-                predicted = _time(_lines(rest), new_tokens, architecture)
-                errors.append(abs(predicted - latency.latency_ms) / latency.latency_ms)
-        return cls(fitted, new_tokens, whole[0][0].dtype, max(errors, default=np.inf), len(whole))
+                predicted = _time(_lines(rest), new_tokens, one.architecture)
+                errors.append(abs(predicted - one.latency_ms) / one.latency_ms)
+        dtype = measured[0].architecture.dtype
+        return cls(_lines(measured), new_tokens, dtype, max(errors, default=np.inf), len(measured))
 
     def predict(self, architecture: Architecture) -> tuple[float, float] | None:
         """Latency and its stated error, both in ms; None where the entries say nothing of such an architecture.
@@ -91,6 +106,16 @@ class LatencyModel:
         if not latency_ms > 0:
             return None
         return latency_ms, latency_ms * self.error * (1 + max(d for d in beyond if d is not None))
+
+
+def timed(entries: Sequence[Entry]) -> list[Timed]:
+    """A ledger's entries that keep whole Q-Former pairs, as the model takes them."""
+    return [_timed(e) for e in entries if 2 * e.cross_layers == e.architecture.qformer_layers]
+
+
+def _timed(entry: Entry) -> Timed:
+    latency = entry.latency
+    return Timed(entry.architecture, latency.latency_ms, latency.parts_ms, latency.new_tokens)
 
 
 def held_out(entries: Sequence[Entry]) -> list[tuple[Architecture, float, float]]:
@@ -128,12 +153,12 @@ def design(shape: BaseShape) -> list[tuple[int, int, int]]:
     return list(dict.fromkeys(depths(*share) for share in shares))
 
 
-def _lines(measured: Sequence[tuple[Architecture, Latency]]) -> dict[str, Line]:
+def _lines(measured: Sequence[Timed]) -> dict[str, Line]:
     """A line for every part, by least squares; a part seen at one depth only has no slope."""
     found = {}
     for name, depth in PARTS.items():
-        x = np.array([depth(a) for a, _ in measured], dtype=float)
-        y = np.array([latency.parts_ms[name] for _, latency in measured])
+        x = np.array([depth(one.architecture) for one in measured], dtype=float)
+        y = np.array([one.parts_ms[name] for one in measured])
         slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()) if np.ptp(x) else 0.0
         found[name] = Line(float(y.mean()) - slope * float(x.mean()), slope, int(x.min()), int(x.max()))
     return found

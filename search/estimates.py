@@ -4,78 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
+from rsopt.latency_model import PARTS, LatencyModel, Timed
 from rsopt.objectives import Objective
 from rsopt.recipe import Candidate
 from rsopt.variant import Architecture
-from search.history import History
+from search.history import CandidateState, History
 
 # Figures of a candidate that are known without running it (params, gmacs, memory_gb, ...); what is not known is absent.
 Costs = Callable[[Candidate], Mapping[str, float]]
 UNCERTAIN = "cider"
-ENOUGH = 4  # measured architectures from which on a latency is fitted over depths, not scaled by compute
 # Figures that architecture alone decides; the others depend on LoRA or recipe as well.
 OF_ARCHITECTURE = ("latency_ms", "params", "size_mb", "gmacs")
-
-
-class LatencyPredictor(Protocol):
-    """Latency of an architecture that was not measured: (ms, stated error in ms), or None if it cannot say."""
-
-    def predict(self, architecture: Architecture) -> tuple[float, float] | None: ...
-
-
-# Fits a predictor to measured latencies in milliseconds.
-Fit = Callable[[Mapping[Architecture, float]], LatencyPredictor]
-
-
-class DepthFit:
-    """Linear least squares over the three depths; silent below `ENOUGH` architectures. The stand-in for a better model."""
-
-    def __init__(self, measured: Mapping[Architecture, float]) -> None:
-        self._weights = None
-        if len(measured) >= ENOUGH:
-            depths = np.array([_depths(a) for a in measured])
-            values = np.array(list(measured.values()))
-            self._center, self._mean = depths.mean(axis=0), float(values.mean())
-            self._weights = np.linalg.lstsq(depths - self._center, values - self._mean, rcond=1e-9)[0]
-            fitted = self._mean + (depths - self._center) @ self._weights
-            self._error = float(np.sqrt(np.mean((values - fitted) ** 2)))
-
-    def predict(self, architecture: Architecture) -> tuple[float, float] | None:
-        """Fitted latency and the fit's root mean square error, in milliseconds."""
-        if self._weights is None:
-            return None
-        value = self._mean + float((np.array(_depths(architecture)) - self._center) @ self._weights)
-        return (value, self._error) if value > 0 else None
 
 
 class Estimates:
     """Values of the objectives that are taken as known, for any candidate, from figures and a history. No clock, no files.
 
-    In this order: the exact figure; what was measured of the same architecture (or candidate); for latencies the fit; else
-    the measured ones scaled by compute. `recorded` latencies (ms) count as measured. A study that measured nothing gets the
-    compute itself: then only proportions matter.
+    In this order: the exact figure; what was measured of the same architecture (or candidate); for latencies the additive
+    model of those measured, as soon as it can say something; else the measured ones scaled by compute. `recorded` latencies
+    count as measured. A study that measured nothing gets the compute itself: then only proportions matter.
     """
 
     def __init__(
         self,
         objectives: Sequence[Objective],
         costs: Costs | None = None,
-        fit: Fit = DepthFit,
-        recorded: Mapping[Architecture, float] | None = None,
+        recorded: Sequence[Timed] = (),
     ) -> None:
         self.objectives = tuple(objectives)
         self.names = tuple(o.name for o in objectives if o.name != UNCERTAIN)
-        self._costs, self._fit, self._recorded = costs, fit, dict(recorded or {})
+        self._costs, self._recorded = costs, tuple(recorded)
         self._figures: dict[Candidate, dict[str, float]] = {}
         self._known: dict[Candidate, list[float]] = {}  # as of what was last learned
-        self._at: tuple[int, ...] | None = None
+        self._at: tuple[tuple[int, int], ...] | None = None  # (trial, rungs) of what was learned
         self._measured: dict[str, dict[object, float]] = {}
         self._scale: dict[str, float] = {}
-        self._predictor: LatencyPredictor | None = None
+        self._latency: LatencyModel | None = None
 
     def figures(self, candidate: Candidate) -> Mapping[str, float]:
         """What the cost model says; looked up once a candidate."""
@@ -89,30 +56,31 @@ class Estimates:
 
     def learn(self, history: History) -> None:
         """Take up what was measured. Cheap when nothing new was."""
-        done = tuple(c.number for c in history if c.state == "complete")
-        if done == self._at:
+        at = tuple((c.number, len(c.rungs)) for c in history if c.rungs)
+        if at == self._at:
             return
-        self._at = done
+        self._at = at
         self._known.clear()
         names = {*self.names, "latency_ms"}
         self._measured = {name: {} for name in names}
-        for architecture, value in self._recorded.items():
-            self._measured["latency_ms"][architecture] = value
+        timed = {one.architecture: one for one in self._recorded}
+        self._measured["latency_ms"] |= {one.architecture: one.latency_ms for one in self._recorded}
         ratios: dict[str, list[float]] = {name: [] for name in names}
-        for number in done:
-            state = history[number]
-            assert state.final is not None
+        for c in (history[number] for number, _ in at):
             for name in names:
-                value = state.final.metrics.get(name, math.nan)
+                # An architecture's figures are those of its first leg; the others belong to a whole training.
+                measurement = c.rungs[0] if name in OF_ARCHITECTURE else c.final
+                value = measurement.metrics.get(name, math.nan) if measurement else math.nan
                 if not math.isfinite(value):
                     continue
                 # The first measurement counts, as in the ledger.
-                first = self._measured[name].setdefault(_key(name, state.candidate), value)
+                first = self._measured[name].setdefault(_key(name, c.candidate), value)
                 if first == value:
-                    ratios[name].append(value / self._compute(name, state.candidate))
+                    ratios[name].append(value / self._compute(name, c.candidate))
+            if (one := timed_of(c)) is not None:
+                timed.setdefault(one.architecture, one)
         self._scale = {name: float(np.median(found)) for name, found in ratios.items() if found}
-        measured = {a: v for a, v in self._measured["latency_ms"].items() if isinstance(a, Architecture)}
-        self._predictor = self._fit(measured)
+        self._latency = LatencyModel.of(list(timed.values())) if timed else None
 
     def measured_any(self, name: str) -> bool:
         """Whether this study measured the figure of any candidate."""
@@ -126,8 +94,8 @@ class Estimates:
         measured = self._measured.get(name, {}).get(_key(name, candidate))
         if measured is not None:
             return measured, 0.0
-        if name == "latency_ms" and self._predictor is not None:
-            found = self._predictor.predict(candidate.variant.architecture())
+        if name == "latency_ms" and self._latency is not None:
+            found = self._latency.predict(candidate.variant.architecture())
             if found is not None:
                 return found
         return self._scale.get(name, 1.0) * self._compute(name, candidate), math.nan
@@ -144,6 +112,17 @@ class Estimates:
         """What a figure is roughly proportional to."""
         compute = self.figures(candidate).get("gmacs") or float(sum(_depths(candidate.variant.architecture())))
         return compute * candidate.recipe.epochs if name == "train_s" else compute
+
+
+def timed_of(c: CandidateState) -> Timed | None:
+    """The latency that a candidate's first leg measured, with its parts; None where it measured none."""
+    metrics = c.rungs[0].metrics
+    parts = {name: metrics.get(f"latency_{name}_ms", math.nan) for name in PARTS}
+    if not all(map(math.isfinite, parts.values())) or not parts["per_token"] > 0:
+        return None  # predicted for another device, or a study without latencies
+    first = parts["vision"] + parts["qformer"] + parts["prefill"]
+    new_tokens = 1 + round((metrics["latency_ms"] - first) / parts["per_token"])
+    return Timed(c.candidate.variant.architecture(), metrics["latency_ms"], parts, new_tokens)
 
 
 def _key(name: str, candidate: Candidate) -> object:

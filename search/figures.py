@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from rsopt.configs import base_config
+from rsopt.latency_model import Timed, timed
 from rsopt.ledger import Ledger
 from rsopt.recipe import Candidate
-from rsopt.variant import Architecture, Dtype, digest
+from rsopt.variant import Dtype, digest
 from search.estimates import Costs
 
+DTYPE: Dtype = "float32"  # of an architecture whose dtype nobody stated
 BEAMS = 5  # of captioning, for its memory (rsopt.caption.BEAMS, which brings torch)
 
 
@@ -46,16 +48,12 @@ def exact_figures(base: str, dtype: Dtype, memory: bool = False) -> Costs:
     return figures
 
 
-def recorded_latencies(ledger: Path) -> dict[Architecture, float]:
-    """Latencies (ms) of a ledger by architecture, dtype left at its default, as the search writes architectures.
+def recorded_latencies(ledger: Path) -> list[Timed]:
+    """Latencies of a ledger, dtype left at its default, as the search writes architectures.
 
     Empty where it holds more than one device, protocol, version or dtype: which of them the workers are is not known here.
     """
-    found: dict[Architecture, float] = {}
     entries = Ledger(ledger).entries()
-    if len({(digest(entry.context), entry.architecture.dtype) for entry in entries}) == 1:
-        for entry in entries:
-            made = entry.architecture
-            depths = Architecture(made.vision_layers, made.qformer_layers, made.llm_layers)
-            found.setdefault(depths, entry.latency.latency_ms)
-    return found
+    if len({(digest(entry.context), entry.architecture.dtype) for entry in entries}) != 1:
+        return []
+    return [replace(one, architecture=replace(one.architecture, dtype=DTYPE)) for one in timed(entries)]

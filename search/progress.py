@@ -28,6 +28,7 @@ class Progress:
         self.started = time.monotonic()
         self.legs_before = _legs(search.history)
         self._live: Live | None = None
+        self._ended = False
         self._printed = self._drawn = 0.0
         self._last = ""
         self._history: History = search.history
@@ -55,9 +56,13 @@ class Progress:
             self._printed, self._last = now, text
 
     def end(self) -> None:
-        """Remove the live line."""
+        """Replace the live line by a last one; only the first call counts."""
+        if self._ended:
+            return
+        self._ended = True
         if self._live:
             self._live.stop()
+        self._history = self.search.history  # what was stopped at the very end, no leg told
         self.console.print(self.line(), markup=False, highlight=False, soft_wrap=True)
 
     def line(self) -> str:
@@ -75,7 +80,8 @@ class Progress:
         if (corner := reference_point(history, objectives)) is not None:
             points = [v for c in history if (v := final_values(c, objectives)) is not None]
             parts.append(f"hypervolume {hypervolume_share(points, corner):.3f}")
-        parts.append(_left(self._seconds_left()))
+        if not self._ended:
+            parts.append(_left(self._seconds_left()))
         return " | ".join(parts)
 
     def tick(self) -> None:

@@ -107,7 +107,7 @@ def new_session(options: argparse.Namespace) -> int:
 def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | None) -> int:
     """Print what a search would be and cost."""
     costs = exact_figures(settings.base, "float32", memory=True)
-    estimates = Estimates(space.objectives, costs, recorded=recorded_latencies(ledger) if ledger else None)
+    estimates = Estimates(space.objectives, costs, recorded=recorded_latencies(ledger) if ledger else ())
     estimates.learn(())
     bound = space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
     print_dry_run(settings, space, bound, shape, estimates)

@@ -14,7 +14,7 @@ import torch
 
 from rsopt.base import load_base
 from rsopt.data.read import read
-from rsopt.latency import Ledger
+from rsopt.ledger import Ledger
 from rsopt.leg import run_leg
 from rsopt.quiet import Quiet
 from rsopt.resident import Resident

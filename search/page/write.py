@@ -55,7 +55,7 @@ def known_costs(base: str, ledger: Path, history: History) -> dict[int, Mapping[
         exact = exact_figures(base, "float32")
     except UserError:
         return {}
-    recorded = recorded_latencies(ledger)
+    recorded = {one.architecture: one.latency_ms for one in recorded_latencies(ledger)}
 
     def of(c: CandidateState) -> dict[str, float]:
         latency = recorded.get(c.candidate.variant.architecture())

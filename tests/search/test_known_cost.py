@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rsopt.errors import UserError
 from rsopt.objectives import OBJECTIVES, Fault, Measurement
+from rsopt.ranking import MeasuredRankings
 from rsopt.variant import BaseShape
 from search.encoding import Encoder
 from search.estimates import Estimates
@@ -21,6 +22,7 @@ from search.study import Search
 from search.surrogate import GroupedMatern, Surrogate
 
 SHAPE = BaseShape(4, 6, 8)
+RANKINGS = MeasuredRankings.stand_in(8)
 SPACES = ("pruning", "joint")
 
 
@@ -41,7 +43,7 @@ def finding(leg):
 
 def open_search(folder, schedule="promote", name="pruning", limit=None, trials=40, slots=1, sampler="known_cost"):
     space = load_space(name)
-    bound = space.bind(SHAPE)
+    bound = space.bind(SHAPE, RANKINGS)
     estimates = Estimates(space.objectives, costs)
     made, policy = make_strategy(sampler, schedule, bound, space.objectives, 3, estimates, limit)
     return Search(
@@ -152,14 +154,14 @@ def test_a_space_without_cider_is_refused():
     space = load_space("pruning")
     objectives = [OBJECTIVES[name] for name in ("latency_ms", "params")]
     with pytest.raises(UserError, match="known_cost needs cider"):
-        KnownCost(space.bind(SHAPE), objectives, 0, Estimates(objectives, costs))
+        KnownCost(space.bind(SHAPE, RANKINGS), objectives, 0, Estimates(objectives, costs))
     with pytest.raises(UserError, match="promote is known_cost's own"):
-        make_strategy("tpe", "promote", space.bind(SHAPE), objectives, 0, Estimates(objectives, costs))
+        make_strategy("tpe", "promote", space.bind(SHAPE, RANKINGS), objectives, 0, Estimates(objectives, costs))
 
 
 def test_the_empty_history_and_the_spent_one():
     space = load_space("pruning")
-    mind = KnownCost(space.bind(SHAPE), space.objectives, 0, Estimates(space.objectives, costs))
+    mind = KnownCost(space.bind(SHAPE, RANKINGS), space.objectives, 0, Estimates(space.objectives, costs))
     assert mind.decide((), True) == New() and mind.decide((), False) == Wait()
     assert mind.propose(()) is not None
 
@@ -167,7 +169,7 @@ def test_the_empty_history_and_the_spent_one():
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(SPACES), st.integers(0, 2**32 - 1))
 def test_random_params_and_neighbours_are_points_of_the_space(name, seed):
-    bound = load_space(name).bind(SHAPE)
+    bound = load_space(name).bind(SHAPE, RANKINGS)
     encoder, rng = Encoder(bound), np.random.default_rng(seed)
     params = encoder.random(rng)
     for _ in range(3):

@@ -3,16 +3,15 @@
 import math
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from rsopt.errors import UserError
+from rsopt.latency_model import LEAST, Timed
 from rsopt.objectives import OBJECTIVES, Measurement
 from rsopt.recipe import Candidate, Recipe
 from rsopt.variant import Architecture, LoraPart, LoraSpec, Variant
 from search.agreement import rung_agreements, saved_share
 from search.budget import Budget, expected_seconds, spent_seconds
-from search.estimates import ENOUGH, DepthFit, Estimates
+from search.estimates import Estimates
 from search.history import CandidateState, final_values
 from search.limits import Limits
 from tests.search.test_study import drive, make_space, measure, open_search
@@ -25,14 +24,26 @@ def candidate(layers, qformer=2, lora=LORA, epochs=2.0):
     return Candidate(Variant((0,), tuple(range(qformer)), tuple(range(layers)), lora), Recipe(epochs=epochs))
 
 
-def done(number, made, cider=10.0, latency=None, rungs=(1.0,), role="sampled", state="complete", seconds=1.0):
+def done(
+    number, made, cider=10.0, latency=None, rungs=(1.0,), role="sampled", state="complete", seconds=1.0, parts=None
+):
     found = []
     for rung in rungs:
         metrics = {"cider": cider * rung}
         if rung == 1.0 and latency is not None:
             metrics |= {"latency_ms": latency, "params": 1.0}
+            metrics |= {f"latency_{name}_ms": value for name, value in (parts or {}).items()}
         found.append(Measurement(rung, metrics, {"train": seconds, "first_step": 99.0, "trained": 99.0}))
     return CandidateState(number, role, state, made, {}, tuple(found), order=tuple(range(len(found))))
+
+
+def parts(llm, qformer):
+    """Times of the parts of an architecture that makes eleven new tokens."""
+    return {"vision": 5.0, "qformer": 0.5 * qformer, "prefill": 1.0 + llm, "per_token": 0.1 + 0.1 * llm}
+
+
+def truth(llm, qformer):
+    return 7 + 2 * llm + 0.5 * qformer
 
 
 def test_latency_is_measured_then_fitted_then_scaled():
@@ -43,12 +54,14 @@ def test_latency_is_measured_then_fitted_then_scaled():
     assert estimates.figure("latency_ms", candidate(4)) == (20.0, 0.0)
     value, error = estimates.figure("latency_ms", candidate(8))
     assert value == 40.0 and math.isnan(error)
-    truth = lambda llm, qformer: 7 + 2 * llm + 0.5 * qformer  # noqa: E731
     measured = [(4, 2), (8, 2), (4, 6), (8, 6)]
-    assert len(measured) == ENOUGH
-    estimates.learn(tuple(done(n, candidate(*d), latency=truth(*d)) for n, d in enumerate(measured)))
+    assert len(measured) == LEAST
+    estimates.learn(tuple(done(n, candidate(*d), latency=truth(*d), parts=parts(*d)) for n, d in enumerate(measured)))
     value, error = estimates.figure("latency_ms", candidate(6, 4))
     assert value == pytest.approx(truth(6, 4)) and error == pytest.approx(0, abs=1e-9)
+    totals = Estimates(OBJECTIVE_LIST)
+    totals.learn(tuple(done(n, candidate(*d), latency=truth(*d)) for n, d in enumerate(measured)))
+    assert math.isnan(totals.figure("latency_ms", candidate(6, 4))[1])  # without parts nothing is fitted: scaled
     # The first measurement of an architecture counts; the same architecture with another LoRA is as fast.
     other = candidate(8, 6, LoraSpec(llm=LoraPart(32, 8.0, "qkvo")))
     assert estimates.figure("latency_ms", other) == (truth(8, 6), 0.0)
@@ -56,24 +69,9 @@ def test_latency_is_measured_then_fitted_then_scaled():
 
 
 def test_recorded_latencies_count_as_measured():
-    estimates = Estimates(OBJECTIVE_LIST, recorded={Architecture(1, 2, 4): 12.5})
+    estimates = Estimates(OBJECTIVE_LIST, recorded=[Timed(Architecture(1, 2, 4), 12.5, parts(4, 2), 11)])
     estimates.learn(())
     assert estimates.figure("latency_ms", candidate(4)) == (12.5, 0.0)
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 39), st.integers(1, 12), st.integers(1, 32)), min_size=4, max_size=30, unique=True
-    )
-)
-def test_a_linear_latency_is_recovered_where_it_was_measured(depths):
-    measured = {Architecture(*d): 5 + 1.1 * d[0] + 0.7 * d[1] + 2.1 * d[2] for d in depths}
-    fit = DepthFit(measured)
-    for architecture, value in measured.items():
-        found = fit.predict(architecture)
-        assert found is not None and found[0] == pytest.approx(value, rel=1e-6)
-    assert DepthFit(dict(list(measured.items())[:3])).predict(Architecture(1, 1, 1)) is None
 
 
 def test_limits_say_what_and_why():
