@@ -63,5 +63,4 @@ def run(task: dict[str, Any], workers: int, seed: int) -> list[tuple[str, int, f
 
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
-    runs = [run(asked["task"], asked["workers"], seed) for seed in range(asked["seeds"])]
-    json.dump(runs, sys.stdout)
+    json.dump(run(asked["task"], asked["workers"], asked["seed"]), sys.stdout)

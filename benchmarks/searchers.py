@@ -96,9 +96,11 @@ def compare(options: Any, recording: Recording, workers: int, limits: Limits) ->
         for name, sampler in STOCK.items():
             stock = [pool.submit(stock_legs, task, sampler, workers, seed) for seed in range(options.seeds)]
             yield name, [curve_of(recording, finished(recording, job.result()), limits) for job in stock]
-    if options.moasha_python:
-        legs = moasha_legs(options.moasha_python, task, workers, options.seeds)
-        yield MOASHA, [curve_of(recording, finished(recording, run), limits) for run in legs]
+        if options.moasha_python:
+            theirs = [
+                pool.submit(moasha_legs, options.moasha_python, task, workers, seed) for seed in range(options.seeds)
+            ]
+            yield MOASHA, [curve_of(recording, finished(recording, job.result()), limits) for job in theirs]
 
 
 def _ours(name: str, setup: Setup, seed: int) -> Curve:
@@ -173,14 +175,14 @@ def stock_legs(task: dict[str, Any], sampler: str, workers: int, seed: int) -> l
     return drive(ask, report, lambda number: searcher.on_trial_complete(str(number), error=True), task, workers)
 
 
-def moasha_legs(python: str, task: dict[str, Any], workers: int, seeds: int) -> list[list[tuple[str, int, float]]]:
-    """Legs of every seed, from the bridge in the other environment."""
+def moasha_legs(python: str, task: dict[str, Any], workers: int, seed: int) -> list[tuple[str, int, float]]:
+    """Legs of one seed, from the bridge in the other environment."""
     bridge = Path(__file__).with_name("moasha_bridge.py")
-    asked = json.dumps({"task": task, "workers": workers, "seeds": seeds})
+    asked = json.dumps({"task": task, "workers": workers, "seed": seed})
     done = subprocess.run([python, str(bridge)], input=asked, text=True, capture_output=True)
     if done.returncode:
         raise SystemExit(f"the MOASHA bridge failed: {done.stderr.strip().splitlines()[-1]}")
-    return [[(key, at, end) for key, at, end in run] for run in json.loads(done.stdout.splitlines()[-1])]
+    return [(key, at, end) for key, at, end in json.loads(done.stdout.splitlines()[-1])]
 
 
 def finished(recording: Recording, legs: list[tuple[str, int, float]]) -> list[Finished]:
