@@ -16,7 +16,7 @@ def test_it_shows_space_costs_and_limits_and_writes_nothing(
     for part in (
         "llm_layers        3 to 8",
         "(when lora is llm or both)",
-        "size: continuous; 6 starting points",
+        "size: continuous; 7 starting points",
         "parameters",
         "latency, ms       not known before it is measured",
         "limits: params at most 2e+06; they exclude",

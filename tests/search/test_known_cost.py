@@ -36,8 +36,10 @@ def finding(leg):
     depth, rate = leg.candidate.variant.architecture(), math.log10(leg.candidate.recipe.lr / 3.1e-4)
     cider = 100 * (1 - 0.6 * (1 - depth.llm_layers / 8) ** 1.5) * math.exp(-(rate**2)) * (0.5 + 0.5 * leg.stop)
     metrics = {"cider": cider + np.random.default_rng(leg.seed).normal()}
-    if leg.last:
-        metrics |= {"latency_ms": 3.0 + 2.0 * depth.llm_layers + depth.qformer_layers, **costs(leg.candidate)}
+    parts = {"vision": 1, "qformer": depth.qformer_layers, "prefill": 1 + depth.llm_layers}
+    per_token = 0.1 * (1 + depth.llm_layers)  # eleven new tokens, the first of them with the prefix
+    metrics |= {"latency_ms": sum(parts.values()) + 10 * per_token, **costs(leg.candidate)}
+    metrics |= {f"latency_{name}_ms": float(value) for name, value in (parts | {"per_token": per_token}).items()}
     return Measurement(leg.stop, metrics, {"train": 1.0})
 
 
@@ -140,7 +142,7 @@ def test_workers_at_once_do_not_all_choose_alike(tmp_path):
     search = open_search(tmp_path, slots=6, trials=60)
     drive(search, legs=0)
     pending = [search.next() for _ in range(6)]
-    for _ in range(60):
+    for _ in range(50):  # new candidates are still begun then
         leg = pending.pop(0)
         search.tell(leg, finding(leg))
         while len(pending) < 6 and (found := search.next()) is not None:
