@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -23,6 +24,17 @@ class InfrastructureError(Exception):
     """
 
 
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def refusal(error: OSError) -> InfrastructureError | None:
+    """The error as what the disk refused (no room, read-only, not ours), or None where it is something else."""
+    if error.errno not in _REFUSALS:
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return InfrastructureError(f"{where}{error.strerror}")
+
+
 class Parser(argparse.ArgumentParser):
     """Wrong options become a UserError too: one line, without the usage that argparse prints before it."""
 
@@ -34,8 +46,8 @@ class Parser(argparse.ArgumentParser):
 def command(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
     """Run a command's `main(argv)` and return its exit code: its own, 2 for a UserError, 130 for Ctrl-C.
 
-    A UserError becomes one `error: ...` line on stderr, an InfrastructureError too, with exit code 1. Anything else is a
-    fault of ours and keeps its traceback.
+    A UserError becomes one `error: ...` line on stderr, an InfrastructureError and what a disk refuses too, with exit
+    code 1. Anything else is a fault of ours and keeps its traceback.
     """
     try:
         return main(argv)
@@ -44,6 +56,11 @@ def command(main: Callable[[list[str] | None], int], argv: list[str] | None = No
         return EXIT_USAGE
     except InfrastructureError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return EXIT_FAILED
+    except OSError as error:
+        if (refused := refusal(error)) is None:
+            raise
+        sys.stderr.write(f"error: {' '.join(str(refused).split())}\n")
         return EXIT_FAILED
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

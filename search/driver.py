@@ -28,6 +28,7 @@ import psutil
 import ray
 from ray import tune
 
+from rsopt.errors import EXIT_INTERRUPTED, InfrastructureError, UserError, refusal
 from rsopt.ranking import MeasuredRankings
 from search.history import History
 from search.progress import Progress, status_line
@@ -72,6 +73,7 @@ class Outcome:
     parent_run: str | None
     experiment_id: str | None
     seconds: float
+    stopped: str | None = None  # why the session ended before its budget: whatever ran failed, or the disk refused
 
 
 class Driver:
@@ -85,7 +87,8 @@ class Driver:
         """Run legs until the study is done or the user stops it; what finished is kept either way."""
         begin = time.monotonic()
         tracker = BackgroundTracker(self.settings.tracking_uri, f"rsopt-{self.settings.space}", self.settings.name)
-        with _ray(self.address, self.settings.workers) as (cpus, gpus), _sigterm():
+        with _restored_signals(), _ray(self.address, self.settings.workers) as (cpus, gpus):
+            _stop_on_signals()
             resources = plan_resources(
                 cpus, gpus, psutil.virtual_memory().available, self.settings.gpus_per_trial, self.settings.workers
             )
@@ -98,16 +101,18 @@ class Driver:
                 tracker.put(self._view(search.history, "running"))
                 progress.update()
 
+            stopped: str | None = None
             try:
-                self._fit(search, resources, changed, progress)
+                stopped = self._fit(search, resources, changed, progress)
             except KeyboardInterrupt:
                 self.interrupted = True
             finally:
                 progress.end()
         history = search.snapshot(live=False)
         search.close()
-        tracker.put(self._view(history, "interrupted" if self.interrupted else "complete"))
-        tracker.close()
+        tracker.put(self._view(history, "interrupted" if self.interrupted or stopped else "complete"))
+        # Whoever pressed Ctrl-C does not wait for a server that is away: `search.front --sync` writes it later.
+        tracker.close(5.0 if self.interrupted else 60.0)
         made = tracker.tracker
         return Outcome(
             history,
@@ -116,6 +121,7 @@ class Driver:
             made.parent_id if made else None,
             made.experiment_id if made else None,
             time.monotonic() - begin,
+            stopped,
         )
 
     def _view(self, history: History, state: str) -> StudyView:
@@ -129,11 +135,16 @@ class Driver:
                 num_cpus=resources.cpus, num_gpus=resources.gpus, num_returns="streaming"
             )
             with status_line("scoring layers on calibration captions") as say:
-                for item in map(ray.get, task.remote(self._work())):
-                    if isinstance(item, dict):
-                        write_json(path, item)
-                    else:
-                        say(f"scoring layers on calibration captions: {item[0]} {item[1]}/{item[2]}")
+                try:
+                    for item in map(ray.get, task.remote(self._work())):
+                        if isinstance(item, dict):
+                            write_json(path, item)
+                        else:
+                            say(f"scoring layers on calibration captions: {item[0]} {item[1]}/{item[2]}")
+                except ray.exceptions.RayTaskError as error:
+                    if isinstance(error.cause, UserError | InfrastructureError | OSError):
+                        raise error.cause from error  # in one line, as the worker said it
+                    raise
         return MeasuredRankings.from_json(json.loads(path.read_text()))
 
     def _work(self) -> Work:
@@ -141,14 +152,16 @@ class Driver:
         data = self.facts.data_path
         return Work(settings.base, data, str(settings.folder), str(settings.ledger), settings.skip_bad)
 
-    def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> None:
+    def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> str | None:
+        """Run legs until there are no more; why it ended before, if it did."""
+        searcher = LegSearcher(search, changed)
         trainable = tune.with_resources(
             partial(run_trial, work=self._work()), {"cpu": resources.cpus, "gpu": resources.gpus}
         )
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=LegSearcher(search, changed),
+                search_alg=searcher,
                 num_samples=-1,
                 # Without it Tune prefetches a leg while all workers are busy; nothing is paused, so it cannot stall.
                 max_concurrent_trials=resources.slots,
@@ -162,7 +175,16 @@ class Driver:
                 callbacks=[_Tick(progress)],
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except (OSError, ray.exceptions.RayError, tune.error.TuneError) as error:
+            # Ray writes below the same folder: it may be the first to find that the disk is full.
+            cause = error if isinstance(error, OSError) else error.__cause__
+            refused = refusal(cause) if isinstance(cause, OSError) else None
+            if not (searcher.failure or refused):
+                raise
+            return str(searcher.failure or refused)
+        return str(searcher.failure) if searcher.failure else search.stopped
 
 
 class _Tick(tune.Callback):
@@ -194,15 +216,31 @@ def _ray(address: str | None, workers: int | None) -> Iterator[tuple[float, floa
         ray.shutdown()
 
 
-@contextmanager
-def _sigterm() -> Iterator[None]:
-    """SIGTERM like Ctrl-C. After ray.init, which installs a handler of its own."""
+def _stop_on_signals() -> None:
+    """SIGTERM like Ctrl-C: the first ends the search in good order, the second at once. After ray.init, which has its own.
+
+    At once is safe: the journal is written before anything happens, and Ray's processes notice that their driver is gone.
+    """
+    asked = False
 
     def stop(*_: Any) -> None:
+        nonlocal asked
+        if asked:
+            os.write(2, b"\033[?25h\ninterrupted twice: stopped at once; --resume goes on\n")  # and the cursor is back
+            os._exit(EXIT_INTERRUPTED)
+        asked = True
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    for kind in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(kind, stop)
+
+
+@contextmanager
+def _restored_signals() -> Iterator[None]:
+    """The handlers as they were, at the end of a block that installs its own."""
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

@@ -100,7 +100,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--name", required=True, help="name of the study")
     parser.add_argument("--storage", default="runs", help="folder of the studies (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print front.json and nothing else")
+    parser.add_argument("--sync", action="store_true", help="bring MLflow to what the study holds")
     options = parser.parse_args(argv)
+    if options.sync:
+        from search.sync import sync  # brings MLflow, which no other option needs
+
+        sys.stdout.write(sync(study_folder(Path(options.storage).absolute(), options.name)) + "\n")
+        return 0
     front = load_front(study_folder(Path(options.storage).absolute(), options.name))
     if options.json:
         sys.stdout.write(json.dumps(front, indent=1) + "\n")

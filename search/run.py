@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+from typing import Any
 
 from rsopt.errors import Parser, command
 from search.space import known_spaces
@@ -56,14 +56,23 @@ def parser() -> Parser:
     return p
 
 
+def given(argv: list[str] | None) -> dict[str, Any]:
+    """The options that were typed, without the defaults of the others."""
+    typed = parser()
+    for action in typed._actions:
+        action.default = argparse.SUPPRESS
+    return vars(typed.parse_args(argv))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Parse, check everything that can be wrong, search, report."""
     options = parser().parse_args(argv)
+    options.given = given(argv)
     # After parsing: Ray, Optuna and MLflow take seconds to import, --help should not.
     from search.session import continue_session, new_session
 
     if options.resume:
-        return continue_session(Path(options.storage).absolute(), options.name, options.trials, options.address)
+        return continue_session(options)
     return new_session(options)
 
 

@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 import time
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,11 +16,12 @@ from rsopt.configs import base_config, shape_of
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
-from rsopt.errors import EXIT_INTERRUPTED, UserError
+from rsopt.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError
 from rsopt.hub import fetch
 from rsopt.ranking import MeasuredRankings
 from rsopt.rung import read_measurement
 from rsopt.scores.floor import ceiling_of, floor_of
+from search.changes import record, with_changes
 from search.driver import Driver, Outcome
 from search.front import FRONT_FILE, build_front
 from search.policy import run_to_end
@@ -77,21 +77,20 @@ def new_session(options: argparse.Namespace) -> int:
     return _drive(settings, space, facts, data, options.address)
 
 
-def continue_session(storage: Path, name: str | None, trials: int | None, address: str | None) -> int:
-    """Go on with a study where it stood, with more trials if asked."""
+def continue_session(options: argparse.Namespace) -> int:
+    """Go on with a study where it stood, with more trials and the like if asked."""
+    storage, name = Path(options.storage).absolute(), options.name
     if not name:
         raise UserError("--resume needs the --name of the study")
-    settings, facts = load_study(study_folder(storage, name))
-    if trials is not None and trials != settings.trials:
-        if trials < settings.trials:
-            raise UserError(
-                f"--trials {trials}: study '{name}' was already asked for {settings.trials}; only more is allowed"
-            )
-        settings = replace(settings, trials=trials)
+    _check_numbers(options)
+    begun, facts = load_study(study_folder(storage, name))
+    settings, changed = with_changes(begun, options.given)
+    if changed:
         save_study(settings, facts)
+        record(settings, begun, changed)
     space = load_space(settings.folder / "space.yaml")
     data = read(facts.data_path, skip_bad=settings.skip_bad, verify=settings.data is not None)
-    return _drive(settings, space, facts, data, address)
+    return _drive(settings, space, facts, data, options.address)
 
 
 def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, address: str | None) -> int:
@@ -109,6 +108,11 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
             sampler=settings.sampler,
             policy=run_to_end,
         )
+        if search.cut_bytes:
+            note = (
+                f"the journal's last line was torn by a crash: {search.cut_bytes} bytes cut off, nothing else is lost"
+            )
+            Console(stderr=True).print(note, markup=False, highlight=False, soft_wrap=True)
         for leg in search.orphans:  # what workers finished after their driver had died
             if (measurement := read_measurement(settings.folder, leg.number, leg.stop)) is not None:
                 search.tell(leg, measurement)
@@ -123,18 +127,15 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
 
 
 def _exit_code(outcome: Outcome) -> int:
-    """0 when something finished, 1 when nothing did."""
+    """0 when something finished, 1 when nothing did or whatever ran failed."""
+    if outcome.stopped:
+        return EXIT_FAILED
     return 0 if any(c.final and not c.reference for c in outcome.history) else 1
 
 
 def _settings(options: argparse.Namespace, space: Space) -> Settings:
+    _check_numbers(options)
     trials = space.trials if options.trials is None else options.trials
-    if trials < 1:
-        raise UserError(f"--trials must be at least 1, not {trials}")
-    if options.workers is not None and options.workers < 1:
-        raise UserError(f"--workers must be at least 1, not {options.workers}")
-    if not 0 < options.gpus_per_trial <= 64:
-        raise UserError(f"--gpus-per-trial must be above 0 and at most 64, not {options.gpus_per_trial}")
     storage = Path(options.storage).absolute()
     if options.name is not None:
         check_name(options.name)
@@ -159,6 +160,17 @@ def _settings(options: argparse.Namespace, space: Space) -> Settings:
         latency_ledger=options.latency_ledger,
         skip_bad=options.skip_bad,
     )
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    for name in ("trials", "workers"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1, not {value}")
+    if not 0 < options.gpus_per_trial <= 64:
+        raise UserError(f"--gpus-per-trial must be above 0 and at most 64, not {options.gpus_per_trial}")
+    if options.seed < 0:
+        raise UserError(f"--seed must be at least 0, not {options.seed}")
 
 
 def tracking_uri(asked: str | None, storage: Path) -> str:

@@ -19,6 +19,7 @@ from search.legs import flaw, next_leg
 from search.policy import New, Policy, Promote, Wait, run_to_end
 from search.proposer import Proposer
 from search.sampler import Draw, OptunaSampler
+from search.streak import Streak
 
 INFEASIBLE_LIMIT = 1000  # draws in a row that break a limit, after which the limits are taken to exclude the space
 
@@ -66,6 +67,7 @@ class Search:
         self._states = self._journal.history()
         self._seen = {state.candidate.key for state in self._states}
         self._in_flight: dict[int, Leg] = {}
+        self._streak = Streak(any(state.rungs and state.role != "zero_shot" for state in self._states))
         # What was running when a driver died is handed out again from its last rung, before anything else.
         self._owed = {state.number for state in self._states if state.state == "running"}
         starts = [-1]
@@ -78,7 +80,7 @@ class Search:
 
     def next(self) -> Leg | None:
         """The leg for a free worker, recorded before it is handed out; None while there is none (see `done`)."""
-        if len(self._in_flight) >= self.slots:
+        if len(self._in_flight) >= self.slots or self.stopped:
             return None
         number = min(self._owed) if self._owed else self._decide()
         if number is None:
@@ -104,24 +106,32 @@ class Search:
             raise ValueError(f"leg to rung {leg.stop:g} came back with rung {outcome.rung:g}")
         self._in_flight.pop(leg.number, None)
         self._owed.discard(leg.number)
-        if isinstance(outcome, Fault):
-            self._record(state.having(state="failed", reason=f"{outcome.kind}: {outcome.reason}"))
+        if isinstance(outcome, Fault) and outcome.kind == "memory":
+            self._record(state.having(state="infeasible", reason=f"memory: {outcome.reason}"))
+        elif isinstance(outcome, Fault):
+            self._fail(state, f"{outcome.kind}: {outcome.reason}")
         elif reason := flaw(state, leg, outcome, self.objectives):
-            self._record(state.having(state="failed", reason=reason))
+            self._fail(state, reason)
         else:
+            self._streak.measured(state.role != "zero_shot")
             # What was not measured is absent: an undefined side figure is no reason to fail, and no number either.
             metrics = {name: value for name, value in outcome.metrics.items() if math.isfinite(value)}
             rungs = (*state.rungs, Measurement(outcome.rung, metrics, outcome.seconds))
             self._record(state.having(state="complete" if leg.last else "resting", rungs=rungs))
 
-    def lost(self, leg: Leg) -> None:
-        """Infrastructure lost a leg, which is not its candidate's fault: handed out again, and given up at the third loss."""
+    def lost(self, leg: Leg, refused: str | None = None) -> None:
+        """Infrastructure lost a leg, which is not its candidate's fault: handed out again, and given up at the third loss.
+
+        `refused`: what its worker could not do for it, where that is known. Losses of that kind stop the study instead.
+        """
         if self._in_flight.get(leg.number) != leg:
             return
         del self._in_flight[leg.number]
         state = self._states[leg.number]
         state = state.having(lost=(*state.lost, leg.stop))
-        if state.lost.count(leg.stop) >= LOST_LIMIT:
+        self._streak.lost(refused)
+        if state.lost.count(leg.stop) >= LOST_LIMIT and not self.stopped:
+            self._streak.gave_up()
             reason = f"infrastructure: lost {LOST_LIMIT} times between {leg.start:g} and {leg.stop:g} of its training"
             self._record(state.having(state="failed", reason=reason))
         else:
@@ -129,9 +139,14 @@ class Search:
             self._record(state)
 
     @property
+    def stopped(self) -> str | None:
+        """Why this session hands out no more legs though there would be some: whatever runs now fails (see Streak)."""
+        return self._streak.verdict
+
+    @property
     def done(self) -> bool:
         """Whether no leg will ever be handed out again within this budget."""
-        return not self.room and all(state.finished for state in self._states)
+        return bool(self.stopped) or (not self.room and all(state.finished for state in self._states))
 
     @property
     def room(self) -> bool:
@@ -232,6 +247,10 @@ class Search:
         if state.finished:
             self._sampler.tell(state.number, TrialState.PRUNED, None)
         return state.number
+
+    def _fail(self, state: CandidateState, reason: str) -> None:
+        self._streak.failed(reason)
+        self._record(state.having(state="failed", reason=reason))
 
     def _record(self, state: CandidateState) -> None:
         """Journal first, memory second: what is not written has not happened."""

@@ -20,12 +20,12 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow.entities import Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from rsopt.errors import UserError
 
 STUDY_TAG, TRIAL_TAG, PARENT_TAG = "rsopt.study", "rsopt.trial", "mlflow.parentRunId"
+RETRY_S = 10.0  # after a failure, when nothing new is to be written
 _LOG = logging.getLogger(__name__)
 
 
@@ -151,7 +151,10 @@ class BackgroundTracker:
         view: StudyView | None = None
         closing = False
         while not closing:
-            item = self._queue.get()
+            try:
+                item = self._queue.get(timeout=RETRY_S if self.problem else None)
+            except queue.Empty:
+                item = view  # the server may be back
             while True:  # the newest view holds all that older ones do
                 if item is None:
                     closing = True
@@ -168,7 +171,7 @@ class BackgroundTracker:
             try:
                 self.tracker = self.tracker or self._make()
                 self.tracker.write(view)
-            except (MlflowException, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever MLflow or its database raises, the search goes on
                 self.problem = f"MLflow: {str(error).splitlines()[0][:200]}"
                 _LOG.debug("tracker", exc_info=True)
                 time.sleep(attempt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import queue
 import threading
 import time
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rsopt.errors import InfrastructureError, UserError, refusal
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg
-from search.searcher import encode
+from search.searcher import Refused, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,19 @@ _RESIDENT: dict[Work, Any] = {}
 
 
 def run_trial(config: dict[str, Any], work: Work) -> dict[str, str]:
-    """Run the leg in `config["leg"]`; a candidate's own fault is returned, what is not its fault escapes to Ray."""
+    """Run the leg in `config["leg"]`; a candidate's own fault is returned, what is not its fault escapes to Ray.
+
+    Except what this machine refuses and a person can put right (no base, no room): that is returned too, with its reason.
+    """
     leg = Leg.from_json(config["leg"])
-    return {"outcome": encode(_run(leg, work))}
+    try:
+        return {"outcome": encode(_run(leg, work))}
+    except (InfrastructureError, UserError) as error:
+        return {"outcome": encode(Refused(" ".join(str(error).split())))}
+    except OSError as error:
+        if (refused := refusal(error)) is None:
+            raise
+        return {"outcome": encode(Refused(f"{platform.node()}: {refused}"))}
 
 
 def rank_layers(work: Work) -> Iterator[tuple[str, int, int] | dict[str, Any]]:
@@ -69,6 +81,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     from rsopt.latency import Ledger, device_name
     from rsopt.leg import run_leg
     from rsopt.quiet import Quiet
+    from rsopt.shortage import is_shortage, release
     from rsopt.train import CandidateError
 
     resident = _resident(work)
@@ -77,14 +90,24 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     name = torch.cuda.get_device_properties(device).uuid if device.type == "cuda" else device_name(device)
     quiet = Quiet(str(name))
     try:
+        try:
+            return run_leg(leg, resident, Path(work.folder), Ledger(Path(work.ledger)), quiet, assigned)
+        except (CandidateError, RuntimeError, MemoryError) as error:
+            if not (is_shortage(error) or (isinstance(error, CandidateError) and error.kind == "memory")):
+                raise
+        release()  # what neighbours took may be free by now: once more, from the last checkpoint
         return run_leg(leg, resident, Path(work.folder), Ledger(Path(work.ledger)), quiet, assigned)
     except CandidateError as error:
         return Fault(leg.stop, error.kind, error.reason)  # type: ignore[arg-type]
-    except torch.OutOfMemoryError as error:
-        return Fault(leg.stop, "memory", str(error).splitlines()[0])
+    except UserError:
+        raise
+    except MemoryError as error:
+        return Fault(leg.stop, "memory", f"the host's memory ended: {error}")
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, torch.AcceleratorError):
             raise  # the card's fault
+        if is_shortage(error):
+            return Fault(leg.stop, "memory", str(error).splitlines()[0][:300])
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Fault(
             leg.stop, "exception", f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
