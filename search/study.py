@@ -13,7 +13,7 @@ from rsopt.errors import UserError
 from rsopt.objectives import Fault, Measurement, Objective
 from rsopt.recipe import Candidate, Leg
 from search.bound import BoundSpace
-from search.history import REFERENCES, CandidateState, History, Role
+from search.history import REFERENCES, CandidateState, History, Role, State
 from search.journal import LOST_LIMIT, Journal, ending, interrupted
 from search.legs import flaw, next_leg
 from search.policy import New, Policy, Promote, Wait, run_to_end
@@ -21,6 +21,7 @@ from search.proposer import Proposer
 from search.sampler import Draw, OptunaSampler
 from search.streak import Streak
 
+MEMORY = "memory: "  # how the reason of a candidate begins that ran and did not fit
 INFEASIBLE_LIMIT = 1000  # draws in a row that break a limit, after which the limits are taken to exclude the space
 
 
@@ -107,7 +108,7 @@ class Search:
         self._in_flight.pop(leg.number, None)
         self._owed.discard(leg.number)
         if isinstance(outcome, Fault) and outcome.kind == "memory":
-            self._record(state.having(state="infeasible", reason=f"memory: {outcome.reason}"))
+            self._fail(state, MEMORY + outcome.reason, "infeasible")
         elif isinstance(outcome, Fault):
             self._fail(state, f"{outcome.kind}: {outcome.reason}")
         elif reason := flaw(state, leg, outcome, self.objectives):
@@ -155,8 +156,8 @@ class Search:
 
     @property
     def used(self) -> int:
-        """Trials that count against the budget: neither references nor infeasible."""
-        return sum(not state.reference and state.state != "infeasible" for state in self._states)
+        """Trials that count against the budget: neither references nor infeasible before they ran."""
+        return sum(not state.reference and (state.state != "infeasible" or _ran(state)) for state in self._states)
 
     @property
     def history(self) -> History:
@@ -219,7 +220,9 @@ class Search:
             over = {name: self._space.distributions[name] for name in params}
             state = CandidateState(len(self._states), role, "running", candidate, params)
             return self._add(state, Draw(params, over, {}, -1), None)
-        infeasible = sum(1 for _ in takewhile(lambda state: state.state == "infeasible", reversed(self._states)))
+        infeasible = sum(
+            1 for _ in takewhile(lambda s: s.state == "infeasible" and not _ran(s), reversed(self._states))
+        )
         while infeasible < INFEASIBLE_LIMIT:
             number = len(self._states)
             proposal = self._proposer.propose(number, self._seen)
@@ -248,9 +251,9 @@ class Search:
             self._sampler.tell(state.number, TrialState.PRUNED, None)
         return state.number
 
-    def _fail(self, state: CandidateState, reason: str) -> None:
+    def _fail(self, state: CandidateState, reason: str, how: State = "failed") -> None:
         self._streak.failed(reason)
-        self._record(state.having(state="failed", reason=reason))
+        self._record(state.having(state=how, reason=reason))
 
     def _record(self, state: CandidateState) -> None:
         """Journal first, memory second: what is not written has not happened."""
@@ -265,3 +268,8 @@ class Search:
     def _missing_reference(self) -> Role | None:
         present = {state.role for state in self._states[: len(REFERENCES)]}
         return next((role for role in REFERENCES if role not in present), None)
+
+
+def _ran(state: CandidateState) -> bool:
+    """Whether an infeasible candidate was found to be so by running it: that was paid for."""
+    return (state.reason or "").startswith(MEMORY)
