@@ -6,7 +6,7 @@ import argparse
 import errno
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -24,6 +24,7 @@ class InfrastructureError(Exception):
     """
 
 
+LONGEST_WORD = 2000  # characters of one option
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -37,6 +38,13 @@ def refusal(error: OSError) -> InfrastructureError | None:
 
 class Parser(argparse.ArgumentParser):
     """Wrong options become a UserError too: one line, without the usage that argparse prints before it."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuses what no name, path or number holds before anything looks it up. Called by argparse."""
+        for word in sys.argv[1:] if args is None else args:
+            if len(word) > LONGEST_WORD or any(ord(c) < 32 or ord(c) == 127 for c in word):
+                raise UserError(f"an option is too long or holds a control character: {word[:60]!a}")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse."""
@@ -58,6 +66,9 @@ def command(main: Callable[[list[str] | None], int], argv: list[str] | None = No
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return EXIT_FAILED
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            sys.stderr.write(f"error: a file name is too long: {str(error.filename)[-300:]!a}\n")
+            return EXIT_USAGE
         if (refused := refusal(error)) is None:
             raise
         sys.stderr.write(f"error: {' '.join(str(refused).split())}\n")

@@ -82,13 +82,14 @@ class Driver:
     def __init__(self, settings: Settings, facts: Facts, address: str | None) -> None:
         self.settings, self.facts, self.address = settings, facts, address
         self.interrupted = False
+        self.stop = _Stop()
 
     def run(self, make_search: Any) -> Outcome:
         """Run legs until the study is done or the user stops it; what finished is kept either way."""
         begin = time.monotonic()
         tracker = BackgroundTracker(self.settings.tracking_uri, f"rsopt-{self.settings.space}", self.settings.name)
         with _restored_signals(), _ray(self.address, self.settings.workers) as (cpus, gpus):
-            _stop_on_signals()
+            self.stop.watch()
             resources = plan_resources(
                 cpus, gpus, psutil.virtual_memory().available, self.settings.gpus_per_trial, self.settings.workers
             )
@@ -172,7 +173,7 @@ class Driver:
                 name=uuid.uuid4().hex,
                 storage_path=str(self.settings.folder / "ray"),
                 verbose=0,
-                callbacks=[_Tick(progress)],
+                callbacks=[_Tick(progress, self.stop)],
             ),
         )
         try:
@@ -190,10 +191,11 @@ class Driver:
 class _Tick(tune.Callback):
     """Ray's loop is the progress line's clock."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    def __init__(self, progress: Progress, stop: _Stop) -> None:
+        self.progress, self.stop = progress, stop
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.stop.check()
         self.progress.tick()
 
     def __getstate__(self) -> dict[str, Any]:  # Ray snapshots its callbacks, and this one holds a terminal
@@ -216,23 +218,31 @@ def _ray(address: str | None, workers: int | None) -> Iterator[tuple[float, floa
         ray.shutdown()
 
 
-def _stop_on_signals() -> None:
-    """SIGTERM like Ctrl-C: the first ends the search in good order, the second at once. After ray.init, which has its own.
+class _Stop:
+    """SIGTERM like Ctrl-C: the first ends the search in good order, the second at once.
 
     At once is safe: the journal is written before anything happens, and Ray's processes notice that their driver is gone.
     """
-    asked = False
 
-    def stop(*_: Any) -> None:
-        nonlocal asked
-        if asked:
+    def __init__(self) -> None:
+        self.asked = False
+
+    def watch(self) -> None:
+        """Install the handlers. After ray.init, which has its own."""
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(kind, self._on_signal)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if it was asked for: one raised in a destructor or a module's lock is swallowed."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def _on_signal(self, *_: Any) -> None:
+        if self.asked:
             os.write(2, b"\033[?25h\ninterrupted twice: stopped at once; --resume goes on\n")  # and the cursor is back
             os._exit(EXIT_INTERRUPTED)
-        asked = True
+        self.asked = True
         raise KeyboardInterrupt
-
-    for kind in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(kind, stop)
 
 
 @contextmanager

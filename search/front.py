@@ -89,7 +89,10 @@ def load_front(folder: Path) -> dict[str, Any]:
     path = folder / FRONT_FILE
     if not path.exists():
         raise UserError(f"study '{folder.name}' has no front yet: none of its trials finished")
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); it is written anew when the study is resumed") from error
 
 
 def main(argv: list[str] | None = None) -> int:
