@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --quiet --constraint constraints.txt
 
-.PHONY: search gpu-check test lint tests install clean help
+.PHONY: search gpu-check test lint tests chaos install clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -25,6 +25,9 @@ lint: $(VENV)/.dev     ## format, style, types and the floors (which module may 
 
 tests: $(VENV)/.dev    ## the test suite
 	$(PY) -m pytest
+
+chaos: $(VENV)/.dev    ## kill, cut off and fill up everything at random (under 30 minutes; CHAOS_TIMES=1 for a short one)
+	$(PY) -m pytest tests/chaos -o python_files='chaos_*.py' -s
 
 install: $(VENV)/.run  ## the environment alone
 

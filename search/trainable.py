@@ -130,10 +130,24 @@ def _load(work: Work) -> Any:
 
     from rsopt.base import load_base
     from rsopt.data.read import read
+    from rsopt.hub import fetch
     from rsopt.resident import Resident
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # a worker is one core; the others have workers of their own
-    return Resident(load_base(work.base), read(work.data, skip_bad=work.skip_bad))
+    fetch(work.base)  # where this node shares no cache with the driver's
+    return Resident(load_base(work.base), read(_data_on_this_node(work), skip_bad=work.skip_bad))
+
+
+def _data_on_this_node(work: Work) -> str:
+    """The study's data; the generated set is drawn here where the driver's cache is not shared with this node."""
+    from rsopt.data.mini import mini_folder
+
+    path = Path(work.data)
+    if path.exists():
+        return work.data
+    if path.name.startswith("mini-") and (own := mini_folder()).name == path.name:
+        return str(own)
+    raise InfrastructureError(f"data {path} is not on node {platform.node()}: it must be where all nodes see it")
