@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -28,12 +27,13 @@ import psutil
 import ray
 from ray import tune
 
-from rsopt.errors import EXIT_INTERRUPTED, InfrastructureError, UserError, refusal
+from rsopt.errors import InfrastructureError, UserError, refusal
 from rsopt.ranking import MeasuredRankings
 from search.history import History
 from search.progress import Progress, status_line
 from search.searcher import LegSearcher
 from search.settings import RANKINGS_FILE, Facts, Settings, write_json
+from search.stopping import Stop, restored_signals
 from search.study import Search
 from search.tracker import BackgroundTracker, StudyView
 from search.trainable import Work, rank_layers, run_trial
@@ -82,13 +82,13 @@ class Driver:
     def __init__(self, settings: Settings, facts: Facts, address: str | None) -> None:
         self.settings, self.facts, self.address = settings, facts, address
         self.interrupted = False
-        self.stop = _Stop()
+        self.stop = Stop()
 
     def run(self, make_search: Any) -> Outcome:
         """Run legs until the study is done or the user stops it; what finished is kept either way."""
         begin = time.monotonic()
         tracker = BackgroundTracker(self.settings.tracking_uri, f"rsopt-{self.settings.space}", self.settings.name)
-        with _restored_signals(), _ray(self.address, self.settings.workers) as (cpus, gpus):
+        with restored_signals(), _ray(self.address, self.settings.workers) as (cpus, gpus):
             self.stop.watch()
             resources = plan_resources(
                 cpus, gpus, psutil.virtual_memory().available, self.settings.gpus_per_trial, self.settings.workers
@@ -112,8 +112,8 @@ class Driver:
         history = search.snapshot(live=False)
         search.close()
         tracker.put(self._view(history, "interrupted" if self.interrupted or stopped else "complete"))
-        # Whoever pressed Ctrl-C does not wait for a server that is away: `search.front --sync` writes it later.
-        tracker.close(5.0 if self.interrupted else 60.0)
+        # Nobody waits long for a server that is away, least of all after Ctrl-C: `search.front --sync` writes it later.
+        tracker.close(5.0 if tracker.problem else 20.0 if self.interrupted else 60.0)
         made = tracker.tracker
         return Outcome(
             history,
@@ -191,7 +191,7 @@ class Driver:
 class _Tick(tune.Callback):
     """Ray's loop is the progress line's clock."""
 
-    def __init__(self, progress: Progress, stop: _Stop) -> None:
+    def __init__(self, progress: Progress, stop: Stop) -> None:
         self.progress, self.stop = progress, stop
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -216,41 +216,3 @@ def _ray(address: str | None, workers: int | None) -> Iterator[tuple[float, floa
         yield available.get("CPU", 1.0), available.get("GPU", 0.0)
     finally:
         ray.shutdown()
-
-
-class _Stop:
-    """SIGTERM like Ctrl-C: the first ends the search in good order, the second at once.
-
-    At once is safe: the journal is written before anything happens, and Ray's processes notice that their driver is gone.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def watch(self) -> None:
-        """Install the handlers. After ray.init, which has its own."""
-        for kind in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(kind, self._on_signal)
-
-    def check(self) -> None:
-        """Raise KeyboardInterrupt if it was asked for: one raised in a destructor or a module's lock is swallowed."""
-        if self.asked:
-            raise KeyboardInterrupt
-
-    def _on_signal(self, *_: Any) -> None:
-        if self.asked:
-            os.write(2, b"\033[?25h\ninterrupted twice: stopped at once; --resume goes on\n")  # and the cursor is back
-            os._exit(EXIT_INTERRUPTED)
-        self.asked = True
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def _restored_signals() -> Iterator[None]:
-    """The handlers as they were, at the end of a block that installs its own."""
-    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
