@@ -73,3 +73,39 @@ def test_the_slurm_script_is_one() -> None:
     script = ROOT / "docs" / "slurm.sbatch"
     subprocess.run(["bash", "-n", script], check=True)
     assert "RAY_AUTH_MODE=token" in script.read_text() and "ray stop" not in script.read_text()
+
+
+def documented() -> list[list[str]]:
+    """Every command of docs/cluster.md and of the Slurm script's comments, in words."""
+    text = (ROOT / "docs" / "cluster.md").read_text().replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    plain = [line.removeprefix("(umask 077 && ").replace(" > /dev/null)", "") for line in lines]
+    return [shlex.split(line, comments=True) for line in plain if not line.startswith("#")]
+
+
+def test_every_ray_command_in_the_docs_is_one_that_ray_takes() -> None:
+    from ray.scripts.scripts import cli
+
+    seen = set()
+    for words in documented():
+        if not words[0].endswith("/ray"):
+            continue
+        command, arguments = cli, words[1:]
+        while hasattr(command, "commands"):
+            name, *arguments = arguments
+            command = command.commands[name]
+            seen.add(name)
+        # Parses and checks the options, and runs nothing.
+        with command.make_context(name, [str(ROOT / a) if a == "ray_cluster.yaml" else a for a in arguments]):
+            pass
+    assert {"up", "down", "submit", "stop", "logs", "dashboard", "attach", "exec", "get-auth-token"} <= seen
+
+
+def test_every_search_in_the_docs_has_options_that_exist() -> None:
+    found = 0
+    for words in documented():
+        for word in [" ".join(words), *words]:
+            for options in re.findall(r"search\.run ((?:--[^'|;&]*))$", word):
+                parser().parse_args(shlex.split(options))
+                found += 1
+    assert found >= 4
