@@ -27,6 +27,7 @@ from search.front import FRONT_FILE, build_front
 from search.policy import run_to_end
 from search.report import print_report
 from search.settings import (
+    STUDY_FILE,
     Facts,
     Settings,
     check_name,
@@ -49,7 +50,7 @@ def new_session(options: argparse.Namespace) -> int:
         raise UserError(f"--space is needed: {', '.join(known_spaces())} or a YAML file (or --resume --name S)")
     space = load_space(options.space)
     settings = _settings(options, space)
-    if settings.folder.exists():
+    if (settings.folder / STUDY_FILE).exists():
         raise UserError(
             f"study '{settings.name}' exists in {settings.storage}: go on with it by --resume, or choose another --name"
         )
@@ -70,10 +71,11 @@ def new_session(options: argparse.Namespace) -> int:
         told = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
         Console(stderr=True).print(f"left out by --skip-bad: {told}", markup=False, highlight=False, soft_wrap=True)
     facts = _facts(space, data, data_path)
-    save_study(settings, facts)
+    settings.folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(space.source, settings.folder / "space.yaml")
     if ledger is not None:
         shutil.copy(ledger, settings.ledger)
+    save_study(settings, facts)  # last: with it the study exists, and can be resumed whatever happens from here on
     return _drive(settings, space, facts, data, options.address)
 
 
