@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,10 +71,35 @@ def check_uri(uri: str) -> None:
         raise UserError(f"tracking URI '{uri}' does not answer ({reason}); start it with: mlflow server") from error
 
 
+def make_database(uri: str) -> None:
+    """Create the database of a sqlite URI whole or not at all: aside, then given its name.
+
+    MLflow builds its tables in hundreds of steps; one that is killed, or whose disk is full, in the middle leaves a file
+    that no MLflow opens again.
+    """
+    if not uri.startswith("sqlite:///"):
+        return
+    path = Path(uri.removeprefix("sqlite:///")).expanduser().absolute()
+    if path.exists():
+        return
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass  # another process was first
+        except OSError:  # a file system without links
+            aside.rename(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 class Tracker:
     """Writes views to MLflow; finds its runs again by tags, so that writing twice changes nothing."""
 
     def __init__(self, uri: str, experiment: str, study: str) -> None:
+        make_database(uri)
         self.client = MlflowClient(tracking_uri=uri)
         self.study = study
         found = self.client.get_experiment_by_name(experiment)

@@ -56,7 +56,7 @@ def test_a_full_disk_stops_a_search_which_then_goes_on(
     calm: Undisturbed, tmp_path: Path, small: str, cache: bool
 ) -> None:
     code, said = on_a_small_disk(calm, tmp_path, small, cache)
-    print(f"{small}: exit {code}: {[line for line in said.splitlines() if 'space' in line or 'room' in line][-1:]}")
+    print(f"{small}: exit {code}: {[line for line in said.splitlines() if 'No space' in line][-1:]}")
     assert code == 1 and "Traceback" not in said, said[-3000:]
     assert "No space left" in said
     study = tmp_path / "kept-study"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,3 +97,16 @@ def test_a_tracking_uri_that_answers_nothing_is_one_line(uri: str, says: str) ->
     with pytest.raises(UserError, match=says) as error:
         check_uri(uri)
     assert "\n" not in str(error.value)
+
+
+def test_a_database_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    script = f"import search.tracker as t; t.make_database({uri!r})"
+    killed = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
+    while not list(tmp_path.glob(".mlflow.db.*")) and killed.poll() is None:
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    Tracker(uri, "rsopt-pruning", "s")
+    assert MlflowClient(uri).get_experiment_by_name("rsopt-pruning") is not None
