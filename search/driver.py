@@ -207,7 +207,8 @@ def _ray(address: str | None, workers: int | None) -> Iterator[tuple[float, floa
     """Start a local Ray, or connect to a cluster; gives its CPUs and GPUs, and shuts down what was started."""
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
-        options |= {"include_dashboard": False, "object_store_memory": 100 * 2**20}
+        # By name: left to itself, Ray would join whatever cluster runs on this machine.
+        options |= {"address": "local", "include_dashboard": False, "object_store_memory": 100 * 2**20}
     else:
         options |= {"address": address}
     ray.init(**options)
