@@ -16,7 +16,8 @@ def test_candidates_that_do_not_fit_are_infeasible_and_neighbours_unharmed(calm:
     trials = front(calm.folder / "runs" / "deep-only")["trials"]
     for trial in trials:
         shallow = len(trial["variant"]["llm_layers"]) == 7
-        assert trial["state"] == ("infeasible" if shallow else "complete"), trial
+        babbles = str(trial["reason"]).startswith("garbage")
+        assert trial["state"] == ("infeasible" if shallow else "failed" if babbles else "complete"), trial
         assert not shallow or trial["reason"].startswith("memory: one image a step does not fit into")
     assert {len(t["variant"]["llm_layers"]) for t in trials} == {7, 8}, "the seed draws only one depth: take another"
     check_mlflow("deep-only", calm.uri, len(trials))
