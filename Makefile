@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --quiet --constraint constraints.txt
 
-.PHONY: search gpu-check test test-browser lint tests install clean help
+.PHONY: search gpu-check test test-browser lint tests chaos install clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -29,6 +29,9 @@ tests: $(VENV)/.dev    ## the test suite
 test-browser: $(VENV)/.browser ## the page and MLflow's saved view in a headless Chromium
 	@command -v chromedriver >/dev/null || { echo "Chromium and its driver are needed, such as: apt-get install chromium chromium-driver"; exit 1; }
 	$(PY) -m pytest -m browser -s tests/browser
+
+chaos: $(VENV)/.dev    ## kill, cut off and fill up everything at random (under 30 minutes; CHAOS_TIMES=1 for a short one)
+	$(PY) -m pytest tests/chaos -o python_files='chaos_*.py' -s
 
 install: $(VENV)/.run  ## the environment alone
 

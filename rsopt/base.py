@@ -70,9 +70,9 @@ def load_base(name: str, device: torch.device | None = None, dtype: Dtype | None
     dtype = dtype or best_dtype(device)
     source = str(TINY) if name == "tiny" else name
     try:
-        processor = Blip2Processor.from_pretrained(source)
+        processor = Blip2Processor.from_pretrained(source, trust_remote_code=False)
         model, report = Blip2ForConditionalGeneration.from_pretrained(
-            source, dtype=DTYPES[dtype], output_loading_info=True
+            source, dtype=DTYPES[dtype], output_loading_info=True, trust_remote_code=False
         )
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"base '{name}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error

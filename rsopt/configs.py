@@ -86,7 +86,7 @@ def _read(name: str) -> Blip2Config:
     source = str(folder) if local else name
     cached = local or _cached(name)
     try:
-        config = AutoConfig.from_pretrained(source, local_files_only=cached)
+        config = AutoConfig.from_pretrained(source, local_files_only=cached, trust_remote_code=False)
     except Exception as error:  # transformers answers a bad file with whatever it stumbled over
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"base '{name}': its config.json cannot be used: {first}") from error

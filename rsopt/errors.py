@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -23,8 +24,27 @@ class InfrastructureError(Exception):
     """
 
 
+LONGEST_WORD = 2000  # characters of one option
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def refusal(error: OSError) -> InfrastructureError | None:
+    """The error as what the disk refused (no room, read-only, not ours), or None where it is something else."""
+    if error.errno not in _REFUSALS:
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return InfrastructureError(f"{where}{error.strerror}")
+
+
 class Parser(argparse.ArgumentParser):
     """Wrong options become a UserError too: one line, without the usage that argparse prints before it."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuses what no name, path or number holds before anything looks it up. Called by argparse."""
+        for word in sys.argv[1:] if args is None else args:
+            if len(word) > LONGEST_WORD or any(ord(c) < 32 or ord(c) == 127 for c in word):
+                raise UserError(f"an option is too long or holds a control character: {word[:60]!a}")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse."""
@@ -34,8 +54,8 @@ class Parser(argparse.ArgumentParser):
 def command(main: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
     """Run a command's `main(argv)` and return its exit code: its own, 2 for a UserError, 130 for Ctrl-C.
 
-    A UserError becomes one `error: ...` line on stderr, an InfrastructureError too, with exit code 1. Anything else is a
-    fault of ours and keeps its traceback.
+    A UserError becomes one `error: ...` line on stderr, an InfrastructureError and what a disk refuses too, with exit
+    code 1. Anything else is a fault of ours and keeps its traceback.
     """
     try:
         return main(argv)
@@ -44,6 +64,14 @@ def command(main: Callable[[list[str] | None], int], argv: list[str] | None = No
         return EXIT_USAGE
     except InfrastructureError as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return EXIT_FAILED
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            sys.stderr.write(f"error: a file name is too long: {str(error.filename)[-300:]!a}\n")
+            return EXIT_USAGE
+        if (refused := refusal(error)) is None:
+            raise
+        sys.stderr.write(f"error: {' '.join(str(refused).split())}\n")
         return EXIT_FAILED
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

@@ -20,7 +20,7 @@ def free_bytes(device: torch.device) -> int:
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
-def micro_batch(costs: CostModel, variant: Variant, dtype: Dtype, longest: int, images: int, free: int) -> int:
+def micro_batch(costs: CostModel, variant: Variant, dtype: Dtype, longest: int, images: int, free: float) -> int:
     """Images a forward pass of training, halved from `images` until the predicted peak fits `free` bytes; at least 1.
 
     `longest` is the most caption tokens packed behind one image. The weights are there already.

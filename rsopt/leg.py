@@ -15,11 +15,11 @@ from pathlib import Path
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.build import Built, build, merged
-from rsopt.caption import BEAMS, caption_features, check_garbage
+from rsopt.caption import BATCH, BEAMS, caption_features, check_garbage
 from rsopt.clock import Clock
 from rsopt.errors import InfrastructureError
 from rsopt.features import pixels
-from rsopt.fit import free_bytes, micro_batch
+from rsopt.fit import free_bytes, micro_batch, training_need
 from rsopt.latency_device import device_name
 from rsopt.latency_lookup import architecture_latency
 from rsopt.latency_protocol import GENERATE, Protocol, cross_layers
@@ -30,6 +30,7 @@ from rsopt.quiet import Quiet
 from rsopt.recipe import Leg
 from rsopt.resident import Resident, pad_id
 from rsopt.rung import CAPTIONS, MEASUREMENT, STATE, read_measurement, rung_folder
+from rsopt.shortage import exceeded, fitting, is_shortage, note
 from rsopt.speed import measured_peak, training_flops
 from rsopt.train import CandidateError, Trainer, TrainingSet, TrainResult, validation_loss
 
@@ -66,7 +67,7 @@ def run_leg(
         if variant.lora is not None:
             with clock.timed("features"):
                 data = resident.training_set("train", variant.vision_layers, built)
-            trainer = _trainer(leg, built, data, resident)
+            trainer = _trainer(leg, built, data, resident, exceeded(folder))
             if leg.start > 0:
                 trainer.load(rung_folder(folder, leg.number, leg.start) / STATE)
 
@@ -74,7 +75,7 @@ def run_leg(
                 clock.mark("first_step")
                 give_way()
 
-            with clock.timed("train"):
+            with clock.timed("train"), _memory_watched(leg, trainer, resident, folder):
                 result = trainer.run(leg.start, leg.stop, between_steps)
             metrics = _training_metrics(result, trainer, resident, clock.seconds["train"])
         plain = merged(built)
@@ -92,13 +93,39 @@ def run_leg(
     return measurement
 
 
-def _trainer(leg: Leg, built: Built, data: TrainingSet, resident: Resident) -> Trainer:
+def _trainer(leg: Leg, built: Built, data: TrainingSet, resident: Resident, exceeded_by: float) -> Trainer:
     base, recipe = resident.base, leg.candidate.recipe
-    longest = max(sum(len(c.ids) for c in own) for own in data.captions)
-    micro_images = micro_batch(
-        resident.costs, built.variant, base.dtype, longest, recipe.batch_images, free_bytes(base.device)
-    )
+    free = free_bytes(base.device) / exceeded_by
+    micro_images = micro_batch(resident.costs, built.variant, base.dtype, _longest(data), recipe.batch_images, free)
     return Trainer(built, data, recipe, leg.seed, pad_id(base), micro_images)
+
+
+def _longest(data: TrainingSet) -> int:
+    """Most caption tokens behind one image."""
+    return max(sum(len(c.ids) for c in own) for own in data.captions)
+
+
+@contextmanager
+def _memory_watched(leg: Leg, trainer: Trainer, resident: Resident, folder: Path) -> Iterator[None]:
+    """Where memory ends, later predictions learn from it; where it ends at one image, the candidate is infeasible."""
+    base, free, planned = resident.base, free_bytes(resident.base.device), trainer.stepper.micro_images
+
+    def need(images: int) -> float:
+        return training_need(resident.costs, trainer.built.variant, base.dtype, _longest(trainer.data), images)
+
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
+        raise CandidateError(
+            "memory",
+            f"one image a step does not fit into {free / 1e9:.2f} GB beside the weights "
+            f"(predicted: {need(1) / 1e9:.2f} GB); {str(error).splitlines()[0][:200]}",
+        ) from error
+    finally:
+        if trainer.stepper.micro_images < planned:
+            note(folder, need(planned), free)
 
 
 def _training_metrics(result: TrainResult, trainer: Trainer, resident: Resident, train_s: float) -> dict[str, float]:
@@ -134,14 +161,18 @@ def _measure_quality(
         decode = resident.decode
     with clock.timed("caption"):
         inputs, queried = resident.inputs("val", built)
-        captions = caption_features(
-            plain,
-            base,
-            inputs[::step],
-            beams=BEAMS if leg.last else 1,
-            between_batches=give_way,
-            decode=decode,
-            queried=queried,
+        captions = fitting(
+            BATCH[base.device.type],
+            lambda batch: caption_features(
+                plain,
+                base,
+                inputs[::step],
+                beams=BEAMS if leg.last else 1,
+                batch=batch,
+                between_batches=give_way,
+                decode=decode,
+                queried=queried,
+            ),
         )
     answers = {sample.image_id: caption for sample, caption in zip(chosen, captions, strict=True)}
     references = [text for sample in chosen for text in sample.references]
@@ -157,7 +188,7 @@ def _measure_quality(
     if leg.last:
         with clock.timed("val_loss"):
             val = resident.training_set("val", leg.candidate.variant.vision_layers, built)
-            metrics["val_loss"] = validation_loss(plain, val, pad_id(base))
+            metrics["val_loss"] = fitting(32, lambda images: validation_loss(plain, val, pad_id(base), images))
     return metrics, {"captions": answers, "cider": dict(zip(score.image_ids, score.per_image.tolist(), strict=True))}
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from rsopt.recipe import Recipe
+from rsopt.shortage import is_shortage, release
 
 # Adds the gradients of the loss of these images to the parameters, times the factor; returns the loss. No host sync.
 Backward = Callable[[Sequence[int], Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
@@ -36,14 +37,13 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(self.master.device.type, enabled=scaled)
 
     def step(self, chosen: Sequence[int], lr: float, backward: Backward) -> torch.Tensor:
-        """One step over the images `chosen`; the loss, not yet waited for. Raises torch.OutOfMemoryError at one image."""
+        """One step over the images `chosen`; the loss, not yet waited for. Raises what is_shortage knows at one image."""
         loss: torch.Tensor | None = None
         while loss is None:
             loss = self._gradients(chosen, backward)
             if loss is None:  # out here the failed attempt's tensors are gone
                 self.micro_images = max(1, min(self.micro_images, len(chosen)) // 2)
-                if self.master.device.type == "cuda":
-                    torch.cuda.empty_cache()
+                release()
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         for name in self._apart:
@@ -69,8 +69,8 @@ class Stepper:
                 backward(chosen[at : at + self.micro_images], self.scaler.scale)
                 for at in range(0, len(chosen), self.micro_images)
             ]
-        except torch.OutOfMemoryError:
-            if min(self.micro_images, len(chosen)) == 1:
+        except (RuntimeError, MemoryError) as error:
+            if not is_shortage(error) or min(self.micro_images, len(chosen)) == 1:
                 raise
             return None
         return torch.stack(parts).sum() if len(parts) > 1 else parts[0]

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.build import Built
+from rsopt.errors import InfrastructureError
 from rsopt.lora import fuse
 from rsopt.pack import Packed, TokenCaption, batches, pack
 from rsopt.recipe import Recipe
@@ -183,14 +185,17 @@ class Trainer:
             raise CandidateError("nan", f"training loss is {value} at step {step} of {self.total_steps}")
 
     def save(self, path: Path) -> None:
-        """Adapter weights and optimiser moments, as safetensors (no pickle)."""
-        save_file(self.stepper.state(), path)
+        """Adapter weights and optimiser moments, as safetensors (no pickle). Raises InfrastructureError on a full disk."""
+        try:
+            save_file(self.stepper.state(), path)
+        except SafetensorError as error:
+            raise InfrastructureError(f"{path} cannot be written: {error}") from error
 
     def load(self, path: Path) -> None:
-        """Inverse of `save`. Raises ValueError when the file is of another candidate."""
+        """Inverse of `save`. Raises ValueError when the file is of another candidate or damaged."""
         try:
             self.stepper.load_state(load_file(path))
-        except ValueError as error:
+        except (ValueError, SafetensorError) as error:
             raise ValueError(f"{path}: {error}") from error
 
 

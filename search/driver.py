@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import time
 import uuid
 from collections.abc import Iterator
@@ -28,12 +27,14 @@ import psutil
 import ray
 from ray import tune
 
+from rsopt.errors import InfrastructureError, UserError, refusal
 from rsopt.ranking import MeasuredRankings
 from search.history import History
 from search.progress import Progress, status_line
 from search.remeasure import Remeasurement, remeasure
 from search.searcher import LegSearcher
 from search.settings import RANKINGS_FILE, Facts, Settings, write_json
+from search.stopping import Stop, restored_signals
 from search.study import Search
 from search.tracker import BackgroundTracker, StudyView, experiment_name
 from search.trainable import Work, rank_layers, run_trial
@@ -75,6 +76,7 @@ class Outcome:
     experiment_id: str | None
     seconds: float
     remeasured: dict[int, dict[str, Any]] = field(default_factory=dict)  # latencies of the front, taken again
+    stopped: str | None = None  # why the session ended before its budget: whatever ran failed, or the disk refused
 
 
 class Driver:
@@ -83,6 +85,7 @@ class Driver:
     def __init__(self, settings: Settings, facts: Facts, address: str | None) -> None:
         self.settings, self.facts, self.address = settings, facts, address
         self.interrupted = False
+        self.stop = Stop()
 
     def run(self, make_search: Any) -> Outcome:
         """Run legs until the study is done or the user stops it; what finished is kept either way."""
@@ -90,7 +93,8 @@ class Driver:
         tracker = BackgroundTracker(
             self.settings.tracking_uri, experiment_name(self.settings.space), self.settings.name
         )
-        with _ray(self.address, self.settings.workers) as (cpus, gpus), _sigterm():
+        with restored_signals(), _ray(self.address, self.settings.workers) as (cpus, gpus):
+            self.stop.watch()
             resources = plan_resources(
                 cpus, gpus, psutil.virtual_memory().available, self.settings.gpus_per_trial, self.settings.workers
             )
@@ -105,18 +109,21 @@ class Driver:
                 progress.update()
 
             remeasured: dict[int, dict[str, Any]] = {}
+            stopped: str | None = None
             try:
-                self._fit(search, resources, changed, progress)
+                stopped = self._fit(search, resources, changed, progress)
                 progress.end()
-                remeasured = self._remeasure(search, resources)
+                if stopped is None:
+                    remeasured = self._remeasure(search, resources)
             except KeyboardInterrupt:
                 self.interrupted = True
             finally:
                 progress.end()
         history = search.snapshot(live=False)
         search.close()
-        tracker.put(self._view(history, "interrupted" if self.interrupted else "complete", remeasured))
-        tracker.close()
+        tracker.put(self._view(history, "interrupted" if self.interrupted or stopped else "complete", remeasured))
+        # Nobody waits long for a server that is away, least of all after Ctrl-C: `search.front --sync` writes it later.
+        tracker.close(5.0 if tracker.problem else 20.0 if self.interrupted else 60.0)
         made = tracker.tracker
         return Outcome(
             history,
@@ -126,6 +133,7 @@ class Driver:
             made.experiment_id if made else None,
             time.monotonic() - begin,
             remeasured,
+            stopped,
         )
 
     def _view(self, history: History, state: str, remeasured: dict[int, dict[str, Any]] | None = None) -> StudyView:
@@ -151,11 +159,16 @@ class Driver:
                 num_cpus=resources.cpus, num_gpus=resources.gpus, num_returns="streaming"
             )
             with status_line("scoring layers on calibration captions") as say:
-                for item in map(ray.get, task.remote(self._work())):
-                    if isinstance(item, dict):
-                        write_json(path, item)
-                    else:
-                        say(f"scoring layers on calibration captions: {item[0]} {item[1]}/{item[2]}")
+                try:
+                    for item in map(ray.get, task.remote(self._work())):
+                        if isinstance(item, dict):
+                            write_json(path, item)
+                        else:
+                            say(f"scoring layers on calibration captions: {item[0]} {item[1]}/{item[2]}")
+                except ray.exceptions.RayTaskError as error:
+                    if isinstance(error.cause, UserError | InfrastructureError | OSError):
+                        raise error.cause from error  # in one line, as the worker said it
+                    raise
         return MeasuredRankings.from_json(json.loads(path.read_text()))
 
     def _work(self) -> Work:
@@ -171,14 +184,16 @@ class Driver:
             settings.latency_device,
         )
 
-    def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> None:
+    def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> str | None:
+        """Run legs until there are no more; why it ended before, if it did."""
+        searcher = LegSearcher(search, changed)
         trainable = tune.with_resources(
             partial(run_trial, work=self._work()), {"cpu": resources.cpus, "gpu": resources.gpus}
         )
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=LegSearcher(search, changed),
+                search_alg=searcher,
                 num_samples=-1,
                 # Without it Tune prefetches a leg while all workers are busy; nothing is paused, so it cannot stall.
                 max_concurrent_trials=resources.slots,
@@ -189,19 +204,29 @@ class Driver:
                 name=uuid.uuid4().hex,
                 storage_path=str(self.settings.folder / "ray"),
                 verbose=0,
-                callbacks=[_Tick(progress)],
+                callbacks=[_Tick(progress, self.stop)],
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except (OSError, ray.exceptions.RayError, tune.error.TuneError) as error:
+            # Ray writes below the same folder: it may be the first to find that the disk is full.
+            cause = error if isinstance(error, OSError) else error.__cause__
+            refused = refusal(cause) if isinstance(cause, OSError) else None
+            if not (searcher.failure or refused):
+                raise
+            return str(searcher.failure or refused)
+        return str(searcher.failure) if searcher.failure else search.stopped
 
 
 class _Tick(tune.Callback):
     """Ray's loop is the progress line's clock."""
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    def __init__(self, progress: Progress, stop: Stop) -> None:
+        self.progress, self.stop = progress, stop
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.stop.check()
         self.progress.tick()
 
     def __getstate__(self) -> dict[str, Any]:  # Ray snapshots its callbacks, and this one holds a terminal
@@ -213,7 +238,8 @@ def _ray(address: str | None, workers: int | None) -> Iterator[tuple[float, floa
     """Start a local Ray, or connect to a cluster; gives its CPUs and GPUs, and shuts down what was started."""
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
-        options |= {"include_dashboard": False, "object_store_memory": 100 * 2**20}
+        # By name: left to itself, Ray would join whatever cluster runs on this machine.
+        options |= {"address": "local", "include_dashboard": False, "object_store_memory": 100 * 2**20}
     else:
         options |= {"address": address}
     ray.init(**options)
@@ -222,17 +248,3 @@ def _ray(address: str | None, workers: int | None) -> Iterator[tuple[float, floa
         yield available.get("CPU", 1.0), available.get("GPU", 0.0)
     finally:
         ray.shutdown()
-
-
-@contextmanager
-def _sigterm() -> Iterator[None]:
-    """SIGTERM like Ctrl-C. After ray.init, which installs a handler of its own."""
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

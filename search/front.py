@@ -108,8 +108,16 @@ def main(argv: list[str] | None = None) -> int:
     shape.add_argument("--json", action="store_true", help="print front.json and nothing else")
     shape.add_argument("--csv", action="store_true", help="print a row a trial and nothing else")
     shape.add_argument("--html", metavar="F", help="write the interactive page: one file, for any browser, offline")
+    shape.add_argument(
+        "--sync", nargs="?", const="", metavar="URI", help="write the study to MLflow again: its own server, or another"
+    )
     options = parser.parse_args(argv)
     folder = study_folder(Path(options.storage).absolute(), options.name)
+    if options.sync is not None:
+        from search.projection import sync  # brings MLflow, which no other option needs
+
+        sys.stdout.write(f"written to {sync(folder, options.sync or None)}\n")
+        return 0
     if options.html:
         from search.page.write import write_page
 

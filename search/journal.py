@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from rsopt.errors import UserError
+from rsopt.errors import InfrastructureError, UserError
 from rsopt.objectives import Measurement, Objective
 from rsopt.recipe import Candidate
 from search.history import CandidateState, History
@@ -30,13 +30,16 @@ class Journal:
     """Opens or creates the study in a folder and holds it against other writers until `close` or the process's end.
 
     `cut_bytes` says how much of a torn last line was cut off on opening (0: none): the sign of a driver that died writing.
-    Raises UserError if another process drives this study, or if `settings` differ from those it was created with.
+    Raises UserError if another process drives this study, if the file is damaged, or if `settings` differ from those it was
+    created with. Writing raises InfrastructureError where the disk refuses it, and from then on always: the line may be
+    half there, and whatever came after it could not be read.
     """
 
     def __init__(self, folder: Path, objectives: Sequence[Objective], settings: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / FILE
         self._objectives = tuple(objectives)
+        self._failure: InfrastructureError | None = None
         self._writer = hold(folder)
         try:
             self.cut_bytes = mend(self._path)
@@ -44,7 +47,7 @@ class Journal:
             # driver's; left alone it would cost half a minute.
             for stale in folder.glob(f"{FILE}.lock*"):
                 stale.unlink()
-            self._storage = JournalStorage(JournalFileBackend(str(self._path)))
+            self._storage = _storage(self._path)
             self._study = self._open(folder.absolute().name)
             self._check(settings)
         except BaseException:
@@ -95,12 +98,14 @@ class Journal:
             system_attrs=system_attrs,
             intermediate_values={},
         )
-        self._storage.create_new_trial(self._study_id, trial)
+        with self._writing():
+            self._storage.create_new_trial(self._study_id, trial)
 
     def update(self, state: CandidateState) -> None:
         """Record where a candidate stands; if it is finished, finish its trial too."""
         trial_id = self._trial_id(state.number)
-        self._storage.set_trial_user_attr(trial_id, "progress", _progress(state))
+        with self._writing():
+            self._storage.set_trial_user_attr(trial_id, "progress", _progress(state))
         if state.finished:
             self._finish(state)
 
@@ -110,7 +115,20 @@ class Journal:
 
     def _finish(self, state: CandidateState) -> None:
         how, values = ending(state, self._objectives)
-        self._storage.set_trial_state_values(self._trial_id(state.number), how, values)
+        with self._writing():
+            self._storage.set_trial_state_values(self._trial_id(state.number), how, values)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self._failure:
+            raise self._failure
+        try:
+            yield
+        except OSError as error:
+            self._failure = InfrastructureError(
+                f"the journal {self._path} cannot be written: {error.strerror or error}"
+            )
+            raise self._failure from error
 
     def _settle(self) -> None:
         """Finish the trials whose end was recorded just before the driver died."""
@@ -163,10 +181,20 @@ def read_trials(folder: Path) -> list[FrozenTrial]:
     path = folder / FILE
     if not path.is_file():
         raise UserError(f"no study in {folder}")
-    with quiet():
-        storage = JournalStorage(JournalFileBackend(str(path)))
+    storage = _storage(path)
     studies = storage.get_all_studies()
     return storage.get_all_trials(studies[0]._study_id, deepcopy=False) if studies else []
+
+
+def _storage(path: Path) -> JournalStorage:
+    """The journal, read. Raises UserError where it holds what Optuna cannot read."""
+    try:
+        with quiet():
+            return JournalStorage(JournalFileBackend(str(path)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"the journal {path} is damaged ({type(error).__name__}: {error}); restore it from a copy"
+        ) from error
 
 
 def interrupted(state: CandidateState) -> CandidateState:

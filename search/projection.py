@@ -1,4 +1,4 @@
-"""python -m search.projection: MLflow made anew from a study's folder; also what a search writes there when it ends.
+"""MLflow made anew from a study's folder (`search.front --sync`); also what a search writes there when it ends.
 
 The study is the truth and MLflow shows it: runs may be deleted, or another server given, and written again.
 """
@@ -6,7 +6,6 @@ The study is the truth and MLflow shows it: runs may be deleted, or another serv
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -20,14 +19,14 @@ from safetensors.numpy import save_file
 
 from rsopt.data.read import read
 from rsopt.data.records import SPLITS, CaptionData
-from rsopt.errors import Parser, UserError, command
+from rsopt.errors import InfrastructureError
 from rsopt.rung import STATE, rung_folder
 from rsopt.variant import digest
 from search.front import read_remeasured
 from search.history import CandidateState, History
 from search.journal import read_history
 from search.page.write import PAGE_FILE, write_page
-from search.settings import RANKINGS_FILE, Facts, Settings, load_study, study_folder
+from search.settings import RANKINGS_FILE, Facts, Settings, load_study
 from search.tracker import DataView, StudyView, Tracker, check_uri, experiment_name
 from search.view import study_view
 
@@ -90,24 +89,16 @@ def _member(settings: Settings, c: CandidateState, entry: dict[str, Any], scratc
     return files
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Parse, read the study, write."""
-    p = Parser(prog="python -m search.projection", description="Write a study to MLflow again, from its folder alone.")
-    p.add_argument("--name", required=True, metavar="S", help="name of the study")
-    p.add_argument("--tracking-uri", metavar="U", help="MLflow (default: the study's own)")
-    p.add_argument("--storage", default="runs", metavar="DIR", help="folder of the studies (default: %(default)s)")
-    options = p.parse_args(argv)
-    folder = study_folder(Path(options.storage).absolute(), options.name)
+def sync(folder: Path, uri: str | None = None) -> str:
+    """Write the study in `folder` to MLflow at `uri` (by default its own), any number of times; returns where.
+
+    Raises UserError where the server does not answer, InfrastructureError where it refuses.
+    """
     settings, facts = load_study(folder)
-    settings = replace(settings, tracking_uri=options.tracking_uri or settings.tracking_uri)
+    settings = replace(settings, tracking_uri=uri or settings.tracking_uri)
     check_uri(settings.tracking_uri)
     data = read(facts.data_path, skip_bad=settings.skip_bad)
     write_page(folder, data=data)
     if problem := project(settings, facts, read_history(folder), data):
-        raise UserError(problem)
-    sys.stdout.write(f"written to {settings.tracking_uri}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))
+        raise InfrastructureError(problem)
+    return settings.tracking_uri

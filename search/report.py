@@ -30,6 +30,8 @@ def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, da
         for trial in front["trials"]:
             if trial["reason"]:
                 say(f"  trial {trial['id']} ({trial['name']}): {trial['reason']}")
+        if outcome.stopped:
+            say(f"stopped because {outcome.stopped}")
         say(f"go on with: {resume}")
         return
     print_front(front, console)
@@ -44,11 +46,15 @@ def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, da
     say(f"page       {settings.folder / PAGE_FILE}   (one file, for any browser, offline)")
     if outcome.tracking_problem:
         say(f"MLflow     not written ({outcome.tracking_problem}); the study itself is whole")
+        say(f"           when it is back: {front_command(settings)} --sync")
     else:
         say(f"MLflow     {mlflow_command(settings.tracking_uri)}")
         say(f"           {mlflow_link(settings, outcome)}")
-    say(f"{'stopped' if outcome.interrupted else 'done'} after {outcome.seconds / 60:.1f} min; what finished is kept")
-    if outcome.interrupted:
+    if outcome.stopped:
+        say(f"stopped because {outcome.stopped}")
+    cut_short = outcome.interrupted or outcome.stopped
+    say(f"{'stopped' if cut_short else 'done'} after {outcome.seconds / 60:.1f} min; what finished is kept")
+    if cut_short:
         say(f"next: {resume}")
     else:
         say(f"more trials: {resume} --trials {2 * settings.trials}   (or see it again: {front_command(settings)})")

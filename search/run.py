@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from rsopt.errors import Parser, command
 from search.space import known_spaces
@@ -77,9 +78,18 @@ def parser() -> Parser:
     return p
 
 
+def given(argv: list[str] | None) -> dict[str, Any]:
+    """The options that were typed, without the defaults of the others."""
+    typed = parser()
+    for action in typed._actions:
+        action.default = argparse.SUPPRESS
+    return vars(typed.parse_args(argv))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Parse, check everything that can be wrong, search, report."""
     options = parser().parse_args(argv)
+    options.given = given(argv)
     # After parsing: Ray, Optuna and MLflow take seconds to import, --help should not.
     from search.session import continue_session, new_session
 

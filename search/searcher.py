@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.search import Searcher
 
+from rsopt.errors import InfrastructureError
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg
 from search.study import Search
 
 
 class LegSearcher(Searcher):
-    """Nothing is decided here: a Ray trial is a leg, `suggest` is `Search.next`, a result is `tell`, an error is `lost`."""
+    """Nothing is decided here: a Ray trial is a leg, `suggest` is `Search.next`, a result is `tell`, an error is `lost`.
+
+    `failure` is set when the journal could not be written: an exception here would end Ray's loop with everything in it.
+    """
 
     def __init__(self, search: Search, on_change: Callable[[], None]) -> None:
         super().__init__()
         self.search, self.on_change = search, on_change
         self.legs: dict[str, Leg] = {}
+        self.failure: InfrastructureError | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """A leg as a trial's config, FINISHED when the study is done, None when nothing can start now."""
-        leg = self.search.next()
+        try:
+            leg = None if self.failure else self.search.next()
+        except InfrastructureError as error:
+            self.failure, leg = error, None
+        if self.failure:
+            return Searcher.FINISHED
         if leg is None:
             return Searcher.FINISHED if self.search.done else None
         self.legs[trial_id] = leg
@@ -33,10 +44,15 @@ class LegSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A result is a Measurement or a Fault; whatever else ended the trial was not the candidate's doing."""
         leg = self.legs.pop(trial_id)
-        if error or not result or "outcome" not in result:
-            self.search.lost(leg)
-        else:
-            self.search.tell(leg, decode(result["outcome"]))
+        try:
+            if error or not result or "outcome" not in result:
+                self.search.lost(leg)
+            elif isinstance(outcome := decode(result["outcome"]), Refused):
+                self.search.lost(leg, outcome.reason)
+            else:
+                self.search.tell(leg, outcome)
+        except InfrastructureError as failure:
+            self.failure = failure
         self.on_change()
 
     # The journal is the only state: Ray's snapshots of the searcher hold nothing.
@@ -53,13 +69,24 @@ class LegSearcher(Searcher):
         return {}
 
 
-def encode(outcome: Measurement | Fault) -> str:
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A leg that the machine would not run (no base, no room): not the candidate's fault, but known."""
+
+    reason: str
+
+
+def encode(outcome: Measurement | Fault | Refused) -> str:
     """An outcome as one string: Ray would flatten a nested result."""
+    if isinstance(outcome, Refused):
+        return json.dumps({"refused": outcome.reason})
     kind = "measurement" if isinstance(outcome, Measurement) else "fault"
     return json.dumps({kind: outcome.to_json()})
 
 
-def decode(text: str) -> Measurement | Fault:
+def decode(text: str) -> Measurement | Fault | Refused:
     """Inverse of `encode`."""
     data = json.loads(text)
+    if "refused" in data:
+        return Refused(data["refused"])
     return Measurement(**data["measurement"]) if "measurement" in data else Fault(**data["fault"])

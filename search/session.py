@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import time
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,13 +17,14 @@ from rsopt.configs import base_config, shape_of
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
-from rsopt.errors import EXIT_INTERRUPTED, UserError
+from rsopt.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError
 from rsopt.hub import fetch
 from rsopt.ranking import MeasuredRankings
 from rsopt.rung import read_measurement
 from rsopt.scores.floor import ceiling_of, floor_of
 from rsopt.variant import BaseShape, Dtype
 from search.assemble import assemble
+from search.changes import record, with_changes
 from search.driver import Driver, Outcome, Resources
 from search.dry_run import print_dry_run
 from search.estimates import Estimates
@@ -38,6 +38,7 @@ from search.remeasure import check_ledger
 from search.report import print_report
 from search.settings import (
     RANKINGS_FILE,
+    STUDY_FILE,
     Facts,
     Settings,
     check_name,
@@ -62,7 +63,7 @@ def new_session(options: argparse.Namespace) -> int:
         raise UserError(f"--space is needed: {', '.join(known_spaces())} or a YAML file (or --resume --name S)")
     space = load_space(options.space)
     settings = _settings(options, space)
-    if settings.folder.exists():
+    if (settings.folder / STUDY_FILE).exists():
         raise UserError(
             f"study '{settings.name}' exists in {settings.storage}: go on with it by --resume, or choose another --name"
         )
@@ -89,7 +90,7 @@ def new_session(options: argparse.Namespace) -> int:
     facts = _facts(space, data, data_path)
     bound = space.bind(shape, _rankings(settings, shape, other))
     warm = None if other is None else warm_start(bound, settings, facts, other)
-    save_study(settings, facts)
+    settings.folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(space.source, settings.folder / "space.yaml")
     if ledger is not None:
         shutil.copy(ledger, settings.ledger)
@@ -101,6 +102,7 @@ def new_session(options: argparse.Namespace) -> int:
         write_json(settings.folder / WARM_FILE, warm.to_json())
         if (theirs := other[0].folder / RANKINGS_FILE).exists() and theirs.parent != settings.folder:
             shutil.copy(theirs, settings.folder / RANKINGS_FILE)  # the same names must mean the same layers
+    save_study(settings, facts)  # last: with it the study exists, and can be resumed whatever happens from here on
     return _drive(settings, space, facts, data, options.address)
 
 
@@ -115,24 +117,16 @@ def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | N
 
 
 def continue_session(options: argparse.Namespace) -> int:
-    """Go on with a study where it stood, with more trials or hours if asked."""
-    storage, name, trials = Path(options.storage).absolute(), options.name, options.trials
+    """Go on with a study where it stood, with more trials and the like if asked."""
+    storage, name = Path(options.storage).absolute(), options.name
     if not name:
         raise UserError("--resume needs the --name of the study")
-    settings, facts = load_study(study_folder(storage, name))
-    if trials is not None and trials != settings.trials:
-        if trials < settings.trials:
-            raise UserError(
-                f"--trials {trials}: study '{name}' was already asked for {settings.trials}; only more is allowed"
-            )
-        settings = replace(settings, trials=trials)
+    _check_numbers(options)
+    begun, facts = load_study(study_folder(storage, name))
+    settings, changed = with_changes(begun, options.given)
+    if changed:
         save_study(settings, facts)
-    if options.hours is not None or options.gpu_hours is not None:
-        _check_hours(options)
-        settings = replace(
-            settings, hours=options.hours or settings.hours, gpu_hours=options.gpu_hours or settings.gpu_hours
-        )
-        save_study(settings, facts)
+        record(settings, begun, changed)
     space = load_space(settings.folder / "space.yaml")
     data = read(facts.data_path, skip_bad=settings.skip_bad, verify=settings.data is not None)
     return _drive(settings, space, facts, data, options.address)
@@ -144,6 +138,10 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
     def make_search(resources: Resources, rankings: MeasuredRankings | None) -> Search:
         dtype: Dtype = "bfloat16" if resources.gpus else "float32"
         search = assemble(settings, facts, space, shape, rankings, resources.slots, dtype)
+        if search.cut_bytes:
+            _note(
+                f"the journal's last line was torn by a crash: {search.cut_bytes} bytes cut off, nothing else is lost"
+            )
         for leg in search.orphans:  # what workers finished after their driver had died
             if (measurement := read_measurement(settings.folder, leg.number, leg.stop)) is not None:
                 search.tell(leg, measurement)
@@ -160,23 +158,15 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
 
 
 def _exit_code(outcome: Outcome) -> int:
-    """0 when something finished, 1 when nothing did."""
+    """0 when something finished, 1 when nothing did or whatever ran failed."""
+    if outcome.stopped:
+        return EXIT_FAILED
     return 0 if any(c.final and not c.reference for c in outcome.history) else 1
 
 
 def _settings(options: argparse.Namespace, space: Space) -> Settings:
+    _check_numbers(options)
     trials = space.trials if options.trials is None else options.trials
-    if trials < 1:
-        raise UserError(f"--trials must be at least 1, not {trials}")
-    if options.workers is not None and options.workers < 1:
-        raise UserError(f"--workers must be at least 1, not {options.workers}")
-    if not 0 < options.gpus_per_trial <= 64:
-        raise UserError(f"--gpus-per-trial must be above 0 and at most 64, not {options.gpus_per_trial}")
-    _check_hours(options)
-    for name in ("max_params", "max_latency_ms", "max_memory_gb"):
-        value = getattr(options, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value:g}")
     storage = Path(options.storage).absolute()
     if options.name is not None:
         check_name(options.name)
@@ -212,8 +202,16 @@ def _settings(options: argparse.Namespace, space: Space) -> Settings:
     )
 
 
-def _check_hours(options: argparse.Namespace) -> None:
-    for name in ("hours", "gpu_hours"):
+def _check_numbers(options: argparse.Namespace) -> None:
+    for name in ("trials", "workers"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1, not {value}")
+    if not 0 < options.gpus_per_trial <= 64:
+        raise UserError(f"--gpus-per-trial must be above 0 and at most 64, not {options.gpus_per_trial}")
+    if options.seed < 0:
+        raise UserError(f"--seed must be at least 0, not {options.seed}")
+    for name in ("hours", "gpu_hours", "max_params", "max_latency_ms", "max_memory_gb"):
         value = getattr(options, name)
         if value is not None and not 0 < value < float("inf"):
             raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value:g}")

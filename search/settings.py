@@ -125,7 +125,11 @@ def save_study(settings: Settings, facts: Facts) -> None:
 
 
 def load_study(folder: Path) -> tuple[Settings, Facts]:
-    """Settings and facts of a study; its folder may have been moved."""
-    stored = json.loads((folder / STUDY_FILE).read_text())
-    facts = Facts(**{**stored["facts"], "objectives": tuple(stored["facts"]["objectives"])})
-    return Settings(**{**stored["settings"], "storage": str(folder.parent)}), facts
+    """Settings and facts of a study; its folder may have been moved. Raises UserError where its file is damaged."""
+    path = folder / STUDY_FILE
+    try:
+        stored = json.loads(path.read_text())
+        facts = Facts(**{**stored["facts"], "objectives": tuple(stored["facts"]["objectives"])})
+        return Settings(**{**stored["settings"], "name": folder.name, "storage": str(folder.parent)}), facts
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy") from error

@@ -15,13 +15,15 @@ from rsopt.recipe import Candidate, Leg
 from search.bound import BoundSpace
 from search.budget import Budget
 from search.estimates import Estimates
-from search.history import REFERENCES, CandidateState, History, Role
+from search.history import REFERENCES, CandidateState, History, Role, State
 from search.journal import LOST_LIMIT, Journal, ending, interrupted
 from search.legs import flaw, next_leg
 from search.policy import New, Policy, Promote, Wait, run_to_end
 from search.proposer import Proposer
 from search.sampler import Draw, OptunaSampler, Sampler
+from search.streak import Streak
 
+MEMORY = "memory: "  # how the reason of a candidate begins that ran and did not fit
 INFEASIBLE_LIMIT = 1000  # draws in a row that break a limit, after which the limits are taken to exclude the space
 
 
@@ -77,6 +79,7 @@ class Search:
         self._told = sum(len(state.rungs) for state in self._states)
         self._seen = {state.candidate.key for state in self._states}
         self._in_flight: dict[int, Leg] = {}
+        self._streak = Streak(any(state.rungs and state.role != "zero_shot" for state in self._states))
         # What was running when a driver died is handed out again from its last rung, before anything else.
         self._owed = {state.number for state in self._states if state.state == "running"}
         starts = [-1]
@@ -89,7 +92,7 @@ class Search:
 
     def next(self) -> Leg | None:
         """The leg for a free worker, recorded before it is handed out; None while there is none (see `done`)."""
-        if len(self._in_flight) >= self.slots:
+        if len(self._in_flight) >= self.slots or self.stopped:
             return None
         number = min(self._owed) if self._owed else self._decide()
         if number is None:
@@ -115,11 +118,14 @@ class Search:
             raise ValueError(f"leg to rung {leg.stop:g} came back with rung {outcome.rung:g}")
         self._in_flight.pop(leg.number, None)
         self._owed.discard(leg.number)
-        if isinstance(outcome, Fault):
-            self._record(state.having(state="failed", reason=f"{outcome.kind}: {outcome.reason}"))
+        if isinstance(outcome, Fault) and outcome.kind == "memory":
+            self._fail(state, MEMORY + outcome.reason, "infeasible")
+        elif isinstance(outcome, Fault):
+            self._fail(state, f"{outcome.kind}: {outcome.reason}")
         elif reason := flaw(state, leg, outcome, self.objectives):
-            self._record(state.having(state="failed", reason=reason))
+            self._fail(state, reason)
         else:
+            self._streak.measured(state.role != "zero_shot")
             # What was not measured is absent: an undefined side figure is no reason to fail, and no number either.
             metrics = {name: value for name, value in outcome.metrics.items() if math.isfinite(value)}
             rungs = (*state.rungs, Measurement(outcome.rung, metrics, outcome.seconds))
@@ -127,14 +133,19 @@ class Search:
             self._told += 1
             self._record(self._ended(state, metrics) if leg.last else state.having(state="resting"))
 
-    def lost(self, leg: Leg) -> None:
-        """Infrastructure lost a leg, which is not its candidate's fault: handed out again, and given up at the third loss."""
+    def lost(self, leg: Leg, refused: str | None = None) -> None:
+        """Infrastructure lost a leg, which is not its candidate's fault: handed out again, and given up at the third loss.
+
+        `refused`: what its worker could not do for it, where that is known. Losses of that kind stop the study instead.
+        """
         if self._in_flight.get(leg.number) != leg:
             return
         del self._in_flight[leg.number]
         state = self._states[leg.number]
         state = state.having(lost=(*state.lost, leg.stop))
-        if state.lost.count(leg.stop) >= LOST_LIMIT:
+        self._streak.lost(refused)
+        if state.lost.count(leg.stop) >= LOST_LIMIT and not self.stopped:
+            self._streak.gave_up()
             reason = f"infrastructure: lost {LOST_LIMIT} times between {leg.start:g} and {leg.stop:g} of its training"
             self._record(state.having(state="failed", reason=reason))
         else:
@@ -142,9 +153,14 @@ class Search:
             self._record(state)
 
     @property
+    def stopped(self) -> str | None:
+        """Why this session hands out no more legs though there would be some: whatever runs now fails (see Streak)."""
+        return self._streak.verdict
+
+    @property
     def done(self) -> bool:
         """Whether no leg will ever be handed out again within this budget."""
-        return not self.room and all(state.finished for state in self._states)
+        return bool(self.stopped) or (not self.room and all(state.finished for state in self._states))
 
     @property
     def room(self) -> bool:
@@ -157,8 +173,8 @@ class Search:
 
     @property
     def used(self) -> int:
-        """Trials that count against the budget: neither references nor refused before they ran."""
-        return sum(not state.reference and (state.state != "infeasible" or bool(state.rungs)) for state in self._states)
+        """Trials that count against the budget: neither references nor infeasible before they ran."""
+        return sum(not state.reference and (state.state != "infeasible" or _ran(state)) for state in self._states)
 
     @property
     def history(self) -> History:
@@ -230,7 +246,7 @@ class Search:
             state = CandidateState(len(self._states), role, "running", candidate, params)
             return self._add(state, Draw(params, over, {}, -1), None)
         infeasible = sum(
-            1 for _ in takewhile(lambda s: s.state == "infeasible" and not s.rungs, reversed(self._states))
+            1 for _ in takewhile(lambda s: s.state == "infeasible" and not _ran(s), reversed(self._states))
         )
         while infeasible < INFEASIBLE_LIMIT:
             number = len(self._states)
@@ -260,6 +276,10 @@ class Search:
             self._sampler.tell(state.number, TrialState.PRUNED, None)
         return state.number
 
+    def _fail(self, state: CandidateState, reason: str, how: State = "failed") -> None:
+        self._streak.failed(reason)
+        self._record(state.having(state=how, reason=reason))
+
     def _record(self, state: CandidateState) -> None:
         """Journal first, memory second: what is not written has not happened."""
         self._journal.update(state)
@@ -280,3 +300,8 @@ class Search:
     def _missing_reference(self) -> Role | None:
         present = {state.role for state in self._states[: len(REFERENCES)]}
         return next((role for role in REFERENCES if role not in present), None)
+
+
+def _ran(state: CandidateState) -> bool:
+    """Whether an infeasible candidate was found to be so by running it: that was paid for."""
+    return (state.reason or "").startswith(MEMORY)

@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +23,13 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
 
 from rsopt.errors import UserError
 
 STUDY_TAG, TRIAL_TAG, PARENT_TAG = "rsopt.study", "rsopt.trial", "mlflow.parentRunId"
+RETRY_S = 10.0  # after a failure, when nothing new is to be written
 _LOG = logging.getLogger(__name__)
 
 
@@ -101,10 +102,35 @@ def _artifact_root(uri: str, experiment: str) -> str | None:
     return (database.parent / "mlruns" / experiment).as_uri()
 
 
+def make_database(uri: str) -> None:
+    """Create the database of a sqlite URI whole or not at all: aside, then given its name.
+
+    MLflow builds its tables in hundreds of steps; one that is killed, or whose disk is full, in the middle leaves a file
+    that no MLflow opens again.
+    """
+    if not uri.startswith("sqlite:///"):
+        return
+    path = Path(uri.removeprefix("sqlite:///")).expanduser().absolute()
+    if path.exists():
+        return
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass  # another process was first
+        except OSError:  # a file system without links
+            aside.rename(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 class Tracker:
     """Writes views to MLflow; finds its runs again by tags, so that writing twice changes nothing."""
 
     def __init__(self, uri: str, experiment: str, study: str) -> None:
+        make_database(uri)
         self.client = MlflowClient(tracking_uri=uri)
         self.study = study
         found = self.client.get_experiment_by_name(experiment)
@@ -205,7 +231,10 @@ class BackgroundTracker:
         view: StudyView | None = None
         closing = False
         while not closing:
-            item = self._queue.get()
+            try:
+                item = self._queue.get(timeout=RETRY_S if self.problem else None)
+            except queue.Empty:
+                item = view  # the server may be back
             while True:  # the newest view holds all that older ones do
                 if item is None:
                     closing = True
@@ -223,7 +252,7 @@ class BackgroundTracker:
             try:
                 self.tracker = self.tracker or self._make()
                 self.tracker.write(view)
-            except (MlflowException, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever MLflow or its database raises, the search goes on
                 self.problem = f"MLflow: {str(error).splitlines()[0][:200]}"
                 _LOG.debug("tracker", exc_info=True)
                 time.sleep(attempt)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import platform
 import queue
 import threading
 import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rsopt.errors import InfrastructureError, UserError, refusal
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg
-from search.searcher import encode
+from search.searcher import Refused, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,19 @@ _RESIDENT: dict[Work, Any] = {}
 
 
 def run_trial(config: dict[str, Any], work: Work) -> dict[str, str]:
-    """Run the leg in `config["leg"]`; a candidate's own fault is returned, what is not its fault escapes to Ray."""
+    """Run the leg in `config["leg"]`; a candidate's own fault is returned, what is not its fault escapes to Ray.
+
+    Except what this machine refuses and a person can put right (no base, no room): that is returned too, with its reason.
+    """
     leg = Leg.from_json(config["leg"])
-    return {"outcome": encode(_run(leg, work))}
+    try:
+        return {"outcome": encode(_run(leg, work))}
+    except (InfrastructureError, UserError) as error:
+        return {"outcome": encode(Refused(" ".join(str(error).split())))}
+    except OSError as error:
+        if (refused := refusal(error)) is None:
+            raise
+        return {"outcome": encode(Refused(f"{platform.node()}: {refused}"))}
 
 
 def rank_layers(work: Work) -> Iterator[tuple[str, int, int] | dict[str, Any]]:
@@ -72,22 +85,42 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     from rsopt.ledger import Ledger
     from rsopt.leg import run_leg
     from rsopt.quiet import Quiet
+    from rsopt.shortage import is_shortage, release
     from rsopt.train import CandidateError
 
     resident = resident_of(work)
     quiet = Quiet(quiet_name(resident.base.device))
     try:
         ledger = Ledger.of_study(Path(work.ledger))
-        return run_leg(
-            leg, resident, Path(work.folder), ledger, quiet, assigned, work.latency_decoder, work.latency_device
+        run = partial(
+            run_leg,
+            leg,
+            resident,
+            Path(work.folder),
+            ledger,
+            quiet,
+            assigned,
+            work.latency_decoder,
+            work.latency_device,
         )
+        try:
+            return run()
+        except (CandidateError, RuntimeError, MemoryError) as error:
+            if not (is_shortage(error) or (isinstance(error, CandidateError) and error.kind == "memory")):
+                raise
+        release()  # what neighbours took may be free by now: once more, from the last checkpoint
+        return run()
     except CandidateError as error:
         return Fault(leg.stop, error.kind, error.reason)  # type: ignore[arg-type]
-    except torch.OutOfMemoryError as error:
-        return Fault(leg.stop, "memory", str(error).splitlines()[0])
+    except UserError:
+        raise
+    except MemoryError as error:
+        return Fault(leg.stop, "memory", f"the host's memory ended: {error}")
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, torch.AcceleratorError):
             raise  # the card's fault
+        if is_shortage(error):
+            return Fault(leg.stop, "memory", str(error).splitlines()[0][:300])
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Fault(
             leg.stop, "exception", f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
@@ -110,10 +143,24 @@ def _load(work: Work) -> Any:
 
     from rsopt.base import load_base
     from rsopt.data.read import read
+    from rsopt.hub import fetch
     from rsopt.resident import Resident
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # a worker is one core; the others have workers of their own
-    return Resident(load_base(work.base), read(work.data, skip_bad=work.skip_bad))
+    fetch(work.base)  # where this node shares no cache with the driver's
+    return Resident(load_base(work.base), read(_data_on_this_node(work), skip_bad=work.skip_bad))
+
+
+def _data_on_this_node(work: Work) -> str:
+    """The study's data; the generated set is drawn here where the driver's cache is not shared with this node."""
+    from rsopt.data.mini import mini_folder
+
+    path = Path(work.data)
+    if path.exists():
+        return work.data
+    if path.name.startswith("mini-") and (own := mini_folder()).name == path.name:
+        return str(own)
+    raise InfrastructureError(f"data {path} is not on node {platform.node()}: it must be where all nodes see it")

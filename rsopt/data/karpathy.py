@@ -26,6 +26,8 @@ def load_json(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise UserError(f"{file}: not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise UserError(f"{file}: nested too deeply") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not UTF-8: byte {error.start}") from None
     except OSError as error:

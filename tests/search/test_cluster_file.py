@@ -1,17 +1,111 @@
-"""ray_cluster.yaml passes Ray's own validator, and its head runs no trials."""
+"""The cluster's files: Ray's own validator takes ray_cluster.yaml; the RayJob and the Slurm script start a search that exists."""
 
 from __future__ import annotations
 
+import re
+import shlex
+import subprocess
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-FILE = Path(__file__).parents[2] / "ray_cluster.yaml"
+from search.run import parser
+
+ROOT = Path(__file__).parents[2]
+# What KubeRay's CRD (ray.io/v1) allows at each place of ours, and what it asks for: an unknown key is dropped silently there.
+RAY_JOB = {"entrypoint", "backoffLimit", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "rayClusterSpec"}
+RAY_CLUSTER = {"rayVersion", "enableInTreeAutoscaling", "authOptions", "headGroupSpec", "workerGroupSpecs"}
+WORKER_GROUP = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+CONTAINER = {"name", "image", "env", "resources", "volumeMounts"}
 
 
-def test_rays_validator_accepts_it() -> None:
-    config = prepare_config(yaml.safe_load(FILE.read_text()))
-    validate_config(config)
-    assert config["available_node_types"]["head"]["resources"] == {"CPU": 0, "GPU": 0}
-    assert config["available_node_types"]["gpu_worker"]["max_workers"] > 0
+@pytest.fixture(scope="module")
+def cluster() -> dict[str, Any]:
+    return prepare_config(yaml.safe_load((ROOT / "ray_cluster.yaml").read_text()))
+
+
+def test_rays_validator_accepts_it(cluster: dict[str, Any]) -> None:
+    validate_config(cluster)
+    assert cluster["available_node_types"]["head"]["resources"] == {"CPU": 0, "GPU": 0}
+    assert cluster["available_node_types"]["gpu_worker"]["max_workers"] > 0
+
+
+def test_the_cluster_asks_for_a_token_and_tells_nobody(cluster: dict[str, Any]) -> None:
+    for commands in (cluster["head_start_ray_commands"], cluster["worker_start_ray_commands"]):
+        started = [command for command in commands if " start " in command]
+        assert len(started) == 1
+        assert "RAY_AUTH_MODE=token" in started[0] and "RAY_USAGE_STATS_ENABLED=0" in started[0]
+    assert "--dashboard-host=127.0.0.1" in cluster["head_start_ray_commands"][1]
+    assert any(path.endswith(".ray/auth_token") for path in cluster["file_mounts"])
+    assert {".git/**", ".venv/**", "runs/**"} <= set(cluster["rsync_exclude"])
+
+
+def test_the_ray_job_is_one_and_starts_a_search() -> None:
+    job = yaml.safe_load((ROOT / "docs" / "ray_job.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob") and set(job["spec"]) == RAY_JOB
+    spec = job["spec"]["rayClusterSpec"]
+    assert set(spec) == RAY_CLUSTER and spec["authOptions"] == {"mode": "token"}
+    assert spec["rayVersion"] == version("ray")
+    head = spec["headGroupSpec"]
+    assert set(head) == {"rayStartParams", "template"} and head["rayStartParams"]["num-cpus"] == "0"
+    for group in spec["workerGroupSpecs"]:
+        assert set(group) == WORKER_GROUP and group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    for group in (head, *spec["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        (container,) = pod["containers"]
+        assert set(container) == CONTAINER
+        assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+        assert all(isinstance(e["value"], str) for e in container["env"]), "Kubernetes takes strings only"
+    script = shlex.split(job["spec"]["entrypoint"])[2]
+    subprocess.run(["sh", "-n", "-c", script], check=True)
+    started = re.findall(r"search\.run ([^;]+);", script)
+    assert len(started) == 2
+    for options in started:
+        parsed = parser().parse_args(shlex.split(options))
+        assert parsed.address == "auto" and parsed.storage == "/shared/runs" and parsed.name == "rsicd"
+
+
+def test_the_slurm_script_is_one() -> None:
+    script = ROOT / "docs" / "slurm.sbatch"
+    subprocess.run(["bash", "-n", script], check=True)
+    assert "RAY_AUTH_MODE=token" in script.read_text() and "ray stop" not in script.read_text()
+
+
+def documented() -> list[list[str]]:
+    """Every command of docs/cluster.md and of the Slurm script's comments, in words."""
+    text = (ROOT / "docs" / "cluster.md").read_text().replace("\\\n", " ")
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    plain = [line.removeprefix("(umask 077 && ").replace(" > /dev/null)", "") for line in lines]
+    return [shlex.split(line, comments=True) for line in plain if not line.startswith("#")]
+
+
+def test_every_ray_command_in_the_docs_is_one_that_ray_takes() -> None:
+    from ray.scripts.scripts import cli
+
+    seen = set()
+    for words in documented():
+        if not words[0].endswith("/ray"):
+            continue
+        command, arguments = cli, words[1:]
+        while hasattr(command, "commands"):
+            name, *arguments = arguments
+            command = command.commands[name]
+            seen.add(name)
+        # Parses and checks the options, and runs nothing.
+        with command.make_context(name, [str(ROOT / a) if a == "ray_cluster.yaml" else a for a in arguments]):
+            pass
+    assert {"up", "down", "submit", "stop", "logs", "dashboard", "attach", "exec", "get-auth-token"} <= seen
+
+
+def test_every_search_in_the_docs_has_options_that_exist() -> None:
+    found = 0
+    for words in documented():
+        for word in [" ".join(words), *words]:
+            for options in re.findall(r"search\.run ((?:--[^'|;&]*))$", word):
+                parser().parse_args(shlex.split(options))
+                found += 1
+    assert found >= 4

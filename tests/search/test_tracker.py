@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from rsopt.errors import UserError, command
-from search import projection
+from search import front
 from search.settings import Settings
 from search.tracker import BackgroundTracker, Tracker, check_uri
 from search.view import study_view
@@ -103,9 +105,9 @@ def test_a_tracking_uri_that_answers_nothing_is_one_line(uri: str, says: str) ->
 def test_a_study_that_is_projected_anew_is_the_same(small_study: Settings, tmp_path: Path) -> None:
     """MLflow deleted and written from the folder alone, twice: page, table, data, counts, adapters of the front."""
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    argv = ["--name", small_study.name, "--storage", small_study.storage, "--tracking-uri", uri]
-    assert command(projection.main, argv) == 0
-    assert command(projection.main, argv) == 0
+    argv = ["--name", small_study.name, "--storage", small_study.storage, "--sync", uri]
+    assert command(front.main, argv) == 0
+    assert command(front.main, argv) == 0
     client = MlflowClient(uri)
     runs = client.search_runs([client.get_experiment_by_name("rsopt-fields").experiment_id])
     parent = next(r for r in runs if r.data.tags["role"] == "study")
@@ -149,3 +151,16 @@ def test_the_machine_is_sampled_into_the_parent_run(tmp_path: Path, monkeypatch:
     tracker.close()
     assert tracker.problem is None
     assert any(name.startswith("system/cpu") for name in found)
+
+
+def test_a_database_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    script = f"import search.tracker as t; t.make_database({uri!r})"
+    killed = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
+    while not list(tmp_path.glob(".mlflow.db.*")) and killed.poll() is None:
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    Tracker(uri, "rsopt-pruning", "s")
+    assert MlflowClient(uri).get_experiment_by_name("rsopt-pruning") is not None

@@ -1,0 +1,59 @@
+"""Shortage: memory that ended, on a card or in the host, and doing with half until it fits."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+FILE = "memory.jsonl"  # in a study's folder: where predictions of memory were exceeded, a JSON object a line
+MOST = 4.0  # a prediction that is further off than this says more about the neighbours than about the model
+_T = TypeVar("_T")
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether an error says that memory ended. On a CPU torch has no class for it, only a message."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def release() -> None:
+    """Give back what only caches hold. To be called where the failed attempt's tensors are out of scope."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def fitting(images: int, attempt: Callable[[int], _T]) -> _T:
+    """`attempt(images)`, again with half as many whenever memory ends. Raises what it raised at one image."""
+    while True:
+        try:
+            return attempt(images)
+        except (RuntimeError, MemoryError) as error:
+            if images == 1 or not is_shortage(error):
+                raise
+        images = max(1, images // 2)  # out here the failed attempt's tensors are gone
+        release()
+
+
+def note(folder: Path, predicted: float, had: float) -> None:
+    """Write down that a step predicted to need `predicted` bytes did not fit into the `had` bytes that were free."""
+    with (folder / FILE).open("a") as out:
+        out.write(json.dumps({"predicted": round(predicted), "had": round(had)}) + "\n")
+
+
+def exceeded(folder: Path) -> float:
+    """By which factor predictions were exceeded in this study so far, at least 1: what later ones are multiplied by."""
+    path, factor = folder / FILE, 1.0
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue  # torn by a crash
+        factor = max(factor, min(MOST, entry["had"] / entry["predicted"]))
+    return factor

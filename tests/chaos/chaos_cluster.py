@@ -1,0 +1,46 @@
+"""Three nodes on one machine: the same search as on one, all of them used, and killed nodes cost a leg at most."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+from tests.chaos.cluster import local_cluster
+from tests.chaos.command import check_whole, essence, rungs, running, search, times, trained, until
+from tests.chaos.conftest import TRIALS, Undisturbed
+
+KILLS = times("NODE_KILLS", 5)
+
+
+def test_one_worker_finds_on_three_nodes_what_it_finds_on_one(calm: Undisturbed, tmp_path: Path) -> None:
+    with local_cluster(3, 2, {"CHAOS_LOG": str(tmp_path / "log")}) as cluster:
+        search(calm.folder, *calm.options("three-nodes"), "--address", cluster.address)
+        assert essence(calm.folder / "runs" / "three-nodes") == essence(calm.study)
+        search(calm.folder, *calm.options("six", trials=8, workers=6), "--address", cluster.address)
+    check_whole(calm.folder / "runs" / "six", calm.uri, 8)
+    nodes = {t["node"] for t in trained(tmp_path / "log")[2 * (TRIALS + 1) :]}
+    print(f"six workers trained on {len(nodes)} nodes")
+    assert len(nodes) == 3
+
+
+def test_killed_nodes_cost_a_leg_at_most(calm: Undisturbed, tmp_path: Path) -> None:
+    rng, killed, name, log = random.Random(2), 0, "nodes", tmp_path / "log"
+    study = calm.folder / "runs" / name
+    with local_cluster(3, 1, {"CHAOS_LOG": str(log)}) as cluster:
+        trials = 2 * KILLS + 2
+        options = [*calm.options(name, trials=trials, workers=2), "--address", cluster.address]
+        with running(calm.folder, *options) as run:
+            until(lambda: len(rungs(study)) > 0, run)
+            while killed < KILLS and run.process.poll() is None:
+                cluster.replace(rng.randrange(3))
+                killed += 1
+                end = time.monotonic() + rng.uniform(10, 20)
+                while run.process.poll() is None and time.monotonic() < end:
+                    time.sleep(0.1)
+            assert run.wait() == 0, run.stderr[-3000:]
+    check_whole(study, calm.uri, trials)
+    later = [t for t in trained(log) if t["start"] > 0]
+    assert later and all(t["loaded"] for t in later)
+    print(f"{killed} nodes killed; {len(later)} legs began at a checkpoint")
+    assert killed == KILLS, "the study ended before all kills: give it more trials"

@@ -1,0 +1,65 @@
+"""A disk of too little room, at every stage of a search: a clear line, a clean stop, and on it goes when there is room."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.command import REPOSITORY, SPACE, check_whole, essence
+from tests.chaos.conftest import TRIALS, Undisturbed
+
+# In a mount namespace of our own: run on a small disk, make it larger, go on, and carry the study out.
+SCRIPT = """\
+set -u
+mkdir -p {disk}
+mount -t tmpfs -o size={small} disk {disk} || exit 77
+{first} >out-1 2>err-1; echo $? >code-1
+mount -o remount,size=400m {disk} || exit 77
+if [ -e {study}/study.json ]; then {resume} >out-2 2>err-2; else {first} >out-2 2>err-2; fi; echo $? >code-2
+cp -r {study} kept-study; cp -r {disk}/mlflow.db kept.db
+"""
+
+
+def on_a_small_disk(calm: Undisturbed, folder: Path, small: str, cache: bool) -> tuple[int, str]:
+    """Run a search on a disk of `small` bytes, then again with room. Exit code and output of the first."""
+    (folder / "small.yaml").write_text(SPACE)
+    disk = folder / "disk"
+    (folder / "fields").symlink_to(calm.folder / "fields")
+    storage = ["--storage", str(disk / "runs")]
+    command = [sys.executable, "-m", "search.run"]
+    first = shlex.join([*command, *calm.options("full"), *storage])
+    resume = shlex.join([*command, "--resume", "--name", "full", *storage])
+    script = SCRIPT.format(disk=disk, small=small, first=first, resume=resume, study=disk / "runs" / "full")
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    if cache:
+        environment["RSOPT_CACHE"] = str(disk / "cache")
+    done = subprocess.run(["unshare", "-Urm", "sh", "-c", script], cwd=folder, env=environment, timeout=600)
+    if done.returncode == 77:
+        pytest.skip("NOT TESTED: no tmpfs may be mounted here, not even in a user namespace")
+    assert done.returncode == 0
+    code = int((folder / "code-1").read_text())
+    said = (folder / "out-1").read_text() + (folder / "err-1").read_text()
+    assert (folder / "code-2").read_text() == "0\n", (folder / "err-2").read_text()[-3000:]
+    return code, said
+
+
+@pytest.mark.parametrize(
+    ("small", "cache"),
+    [("4k", False), ("200k", False), ("2m", False), ("8m", False), ("12m", False), ("700k", True)],
+)
+def test_a_full_disk_stops_a_search_which_then_goes_on(
+    calm: Undisturbed, tmp_path: Path, small: str, cache: bool
+) -> None:
+    code, said = on_a_small_disk(calm, tmp_path, small, cache)
+    print(f"{small}: exit {code}: {[line for line in said.splitlines() if 'No space' in line][-1:]}")
+    assert code == 1 and "Traceback" not in said, said[-3000:]
+    assert "No space left" in said
+    study = tmp_path / "kept-study"
+    assert essence(study) == essence(calm.study)
+    study.rename(tmp_path / "full")
+    check_whole(tmp_path / "full", f"sqlite:///{tmp_path / 'kept.db'}", TRIALS)

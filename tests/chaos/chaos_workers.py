@@ -1,0 +1,42 @@
+"""Workers are killed at random moments: their legs are run again from their checkpoints, and nothing else changes."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.chaos.command import check_whole, essence, running, times, trained
+from tests.chaos.conftest import TRIALS, Undisturbed
+
+KILLS = times("WORKER_KILLS", 10)
+PAUSE_S = (6, 25)  # between two kills: a leg that is lost three times is given up, and rightly so
+
+
+def test_killed_workers_cost_a_leg_at_most(calm: Undisturbed, tmp_path: Path) -> None:
+    rng = random.Random(1)
+    killed = studies = resumed = 0
+    while killed < KILLS:
+        studies += 1
+        name, log = f"workers-{studies}", tmp_path / f"log-{studies}"
+        with running(calm.folder, *calm.options(name), environment={"CHAOS_LOG": str(log)}) as run:
+            while killed < KILLS and run.process.poll() is None:
+                end = time.monotonic() + rng.uniform(*PAUSE_S)
+                while run.process.poll() is None and time.monotonic() < end:
+                    time.sleep(0.05)
+                try:
+                    for worker in run.workers()[:1]:
+                        worker.kill()
+                        killed += 1
+                except psutil.Error:
+                    continue  # it had ended by itself
+            assert run.wait() == 0, run.stderr[-3000:]
+        study = calm.folder / "runs" / name
+        assert essence(study) == essence(calm.study)
+        check_whole(study, calm.uri, TRIALS)
+        later = [t for t in trained(log) if t["start"] > 0]
+        assert all(t["loaded"] for t in later)
+        resumed += len(later)
+    print(f"{killed} workers killed in {studies} studies; {resumed} legs began at a checkpoint")

@@ -1,0 +1,54 @@
+"""A cluster of real Ray nodes on this machine: a head without workers, as in ray_cluster.yaml, and nodes that can be killed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.chaos.command import HOOKS, REPOSITORY
+
+STORE_BYTES = 100 * 2**20
+
+
+class LocalCluster:
+    """`nodes` nodes of `cpus` CPUs each. Its processes inherit this one's environment, and workers theirs."""
+
+    def __init__(self, nodes: int, cpus: int) -> None:
+        from ray.cluster_utils import Cluster
+
+        head = {"num_cpus": 0, "object_store_memory": STORE_BYTES, "include_dashboard": False}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.cpus = cpus
+        self.nodes: list[Any] = [self.add() for _ in range(nodes)]
+        self.cluster.wait_for_nodes()
+
+    @property
+    def address(self) -> str:
+        return self.cluster.address
+
+    def add(self) -> Any:
+        """One more node."""
+        return self.cluster.add_node(num_cpus=self.cpus, object_store_memory=STORE_BYTES)
+
+    def replace(self, at: int) -> None:
+        """Kill a node, not gracefully, and start another in its place."""
+        self.cluster.remove_node(self.nodes[at], allow_graceful=False)
+        self.nodes[at] = self.add()
+
+
+@contextmanager
+def local_cluster(nodes: int, cpus: int, environment: dict[str, str]) -> Iterator[LocalCluster]:
+    """Start a cluster, and stop it whatever happens."""
+    before = dict(os.environ)
+    os.environ.update(environment | {"PYTHONPATH": f"{HOOKS}:{REPOSITORY}", "RAY_AUTH_MODE": "disabled"})
+    cluster = None
+    try:
+        cluster = LocalCluster(nodes, cpus)
+        yield cluster
+    finally:
+        if cluster is not None:
+            cluster.cluster.shutdown()
+        os.environ.clear()
+        os.environ.update(before)

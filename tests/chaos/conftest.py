@@ -1,0 +1,41 @@
+"""One undisturbed study that all the disturbed ones must equal; its latencies are recorded for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.command import prepare, search
+
+TRIALS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Undisturbed:
+    """A user's folder in which study `calm` ran to its end."""
+
+    folder: Path
+
+    @property
+    def study(self) -> Path:
+        return self.folder / "runs" / "calm"
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    def options(self, name: str, trials: int = TRIALS, workers: int = 1) -> list[str]:
+        """The same study under another name, with the latencies of the first."""
+        ledger = str(self.study / "latency.jsonl")
+        asked = ["--space", "small.yaml", "--data", "fields", "--trials", str(trials), "--workers", str(workers)]
+        return [*asked, "--name", name, *(["--latency-ledger", ledger] if name != "calm" else [])]
+
+
+@pytest.fixture(scope="session")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """Run once a session."""
+    undisturbed = Undisturbed(prepare(tmp_path_factory.mktemp("user")))
+    search(undisturbed.folder, *undisturbed.options("calm"))
+    return undisturbed
