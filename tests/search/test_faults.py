@@ -63,7 +63,8 @@ def test_without_memory_candidates_are_infeasible_and_what_finished_stays(folder
         code = run.wait()
     assert code == 0, run.stderr
     assert {leg: rungs(study)[leg] for leg in before} == before
-    assert {t["state"] for t in front(study)["trials"]} == {"complete"}
+    # On this little data a candidate may come to babble, which is its own fault and has nothing to do with memory.
+    assert all(t["state"] == "complete" or t["reason"].startswith("garbage: ") for t in front(study)["trials"])
     lines = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
     assert {line["micro_images"] for line in lines} == {2}, "the micro-batch was not halved down to what fits"
     assert (study / "memory.jsonl").exists()
@@ -77,7 +78,7 @@ def test_mlflow_is_rebuilt_from_the_study(folder: Path, capsys: pytest.CaptureFi
     (folder / "mlflow.db").unlink()
     for _ in range(2):
         assert command(front_command.main, ["--name", "s", "--storage", str(folder / "runs"), "--sync"]) == 0
-    assert "in MLflow at sqlite:" in capsys.readouterr().out
+    assert "written to sqlite:" in capsys.readouterr().out
     check_mlflow("s", f"sqlite:///{folder / 'mlflow.db'}", len(front(folder / "runs" / "s")["trials"]))
 
 

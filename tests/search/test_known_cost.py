@@ -135,7 +135,7 @@ def test_failures_and_empty_scores_do_not_stop_it(tmp_path):
     assert search.done
     hopeless = open_search(tmp_path / "hopeless", trials=15)
     drive(hopeless, outcome=lambda leg: Fault(leg.stop, "nan", "loss"))
-    assert hopeless.done and hopeless.used == 15
+    assert hopeless.done and hopeless.stopped == "the first 3 candidates failed alike: nan: loss"
 
 
 def test_workers_at_once_do_not_all_choose_alike(tmp_path):

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 
 from rsopt.objectives import Fault, Measurement
+from rsopt.ranking import MeasuredRankings
 from rsopt.recipe import Candidate, Leg
 from rsopt.variant import BaseShape, Variant
 from search.runner import Lost, simulate
@@ -12,6 +13,7 @@ from search.space import load_space
 from search.study import Search
 
 SHAPE = BaseShape(4, 6, 8)
+RANKINGS = MeasuredRankings.stand_in(SHAPE.llm_layers)
 
 
 def run(leg, rng):
@@ -30,7 +32,14 @@ def run(leg, rng):
 def open_search(folder, slots, trials=30, sampler="tpe"):
     space = load_space("pruning")
     return Search(
-        folder, space.bind(SHAPE), space.objectives, space.rungs, seed=1, trials=trials, slots=slots, sampler=sampler
+        folder,
+        space.bind(SHAPE, RANKINGS),
+        space.objectives,
+        space.rungs,
+        seed=1,
+        trials=trials,
+        slots=slots,
+        sampler=sampler,
     )
 
 
