@@ -25,7 +25,7 @@ Result = tuple[
 
 
 def evaluate(
-    llm: int, qformer: int, seed: int, tuned: bool, epochs: float, lr: float, batch: int, ranking: str
+    llm: int, qformer: int, seed: int, tuned: bool, epochs: float, lr: float, batch: int, ranking: str, rank: int
 ) -> Result:
     """Tune (or not) one depth with one seed and caption the validation split by the full protocol."""
     import torch
@@ -43,7 +43,7 @@ def evaluate(
     torch.set_num_threads(1)
     base = load_base("tiny")
     resident = Resident(base, read(mini_folder()))
-    shape, part = base.shape, LoraPart(16, 32, "all_linear")
+    shape, part = base.shape, LoraPart(rank, 2 * rank, "all_linear")
     groups = static_ranking("alternate", shape.qformer_layers // shape.cross_attention_frequency)
     variant = Variant(
         tuple(range(shape.vision_layers)),
@@ -65,14 +65,15 @@ def main() -> int:
     """Evaluate every depth and seed, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=float, default=2.0, help="of tuning (default: %(default)s)")
+    parser.add_argument("--epochs", type=float, default=3.0, help="of tuning (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=3.125e-3)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--ranking", default="prefix")
+    parser.add_argument("--ranking", default="symmetric", help="which layers go first (default: %(default)s)")
+    parser.add_argument("--rank", type=int, default=8, help="of LoRA (default: %(default)s)")
     parser.add_argument("--qformer", action="store_true", help="Q-Former depths too")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    recipe = (options.epochs, options.lr, options.batch, options.ranking)
+    recipe = (options.epochs, options.lr, options.batch, options.ranking, options.rank)
     with ProcessPoolExecutor(options.workers) as pool:
         untuned = {llm: pool.submit(evaluate, llm, 6, 0, False, *recipe) for llm in (8, 2)}
         depths = [(llm, 6) for llm in (8, 7, 6, 5, 4)] + ([(8, 4), (8, 2)] if options.qformer else [])
@@ -92,15 +93,13 @@ def main() -> int:
         rows.append([name, *_score(mean[depth]), ", ".join(f"{s:.1f}" for s in seeds), gap, garbage])
     text = table(["depth", "CIDEr", "95 % interval", "seeds", "full depth minus this", "garbage"], rows)
     sys.stdout.write(text + "\n")
-    command = (
-        f"python -m benchmarks.depths --seeds {options.seeds} --epochs {options.epochs:g} --ranking {options.ranking}"
-    )
+    command = f"python -m benchmarks.depths --seeds {options.seeds} --epochs {options.epochs:g} --rank {options.rank} --ranking {options.ranking}"
     facts = {
         "command": f"`{command}{' --qformer' if options.qformer else ''}`",
         "machine": machine(),
-        "work": f"tiny on mini, validation split; LoRA r16 on all linears of both, projection trained, lr {options.lr:g}",
+        "work": f"tiny on mini, validation split; LoRA on all linears of both, projection trained, lr {options.lr:g}",
     }
-    write_section(f"depth, tuned {options.epochs:g} epochs, {options.ranking} ranking", facts, text)
+    write_section(f"depth, rank {options.rank}, {options.epochs:g} epochs, {options.ranking} ranking", facts, text)
     return 0
 
 

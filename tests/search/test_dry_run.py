@@ -14,9 +14,9 @@ def test_it_shows_space_costs_and_limits_and_writes_nothing(
     assert run.main(["--space", "pruning", "--dry-run", "--max-params", "2000000", "--hours", "2"]) == 0
     out = capsys.readouterr().out
     for part in (
-        "llm_layers        3 to 8",
+        "llm_layers        4 to 8",
         "(when lora is llm or both)",
-        "size: continuous; 7 starting points",
+        "size: continuous; 6 starting points",
         "parameters",
         "latency, ms       not known before it is measured",
         "limits: params at most 2e+06; they exclude",
