@@ -93,7 +93,8 @@ def main() -> int:
         rows.append([name, *_score(mean[depth]), ", ".join(f"{s:.1f}" for s in seeds), gap, garbage])
     text = table(["depth", "CIDEr", "95 % interval", "seeds", "full depth minus this", "garbage"], rows)
     sys.stdout.write(text + "\n")
-    command = f"python -m benchmarks.depths --seeds {options.seeds} --epochs {options.epochs:g} --rank {options.rank} --ranking {options.ranking}"
+    command = f"python -m benchmarks.depths --seeds {options.seeds} --epochs {options.epochs:g} --rank {options.rank}"
+    command += f" --ranking {options.ranking}"
     facts = {
         "command": f"`{command}{' --qformer' if options.qformer else ''}`",
         "machine": machine(),
