@@ -194,7 +194,8 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Inverse of `save`. Raises ValueError when the file is of another candidate or damaged."""
         try:
-            self.stepper.load_state(load_file(path))
+            state = load_file(path)
+            self.stepper.load_state(state)
         except (ValueError, SafetensorError) as error:
             raise ValueError(f"{path}: {error}") from error
 
