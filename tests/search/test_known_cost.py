@@ -82,7 +82,7 @@ def test_it_learns_where_random_search_does_not(tmp_path):
     found = {}
     for sampler in ("known_cost", "random"):
         schedule = "promote" if sampler == "known_cost" else "end"
-        search = open_search(tmp_path / sampler, schedule, sampler=sampler, trials=40)
+        search = open_search(tmp_path / sampler, schedule, "joint", sampler=sampler, trials=40)
         found[sampler] = volume(search, (15.0, drive(search)))
     assert found["known_cost"] > 1.05 * found["random"]
 
