@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -16,6 +17,11 @@ from rsopt.configs import shape_of
 from search.settings import Settings
 
 torch.set_num_threads(1)
+
+
+def pytest_configure() -> None:
+    """Ctrl-C as in a terminal: a shell that starts the suite in the background has it ignored, and so would all we start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def random_config(llm_layers: int = 4, qformer_layers: int = 6, vision_layers: int = 3, width: int = 32) -> Blip2Config:
