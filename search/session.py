@@ -71,8 +71,6 @@ def new_session(options: argparse.Namespace) -> int:
     space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))  # refuses depths that the base does not have
     check_uri(settings.tracking_uri)
     ledger = Path(options.latency_ledger) if options.latency_ledger else None
-    if ledger is not None and not ledger.is_file():
-        raise UserError(f"latency ledger '{ledger}' is not a file; a study's is runs/NAME/latency.jsonl")
     check_ledger(ledger, settings.latency_device)
     if options.dry_run:
         return dry_run(settings, space, shape, ledger)
