@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Processor
+from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
-from rsopt.configs import TINY, base_config, shape_of
+from rsopt.configs import base_config, shape_of
 from rsopt.errors import UserError
+from rsopt.hub import fetch
+from rsopt.mend import load_processor, mend
 from rsopt.variant import BaseShape, Dtype
 
+_LOG = logging.getLogger(__name__)
 DTYPES: dict[Dtype, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -64,41 +69,29 @@ def best_dtype(device: torch.device) -> Dtype:
 
 
 def load_base(name: str, device: torch.device | None = None, dtype: Dtype | None = None) -> Base:
-    """Load `tiny`, a folder or a hub id. Raises UserError, in one line, when it is not there or is not a BLIP-2 of ours."""
+    """Load `tiny`, a folder or a hub id. Raises UserError, in one line, when it is not there or is not a BLIP-2 of ours.
+
+    What it leaves out and can be told (`rsopt.mend`) is repaired, and a warning is logged for each.
+    """
     config = base_config(name)  # refuses what is no BLIP-2 with an OPT before gigabytes are read
     device = device or best_device()
     dtype = dtype or best_dtype(device)
-    source = str(TINY) if name == "tiny" else name
+    processor = load_processor(name)
+    for repair in mend(name, config, processor):
+        _LOG.warning("base '%s': %s", name, repair)
     try:
-        processor = Blip2Processor.from_pretrained(source, trust_remote_code=False)
         model, report = Blip2ForConditionalGeneration.from_pretrained(
-            source, dtype=DTYPES[dtype], output_loading_info=True, trust_remote_code=False
+            str(fetch(name)),
+            config=config,
+            dtype=DTYPES[dtype],
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # named below; else an exception without the names
+            trust_remote_code=False,
         )
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError, UnpicklingError) as error:
         raise UserError(f"base '{name}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
     # transformers only warns here and re-initialises what it did not find: every score after that would be wrong.
     if wrong := {kind: sorted(report[kind])[:3] for kind in ("missing_keys", "mismatched_keys") if report[kind]}:
         raise UserError(f"base '{name}': its weights do not fit its config: {wrong}")
-    check_layout(name, processor, config)
     model.requires_grad_(False).eval().to(device)
     return Base(name, model, processor, shape_of(config), dtype)
-
-
-def check_layout(name: str, processor: Blip2Processor, config: Blip2Config) -> None:
-    """Raise UserError unless processor and model agree on the layout `[<image> x n][</s>][text][newline]`.
-
-    With too few image tokens a caption is made from another sample's image, without an end token captions run on: both
-    silently. A processor that does not know the number of query tokens (older uploads) is told.
-    """
-    processor.num_query_tokens = processor.num_query_tokens or config.num_query_tokens
-    if processor.num_query_tokens != config.num_query_tokens:
-        raise UserError(
-            f"base '{name}': its processor writes {processor.num_query_tokens} image tokens, "
-            f"its model has {config.num_query_tokens} query tokens"
-        )
-    newline = processor.tokenizer("\n", add_special_tokens=False)["input_ids"]
-    if newline != [config.text_config.eos_token_id]:
-        raise UserError(
-            f"base '{name}': its captions end with token {config.text_config.eos_token_id}, "
-            f"but its tokenizer writes a newline as {newline}"
-        )

@@ -80,7 +80,8 @@ def _read(name: str) -> Blip2Config:
     folder = TINY if name == "tiny" else Path(name)
     local = bool(name) and folder.is_dir()
     if local and not (folder / "config.json").is_file():
-        raise UserError(f"base folder '{folder}' has no config.json")
+        why = ": it is an adapter alone; export the whole model" if (folder / "adapter_config.json").is_file() else ""
+        raise UserError(f"base folder '{folder}' has no config.json{why}")
     if not local and (name == "tiny" or not _HUB_ID.fullmatch(name)):
         raise UserError(f"no base '{name}': give {KNOWN}")
     source = str(folder) if local else name
@@ -104,8 +105,9 @@ def _cached(name: str) -> bool:
         # One try: left to itself, the hub's client tries six times in half a minute and says so on the screen.
         get_session().head(constants.ENDPOINT, timeout=10)
     except Exception as error:  # its HTTP library is its own business
+        offline = " (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
         raise UserError(
-            f"base '{name}' is not a folder, not in the hub's cache, and the hub cannot be reached"
+            f"base '{name}' is not a folder, not in the hub's cache, and the hub cannot be reached{offline}"
         ) from error
     return False
 

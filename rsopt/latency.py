@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsopt.errors import Parser, UserError, command
 from rsopt.latency_device import device_name, quiet_name
+from rsopt.ledger import read_ledger
+from rsopt.variant import Architecture
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["device_name", "main"]
 
+_TOKENS = 12
 EPILOG = """\
 examples:
   python -m rsopt.latency --model DIR --json
@@ -26,6 +31,8 @@ examples:
       both in turn; the ratio of their times and its interval
   python -m rsopt.latency --base opt-2.7b --random-weights --ledger F --new-tokens 12
       on the card that will run the model: then search.run --latency-ledger F --latency-device NAME optimises for it
+  python -m rsopt.latency --base tiny --ledger F --like runs/S/latency.jsonl
+      every architecture that study measured, on this device: then search.front --name S --latency-ledger F
 
 One image in, caption ids out, batch 1, vision tower included, a fixed number of new tokens; docs/measurement.md.
 """
@@ -47,11 +54,13 @@ def parser() -> Parser:
     )
     p.add_argument("--ledger", metavar="F", help="ledger to add to (with --base)")
     p.add_argument(
+        "--like", metavar="F", help="with --ledger: the architectures (and new tokens) of this ledger, not about eight"
+    )
+    p.add_argument(
         "--new-tokens",
         type=int,
-        default=12,
         metavar="N",
-        help="new tokens, always so many (default: %(default)s; a search takes the mean length of its data's references)",
+        help="new tokens, always so many (default: 12; a search takes the mean length of its data's references)",
     )
     p.add_argument(
         "--decoder",
@@ -82,8 +91,12 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("one of --model, --compare and --base is needed (see --help)")
     if (options.ledger is not None) != (asked == ["base"]):
         raise UserError("--base and --ledger belong together: a ledger is of a base's architectures")
+    if options.like and not options.ledger:
+        raise UserError("--like goes with --ledger: it says which architectures that is to hold")
     if options.random_weights and not options.base:
         raise UserError("--random-weights goes with --base: an exported model has weights")
+    if options.new_tokens is None:
+        options.new_tokens = _TOKENS if options.like is None else _tokens_of(options.like)
     if options.new_tokens < 2 or (options.runs or 4) < 4 or (options.threads or 1) < 1:
         raise UserError("--new-tokens must be at least 2, --runs at least 4 and --threads at least 1")
     found = {"model": _model, "compare": _compare, "base": _ledger}[asked[0]](options)
@@ -127,7 +140,7 @@ def _ledger(options: argparse.Namespace) -> dict[str, Any]:
     from rsopt.build import build
     from rsopt.configs import base_config
     from rsopt.latency_model import LatencyModel, design
-    from rsopt.latency_protocol import Protocol, cross_layers, first_layers, latency_context
+    from rsopt.latency_protocol import Protocol, cross_layers, first_layers, latency_context, of_depths
     from rsopt.latency_session import measure_latency, random_image
     from rsopt.ledger import Ledger
     from rsopt.quiet import Quiet
@@ -144,8 +157,12 @@ def _ledger(options: argparse.Namespace) -> dict[str, Any]:
         raise UserError("--runs does not go with --ledger: a search only takes entries of its own protocol")
     ledger, quiet = Ledger(Path(options.ledger)), Quiet(quiet_name(base.device))
     context, rows = latency_context(base, protocol), []
-    for depths in design(base.shape):
-        variant = first_layers(*depths)
+    if options.like:
+        variants = [of_depths(a, cross, base.shape) for a, cross in _architectures(Path(options.like), base)]
+    else:
+        variants = [first_layers(*depths) for depths in design(base.shape)]
+    for variant in variants:
+        depths = [len(layers) for layers in (variant.vision_layers, variant.qformer_layers, variant.llm_layers)]
         built = build(base, variant)
         latency, new = ledger.get_or_measure(
             context,
@@ -153,7 +170,7 @@ def _ledger(options: argparse.Namespace) -> dict[str, Any]:
             cross_layers(variant, base.shape),
             lambda model=built.model: measure_latency(model, base, random_image(base), protocol, quiet),  # type: ignore[misc]
         )
-        rows.append({"layers": list(depths), "latency_ms": latency.latency_ms, "measured": new})
+        rows.append({"layers": depths, "latency_ms": latency.latency_ms, "measured": new})
         sys.stderr.write(f"V{depths[0]} Q{depths[1]} L{depths[2]}: {latency.latency_ms:.2f} ms\n")
     quiet.close()
     model = LatencyModel.fit(ledger.entries(context))
@@ -164,8 +181,28 @@ def _ledger(options: argparse.Namespace) -> dict[str, Any]:
         "new_tokens": protocol.new_tokens,
         "decoder": protocol.decoder,
         "architectures": rows,
-        "model_error": model.error,
+        "model_error": model.error if math.isfinite(model.error) else None,
     }
+
+
+def _tokens_of(path: str) -> int:
+    """New tokens of a ledger's sessions. Raises UserError for a file that is none, or holds several lengths."""
+    lengths = {entry.latency.new_tokens for entry in read_ledger(Path(path))}
+    if len(lengths) != 1:
+        raise UserError(f"latency ledger '{path}' holds latencies of {len(lengths)} lengths: say which, --new-tokens N")
+    return lengths.pop()
+
+
+def _architectures(path: Path, base: Base) -> list[tuple[Architecture, int]]:
+    """Architectures of this base in a ledger, with their cross-attention layers, each once. UserError where there are none."""
+    from rsopt.latency_protocol import shape_context
+
+    model = shape_context(base.model.config)
+    ours = [e for e in read_ledger(path) if all(e.context[name] == value for name, value in model.items())]
+    found = list(dict.fromkeys((replace(e.architecture, dtype=base.dtype), e.cross_layers) for e in ours))
+    if not found:
+        raise UserError(f"latency ledger '{path}' holds no architecture of base '{base.name}'")
+    return found
 
 
 def _device(options: argparse.Namespace) -> torch.device:
@@ -191,8 +228,6 @@ def _load(name: str, options: argparse.Namespace) -> Base:
 
 def _protocol(base: Base, options: argparse.Namespace) -> Protocol:
     """The search's protocol; on a CPU with more rounds, since no search waits."""
-    from dataclasses import replace
-
     from rsopt.latency_protocol import Protocol
 
     protocol = Protocol.for_device(base.device, options.new_tokens, options.decoder)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rsopt.latency_device import device_name
-from rsopt.latency_model import LatencyModel
+from rsopt.latency_elsewhere import latency_elsewhere, latency_metrics
 from rsopt.latency_protocol import Protocol, latency_context, model_context
 from rsopt.ledger import Latency, Ledger
 from rsopt.resident import Resident
@@ -36,25 +36,7 @@ def architecture_latency(
     stated = stated_context(ledger, device, model_context(base), decoder)
     if stated is None:
         return None
-    entries = ledger.entries(stated)
-    known = {(e.architecture, e.cross_layers): e.latency for e in entries}
-    there = Architecture(
-        architecture.vision_layers, architecture.qformer_layers, architecture.llm_layers, entries[0].architecture.dtype
-    )
-    if (found := known.get((there, cross_layers))) is not None:
-        return latency_metrics(found) | {"latency_measured": 0.0}
-    predicted = LatencyModel.fit(entries).predict(there)
-    if predicted is None:
-        return None
-    latency_ms, error_ms = predicted
-    return {
-        "latency_ms": latency_ms,
-        "latency_low_ms": latency_ms - error_ms,
-        "latency_high_ms": latency_ms + error_ms,
-        "latency_error_ms": error_ms,
-        "latency_predicted": 1.0,
-        "latency_measured": 0.0,
-    }
+    return latency_elsewhere(ledger.entries(stated), architecture, cross_layers)
 
 
 def stated_context(ledger: Ledger, device: str, model: Mapping[str, Any], decoder: str) -> dict[str, Any] | None:
@@ -64,20 +46,3 @@ def stated_context(ledger: Ledger, device: str, model: Mapping[str, Any], decode
         if same and all(context[name] == value for name, value in model.items()):
             return context
     return None
-
-
-def latency_metrics(latency: Latency) -> dict[str, float]:
-    """A latency as metrics: its figure and interval, what it was made from, its parts, and the other decoder's."""
-    metrics = {
-        "latency_ms": latency.latency_ms,
-        "latency_p90_ms": latency.p90_ms,
-        "latency_low_ms": latency.interval_ms[0],
-        "latency_high_ms": latency.interval_ms[1],
-        "latency_raw_ms": latency.raw_ms,
-        "latency_reference_ms": latency.reference_ms,
-        "latency_runs": float(latency.runs),
-        "latency_disturbed": float(latency.disturbed is not None),
-    }
-    metrics |= {f"latency_{name}_ms": value for name, value in latency.parts_ms.items()}
-    scale = latency.latency_ms / latency.raw_ms
-    return metrics | {f"latency_{name}_ms": scale * found["raw_ms"] for name, found in latency.other_decoders.items()}

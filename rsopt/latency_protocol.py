@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
 import torch
+from transformers import Blip2Config
 
 from rsopt.base import Base
 from rsopt.caption import BEAMS
 from rsopt.latency_device import device_name
-from rsopt.variant import BaseShape, Variant
+from rsopt.variant import Architecture, BaseShape, Variant
 
 GENERATE, SHARED_PREFIX = "generate", "shared_prefix"  # plain transformers, and rsopt.beam
 DECODERS = (GENERATE, SHARED_PREFIX)
@@ -75,6 +76,14 @@ def first_layers(vision: int, qformer: int, llm: int) -> Variant:
     return Variant(tuple(range(vision)), tuple(range(qformer)), tuple(range(llm)))
 
 
+def of_depths(architecture: Architecture, cross_layers: int, shape: BaseShape) -> Variant:
+    """A variant of these depths whose Q-Former has so many layers with cross-attention: all of them, or whole groups."""
+    depth = architecture.qformer_layers
+    step = shape.cross_attention_frequency if cross_layers == depth else 1
+    qformer = tuple(range(0, depth * step, step))
+    return replace(first_layers(architecture.vision_layers, depth, architecture.llm_layers), qformer_layers=qformer)
+
+
 def cross_layers(variant: Variant, shape: BaseShape) -> int:
     """Kept Q-Former layers with cross-attention."""
     return sum(index % shape.cross_attention_frequency == 0 for index in variant.qformer_layers)
@@ -95,7 +104,11 @@ def latency_context(base: Base, protocol: Protocol) -> dict[str, Any]:
 
 def model_context(base: Base) -> dict[str, Any]:
     """The part of a context that the base gives: widths, vocabulary, image and queries."""
-    config = base.model.config
+    return {**shape_context(base.model.config), "attention": base.model.config.text_config._attn_implementation}
+
+
+def shape_context(config: Blip2Config) -> dict[str, Any]:
+    """The part of a context that a base's configuration gives; no weights are needed for it."""
     parts = (config.vision_config, config.qformer_config, config.text_config)
     return {
         "widths": [part.hidden_size for part in parts],
@@ -104,5 +117,4 @@ def model_context(base: Base) -> dict[str, Any]:
         "vocabulary": config.text_config.vocab_size,
         "queries": config.num_query_tokens,
         "image": [config.vision_config.image_size, config.vision_config.patch_size],
-        "attention": config.text_config._attn_implementation,
     }

@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 from rsopt.cache import cache_dir
+from rsopt.errors import UserError
 from rsopt.variant import Architecture, digest
 
 
@@ -87,6 +88,16 @@ class Entry:
 def entry_key(context: Mapping[str, Any], architecture: Architecture, cross_layers: int) -> str:
     """The digest under which an architecture's latency is found."""
     return digest({"context": context, "architecture": asdict(architecture), "cross_layers": cross_layers})
+
+
+def read_ledger(path: Path) -> list[Entry]:
+    """All entries of a ledger that somebody named. Raises UserError, in one line, for what is none."""
+    if not path.is_file():
+        raise UserError(f"latency ledger '{path}' is not a file; a study's is runs/NAME/latency.jsonl")
+    try:
+        return Ledger(path).entries()
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"latency ledger '{path}' is none: {str(error).splitlines()[0]}") from error
 
 
 class Ledger:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rsopt.errors import Parser, command
+from rsopt.errors import Parser, UserError, command
 from rsopt.objectives import OBJECTIVES
 from search.agreement import rung_agreements, saved_share
 from search.history import CandidateState, History, final_values, reference_point
@@ -111,8 +111,18 @@ def main(argv: list[str] | None = None) -> int:
     shape.add_argument(
         "--sync", nargs="?", const="", metavar="URI", help="write the study to MLflow again: its own server, or another"
     )
+    parser.add_argument(
+        "--latency-ledger",
+        metavar="F",
+        help="the front on the device of this ledger (rsopt.latency); nothing is trained",
+    )
+    parser.add_argument("--latency-device", metavar="NAME", help="which device's, where the ledger holds several")
     options = parser.parse_args(argv)
     folder = study_folder(Path(options.storage).absolute(), options.name)
+    if options.latency_ledger is None and options.latency_device is not None:
+        raise UserError("--latency-device goes with --latency-ledger, which holds its latencies")
+    if options.latency_ledger is not None and (options.html or options.sync is not None):
+        raise UserError("--latency-ledger is for the table, --json and --csv: page and MLflow show what was measured")
     if options.sync is not None:
         from search.projection import sync  # brings MLflow, which no other option needs
 
@@ -123,13 +133,21 @@ def main(argv: list[str] | None = None) -> int:
 
         sys.stdout.write(f"{write_page(folder, Path(options.html))}\n")
         return 0
-    front = study_front(folder)
+    notes: list[str] = []
+    if options.latency_ledger is not None:
+        from search.redraw import redraw, told
+
+        front = redraw(folder, Path(options.latency_ledger), options.latency_device)
+        notes = told(front)
+    else:
+        front = study_front(folder)
     if options.csv:
         sys.stdout.write(front_csv(front))
     elif options.json:
         sys.stdout.write(json.dumps(front, indent=1) + "\n")
     else:
         print_front(front)
+        sys.stdout.writelines(f"{line}\n" for line in notes)
     return 0
 
 

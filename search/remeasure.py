@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsopt.errors import UserError
-from rsopt.ledger import Ledger
+from rsopt.ledger import Ledger, read_ledger
 from rsopt.recipe import Leg
 from search.front import build_front, read_remeasured
 from search.legs import leg_seed
@@ -88,10 +88,7 @@ def check_ledger(ledger: Path | None, device: str | None) -> None:
     """Raise UserError when a ledger is none, or holds nothing of the device that is stated."""
     if ledger is None:
         return
-    try:
-        devices = {entry.context["device"] for entry in Ledger(ledger).entries()}
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"latency ledger '{ledger}' is none: {str(error).splitlines()[0]}") from error
+    devices = {entry.context["device"] for entry in read_ledger(ledger)}
     if device is not None and device not in devices:
         known = ", ".join(f"'{name}'" for name in sorted(devices)) or "none"
         raise UserError(f"latency ledger '{ledger}' holds nothing of device '{device}'; its devices: {known}")

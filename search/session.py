@@ -18,7 +18,7 @@ from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError
-from rsopt.hub import fetch
+from rsopt.mend import check_base
 from rsopt.ranking import MeasuredRankings
 from rsopt.rung import read_measurement
 from rsopt.scores.floor import ceiling_of, floor_of
@@ -71,16 +71,16 @@ def new_session(options: argparse.Namespace) -> int:
     space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))  # refuses depths that the base does not have
     check_uri(settings.tracking_uri)
     ledger = Path(options.latency_ledger) if options.latency_ledger else None
-    if ledger is not None and not ledger.is_file():
-        raise UserError(f"latency ledger '{ledger}' is not a file; a study's is runs/NAME/latency.jsonl")
     check_ledger(ledger, settings.latency_device)
     if options.dry_run:
         return dry_run(settings, space, shape, ledger)
-    fetch(settings.base)
+    repairs = check_base(settings.base)
     if settings.data:
         data_path, data = settings.data, read(settings.data, skip_bad=settings.skip_bad, verify=True)
     other = _other_study(settings)
-    _first_line(settings)  # before the generated set is drawn, which takes a moment; after all that can be refused
+    _first_line(
+        settings, repairs
+    )  # before the generated set is drawn, which takes a moment; after all that can be refused
     if not settings.data:
         data_path = str(mini_folder())
         data = read(data_path)
@@ -256,11 +256,13 @@ def _facts(space: Space, data: CaptionData, data_path: str) -> Facts:
     )
 
 
-def _first_line(settings: Settings) -> None:
+def _first_line(settings: Settings, repairs: list[str]) -> None:
     console = Console(stderr=True)
     data = settings.data or "mini (generated on first use)"
     what = f"study {settings.name}: space {settings.space}, base {settings.base}, data {data}"
     console.print(what, markup=False, highlight=False, soft_wrap=True)
+    for repair in repairs:
+        _note(f"  base repaired: {repair}")
     if settings.base == "tiny" or settings.data is None:
         console.print(
             f"  for the real thing: python -m search.run --space {settings.space} {REAL}",

@@ -96,6 +96,8 @@ def _row(trial: dict[str, Any], columns: list[str], picks: dict[str, int]) -> li
     if trial["role"] in ROLE_NAMES:
         chosen = ", ".join(filter(None, (chosen, ROLE_NAMES[trial["role"]])))
     cells = [COLUMNS[c][1].format(trial["metrics"][c]) if c in trial["metrics"] else "-" for c in columns]
+    if "latency_predicted" in trial["metrics"] and "latency_ms" in columns:
+        cells[columns.index("latency_ms")] = "~" + cells[columns.index("latency_ms")]
     return [str(trial["id"]), trial["name"], *cells, chosen]
 
 

@@ -7,13 +7,14 @@ from copy import deepcopy
 import pytest
 import torch
 
-from rsopt.base import Base, check_layout, load_base
+from rsopt.base import Base, load_base
 from rsopt.build import build, merged
 from rsopt.caption import caption_features, check_garbage, garbage
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import UserError
 from rsopt.features import pixels
+from rsopt.mend import mend
 from rsopt.pack import TokenCaption
 from rsopt.recipe import Recipe
 from rsopt.train import CandidateError, Trainer, TrainingSet
@@ -48,13 +49,13 @@ def test_too_few_image_tokens_mix_images_up_and_are_refused(tiny: Base, images: 
     wrong = deepcopy(tiny.processor)
     wrong.num_query_tokens = n // 2
     with pytest.raises(UserError, match=f"{n // 2} image tokens, its model has {n}"):
-        check_layout("tiny", wrong, config)
+        mend("tiny", config, wrong)
 
 
 def test_a_processor_that_does_not_know_the_count_is_told(tiny: Base) -> None:
     processor = deepcopy(tiny.processor)
     processor.num_query_tokens = None
-    check_layout("tiny", processor, tiny.model.config)
+    mend("tiny", tiny.model.config, processor)
     assert processor.num_query_tokens == tiny.model.config.num_query_tokens
 
 
@@ -75,7 +76,7 @@ def test_without_the_end_token_captions_run_on_and_the_layout_check_refuses(tiny
     config = deepcopy(tiny.model.config)
     config.text_config.eos_token_id = 2
     with pytest.raises(UserError, match="captions end with token"):
-        check_layout("tiny", tiny.processor, config)
+        mend("tiny", config, tiny.processor)
 
 
 def test_lora_on_no_module_or_too_many_is_an_error(tiny: Base, monkeypatch: pytest.MonkeyPatch) -> None:

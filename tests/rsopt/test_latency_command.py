@@ -58,6 +58,8 @@ def test_two_models_are_compared(capsys: pytest.CaptureFixture[str]) -> None:
         ([], "one of --model, --compare and --base"),
         (["--model", "tiny", "--base", "tiny"], "one of"),
         (["--base", "tiny"], "belong together"),
+        (["--model", "tiny", "--like", "f"], "goes with --ledger"),
+        (["--base", "tiny", "--ledger", "f", "--like", "nowhere"], "'nowhere' is not a file"),
         (["--model", "tiny", "--random-weights"], "goes with --base"),
         (["--model", "tiny", "--new-tokens", "1"], "--new-tokens must be"),
         (["--model", "nowhere"], "no base 'nowhere'"),
@@ -109,6 +111,24 @@ def test_a_ledger_is_written_with_random_weights(
     assert path.read_text() == before
     assert all(row["measured"] for row in told["architectures"]) and len(told["architectures"]) >= 6
     assert len(Ledger(path).entries()) == len(told["architectures"])
+
+
+def test_the_architectures_of_another_ledger(
+    written: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = written[0].read_text().splitlines(keepends=True)
+    crossed = json.loads(lines[1])  # as a study writes it that kept cross-attention layers alone
+    crossed["architecture"]["qformer_layers"] = crossed["cross_layers"] = 2
+    (like := tmp_path / "study.jsonl").write_text(lines[0] + json.dumps(crossed) + "\n")
+    out, base = tmp_path / "there.jsonl", str(written[0].parent / "base")
+    arguments = ["--base", base, "--random-weights", "--ledger", str(out), "--like", str(like), "--cpu"]
+    assert main([*arguments, "--decoder", "shared_prefix", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["new_tokens"] == 4 and told["model_error"] is None  # the length is the study's
+    there = [(e.architecture, e.cross_layers) for e in Ledger(out).entries()]
+    assert there == [(e.architecture, e.cross_layers) for e in Ledger(like).entries()]
+    with pytest.raises(UserError, match="no architecture of base"):
+        main(["--base", "tiny", "--ledger", str(out), "--like", str(like), "--cpu"])
 
 
 def another_device(path: Path, into: Path) -> Ledger:

@@ -1,0 +1,68 @@
+"""What bases in the wild leave out: put right where it can be told, one line each, or refused. No weights are read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rsopt.configs import base_config
+from rsopt.errors import UserError
+from rsopt.hub import fetch
+
+if TYPE_CHECKING:
+    from transformers import Blip2Config, Blip2Processor
+
+
+def check_base(name: str) -> list[str]:
+    """What `load_base` will repair, told before any work; fetches the base. Raises UserError for what it would refuse."""
+    return mend(name, base_config(name), load_processor(name))
+
+
+def load_processor(name: str) -> Blip2Processor:
+    """The base's processor. Raises UserError, in one line, where it has none that can be used."""
+    from transformers import Blip2Processor
+
+    try:
+        return Blip2Processor.from_pretrained(str(fetch(name)), trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"base '{name}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+
+
+def mend(name: str, config: Blip2Config, processor: Blip2Processor) -> list[str]:
+    """Make config and processor agree on the layout `[<image> x n][</s>][text][newline]`; returns what was repaired.
+
+    With too few image tokens a caption is made from another sample's image, without an end token captions run on: both
+    silently. Older uploads know neither the number of image tokens (processor) nor their id (config): those follow from the
+    other half. Raises UserError for what does not.
+    """
+    repairs = []
+    if not processor.num_query_tokens:
+        processor.num_query_tokens = config.num_query_tokens
+        repairs.append(f"its processor has no num_query_tokens: {config.num_query_tokens}, as its model has queries")
+    if processor.num_query_tokens != config.num_query_tokens:
+        raise UserError(
+            f"base '{name}': its processor writes {processor.num_query_tokens} image tokens, "
+            f"its model has {config.num_query_tokens} query tokens"
+        )
+    tokenizer: Any = processor.tokenizer
+    image_token = tokenizer.convert_tokens_to_ids(str(processor.image_token))
+    rows = config.text_config.vocab_size
+    if image_token >= rows:
+        raise UserError(
+            f"base '{name}': its tokenizer writes an image token as {image_token}, "
+            f"but its vocabulary has {rows} rows, 0 to {rows - 1}"
+        )
+    if config.image_token_index != image_token:
+        was = (
+            "no image_token_index"
+            if config.image_token_index is None
+            else f"image_token_index {config.image_token_index}"
+        )
+        repairs.append(f"its config has {was}: {image_token}, as its tokenizer writes an image token")
+        config.image_token_index = image_token
+    newline = tokenizer("\n", add_special_tokens=False)["input_ids"]
+    if newline != [config.text_config.eos_token_id]:
+        raise UserError(
+            f"base '{name}': its captions end with token {config.text_config.eos_token_id}, "
+            f"but its tokenizer writes a newline as {newline}"
+        )
+    return repairs

@@ -1,0 +1,138 @@
+"""A finished study's front for another device: latencies from a ledger that was written there, all else as it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsopt.configs import base_config, shape_of
+from rsopt.errors import UserError
+from rsopt.latency_elsewhere import latency_elsewhere
+from rsopt.ledger import Entry, read_ledger
+from rsopt.objectives import Measurement
+from search.front import build_front, read_remeasured
+from search.history import CandidateState, History
+from search.journal import read_history
+from search.settings import Settings, load_study
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Entries of one context and dtype, of the base that a study searched over, at least one."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What distinguishes where and how they were taken."""
+        first = self.entries[0]
+        context, protocol = first.context, first.context["protocol"]
+        return {
+            "device": context["device"],
+            "threads": context["threads"],
+            "decoder": protocol["decoder"],
+            "new_tokens": protocol["new_tokens"],
+            "dtype": first.architecture.dtype,
+            "torch": context["torch"],
+            "transformers": context["transformers"],
+        }
+
+    @property
+    def label(self) -> str:
+        """The same for people."""
+        f = self.facts
+        threads = f", {f['threads']} thread{'s' * (f['threads'] > 1)}" if f["threads"] else ""
+        return f"{f['device']}{threads}, {f['decoder']}, {f['new_tokens']} new tokens, {f['dtype']}"
+
+
+def redraw(folder: Path, ledger: Path, device: str | None = None) -> dict[str, Any]:
+    """`front.json` of the study in `folder` with the latencies of `ledger`; nothing is run and nothing is written.
+
+    Beside the front's own keys: `elsewhere` says where the latencies are from, how many of them were `measured`, `predicted`
+    and `unknown` (such trials are on no front), and which trials `entered` and `left` it. `device` picks one of several.
+    Raises UserError for a study without `latency_ms` and a ledger that holds nothing of its base, or more than one kind.
+    """
+    settings, facts = load_study(folder)
+    if "latency_ms" not in facts.objectives:
+        raise UserError(
+            f"study '{settings.name}' has no latency_ms among its objectives: {', '.join(facts.objectives)}"
+        )
+    if "captions_per_s" in facts.objectives:
+        raise UserError(f"study '{settings.name}' also optimises captions_per_s, which no latency ledger holds")
+    there = _entries(settings, ledger, device)
+    history = read_history(folder)
+    before = build_front(settings.name, facts, history, read_remeasured(folder))
+    moved = moved_to(there.entries, settings, history)
+    front = build_front(settings.name, facts, moved)
+    finals = [c.final.metrics for c in moved if c.final is not None]
+    predicted = sum("latency_predicted" in m for m in finals)
+    unknown = sum("latency_ms" not in m for m in finals)
+    on, was = ({t["id"] for t in f["trials"] if t["pareto"]} for f in (front, before))
+    front["elsewhere"] = {
+        "ledger": str(ledger),
+        **there.facts,
+        "measured": len(finals) - predicted - unknown,
+        "predicted": predicted,
+        "unknown": unknown,
+        "entered": sorted(on - was),
+        "left": sorted(was - on),
+        "picks_before": before["picks"],
+    }
+    front["study"] = f"{settings.name} on {there.label}"
+    return front
+
+
+def moved_to(entries: Sequence[Entry], settings: Settings, history: History) -> History:
+    """The history with every latency as `entries` have it; what they say nothing of has none."""
+    every = shape_of(base_config(settings.base)).cross_attention_frequency
+
+    def metrics(c: CandidateState, own: Mapping[str, float]) -> dict[str, float]:
+        variant = c.candidate.variant
+        crossed = sum(layer % every == 0 for layer in variant.qformer_layers)
+        kept = {name: value for name, value in own.items() if not name.startswith("latency_")}
+        kept.pop("captions_per_s", None)
+        return kept | (latency_elsewhere(entries, variant.architecture(), crossed) or {})
+
+    def moved(c: CandidateState) -> CandidateState:
+        rungs = tuple(Measurement(m.rung, metrics(c, m.metrics), m.seconds) for m in c.rungs)
+        return c.having(rungs=rungs)
+
+    return tuple(map(moved, history))
+
+
+def told(front: Mapping[str, Any]) -> list[str]:
+    """What to print below a redrawn front."""
+    there = front["elsewhere"]
+    counts = ", ".join(f"{there[kind]} {kind}" for kind in ("measured", "predicted", "unknown") if there[kind])
+    lines = [f"latencies from {there['ledger']}: {counts}; nothing was trained"]
+    for word in ("entered", "left"):
+        if there[word]:
+            lines.append(f"{word} the front: trials {', '.join(map(str, there[word]))}")
+    changed = {
+        name: (there["picks_before"].get(name), number)
+        for name, number in front["picks"].items()
+        if there["picks_before"].get(name) != number
+    }
+    lines += [f"{name}: trial {now}, was {before}" for name, (before, now) in changed.items()]
+    return lines
+
+
+def _entries(settings: Settings, ledger: Path, device: str | None) -> Elsewhere:
+    from rsopt.latency_protocol import shape_context  # brings torch
+
+    shape = shape_context(base_config(settings.base))
+    entries = [e for e in read_ledger(ledger) if all(e.context[name] == value for name, value in shape.items())]
+    kinds: dict[str, list[Entry]] = {}
+    for entry in entries:
+        kinds.setdefault(Elsewhere((entry,)).label, []).append(entry)
+    if not kinds:
+        raise UserError(f"latency ledger '{ledger}' holds nothing of base '{settings.base}'")
+    chosen = {label: own for label, own in kinds.items() if device in (None, own[0].context["device"])}
+    if len(chosen) != 1:
+        why = f"nothing of device '{device}'" if not chosen else f"{len(chosen)} kinds of latency"
+        hint = "" if not chosen else "; name one by --latency-device, or give each its own ledger"
+        raise UserError(f"latency ledger '{ledger}' holds {why}{hint}; there are: {'; '.join(kinds)}")
+    (own,) = chosen.values()
+    return Elsewhere(tuple(e for e in own if e.context == own[0].context))

@@ -1,0 +1,99 @@
+"""A finished study's front on another device: another order of latencies is another front, and nothing is trained for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rsopt.errors import UserError, command
+from rsopt.ledger import Ledger
+from search.front import main, study_front
+from search.redraw import redraw, told
+from search.settings import Settings
+
+
+def other_device(settings: Settings, into: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """The study's ledger as another device might have written it."""
+    lines = [json.loads(line) for line in settings.ledger.read_text().splitlines()]
+    for line in lines:
+        line["context"]["device"] = line["latency"]["device"] = "Other Card"
+        change(line)
+    into.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return into
+
+
+def backwards(line: dict[str, Any]) -> None:
+    """A device on which the deepest is the fastest."""
+    line["latency"]["ratio"] = 1 / line["latency"]["ratio"]
+
+
+def test_another_device_has_another_front(small_study: Settings, tmp_path: Path) -> None:
+    files = {p: p.stat().st_mtime_ns for p in small_study.folder.rglob("*") if p.is_file()}
+    ledger = other_device(small_study, tmp_path / "f.jsonl", backwards)
+    here, there = study_front(small_study.folder), redraw(small_study.folder, ledger)
+    recorded = {(e.architecture.llm_layers, e.architecture.qformer_layers): e for e in Ledger(ledger).entries()}
+    assert there["elsewhere"]["measured"] == 3 and there["elsewhere"]["unknown"] == 0
+    for old, new in zip(here["trials"], there["trials"], strict=True):
+        if new["state"] == "complete":
+            depths = len(new["variant"]["llm_layers"]), len(new["variant"]["qformer_layers"])
+            assert new["objectives"]["latency_ms"] == recorded[depths].latency.latency_ms
+            assert new["objectives"]["cider"] == old["objectives"]["cider"]
+    fastest = {
+        name: min(f["trials"], key=lambda t: t["metrics"].get("latency_ms", 1e9))
+        for name, f in (("here", here), ("there", there))
+    }
+    assert len(fastest["here"]["variant"]["llm_layers"]) < len(fastest["there"]["variant"]["llm_layers"])
+    assert here["picks"]["fastest"] != there["picks"]["fastest"]
+    assert any(line.startswith("fastest: trial") for line in told(there))
+    assert {p: p.stat().st_mtime_ns for p in small_study.folder.rglob("*") if p.is_file()} == files
+
+
+def test_the_same_device_has_the_same_front(small_study: Settings) -> None:
+    here, again = study_front(small_study.folder), redraw(small_study.folder, small_study.ledger)
+    assert (again["picks"], again["hypervolume"]) == (here["picks"], here["hypervolume"])
+    assert again["elsewhere"]["entered"] == again["elsewhere"]["left"] == []
+
+
+def test_what_the_ledger_says_nothing_of_is_on_no_front(small_study: Settings, tmp_path: Path) -> None:
+    ledger = other_device(small_study, tmp_path / "f.jsonl", lambda line: None)
+    lines = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text(lines[0])
+    front = redraw(small_study.folder, ledger)
+    assert front["elsewhere"]["measured"] >= 1 and front["elsewhere"]["unknown"] >= 1
+    assert all("latency_ms" in t["metrics"] for t in front["trials"] if t["pareto"])
+
+
+def test_the_command(small_study: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = other_device(small_study, tmp_path / "f.jsonl", backwards)
+    arguments = ["--name", small_study.name, "--storage", small_study.storage]
+    assert command(main, [*arguments, "--latency-ledger", str(ledger)]) == 0
+    out = capsys.readouterr().out
+    assert "Other Card, 1 thread, generate" in out and "nothing was trained" in out
+    assert command(main, [*arguments, "--latency-ledger", str(ledger), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["elsewhere"]["device"] == "Other Card"
+    for wrong, says in (
+        (["--latency-ledger", str(tmp_path / "none")], "is not a file"),
+        (["--latency-device", "X"], "goes with --latency-ledger"),
+        (["--latency-ledger", str(ledger), "--html", "p.html"], "is for the table"),
+        (["--latency-ledger", str(ledger), "--latency-device", "Third"], "nothing of device 'Third'"),
+    ):
+        assert command(main, [*arguments, *wrong]) == 2
+        err = capsys.readouterr().err
+        assert says in err and err.count("\n") == 1
+
+
+def test_a_ledger_of_two_kinds_or_of_another_base(small_study: Settings, tmp_path: Path) -> None:
+    one = other_device(small_study, tmp_path / "one", lambda line: None)
+    two = other_device(
+        small_study, tmp_path / "two", lambda line: line["context"]["protocol"].update(decoder="shared_prefix")
+    )
+    (both := tmp_path / "both").write_text(one.read_text() + two.read_text())
+    with pytest.raises(UserError, match=r"2 kinds of latency.*generate.*shared_prefix"):
+        redraw(small_study.folder, both, "Other Card")
+    foreign = other_device(small_study, tmp_path / "foreign", lambda line: line["context"].update(vocabulary=7))
+    with pytest.raises(UserError, match="holds nothing of base 'tiny'"):
+        redraw(small_study.folder, foreign)
