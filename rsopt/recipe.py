@@ -42,6 +42,14 @@ class Recipe:
         """Whether a teacher has a say."""
         return self.distill_logits > 0 or self.distill_hidden > 0
 
+    @property
+    def words(self) -> str:
+        """For people: `lr 0.003, 3 epochs, 8 images a step`, and who teaches what."""
+        unit = "images" if self.packed else "image-caption pairs"
+        text = f"lr {self.lr:.3g}, {self.epochs:g} epochs, {self.batch_images} {unit} a step"
+        taught = [f"{n} {w:g}" for n, w in (("logits", self.distill_logits), ("hidden", self.distill_hidden)) if w > 0]
+        return f"{text}, taught by the full depth ({', '.join(taught)})" if taught else text
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:

@@ -1,4 +1,4 @@
-"""Distillation: a teacher's answers stand where the student's targets do, its losses are the slow ones, its files are made once."""
+"""Distillation: a teacher's answers stand where the student's targets do, its losses are the slow ones, files are made once."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_the_teachers_files(resident: Resident, tmp_path: Path, monkeypatch: pyt
     trainer.save(own / STATE)
     monkeypatch.setattr("rsopt.teacher.trainer_for", None)
     taken = Teacher(leg, resident, tmp_path / "study")
-    assert np.array_equal(taken.answers([]).ids, ids.numpy().astype(np.int32)) or taken.folder != first.folder
+    assert np.array_equal(taken.answers([]).ids, answers.ids)
     assert (taken.folder / STATE).read_bytes() == (own / STATE).read_bytes()
 
 
