@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from rsopt.recipe import Recipe
+
 MANIFEST = "manifest.json"
 
 MERGED_SNIPPET = """\
@@ -124,7 +126,7 @@ def _use(m: Mapping[str, Any]) -> str:
 
 
 def _found(m: Mapping[str, Any]) -> str:
-    found, recipe = m["found"], m["recipe"]
+    found = m["found"]
     lines = [
         f"Study {_code(m['study'])}, space {_code(found['space'])}: {found['finished']} of {found['trials']} candidates were "
         f"trained to the end (sampler {found['sampler']}, seed {found['seed']}), judged by {', '.join(found['objectives'])}. "
@@ -137,10 +139,7 @@ def _found(m: Mapping[str, Any]) -> str:
             if part
         )
         projection = ", with the projection between them trained in full" if lora["train_projection"] else ""
-        lines.append(
-            f"Tuned by LoRA on {where}{projection}; {recipe['epochs']:g} epochs, {recipe['batch_images']} images a step, "
-            f"learning rate {recipe['lr']:.3g}."
-        )
+        lines.append(f"Tuned by LoRA on {where}{projection}; {Recipe(**m['recipe']).words}.")
     else:
         lines.append("It was not tuned.")
     versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())

@@ -55,7 +55,7 @@ def build_together(
                 _give_up(path)
                 need = _size(shape, dtype) / 1e9
                 raise InfrastructureError(
-                    f"no room for {need:.3f} GB of vision features in {path.parent}: free some, or set RSOPT_CACHE to "
+                    f"no room for {need:.3f} GB of {path.parent.name} in {path.parent}: free some, or set RSOPT_CACHE to "
                     f"another disk ({error.strerror})"
                 ) from error
             raise

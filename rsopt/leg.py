@@ -17,9 +17,9 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.build import Built, build, merged
 from rsopt.caption import BATCH, BEAMS, caption_features, check_garbage
 from rsopt.clock import Clock
+from rsopt.curve import Curve
 from rsopt.errors import InfrastructureError
 from rsopt.features import pixels
-from rsopt.fit import free_bytes, micro_batch, training_need
 from rsopt.latency_device import device_name
 from rsopt.latency_lookup import architecture_latency
 from rsopt.latency_protocol import GENERATE, Protocol, cross_layers
@@ -29,10 +29,12 @@ from rsopt.objectives import Measurement
 from rsopt.quiet import Quiet
 from rsopt.recipe import Leg
 from rsopt.resident import Resident, pad_id
-from rsopt.rung import CAPTIONS, MEASUREMENT, STATE, read_measurement, rung_folder
-from rsopt.shortage import exceeded, fitting, is_shortage, note
+from rsopt.rung import CAPTIONS, CURVE, MEASUREMENT, STATE, read_measurement, rung_folder
+from rsopt.shortage import exceeded, fitting
 from rsopt.speed import measured_peak, training_flops
-from rsopt.train import CandidateError, Trainer, TrainingSet, TrainResult, validation_loss
+from rsopt.teacher import taught_losses
+from rsopt.train import CandidateError, Trainer, TrainResult, validation_loss
+from rsopt.tuning import curve_of, memory_watched, trainer_for, tuning_set
 
 RUNG_IMAGES = 256  # a rung before the last is judged by greedy captions of at most so many validation images
 
@@ -46,12 +48,16 @@ def run_leg(
     assigned: float | None = None,
     decoder: str = GENERATE,
     latency_device: str | None = None,
+    teacher: Leg | None = None,
+    validations: int = 0,
 ) -> Measurement:
     """Train `leg` and measure it at its rung. Raises CandidateError for faults of the candidate.
 
     The measurement stands beside the checkpoint, put there by one rename: a leg is either wholly there or not at all, and
     one that is there is not trained again. `assigned` is when the worker got the leg (time.perf_counter), by default now.
     `decoder` is the one whose latency counts, `latency_device` the device model where it counts (default: this one).
+    `teacher` is the whole training of the study's teacher, for recipes that distil. `validations`: how often the validation loss
+    is taken on the way of a whole training, for its curve.
     """
     if (found := read_measurement(folder, leg.number, leg.stop)) is not None:
         return found
@@ -61,22 +67,30 @@ def run_leg(
     result: TrainResult | None = None
     trainer: Trainer | None = None
     metrics: dict[str, float] = {}
+    curve: Curve | None = None
     with quiet.working(), _between_chunks(resident, give_way):
         with clock.timed("build"):
             built = build(resident.base, variant, leg.seed)
         if variant.lora is not None:
             with clock.timed("features"):
-                data = resident.training_set("train", variant.vision_layers, built)
-            trainer = _trainer(leg, built, data, resident, exceeded(folder))
+                data = tuning_set(leg, built, resident)
+            losses = None
+            if leg.candidate.recipe.distills:
+                with clock.timed("teacher"):
+                    losses = taught_losses(leg, built, data, resident, folder, teacher, give_way)
+            trainer = trainer_for(leg, built, data, resident, exceeded(folder), losses)
             if leg.start > 0:
                 trainer.load(rung_folder(folder, leg.number, leg.start) / STATE)
+            curve = curve_of(leg, trainer, resident, validations)
 
             def between_steps() -> None:
                 clock.mark("first_step")
                 give_way()
+                curve.step()
 
-            with clock.timed("train"), _memory_watched(leg, trainer, resident, folder):
+            with clock.timed("train"), memory_watched(leg, trainer, resident, folder):
                 result = trainer.run(leg.start, leg.stop, between_steps)
+            clock.seconds["train"] -= curve.seconds  # looking on is no training
             metrics = _training_metrics(result, trainer, resident, clock.seconds["train"])
         plain = merged(built)
         quality, captions = _measure_quality(leg, built, plain, resident, clock, give_way)
@@ -89,43 +103,9 @@ def run_leg(
     if bad:
         raise CandidateError("nan", f"{', '.join(bad)} not finite")
     measurement = Measurement(leg.stop, metrics, {k: round(v, 4) for k, v in clock.seconds.items()})
-    _write(rung_folder(folder, leg.number, leg.stop), measurement, captions, trainer)
+    losses_by_step = curve.to_json(result.losses) if curve and result else None
+    _write(rung_folder(folder, leg.number, leg.stop), measurement, captions, trainer, losses_by_step)
     return measurement
-
-
-def _trainer(leg: Leg, built: Built, data: TrainingSet, resident: Resident, exceeded_by: float) -> Trainer:
-    base, recipe = resident.base, leg.candidate.recipe
-    free = free_bytes(base.device) / exceeded_by
-    micro_images = micro_batch(resident.costs, built.variant, base.dtype, _longest(data), recipe.batch_images, free)
-    return Trainer(built, data, recipe, leg.seed, pad_id(base), micro_images)
-
-
-def _longest(data: TrainingSet) -> int:
-    """Most caption tokens behind one image."""
-    return max(sum(len(c.ids) for c in own) for own in data.captions)
-
-
-@contextmanager
-def _memory_watched(leg: Leg, trainer: Trainer, resident: Resident, folder: Path) -> Iterator[None]:
-    """Where memory ends, later predictions learn from it; where it ends at one image, the candidate is infeasible."""
-    base, free, planned = resident.base, free_bytes(resident.base.device), trainer.stepper.micro_images
-
-    def need(images: int) -> float:
-        return training_need(resident.costs, trainer.built.variant, base.dtype, _longest(trainer.data), images)
-
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_shortage(error):
-            raise
-        raise CandidateError(
-            "memory",
-            f"one image a step does not fit into {free / 1e9:.2f} GB beside the weights "
-            f"(predicted: {need(1) / 1e9:.2f} GB); {str(error).splitlines()[0][:200]}",
-        ) from error
-    finally:
-        if trainer.stepper.micro_images < planned:
-            note(folder, need(planned), free)
 
 
 def _training_metrics(result: TrainResult, trainer: Trainer, resident: Resident, train_s: float) -> dict[str, float]:
@@ -260,13 +240,21 @@ def _trained_before(folder: Path, leg: Leg) -> float:
     return before.seconds["trained"] if before else 0.0
 
 
-def _write(target: Path, measurement: Measurement, captions: dict[str, object], trainer: Trainer | None) -> None:
+def _write(
+    target: Path,
+    measurement: Measurement,
+    captions: dict[str, object],
+    trainer: Trainer | None,
+    curve: dict[str, object] | None,
+) -> None:
     """Write the rung's files aside and rename the folder; whoever comes second with the same leg leaves the first alone."""
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     aside.mkdir(parents=True)
     try:
         if trainer is not None:
             trainer.save(aside / STATE)
+        if curve is not None:
+            (aside / CURVE).write_text(json.dumps(curve))
         (aside / CAPTIONS).write_text(json.dumps(captions, indent=1))
         (aside / MEASUREMENT).write_text(json.dumps(measurement.to_json(), indent=1))
         if not target.exists():

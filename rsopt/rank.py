@@ -6,7 +6,6 @@ token is predicted. Scored once per base, data and dtype; the answer is kept in 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import uuid
@@ -208,20 +207,5 @@ def score_layers(calibration: Calibration, progress: Progress | None = None) -> 
 
 
 def _key(resident: Resident) -> str:
-    """Digest of all that the scores depend on: every weight, the calibration captions, the features' own key, dtype."""
-    base = resident.base
-    weights = hashlib.sha256()
-    for name, tensor in base.model.state_dict().items():
-        weights.update(name.encode())
-        weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
-    captions = [[s.image_id, [[c.text, c.count] for c in s.captions]] for s in resident.data.split("train")]
-    return digest(
-        {
-            "weights": weights.hexdigest(),
-            "features": resident.feature_key(range(base.shape.vision_layers)),
-            "captions": captions,
-            "images": CALIBRATION_IMAGES,
-            "dtype": base.dtype,
-            "version": 1,
-        }
-    )
+    """Digest of all that the scores depend on."""
+    return digest({**resident.content, "images": CALIBRATION_IMAGES, "version": 1})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -37,6 +39,7 @@ class Resident:
     _scorers: dict[str, Scorer] = field(default_factory=dict)
     _costs: CostModel | None = None
     _agreement: Agreement | None = None
+    _content: dict[str, Any] | None = None
 
     def features(self, split: str, vision_layers: Sequence[int]) -> torch.Tensor:
         """Vision features of one split, in file order: (images, tokens, width). A view: nothing is copied."""
@@ -87,6 +90,22 @@ class Resident:
         if key not in self._keys:
             self._keys[key] = feature_key(self.base, self.data.samples, key)
         return self._keys[key]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What anything computed from base and training split depends on: every weight, images, captions, dtype. For digests."""
+        if self._content is None:
+            weights = hashlib.sha256()
+            for name, tensor in self.base.model.state_dict().items():
+                weights.update(name.encode())
+                weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+            self._content = {
+                "weights": weights.hexdigest(),
+                "features": self.feature_key(range(self.base.shape.vision_layers)),
+                "captions": [[s.image_id, [[c.text, c.count] for c in s.captions]] for s in self.data.split("train")],
+                "dtype": self.base.dtype,
+            }
+        return self._content
 
     def tokens(self, sample: Sample) -> tuple[TokenCaption, ...]:
         """Distinct captions of an image as `</s> text newline`, weighted by repetition; empty captions are left out."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rsopt.objectives import Measurement
 
-STATE, MEASUREMENT, CAPTIONS = "state.safetensors", "measurement.json", "captions.json"
+STATE, MEASUREMENT, CAPTIONS, CURVE = "state.safetensors", "measurement.json", "captions.json", "curve.json"
 
 
 def rung_folder(folder: Path, number: int, rung: float) -> Path:
@@ -19,6 +19,13 @@ def read_measurement(folder: Path, number: int, rung: float) -> Measurement | No
     """What a finished leg wrote down, or None."""
     path = rung_folder(folder, number, rung) / MEASUREMENT
     return Measurement(**json.loads(path.read_text())) if path.exists() else None
+
+
+def read_curve(folder: Path, number: int) -> dict[str, list[list[float]]] | None:
+    """Losses by step of a candidate's whole training, `train` and `val` ([step, nats a token]); None where none was kept."""
+    paths = sorted((folder / "candidates" / f"{number:04d}").glob(f"rung-*/{CURVE}"))
+    parts = [json.loads(path.read_text()) for path in paths]
+    return {name: [point for part in parts for point in part[name]] for name in ("train", "val")} if parts else None
 
 
 def read_captions(folder: Path, number: int, rung: float) -> dict[str, dict[str, str]] | None:

@@ -17,9 +17,13 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.build import Built
 from rsopt.errors import InfrastructureError
 from rsopt.lora import fuse
-from rsopt.pack import Packed, TokenCaption, batches, pack
+from rsopt.pack import Packed, batches, pack
 from rsopt.recipe import Recipe
 from rsopt.step import Stepper
+from rsopt.training_set import TrainingSet, move
+
+# (features, batch, its entries of the training set) -> what is minimised and the caption loss within, sums over the targets.
+Losses = Callable[[torch.Tensor, Packed, Sequence[int]], tuple[torch.Tensor, torch.Tensor]]
 
 
 class CandidateError(Exception):
@@ -31,22 +35,11 @@ class CandidateError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingSet:
-    """Features (images, tokens, width) and token captions of the same images, in the same order.
-
-    `queried`: the features are what a frozen Q-Former read from the images, (images, queries, Q-Former width).
-    """
-
-    features: torch.Tensor
-    captions: Sequence[Sequence[TokenCaption]]
-    queried: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class TrainResult:
     """What a stretch of training did: steps, mean loss of its last tenth, images and predicted tokens seen.
 
-    `micro_images` is how many images a forward pass took at the end: fewer than the batch where memory was short.
+    `micro_images` is how many images a forward pass took at the end: fewer than the batch where memory was short. `losses` are
+    the caption losses step by step, without what a teacher added.
     """
 
     steps: int
@@ -54,6 +47,7 @@ class TrainResult:
     images: int
     tokens: int = 0
     micro_images: int = 0
+    losses: tuple[float, ...] = ()
 
 
 def read_images(model: Blip2ForConditionalGeneration, features: torch.Tensor) -> torch.Tensor:
@@ -78,6 +72,13 @@ def summed_loss(
     model: Blip2ForConditionalGeneration, features: torch.Tensor, batch: Packed, queried: bool = False
 ) -> torch.Tensor:
     """The same before the division by the sum of weights."""
+    return caption_loss(caption_logits(model, features, batch, queried), batch)
+
+
+def caption_logits(
+    model: Blip2ForConditionalGeneration, features: torch.Tensor, batch: Packed, queried: bool = False
+) -> torch.Tensor:
+    """What the model says where something is predicted, (N, vocabulary), in float32."""
     decoder = model.language_model.model.decoder
     prefix = query_prefix(model, features, queried)
     embeds = torch.cat([prefix, decoder.embed_tokens(batch.ids).to(prefix.dtype)], dim=1)
@@ -85,8 +86,12 @@ def summed_loss(
     mask.masked_fill_(~batch.visible, torch.finfo(embeds.dtype).min)
     hidden = decoder(inputs_embeds=embeds, attention_mask=mask, position_ids=batch.positions, use_cache=False)
     text = hidden.last_hidden_state[:, prefix.shape[1] :].flatten(0, 1)
-    logits = model.language_model.lm_head(text[batch.chosen])
-    losses = functional.cross_entropy(logits.float(), batch.targets.flatten()[batch.chosen], reduction="none")
+    return model.language_model.lm_head(text[batch.chosen]).float()
+
+
+def caption_loss(logits: torch.Tensor, batch: Packed) -> torch.Tensor:
+    """Cross-entropy of these logits (N, vocabulary), weighted and summed over the targets. A scalar."""
+    losses = functional.cross_entropy(logits, batch.targets.flatten()[batch.chosen], reduction="none")
     return (losses * batch.weights.flatten()[batch.chosen]).sum()
 
 
@@ -96,22 +101,15 @@ def packed_batch(
     """Features (B, tokens, width) and packed captions of the chosen images, on the model's device."""
     device = model.query_tokens.device
     packed = pack([data.captions[i] for i in chosen], model.query_tokens.shape[1], pad_id)
-    batch = Packed(*(_to(getattr(packed, name), device) for name in Packed.__slots__))
-    rows = torch.tensor(list(chosen))
-    return _to(data.features[_to(rows, data.features.device)], device), batch
-
-
-def _to(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """On `device`, without waiting for what the device still does: a copy from pageable memory would."""
-    if tensor.device == device or device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
+    batch = Packed(*(move(getattr(packed, name), device) for name in Packed.__slots__))
+    return move(data.features_of(chosen), device), batch
 
 
 class Trainer:
     """Optimiser and schedule of one candidate. The data order depends on (seed, epoch) alone, so legs join without a seam.
 
     `micro_images`: images a forward pass, at most the recipe's batch (gradients are summed); it is halved whenever memory ends.
+    `losses`: what is minimised in place of the caption loss, where a teacher has a say.
     """
 
     def __init__(
@@ -123,7 +121,9 @@ class Trainer:
         pad_id: int,
         micro_images: int | None = None,
         fused: bool = True,
+        losses: Losses | None = None,
     ) -> None:
+        self.losses = losses
         self.built, self.data, self.recipe, self.seed, self.pad_id = built, data, recipe, seed, pad_id
         if fused:
             fuse(built.model)
@@ -138,9 +138,7 @@ class Trainer:
     def run(self, start: float, stop: float, between_steps: Callable[[], None] | None = None) -> TrainResult:
         """Train from share `start` to share `stop` of the budget. Raises CandidateError when the loss is not finite."""
         first, last = round(start * self.total_steps), round(stop * self.total_steps)
-        lora_dropout = [m for n, m in self.built.model.named_modules() if ".lora_dropout." in n]
-        for module in lora_dropout:  # the base's own dropout stays off: it is frozen, and packing assumes none
-            module.train()
+        self.drop(True)
         losses: list[torch.Tensor] = []
         images, tokens, epoch, order = 0, 0, -1, list[list[int]]()
         for step in range(first, last):
@@ -156,14 +154,20 @@ class Trainer:
                 self._check(losses[-1], step)
             if between_steps:
                 between_steps()
-        for module in lora_dropout:
-            module.eval()
+        self.drop(False)
         if not losses:
             return TrainResult(0, math.nan, 0)
         self._check(losses[-1], last)
         self.last_loss = losses[-1].item()
-        tail = torch.stack(losses[-max(1, len(losses) // 10) :])
-        return TrainResult(len(losses), tail.mean().item(), images, tokens, self.stepper.micro_images)
+        values = torch.stack(losses).tolist()
+        tail = values[-max(1, len(values) // 10) :]
+        return TrainResult(len(values), sum(tail) / len(tail), images, tokens, self.stepper.micro_images, tuple(values))
+
+    def drop(self, on: bool) -> None:
+        """Switch LoRA's dropout. The base's own stays off: it is frozen, and packing assumes none."""
+        for name, module in self.built.model.named_modules():
+            if ".lora_dropout." in name:
+                module.train(on)
 
     def _step(self, step: int, chosen: Sequence[int]) -> torch.Tensor:
         lora = self.built.variant.lora
@@ -173,8 +177,11 @@ class Trainer:
 
         def backward(part: Sequence[int], scale: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
             features, batch = packed_batch(self.built.model, self.data, part, self.pad_id)
-            loss = summed_loss(self.built.model, features, batch, self.data.queried) / total
-            scale(loss).backward()
+            if self.losses is None:
+                minimised = loss = summed_loss(self.built.model, features, batch, self.data.queried) / total
+            else:
+                minimised, loss = (x / total for x in self.losses(features, batch, part))
+            scale(minimised).backward()
             return loss.detach()
 
         lr = self.recipe.lr * schedule(step, self.total_steps, self.recipe.warmup_share)

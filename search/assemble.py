@@ -34,9 +34,9 @@ def assemble(
     estimates = estimates_of(settings, space, dtype)
     limit = settings.limits.refusal(estimates)
     schedule = None if settings.halving else "end"
-    sampler, policy = make_strategy(
-        settings.sampler, schedule, bound, objectives, settings.seed, estimates, limit, warm.told
-    )
+    # A list is run to the end of every row; nothing is drawn.
+    asked, schedule = ("random", "end") if bound.names else (settings.sampler, schedule)
+    sampler, policy = make_strategy(asked, schedule, bound, objectives, settings.seed, estimates, limit, warm.told)
     worker_hours = None if settings.gpu_hours is None else settings.gpu_hours / settings.gpus_per_trial
     return Search(
         settings.folder,

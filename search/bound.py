@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -24,6 +24,7 @@ Params = dict[str, Any]  # parameter -> value, only those that are searched and 
 # The best rate of LoRA falls about as the LLM gets wider (2203.03466): 3.1e-3 at the shipped base's 128, 1.6e-4 at
 # OPT-2.7b's 2560, in the middle of what papers use. One space can then serve both.
 LR_TIMES_WIDTH = 0.4
+UNTAUGHT: Params = {"distill_logits": 0.0, "distill_hidden": 0.0}
 FALLBACK = "alternate"  # order of Q-Former pairs and vision layers under a ranking that was measured for the LLM alone
 
 
@@ -38,6 +39,9 @@ class BoundSpace:
     starts: tuple[Params, ...]
     orders: dict[str, dict[str, Ranking]]  # component -> strategy -> order
     measured_pairs: Mapping[int, tuple[int, ...]]  # number of Q-Former pairs -> the best of them; empty if not measured
+    names: Mapping[str, str] = field(
+        default_factory=dict
+    )  # key of a listed candidate -> its name; then nothing else is tried
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> Params:
         """Draw every parameter that exists under the choices made before it; depths are counts of layers."""
@@ -65,21 +69,29 @@ class BoundSpace:
         value = {**self.fixed, **params}
         return Candidate(self._variant(value), self._recipe(value))
 
+    @property
+    def distills(self) -> bool:
+        """Whether a candidate may have a teacher."""
+        return any(
+            self.fixed.get(name, 0) > 0 or (name in self.distributions and not _only_zero(self.distributions[name]))
+            for name in UNTAUGHT
+        )
+
     def zero_shot(self) -> Candidate:
         """The base as it comes: every layer, no LoRA."""
         return Candidate(Variant.full(self.shape))
 
     def full_depth(self) -> tuple[Params, Candidate]:
-        """The reference point: every layer, with LoRA and recipe of the space's first starting point.
+        """The reference point: every layer, with LoRA and recipe of the space's first starting point, taught by nobody.
 
-        What that leaves out is as the space fixes it, else by default.
+        What that leaves out is as the space fixes it, else by default. It is the teacher of candidates that distil.
 
         The params are empty where the space cannot express it, so that nothing false is taught to a sampler.
         """
         value: Params = {name: rule.default for name, rule in RULES.items()}
         value |= self.fixed
         value |= self.starts[0] if self.starts else {}
-        value |= {name: getattr(self.shape, name) for name in DEPTHS}
+        value |= {name: getattr(self.shape, name) for name in DEPTHS} | UNTAUGHT
         if isinstance(ranking := self.distributions.get("ranking"), CategoricalDistribution):
             value["ranking"] = ranking.choices[0]  # at full depth all of them are the same
         candidate = Candidate(self._variant(value), self._recipe(value))
@@ -167,6 +179,10 @@ class BoundSpace:
             batch_images=int(value["batch_images"]),
             weight_decay=float(value["weight_decay"]),
             warmup_share=float(value["warmup_share"]),
+            packed=value["packed"],
+            distill_logits=float(value["distill_logits"]),
+            distill_hidden=float(value["distill_hidden"]),
+            distill_temperature=float(value["distill_temperature"]),
         )
 
 
@@ -178,6 +194,10 @@ def options(over: BaseDistribution) -> list[Any]:
         return [over.low]
     assert isinstance(over, CategoricalDistribution)
     return list(over.choices)
+
+
+def _only_zero(over: BaseDistribution) -> bool:
+    return isinstance(over, CategoricalDistribution) and set(over.choices) == {0.0}
 
 
 def contains(over: BaseDistribution, value: Any) -> bool:

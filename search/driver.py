@@ -29,6 +29,7 @@ from ray import tune
 
 from rsopt.errors import InfrastructureError, UserError, refusal
 from rsopt.ranking import MeasuredRankings
+from rsopt.recipe import Leg
 from search.history import History
 from search.progress import Progress, status_line
 from search.remeasure import Remeasurement, remeasure
@@ -171,7 +172,7 @@ class Driver:
                     raise
         return MeasuredRankings.from_json(json.loads(path.read_text()))
 
-    def _work(self) -> Work:
+    def _work(self, teacher: Leg | None = None) -> Work:
         settings = self.settings
         data = self.facts.data_path
         return Work(
@@ -182,13 +183,15 @@ class Driver:
             settings.skip_bad,
             settings.latency_decoder,
             settings.latency_device,
+            teacher,
+            settings.validations,
         )
 
     def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> str | None:
         """Run legs until there are no more; why it ended before, if it did."""
         searcher = LegSearcher(search, changed)
         trainable = tune.with_resources(
-            partial(run_trial, work=self._work()), {"cpu": resources.cpus, "gpu": resources.gpus}
+            partial(run_trial, work=self._work(search.teacher)), {"cpu": resources.cpus, "gpu": resources.gpus}
         )
         tuner = tune.Tuner(
             trainable,

@@ -34,6 +34,12 @@ class CandidateState:
     reason: str | None = None
     lost: tuple[float, ...] = ()  # rungs of the legs that infrastructure lost, one entry a loss
     order: tuple[int, ...] = ()
+    row: str | None = None  # its name, where the space lists its candidates
+
+    @property
+    def name(self) -> str:
+        """For people: its row's name, else what it is."""
+        return self.row or self.candidate.variant.label
 
     @property
     def reached(self) -> float:

@@ -90,6 +90,7 @@ class Journal:
             distributions=distributions,
             user_attrs={
                 **user_attrs,
+                **({"row": state.row} if state.row else {}),
                 "role": state.role,
                 "key": state.candidate.key,
                 "candidate": state.candidate.to_json(),
@@ -238,6 +239,7 @@ def _state(trial: FrozenTrial) -> CandidateState:
         reason=progress["reason"],
         lost=tuple(progress["lost"]),
         order=tuple(progress["order"]),
+        row=attrs.get("row"),
     )
 
 

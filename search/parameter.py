@@ -84,6 +84,12 @@ RULES: dict[str, Rule] = {
     "batch_images": Rule("whole", 16, low=1),
     "weight_decay": Rule("number", 0.0),
     "warmup_share": Rule("number", 0.05, high=1.0),
+    "packed": Rule("flag", True),  # false: steps of batch_images image-caption pairs, as the hand-made study's
+    "distill_logits": Rule(
+        "number", 0.0
+    ),  # weights of what the tuned full depth teaches, beside a caption loss of weight 1
+    "distill_hidden": Rule("number", 0.0),
+    "distill_temperature": Rule("number", 1.0, low_open=True),
 }
 DEPTHS = ("vision_layers", "qformer_layers", "llm_layers")
 

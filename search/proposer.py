@@ -50,6 +50,8 @@ class Proposer:
                 self._sampler.drop(draw)
                 if draw.params == self._space.starts[start]:
                     break  # nothing of it is drawn: the same again and again
+        if self._space.names:
+            return None  # the list is all there is to try
         for attempt in range(REDRAWS + RANDOM_REDRAWS):
             draw = self._sampler.draw(number, history, attempt, name="random" if attempt >= REDRAWS else None)
             candidate = self._space.candidate(draw.params)

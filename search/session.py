@@ -193,6 +193,7 @@ def _settings(options: argparse.Namespace, space: Space) -> Settings:
         latency_decoder=space.latency_decoder,
         latency_device=options.latency_device,
         halving=not options.no_halving,
+        validations=space.validations,
         max_params=None if options.max_params is None else int(options.max_params),
         max_latency_ms=options.max_latency_ms,
         max_memory_gb=options.max_memory_gb,

@@ -38,6 +38,7 @@ class Settings:
     latency_decoder: str = "generate"
     latency_device: str | None = None  # the device model where latency counts; None: wherever a worker runs
     halving: bool = True
+    validations: int = 0  # of the loss in each training, for its curve
     max_params: int | None = None
     max_latency_ms: float | None = None
     max_memory_gb: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,22 @@ from search.binding import bind
 from search.bound import BoundSpace
 from search.document import Place, read, shown
 from search.parameter import KINDS, RULES, Parameter, Start, Value, check_when
+from search.rows import as_choices
 
 LATENCY_DECODERS = ("generate", "shared_prefix")  # rsopt.latency_protocol.DECODERS, which brings torch
-_KEYS = ("name", "description", "objectives", "trials", "rungs", "parameters", "starts", "latency_decoder")
+_KEYS = (
+    "name",
+    "description",
+    "objectives",
+    "trials",
+    "rungs",
+    "parameters",
+    "starts",
+    "rows",
+    "latency_decoder",
+    "validations",
+)
+MOST_VALIDATIONS = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 DEFAULT_TRIALS = 24
 
@@ -27,7 +40,8 @@ DEFAULT_TRIALS = 24
 class Space:
     """What is searched, before a base is known. `trials` and `rungs` are its defaults; `source` is its file.
 
-    `latency_decoder` is whose time `latency_ms` is: transformers' generate or our beam search.
+    `latency_decoder` is whose time `latency_ms` is: transformers' generate or our beam search. `validations`: how often the
+    validation loss is taken in a training, for its curve. `rows`: names of the starts, where they are all there is to try.
     """
 
     name: str
@@ -39,6 +53,8 @@ class Space:
     starts: tuple[Start, ...]
     source: str
     latency_decoder: str = LATENCY_DECODERS[0]
+    validations: int = 0
+    rows: tuple[str, ...] = ()
 
     @property
     def needs_measuring(self) -> bool:
@@ -50,7 +66,12 @@ class Space:
 
         Raises UserError with file and line for depths or rankings that the base does not have.
         """
-        return bind(self.parameters, self.starts, shape, rankings)
+        bound = bind(self.parameters, self.starts, shape, rankings)
+        names: dict[str, str] = {}
+        for name, start in zip(self.rows, bound.starts, strict=False):  # on a small base two rows may be one candidate
+            key = bound.candidate(start).key
+            names[key] = f"{names[key]} = {name}" if key in names else name
+        return replace(bound, names=names)
 
 
 def known_spaces() -> dict[str, Path]:
@@ -76,17 +97,24 @@ def _space(root: Place) -> Space:
     name = keys["name"].text("name")
     if not _NAME.fullmatch(name):
         raise keys["name"].wrong(f"name must be letters, digits, - and _ (at most 64), not {shown(name)}")
-    parameters = _parameters(keys["parameters"])
+    if {"rows", "starts"} <= keys.keys():
+        raise keys["starts"].wrong("rows are all there is to try: starts are for a space that is searched")
+    parameters, rows = _parameters(keys["parameters"], searched="rows" not in keys), tuple[str, ...]()
+    starts = tuple(_start(place, parameters) for place in keys["starts"].items("starts")) if "starts" in keys else ()
+    if "rows" in keys:
+        parameters, starts, rows = as_choices(keys["rows"], parameters)
     return Space(
         name=name,
         description=" ".join(keys["description"].text("description").split()) if "description" in keys else "",
         objectives=_objectives(keys["objectives"]),
-        trials=_trials(keys["trials"]) if "trials" in keys else DEFAULT_TRIALS,
+        trials=_trials(keys["trials"]) if "trials" in keys else len(rows) or DEFAULT_TRIALS,
         rungs=_rungs(keys["rungs"]) if "rungs" in keys else (1.0,),
         parameters=parameters,
-        starts=tuple(_start(place, parameters) for place in keys["starts"].items("starts")) if "starts" in keys else (),
+        starts=starts,
         source=root.source,
         latency_decoder=_decoder(keys["latency_decoder"]) if "latency_decoder" in keys else LATENCY_DECODERS[0],
+        validations=_validations(keys["validations"]) if "validations" in keys else 0,
+        rows=rows,
     )
 
 
@@ -107,6 +135,13 @@ def _decoder(place: Place) -> str:
     return name
 
 
+def _validations(place: Place) -> int:
+    times = place.number("validations")
+    if not isinstance(times, int) or not 0 <= times <= MOST_VALIDATIONS:
+        raise place.wrong(f"validations must be a whole number, 0 to {MOST_VALIDATIONS}, not {times}")
+    return times
+
+
 def _trials(place: Place) -> int:
     trials = place.number("trials")
     if not isinstance(trials, int) or trials < 1:
@@ -121,7 +156,7 @@ def _rungs(place: Place) -> tuple[float, ...]:
     return rungs
 
 
-def _parameters(place: Place) -> tuple[Parameter, ...]:
+def _parameters(place: Place, searched: bool) -> tuple[Parameter, ...]:
     found: dict[str, Parameter] = {}
     for name, value in place.mapping("parameters", RULES).items():
         parameter = _parameter(name, value)
@@ -129,7 +164,7 @@ def _parameters(place: Place) -> tuple[Parameter, ...]:
         found[name] = parameter
     if {"lr", "lr_factor"} <= found.keys():
         raise place.wrong("parameters name lr and lr_factor; one of them decides the learning rate")
-    if all(parameter.kind == "fixed" for parameter in found.values()):
+    if searched and all(parameter.kind == "fixed" for parameter in found.values()):
         raise place.wrong("parameters must hold at least one that is searched (int, float, choice or layers)")
     return tuple(found.values())
 

@@ -30,6 +30,8 @@ class Work:
     skip_bad: bool
     latency_decoder: str = "generate"  # whose latency is the objective
     latency_device: str | None = None  # where it counts, by its model's name; None: wherever a worker runs
+    teacher: Leg | None = None  # the whole training of the study's teacher, where candidates may distil
+    validations: int = 0  # of the loss in each training
 
 
 _RESIDENT: dict[Work, Any] = {}
@@ -102,6 +104,8 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
             assigned,
             work.latency_decoder,
             work.latency_device,
+            work.teacher,
+            work.validations,
         )
         try:
             return run()

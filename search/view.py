@@ -106,6 +106,11 @@ def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: st
             }
     if lora:
         params |= {"lr": f"{recipe.lr:.3g}", "epochs": f"{recipe.epochs:g}", "batch_images": str(recipe.batch_images)}
+        if recipe.distills:
+            params |= {name: f"{getattr(recipe, name):g}" for name in ("distill_logits", "distill_hidden")}
+            params["distill_temperature"] = f"{recipe.distill_temperature:g}"
+        if not recipe.packed:
+            params["packed"] = "false"
     if "ranking" in c.params:
         params["ranking"] = str(c.params["ranking"])
     metrics: list[tuple[str, float, int]] = []
@@ -124,7 +129,7 @@ def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: st
     over = c.state in STATUS
     return RunView(
         key=str(c.number),
-        name=variant.label,
+        name=c.name,
         params=params,
         tags=tags,
         metrics=metrics,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from rsopt.objectives import OBJECTIVES
 from rsopt.recipe import Candidate
 from rsopt.rung import read_captions
 from search.front import build_front, read_remeasured
+from search.hand_made import read_hand_made
 from search.history import CandidateState, History
 from search.page.evidence import curve, pausing, rung_predictions, same_cider, volume_over_compute
 from search.page.importance import importance
@@ -23,7 +22,6 @@ from search.page.pictures import chosen, picture
 from search.settings import Facts, Settings
 from search.table import COLUMNS, ROLE_NAMES
 
-HAND_MADE = Path(__file__).with_name("hand_made.json")
 PARTS = ("vision", "qformer", "prefill")  # of the latency; what is left of it is spent on tokens
 
 
@@ -79,8 +77,15 @@ def page_content(
 
 def hand_made(base: str) -> dict[str, Any] | None:
     """The hand-made study's points, where the base is the one it used."""
-    found = json.loads(HAND_MADE.read_text("utf-8"))
-    return found if found["base"] in base else None
+    found = read_hand_made()
+    if found["base"] not in base:
+        return None
+    points = [
+        {"name": f"{row['name']}, by hand", "params": row["params"], "cider": row["said"]["cider"]}
+        for row in found["rows"]
+        if "cider" in row["said"] and "params" in row
+    ]
+    return {"note": found["note"], "points": points}
 
 
 def _facts(settings: Settings, facts: Facts, history: History, data: CaptionData | None) -> list[tuple[str, str]]:
@@ -168,11 +173,7 @@ def tuning(candidate: Candidate) -> str:
     ]
     if lora.train_projection:
         parts.append("projection in full")
-    return f"LoRA: {', '.join(parts)}; {_recipe(asdict(recipe))}"
-
-
-def _recipe(recipe: Mapping[str, Any]) -> str:
-    return f"lr {recipe['lr']:.3g}, {recipe['epochs']:g} epochs, {recipe['batch_images']} images a step"
+    return f"LoRA: {', '.join(parts)}; {recipe.words}"
 
 
 def latency_parts(metrics: Mapping[str, float]) -> dict[str, float]:

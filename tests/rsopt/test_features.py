@@ -122,7 +122,7 @@ def test_a_full_disk_is_no_fault_of_the_candidate(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", full)
-    with pytest.raises(InfrastructureError, match=r"no room for .* GB of vision features") as error:
+    with pytest.raises(InfrastructureError, match=r"no room for .* GB of features") as error:
         load_features(base, samples, (0, 1, 2))
     # What a worker takes for the candidate's own fault.
     assert not isinstance(error.value, (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError))

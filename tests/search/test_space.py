@@ -26,7 +26,7 @@ def line_of(call, *args, **kwargs):
     with pytest.raises(UserError) as caught:
         call(*args, **kwargs)
     text = str(caught.value)
-    assert "\n" not in text and len(text) < 400
+    assert "\n" not in text and len(text) < 500
     return text
 
 
@@ -41,6 +41,8 @@ def test_shipped_spaces_make_candidates(name, shape):
         candidate.variant.check(shape)
         assert Candidate.from_json(candidate.to_json()) == candidate
         scope = candidate.variant.lora.scope
+        if bound.names:
+            continue  # a list: its values do not depend on one another
         assert ("llm_rank" in params) == (scope != "qformer") and ("qformer_rank" in params) == (scope != "llm")
         pairs = candidate.variant.qformer_layers
         assert pairs[1::2] == tuple(layer + 1 for layer in pairs[::2]) and all(layer % 2 == 0 for layer in pairs[::2])
@@ -242,3 +244,66 @@ def test_a_missing_or_unreadable_file(tmp_path):
     assert "cannot read" in line_of(load_space, tmp_path / "folder.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"name: \xff")
     assert "is not UTF-8" in line_of(load_space, tmp_path / "latin.yaml")
+
+
+ROWS = "rows:\n  - {name: all}\n  - {name: half, llm_layers: 0.5, lora: llm}\n  - {name: a half, llm_layers: 4, lora: llm}\n"
+
+
+def test_rows_are_a_fixed_list(tmp_path):
+    listed = space(tmp_path, ["lora: both", "llm_rank: 4"], starts=ROWS)
+    assert listed.trials == 3 and listed.rows == ("all", "half", "a half")
+    bound = listed.bind(TINY)
+    candidates = [bound.candidate(start) for start in bound.starts]
+    assert [len(c.variant.llm_layers) for c in candidates] == [8, 4, 4]
+    assert [c.variant.lora.scope for c in candidates] == ["both", "llm", "llm"]
+    assert all(c.variant.lora.llm.rank == 4 for c in candidates)
+    # On this base two rows are one candidate; on a deeper one they are not.
+    assert set(bound.names.values()) == {"all", "half = a half"}
+    assert set(listed.bind(OPT).names.values()) == {"all", "half", "a half"}
+
+
+def test_the_report_has_the_studys_rows_and_a_teacher():
+    for shape in (TINY, OPT):
+        bound = load_space("report").bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+        assert len(set(bound.names)) == 20, "every row is a candidate of its own"
+        assert bound.distills and bound.full_depth()[1].key in bound.names
+    own = {bound.names[bound.candidate(s).key]: bound.candidate(s) for s in bound.starts}
+    study = own["LLM28+Q8"]
+    assert (len(study.variant.llm_layers), len(study.variant.qformer_layers)) == (28, 8)
+    assert study.variant.llm_layers == tuple(range(28)) and study.variant.lora.dropout == 0.05
+    assert (study.variant.lora.llm.rank, study.variant.lora.llm.alpha, study.variant.lora.llm.targets) == (16, 32, "qk")
+    assert (study.recipe.epochs, study.recipe.batch_images, study.recipe.packed) == (1, 4, False)
+    assert len(own["Q6 LLM"].variant.qformer_layers) == 6 and own["Q6 LLM"].variant.lora.scope == "llm"
+    assert own["LLM24 distilled"].recipe.distills and not own["LLM24 best layers"].recipe.distills
+
+
+def test_the_teacher_is_taught_by_nobody(tmp_path):
+    lines = ["llm_layers: {layers: [0.5, 1.0]}", "distill_logits: {choice: [0, 1]}", "distill_hidden: 1"]
+    bound = space(tmp_path, lines, starts="starts:\n  - {llm_layers: 0.5, distill_logits: 1}\n").bind(TINY)
+    assert bound.distills and not bound.full_depth()[1].recipe.distills
+    assert bound.candidate(bound.starts[0]).recipe.distills
+    assert not space(tmp_path, [lines[0], "distill_logits: {choice: [0]}"]).bind(TINY).distills
+
+
+BAD_ROWS = [
+    ("rows: []\n", ":4: rows must list at least one"),
+    ("rows:\n  - {lora: llm}\n", ":5: a row needs a name"),
+    ("rows:\n  - {name: a}\n  - {name: a}\n", ":6: row 'a' is given twice"),
+    ("rows:\n  - {name: a, lora: none}\n", ":5: lora cannot be 'none'"),
+    ("rows:\n  - {name: a, llm_layers: {layers: [1, 2]}}\n", ":5: llm_layers must be a single value"),
+    ("rows:\n  - {name: ''}\n", ":5: name of a row must be 1 to 60 printable characters"),
+    ("rows:\n  - {name: a}\nstarts:\n  - {llm_rank: 4}\n", ":7: rows are all there is to try"),
+    ("rows:\n  - {name: a}\nvalidations: 1000\n", ":6: validations must be a whole number, 0 to 100"),
+]
+
+
+@pytest.mark.parametrize(("rows", "message"), BAD_ROWS)
+def test_bad_rows_are_one_line(tmp_path, rows, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(f"{HEAD}parameters: {{llm_rank: 4}}\n{rows}")
+    assert f"bad.yaml{message}" in line_of(load_space, path)
+
+
+def test_rows_beside_a_searched_parameter_are_refused(tmp_path):
+    text = line_of(space, tmp_path, ["llm_rank: {int: [4, 8]}"], HEAD, "rows:\n  - {name: a}\n")
+    assert ":4: llm_rank: beside rows, parameters are plain values" in text

@@ -1,0 +1,79 @@
+"""How a leg is tuned: on what, as many images a forward pass as memory holds, and the losses by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rsopt.build import Built
+from rsopt.curve import Curve
+from rsopt.fit import free_bytes, micro_batch, training_need
+from rsopt.recipe import Leg
+from rsopt.resident import Resident, pad_id
+from rsopt.shortage import fitting, is_shortage, note
+from rsopt.train import CandidateError, Losses, Trainer, validation_loss
+from rsopt.training_set import TrainingSet, in_pairs
+
+
+def tuning_set(leg: Leg, built: Built, resident: Resident) -> TrainingSet:
+    """Inputs and captions of the training split as the leg's recipe takes them: packed, or in pairs."""
+    data = resident.training_set("train", leg.candidate.variant.vision_layers, built)
+    return data if leg.candidate.recipe.packed else in_pairs(data)
+
+
+def trainer_for(
+    leg: Leg,
+    built: Built,
+    data: TrainingSet,
+    resident: Resident,
+    exceeded_by: float = 1.0,
+    losses: Losses | None = None,
+) -> Trainer:
+    """A trainer of `built`; `exceeded_by` is by how much predictions of memory were exceeded before (rsopt.shortage)."""
+    base, recipe = resident.base, leg.candidate.recipe
+    free = free_bytes(base.device) / exceeded_by
+    micro_images = micro_batch(resident.costs, built.variant, base.dtype, longest(data), recipe.batch_images, free)
+    return Trainer(built, data, recipe, leg.seed, pad_id(base), micro_images, losses=losses)
+
+
+def longest(data: TrainingSet) -> int:
+    """Most caption tokens behind one image."""
+    return max(sum(len(c.ids) for c in own) for own in data.captions)
+
+
+def curve_of(leg: Leg, trainer: Trainer, resident: Resident, validations: int) -> Curve:
+    """The losses of this stretch; the validation loss at `validations` places of the whole training."""
+
+    def loss() -> float:
+        val = resident.training_set("val", leg.candidate.variant.vision_layers, trainer.built)
+        trainer.drop(False)
+        try:
+            return fitting(32, lambda images: validation_loss(trainer.built.model, val, pad_id(resident.base), images))
+        finally:
+            trainer.drop(True)
+
+    return Curve(round(leg.start * trainer.total_steps), trainer.total_steps, validations, loss)
+
+
+@contextmanager
+def memory_watched(leg: Leg, trainer: Trainer, resident: Resident, folder: Path) -> Iterator[None]:
+    """Where memory ends, later predictions learn from it; where it ends at one image, the candidate is infeasible."""
+    base, free, planned = resident.base, free_bytes(resident.base.device), trainer.stepper.micro_images
+
+    def need(images: int) -> float:
+        return training_need(resident.costs, trainer.built.variant, base.dtype, longest(trainer.data), images)
+
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
+        raise CandidateError(
+            "memory",
+            f"one image a step does not fit into {free / 1e9:.2f} GB beside the weights "
+            f"(predicted: {need(1) / 1e9:.2f} GB); {str(error).splitlines()[0][:200]}",
+        ) from error
+    finally:
+        if trainer.stepper.micro_images < planned:
+            note(folder, need(planned), free)

@@ -1,0 +1,102 @@
+"""python -m search.compare: the hand-made study's table beside what a study measured, and its conclusions against the data."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import uuid
+from pathlib import Path
+
+from rsopt.errors import Parser, UserError, command
+
+EPILOG = """\
+examples:
+  python -m search.run --space report --name mine
+  python -m search.compare --name mine                       Markdown on stdout
+  python -m search.compare --name mine --html compare.html
+  python -m search.compare --name mine --row GPT=gpt.json    another system's captions, {image id: caption}, scored alike
+"""
+
+
+def parser() -> Parser:
+    """The command's options."""
+    p = Parser(
+        prog="python -m search.compare",
+        description="The hand-made study's table beside a study of the space `report`: counts, scores, latencies, conclusions.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--name", required=True, metavar="S", help="name of the study, run with --space report")
+    p.add_argument("--storage", default="runs", metavar="DIR", help="folder of the studies (default: %(default)s)")
+    p.add_argument(
+        "--row",
+        action="append",
+        default=[],
+        metavar="NAME=captions.json",
+        help="another system's captions of the validation images; may be given several times",
+    )
+    p.add_argument("--baselines", metavar="S", help="a study of other captioners, whose trials become rows")
+    p.add_argument("--no-meteor", action="store_true", help="leave METEOR out (it needs Java, 0.5 GB and some seconds)")
+    shape = p.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    shape.add_argument("--html", metavar="F", help="write one HTML file, for any browser, offline")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, gather, print."""
+    options = parser().parse_args(argv)
+    from search.settings import study_folder
+
+    storage = Path(options.storage).absolute()
+    folder = study_folder(storage, options.name)
+    given = [_row(text) for text in options.row]
+    if len({name for name, _ in given}) < len(given):
+        raise UserError("--row: each needs a name of its own")
+    baselines = study_folder(storage, options.baselines) if options.baselines else None
+    # After what can be refused: counting and scoring bring torch.
+    from rsopt.scores.java import JavaError
+    from search.comparison.content import compare
+    from search.comparison.markdown import markdown
+    from search.comparison.page import page
+    from search.comparison.sections import sections
+
+    try:
+        found = compare(folder, given, baselines, meteor=not options.no_meteor)
+    except JavaError as error:
+        raise UserError(f"METEOR: {error}; --no-meteor leaves it out") from error
+    title = f"The hand-made study beside {found.study}"
+    if options.json:
+        sys.stdout.write(json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
+    elif options.html:
+        sys.stdout.write(f"{_write(Path(options.html), page(title, sections(found)))}\n")
+    else:
+        sys.stdout.write(markdown(title, sections(found)))
+    return 0
+
+
+def _row(text: str) -> tuple[str, Path]:
+    """NAME and file of a --row. Raises UserError for what is not NAME=FILE."""
+    name, found, path = text.partition("=")
+    if not found or not name.strip() or not name.isprintable() or len(name) > 60:
+        raise UserError(f"--row {text[:80]!r}: give NAME=captions.json, the name 1 to 60 printable characters")
+    if not Path(path).is_file():
+        raise UserError(f"--row {name}: '{path}' is not a file")
+    return name.strip(), Path(path)
+
+
+def _write(path: Path, text: str) -> Path:
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        aside.write_text(text, "utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

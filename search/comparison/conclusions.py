@@ -1,0 +1,145 @@
+"""The hand-made study's conclusions, one by one, against the data: what was said, what is found, whether it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search.comparison.curves import CONVERGED, DIVERGED, OVERFITS, figures
+from search.comparison.row import Row, cider_against, find, latency_against
+
+HOLDS, FAILS, UNTOLD, UNMEASURED = "holds", "does not hold", "cannot be told", "not measured"
+NAMES = {"vision": "vision tower", "qformer": "Q-Former", "llm": "LLM", "projection": "projection"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A conclusion of the study, a verdict, and the evidence, a sentence each."""
+
+    claim: str
+    verdict: str
+    evidence: tuple[str, ...]
+
+
+def checks(
+    rows: Sequence[Row], exact: Mapping[str, Mapping[str, Any]], full_size: Sequence[Mapping[str, Any]]
+) -> list[Check]:
+    """Every conclusion. `rows` are ours, `exact` the full-size counts by the study's row names, `full_size` its rows."""
+    sizes = {row["here"]: exact[row["name"]] for row in full_size if row.get("here") and row["name"] in exact}
+    return [
+        _most("the Q-Former costs most GFLOPs", "GMAC", sizes["zero-shot"]["gmacs"], _parts_here(rows, "gmacs"), "qformer"),
+        _most_time(rows),
+        _most("the LLM holds most parameters", "parameters", sizes["zero-shot"]["params"], _parts_here(rows, "params"), "llm"),
+        _pruned("dropping Q-Former layers to 8 of 12 is a reasonable trade for time", "Q8 both", "LoRA both", rows, sizes),
+        _pruned("LLM 28 of 32 is the middle ground", "LLM28", "LoRA LLM", rows, sizes),
+        _best(rows, sizes),
+        _together(rows),
+    ]  # fmt: skip
+
+
+def _most(claim: str, unit: str, full: Mapping[str, float], here: Mapping[str, float] | None, part: str) -> Check:
+    """Whether `part` has the most of something, at full size (which decides) and on this base."""
+    evidence = [f"at full size {_split(full)} of the {unit}"]
+    if here:
+        evidence.append(f"on this base {_split(here)}")
+    return Check(claim, HOLDS if _largest(full) == part else FAILS, tuple(evidence))
+
+
+def _most_time(rows: Sequence[Row]) -> Check:
+    claim = "the Q-Former costs most time"
+    row = next((r for r in rows if r.latency.keys() >= {"vision", "qformer", "prefill", "tokens"}), None)
+    if row is None:
+        return Check(claim, UNMEASURED, ("no latency with its parts",))
+    parts = {p: row.latency[p] for p in ("vision", "qformer")} | {"llm": row.latency["prefill"] + row.latency["tokens"]}
+    shares = {part: ms / row.latency["ms"] for part, ms in parts.items()}
+    text = f"of {row.latency['ms']:.1f} ms for {row.name} on this base and device: " + ", ".join(
+        f"{NAMES[part]} {parts[part]:.1f} ms ({share:.0%})" for part, share in shares.items()
+    )
+    return Check(claim, HOLDS if max(parts, key=lambda p: parts[p]) == "qformer" else FAILS, (text,))
+
+
+def _pruned(claim: str, name: str, whole: str, rows: Sequence[Row], sizes: Mapping[str, Mapping[str, Any]]) -> Check:
+    """What a pruned row costs and saves against the same tuning at full depth."""
+    row, other = find(rows, name), find(rows, whole)
+    saved = _saved(sizes[name], sizes[whole])
+    evidence = [f"at full size {saved}"]
+    if row is None or other is None or (cider := cider_against(row, other)) is None:
+        ended = [f"{n}: {r.state}{f' ({r.reason})' if r.reason else ''}" for n, r in ((name, row), (whole, other)) if r]
+        return Check(claim, UNMEASURED, (*evidence, *ended))
+    latency = latency_against(row, other)
+    evidence += [
+        f"{name} against {whole} on this base: {_cider(cider)}",
+        f"latency {_latency(latency)}",
+        "on this base " + _saved({"params": row.params, "gmacs": row.gmacs}, {"params": other.params, "gmacs": other.gmacs}),
+    ]  # fmt: skip
+    costs = cider[2] < 0
+    if latency is None:
+        return Check(claim, UNMEASURED, tuple(evidence))
+    if latency[2] >= 1:
+        return Check(claim, FAILS if costs else UNTOLD, (*evidence, "no time is saved that the intervals can tell"))
+    return Check(claim, "a trade: saves time, costs CIDEr" if costs else HOLDS, tuple(evidence))
+
+
+def _best(rows: Sequence[Row], sizes: Mapping[str, Mapping[str, Any]]) -> Check:
+    claim = "LLM 28 + Q-Former 8 is the best combination, its loss almost negligible"
+    pruned = _pruned(claim, "LLM28+Q8", "LoRA both", rows, sizes)
+    row, whole = find(rows, "LLM28+Q8"), find(rows, "LoRA both")
+    if row is None or whole is None or (cider := cider_against(row, whole)) is None:
+        return pruned
+    better = [
+        f"{other.name} ({_cider(gain)} against it)"
+        for name in ("Q6 both", "Q8 both", "LLM24", "LLM28")
+        if (other := find(rows, name)) and (gain := cider_against(other, row)) and gain[1] > 0
+    ]
+    told = (
+        f"better in CIDEr beyond the interval: {', '.join(better)}"
+        if better
+        else "no other pruned row of the study is better"
+    )
+    evidence = (*pruned.evidence, told)
+    if cider[2] < 0:
+        return Check(claim, FAILS, evidence)
+    return Check(claim, UNTOLD if cider[1] < -0.1 * whole.metrics["cider"] else HOLDS, evidence)
+
+
+def _together(rows: Sequence[Row]) -> Check:
+    claim = "tuning Q-Former and LLM together is not feasible: the loss falls, then rises"
+    own = [r for n in ("LoRA both", "Q6 both", "Q8 both", "LLM28+Q8") if (r := find(rows, n)) is not None]
+    told = [r for r in own if r.curve or r.state == DIVERGED]
+    if not told:
+        return Check(claim, UNMEASURED, ("no losses by step were kept",))
+    evidence = tuple(f"{r.name}: {r.state}" + (f" ({figures(r.curve)})" if r.curve else f" ({r.reason})") for r in told)
+    states = {r.state for r in told}
+    verdict = HOLDS if states == {DIVERGED} else FAILS if states <= {CONVERGED, OVERFITS} else UNTOLD
+    return Check(claim, verdict, (*evidence, "the study itself tuned both in three later experiments"))
+
+
+def _parts_here(rows: Sequence[Row], what: str) -> Mapping[str, float] | None:
+    row = find(rows, "zero-shot")
+    return getattr(row, what) or None if row else None
+
+
+def _largest(parts: Mapping[str, float]) -> str:
+    return max((p for p in parts if p in NAMES), key=lambda p: parts[p])
+
+
+def _split(parts: Mapping[str, float]) -> str:
+    order = sorted((p for p in parts if p in NAMES), key=lambda p: -parts[p])
+    return ", ".join(f"{NAMES[p]} {100 * parts[p] / parts['total']:.1f} %" for p in order)
+
+
+def _saved(row: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
+    less: Callable[[str], float] = lambda what: 100 * (1 - row[what]["total"] / whole[what]["total"])  # noqa: E731
+    return f"{less('params'):.1f} % fewer parameters, {less('gmacs'):.1f} % fewer GMAC"
+
+
+def _cider(found: tuple[float, float, float]) -> str:
+    difference, low, high = found
+    return f"CIDEr {difference:+.1f} [{low:+.1f}, {high:+.1f}]" + (
+        "" if low > 0 or high < 0 else ", which cannot be told from none"
+    )
+
+
+def _latency(found: tuple[float, float, float] | None) -> str:
+    return "not measured" if found is None else f"{found[0]:.3f} of it [{found[1]:.3f}, {found[2]:.3f}]"

@@ -1,0 +1,51 @@
+"""How a training went, by its losses: a named state and the figures behind it. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from statistics import mean
+
+DIVERGED, OVERFITS, IDLE, CONVERGED = "diverged", "overfits", "learned nothing", "converged"
+PARTS = 10  # of a training; the loss is compared as a mean over each
+RISE = 0.05  # of the lowest training loss: batches of four pairs alone make it wander by about half of that
+VAL_RISE = 0.02  # of the lowest validation loss, which is of the whole split and does not wander
+
+Points = Sequence[Sequence[float]]  # [step, nats a token]
+
+
+def state_of(curve: Mapping[str, Points]) -> str:
+    """`diverged`: the training loss ends above its lowest or is not finite; `overfits`: only the validation loss does.
+
+    `learned nothing`: the training loss never fell. Else `converged`.
+    """
+    train, val = parts([loss for _, loss in curve["train"]]), [loss for _, loss in curve["val"]]
+    if not all(map(math.isfinite, [*train, *val])):
+        return DIVERGED
+    if not train:
+        return ""
+    if train[-1] > (1 + RISE) * min(train):
+        return DIVERGED
+    if train[-1] >= train[0] and len(train) > 1:
+        return IDLE
+    return OVERFITS if val and val[-1] > (1 + VAL_RISE) * min(val) else CONVERGED
+
+
+def figures(curve: Mapping[str, Points]) -> str:
+    """Where the losses began, were lowest and ended, in words."""
+    train = parts([loss for _, loss in curve["train"]])
+    if not train:
+        return "no losses kept"
+    text = f"training loss {train[0]:.2f} to {train[-1]:.2f}, lowest {min(train):.2f}"
+    if val := curve["val"]:
+        step, lowest = min(val, key=lambda point: point[1])
+        text += f"; validation loss {val[-1][1]:.3f} at the end, lowest {lowest:.3f} after step {step:.0f} of {val[-1][0]:.0f}"
+    return text
+
+
+def parts(losses: Sequence[float]) -> list[float]:
+    """Means over at most `PARTS` stretches of like length."""
+    count = min(PARTS, len(losses))
+    edges = [round(n * len(losses) / count) for n in range(count + 1)] if count else []
+    return [mean(losses[a:b]) for a, b in itertools.pairwise(edges)]

@@ -1,0 +1,131 @@
+"""Row: one captioner of a comparison, whoever made it, with everything on one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsopt.cost import CostModel
+from rsopt.data.karpathy import load_json
+from rsopt.errors import UserError
+from rsopt.rung import read_captions, read_curve
+from rsopt.scores.bootstrap import Interval, paired_bootstrap
+from rsopt.scores.scorer import Scorer
+from rsopt.variant import Variant
+from search.comparison.curves import DIVERGED, state_of
+from search.page.content import latency_parts
+
+UNTUNED, GARBAGE = "not tuned", "garbage"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A captioner. What was not measured is absent or None, never 0; all scores x100.
+
+    `state` names how it ended: converged, diverged, overfits, garbage, not tuned..., `reason` why it has no scores. `kept` are
+    counts of layers by part, `params` and `gmacs` (11 text tokens) by part with `total`; `latency` holds `ms`, `low`, `high` and
+    the parts `vision`, `qformer`, `prefill`, `tokens`, all at the study's one length. `per_image` is CIDEr by image.
+    """
+
+    name: str
+    state: str
+    reason: str = ""
+    kept: Mapping[str, int] = field(default_factory=dict)
+    lora: str | None = None
+    params: Mapping[str, int] = field(default_factory=dict)
+    trainable: int | None = None
+    gmacs: Mapping[str, float] = field(default_factory=dict)
+    latency: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    curve: Mapping[str, list[list[float]]] = field(default_factory=dict)
+    train_s: float | None = None
+    per_image: np.ndarray | None = None
+
+    @property
+    def share(self) -> float | None:
+        """Trained parameters as a share of all."""
+        total = self.params.get("total")
+        return None if self.trainable is None or not total else self.trainable / total
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict, without the scores by image."""
+        plain = {name: value for name, value in asdict(self).items() if name != "per_image"}
+        return plain | {"share": self.share}
+
+
+def trial_row(folder: Path, trial: Mapping[str, Any], scorer: Scorer, costs: CostModel | None, meteor: bool) -> Row:
+    """One trial of a study (an entry of its front.json), scored again from its captions so that all rows are scored alike."""
+    variant = Variant.from_json(trial["variant"])
+    cost = costs.cost(variant) if costs else None
+    curve = read_curve(folder, trial["id"]) or {}
+    found = read_captions(folder, trial["id"], trial["rung"]) if trial["state"] == "complete" else None
+    metrics = trial["metrics"] if found else {}
+    scores = scorer.measure(found["captions"], with_meteor=meteor) if found else None
+    latency = {"ms": "latency_ms", "low": "latency_low_ms", "high": "latency_high_ms", "tokens_n": "latency_new_tokens"}
+    lora = variant.lora
+    return Row(
+        name="zero-shot" if trial["role"] == "zero_shot" else trial["name"],
+        state=_state(trial, curve),
+        reason=trial["reason"] or "",
+        kept={part: len(getattr(variant, f"{part}_layers")) for part in ("vision", "qformer", "llm")},
+        lora=lora.scope if lora else None,
+        params=cost.params if cost else {},
+        trainable=cost.trainable if cost and lora else None,
+        gmacs=cost.gmacs if cost else {},
+        latency={key: metrics[name] for key, name in latency.items() if name in metrics}
+        | latency_parts(metrics)
+        | ({"predicted": 1.0} if metrics.get("latency_predicted") else {})
+        | ({"disturbed": 1.0} if metrics.get("latency_disturbed") else {}),
+        metrics=scores.corpus if scores else {},
+        intervals=scores.intervals if scores else {},
+        curve=curve,
+        train_s=metrics.get("train_s"),
+        per_image=scores.per_image["cider"] if scores else None,
+    )
+
+
+def caption_row(name: str, path: Path, scorer: Scorer, meteor: bool) -> Row:
+    """Another system's captions, {image id: caption} of every validation image. Raises UserError for what is not that."""
+    captions = load_json(path)
+    if not isinstance(captions, dict):
+        raise UserError(f"--row {name}: {path} must be an object {{image id: caption}}")
+    try:
+        scores = scorer.measure(captions, with_meteor=meteor)
+    except UserError as error:
+        raise UserError(f"--row {name}: {path}: {error}") from error
+    return Row(name, "as given", metrics=scores.corpus, intervals=scores.intervals, per_image=scores.per_image["cider"])
+
+
+def find(rows: Sequence[Row], name: str) -> Row | None:
+    """The row of this name; on a small base one candidate may stand for two names, joined by ` = `."""
+    return next((row for row in rows if name in row.name.split(" = ")), None)
+
+
+def cider_against(row: Row, other: Row) -> tuple[float, float, float] | None:
+    """CIDEr of `row` less that of `other`, with its 95 % interval (paired bootstrap); None where one has no captions."""
+    if row.per_image is None or other.per_image is None:
+        return None
+    return paired_bootstrap(row.per_image, other.per_image)
+
+
+def latency_against(row: Row, other: Row) -> tuple[float, float, float] | None:
+    """Latency of `row` as a share of `other`'s: (share, lowest, highest), the latter where their intervals are furthest apart."""
+    if not all({"ms", "low", "high"} <= r.latency.keys() for r in (row, other)):
+        return None
+    a, b = row.latency, other.latency
+    return a["ms"] / b["ms"], a["low"] / b["high"], a["high"] / b["low"]
+
+
+def _state(trial: Mapping[str, Any], curve: Mapping[str, list[list[float]]]) -> str:
+    """A named state: of the training where it ended, else of the trial."""
+    if trial["state"] == "complete":
+        return UNTUNED if trial["variant"]["lora"] is None else (state_of(curve) if curve else "trained")
+    if trial["state"] == "failed":
+        kind = (trial["reason"] or "").split(":")[0]
+        return {"garbage": GARBAGE, "nan": DIVERGED}.get(kind, "failed")
+    return str(trial["state"])

@@ -1,0 +1,212 @@
+"""A comparison as a document: headings, paragraphs, tables, curves. Markdown and HTML write the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search.comparison.content import SCOPES, Comparison
+from search.comparison.curves import figures
+from search.comparison.row import Row, find
+
+METRICS = {
+    "bleu_1": "B1",
+    "bleu_2": "B2",
+    "bleu_3": "B3",
+    "bleu_4": "B4",
+    "meteor": "METEOR",
+    "rouge_l": "ROUGE-L",
+    "cider": "CIDEr",
+}
+NONE = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading of the second level."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; `wrong` are the numbers of columns whose figures do not hold."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    wrong: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Losses by step of several trainings; Markdown has no pictures, and shows nothing of it."""
+
+    rows: tuple[Row, ...]
+
+
+Section = Heading | Text | Table | Curves
+
+
+def sections(found: Comparison) -> list[Section]:
+    """The whole document."""
+    return [
+        *_intro(found),
+        Heading("The study's table, as it said it"),
+        _said(found),
+        *[Text(f"**{c['title']}**{'' if c['holds'] else ' does not hold'}: {c['why']}.") for c in _columns(found)],
+        Text(found.hand_made["inferred"]),
+        Heading("The same rows counted exactly, at full size"),
+        Text(
+            f"`{found.hand_made['config']}` with a vocabulary of {found.hand_made['vocabulary']:,}; GMAC (10^9 multiply-adds, "
+            f"half a profiler's GFLOP) of one image, 32 queries and {found.hand_made['text_tokens']} text tokens, attention too."
+        ),
+        _exact(found),
+        Heading("The same rows measured here"),
+        Text("State: how the training went by its losses, or why there are no scores. CIDEr with its 95 % interval over images."),
+        _scores(found, [(row["name"], found.ours(row), found.missing(row)) for row in found.hand_made["rows"]]),
+        Text("Costs: latency of one image to its caption, 5 beams, the same number of new tokens for all, split into its parts."),
+        _costs(found, [(row["name"], found.ours(row), found.missing(row)) for row in found.hand_made["rows"]]),
+        Heading("Beyond the study"),
+        _scores(found, [(row.name, row, "") for row in found.others]),
+        _costs(found, [(row.name, row, "") for row in found.others if row.latency or row.params]),
+        Heading("LoRA on the LLM, on the Q-Former, on both"),
+        _scopes(found),
+        Heading("The study's conclusions, one by one"),
+        Table(
+            ("conclusion", "verdict", "evidence"),
+            tuple((check.claim, check.verdict, "; ".join(check.evidence)) for check in found.checks),
+        ),
+        Heading("Losses by step"),
+        Table(
+            ("row", "state", "losses, nats a token"),
+            tuple((row.name, row.state, figures(row.curve)) for row in found.rows if row.curve),
+        ),
+        Curves(tuple(row for row in found.rows if row.curve)),
+    ]  # fmt: skip
+
+
+def _intro(found: Comparison) -> list[Section]:
+    priors = [f"{name.replace('_', ' ')} {value:.1f}" for name, value in found.floor.items()]
+    people = [f"{name.replace('_', ' ')} {value:.1f}" for name, value in found.ceiling.items()]
+    text = (
+        f"Study `{found.study}` over base `{found.base}`, {found.images} validation images of {found.data}. All scores x100. "
+        f"Floor, CIDEr of captioners that never look at the image: {', '.join(priors)}. "
+        f"Ceiling: {', '.join(people) if people else 'none, no image has two captions'}."
+    )
+    small = found.hand_made["base"] not in found.base
+    told = (
+        f"**`{found.base}` is not the study's base, and this is not its data: what is measured here compares its rows with each "
+        "other, and none of it with the study's scores. Counts at full size are exact.**"
+    )
+    return [Text(text), *([Text(told)] if small else []), Text(found.hand_made["rsicd_floor"])]
+
+
+def _columns(found: Comparison) -> list[Mapping[str, Any]]:
+    return list(found.hand_made["columns"].values())
+
+
+def _said(found: Comparison) -> Table:
+    columns = found.hand_made["columns"]
+    names = ("params", "trainable", *METRICS, "gflops", "time_ms")
+    titles = [METRICS.get(name) or f"{columns[name]['title']} (said)" for name in names]
+    titles = [t if columns.get(n, {"holds": True})["holds"] else f"~~{t}~~" for n, t in zip(names, titles, strict=True)]
+    wrong = tuple(2 + i for i, name in enumerate(names) if not columns.get(name, {"holds": True})["holds"])
+    rows = []
+    for row in found.hand_made["rows"]:
+        cells = [str(row["said"].get(name, NONE)) for name in names]
+        rows.append((row["name"], row.get("lora", NONE), *cells, row.get("outcome", "")))
+    return Table(("row", "LoRA on", *titles, "outcome (said)"), tuple(rows), wrong)
+
+
+def _exact(found: Comparison) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for row in found.hand_made["rows"]:
+        if (cost := found.exact.get(row["name"])) is None:
+            own = found.ours(row)
+            text = f"{own.params['total']:,}" if own and own.params else "counted where it is built: `rsopt.baselines`"
+            rows.append((row["name"], text, *(NONE,) * 5))
+            continue
+        gmacs = [f"{cost['gmacs'][part]:.2f}" for part in ("total", "vision", "qformer", "llm")]
+        trained = f"{cost['trainable']:,}" if cost["trainable"] else NONE
+        rows.append((row["name"], f"{cost['params']['total']:,}", trained, *gmacs))
+    return Table(("row", "parameters", "trained", "GMAC", "vision", "Q-Former", "LLM with head"), tuple(rows))
+
+
+def _scores(found: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> Table:
+    rows: list[tuple[str, ...]] = []
+    prior = max(found.floor.values(), default=0.0)
+    for name, row, missing in named:
+        if row is None:
+            rows.append((name, NONE, f"missing: {missing}", *(NONE,) * (len(METRICS) + 1)))
+            continue
+        state = row.state + (f": {row.reason.split(': ', 1)[-1]}" if row.reason else "")
+        cells = [f"{row.metrics[m]:.1f}" if m in row.metrics else NONE for m in METRICS]
+        low, high = row.intervals.get("cider", (0.0, 0.0))
+        interval = f"{low:.1f} to {high:.1f}" if "cider" in row.intervals else NONE
+        if row.metrics.get("cider", prior) < prior:
+            interval += ", under the floor"
+        rows.append((name, _kept(row), state, *cells, interval))
+    rows += [(f"floor: {n.replace('_', ' ')}", "", "", *_only_cider(v)) for n, v in found.floor.items()]
+    rows += [(f"ceiling: {n.replace('_', ' ')}", "", "", *_only_cider(v)) for n, v in found.ceiling.items()]
+    return Table(("row", "kept here", "state", *METRICS.values(), "95 % interval"), tuple(rows))
+
+
+def _costs(found: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> Table:
+    rows = []
+    for name, row, missing in named:
+        if row is None:
+            rows.append((name, f"missing: {missing}", *(NONE,) * 12))
+            continue
+        gmacs = [
+            f"{row.gmacs[part]:.4g}" if part in row.gmacs else NONE for part in ("total", "vision", "qformer", "llm")
+        ]
+        ms = {part: f"{value:.1f}" for part, value in row.latency.items()}
+        latency = ms.get("ms", NONE) + "".join(f" ({n})" for n in ("predicted", "disturbed") if n in row.latency)
+        interval = f"{ms['low']} to {ms['high']}" if {"low", "high"} <= ms.keys() else NONE
+        total = f"{row.params['total']:,}" if row.params else NONE
+        trained = NONE if row.trainable is None else f"{row.trainable:,} ({100 * (row.share or 0):.2f} %)"
+        parts = [ms.get(part, NONE) for part in ("vision", "qformer", "prefill", "tokens")]
+        seconds = NONE if row.train_s is None else f"{row.train_s:.0f}"
+        rows.append((name, total, trained, *gmacs, latency, interval, *parts, seconds))
+    head = ("row", "parameters", "trained", "GMAC", "vision", "Q-Former", "LLM", "latency, ms", "95 % interval")
+    return Table((*head, "vision", "Q-Former", "prefill", "tokens", "training, s"), tuple(rows))
+
+
+def _scopes(found: Comparison) -> Table:
+    rows = []
+    for name in SCOPES:
+        if (row := find(found.rows, name)) is None:
+            rows.append((name, "missing: not in this study", *(NONE,) * 5))
+            continue
+        low, high = row.intervals.get("cider", (None, None))
+        cider = NONE if low is None else f"{row.metrics['cider']:.1f} ({low:.1f} to {high:.1f})"
+        share = NONE if row.share is None else f"{100 * row.share:.3f} %"
+        trained = NONE if row.trainable is None else f"{row.trainable:,}"
+        seconds = NONE if row.train_s is None else f"{row.train_s:.0f}"
+        rows.append((name, row.state, trained, share, cider, seconds, figures(row.curve) if row.curve else NONE))
+    head = (
+        "LoRA on",
+        "state",
+        "trained",
+        "share of all",
+        "CIDEr (95 % interval)",
+        "training, s",
+        "losses, nats a token",
+    )
+    return Table(head, tuple(rows))
+
+
+def _kept(row: Row) -> str:
+    return f"L{row.kept['llm']} Q{row.kept['qformer']}" if row.kept else NONE
+
+
+def _only_cider(value: float) -> tuple[str, ...]:
+    return (*(f"{value:.1f}" if name == "cider" else "" for name in METRICS), "")

@@ -1,0 +1,40 @@
+"""The hand-made study's table, as it said it, with what is wrong in it; and the exact full-size counts of its rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("hand_made.json")
+
+
+def read_hand_made() -> dict[str, Any]:
+    """The study: `rows` with what it `said` under our metrics' names, `columns` that hold or do not and why.
+
+    A row with `here` has a counterpart of that name in `spaces/report.yaml`, one with `system` is another captioner.
+    """
+    return json.loads(FILE.read_text("utf-8"))
+
+
+def full_size(study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Exact counts by row name at full size: `params` and `gmacs` by part, `trainable`. No weights are needed."""
+    from rsopt.configs import base_config  # brings torch: --help does without
+    from rsopt.cost import CostModel
+    from rsopt.memory import Workload
+    from rsopt.variant import LoraPart, LoraSpec, Variant
+
+    model = CostModel(base_config(study["config"], vocab_size=study["vocabulary"]))
+    load = Workload(text_tokens=study["text_tokens"])
+    part = LoraPart(**study["lora"])
+    scopes = {"llm": LoraSpec(llm=part), "qformer": LoraSpec(qformer=part), "both": LoraSpec(part, part)}
+    found = {}
+    for row in study["rows"]:
+        if "llm" in row:
+            kept = (model.shape.vision_layers, row["qformer"], row["llm"])
+            vision, qformer, llm = (tuple(range(n)) for n in kept)
+            lora = scopes.get(row.get("lora", ""))
+            cost = model.cost(Variant(vision, qformer, llm, lora), load)
+            found[row["name"]] = {"params": cost.params, "trainable": cost.trainable, "gmacs": cost.gmacs}
+    return found
