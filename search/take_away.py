@@ -169,7 +169,8 @@ def _check(
         after = plain_captions(again, base.processor, images)
     else:
         again = reload(folder, dtype).to(base.device)
-        after = plain_captions(again, Blip2Processor.from_pretrained(folder, local_files_only=True), images)
+        processor = Blip2Processor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        after = plain_captions(again, processor, images)
     if different := sum(a != b for a, b in zip(before, after, strict=True)):
         raise RuntimeError(f"the written folder captions {different} of {len(before)} images otherwise")
     captions = dict(zip((s.image_id for s in samples), after, strict=True))
