@@ -13,7 +13,7 @@ from search.page.write import PAGE_FILE
 from search.remeasure import told
 from search.saved_view import view_key
 from search.settings import Settings
-from search.store import checked_storage
+from search.store import checked_storage, is_remote
 from search.table import print_front, stdout_console
 
 SAMPLES = 2
@@ -42,6 +42,8 @@ def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, da
     say("")
     for line in told(outcome.remeasured):
         say(f"latency    {line}")
+    if is_remote(settings.storage):
+        say(f"kept in    {settings.storage}/{settings.name}")
     say(f"front      {settings.folder / FRONT_FILE}")
     say(f"page       {settings.folder / PAGE_FILE}   (one file, for any browser, offline)")
     if outcome.tracking_problem:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import shutil
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from rsopt.scores.floor import ceiling_of, floor_of
 from rsopt.variant import BaseShape, Dtype
 from search.assemble import assemble
 from search.changes import record, with_changes
+from search.database import database_is_here, tracking_uri
 from search.driver import Driver, Outcome, Resources
 from search.dry_run import print_dry_run
 from search.estimates import Estimates
@@ -50,7 +51,7 @@ from search.settings import (
     write_json,
 )
 from search.space import Space, known_spaces, load_space
-from search.store import Store, checked_storage, is_remote, open_store
+from search.store import Store, checked_storage, open_store
 from search.study import Search
 from search.tracker import check_uri
 from search.warm import FILE as WARM_FILE
@@ -129,6 +130,9 @@ def continue_session(options: argparse.Namespace) -> int:
     store = find_study(options.storage, options.name)
     begun, facts = load_study(store.folder)
     settings, changed = with_changes(begun, options.given)
+    if not database_is_here(settings.tracking_uri):  # the study began on another machine: MLflow gets all of it anew
+        settings = replace(settings, tracking_uri=tracking_uri(None, settings.storage))
+        _note(f"MLflow's database is on another machine: runs are written to {settings.tracking_uri}")
     if changed:
         save_study(settings, facts)
         record(settings, begun, changed)
@@ -243,15 +247,6 @@ def _rankings(settings: Settings, shape: BaseShape, other: tuple[Settings, Facts
 
 def _note(text: str) -> None:
     Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def tracking_uri(asked: str | None, storage: str) -> str:
-    """The option, else $MLFLOW_TRACKING_URI, else mlflow.db beside the studies' folder, where `mlflow server` looks.
-
-    Of studies on S3 it lies in the working directory.
-    """
-    beside = Path.cwd() if is_remote(storage) else Path(storage).parent
-    return asked or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{beside / 'mlflow.db'}"
 
 
 def _facts(space: Space, data: CaptionData, data_path: str) -> Facts:

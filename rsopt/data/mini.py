@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from rsopt.cache import cache_dir
 from rsopt.data.scenes import CAPTIONS, SCENES, draw_scene
-from rsopt.errors import InfrastructureError
+from rsopt.errors import UserError
 
 VERSION = 1  # raise it whenever the same seed draws other pictures or captions: the cache is keyed by it
 IMAGES = 960
@@ -50,13 +50,13 @@ def mini_folder(seed: int = 0, images: int = IMAGES) -> Path:
 def data_here(path: str) -> str:
     """A study's data on this node: the generated set is drawn here where the cache it lies in is not shared.
 
-    Raises InfrastructureError where the data is not here.
+    Raises UserError where the data is not here.
     """
     if Path(path).exists():
         return path
     if Path(path).name.startswith("mini-") and (own := mini_folder()).name == Path(path).name:
         return str(own)
-    raise InfrastructureError(f"data {path} is not on node {platform.node()}: it must be where all nodes see it")
+    raise UserError(f"data {path} is not on node {platform.node()}: it must be where all nodes see it")
 
 
 def make_mini(folder: Path, seed: int = 0, images: int = IMAGES) -> Path:
