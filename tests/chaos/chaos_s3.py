@@ -1,4 +1,4 @@
-"""A study on S3, driven from a new machine after every death: each has a folder and a cache of its own, and nothing of the others."""
+"""A study on S3, driven from a new machine after every death: each has a folder and a cache of its own, and no other's."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def test_every_driver_on_another_machine(calm: Undisturbed, s3: LocalS3, tmp_pat
     environment = s3.environment | {"RSOPT_CACHE": str(tmp_path / "first"), "CHAOS_LOG": str(log)}
     with running(calm.folder, *first, environment=environment) as run:
         until(lambda: len(trained(log)) > 0, run)
-        time.sleep(rng.uniform(0, 10))
+        time.sleep(rng.uniform(0, 0.3) * calm.seconds)
     for kill in range(1, KILLS):
         with running(there := tmp_path / str(kill), *resume, environment=machine(there, s3, log)) as run:
-            end = time.monotonic() + rng.uniform(15, 30)
+            end = time.monotonic() + rng.uniform(0.3, 0.8) * calm.seconds
             while run.process.poll() is None and time.monotonic() < end:
                 time.sleep(0.05)
     last = tmp_path / "last"
