@@ -96,7 +96,7 @@ def reload(folder: Path, dtype: Dtype = "float32") -> Blip2ForConditionalGenerat
     transformers only warns about them and re-initialises what is missing, so that the captions would be silently wrong.
     """
     model, report = Blip2ForConditionalGeneration.from_pretrained(
-        folder, dtype=DTYPES[dtype], output_loading_info=True, local_files_only=True
+        folder, dtype=DTYPES[dtype], output_loading_info=True, local_files_only=True, trust_remote_code=False
     )
     wrong = {
         kind: sorted(keys)[:3]

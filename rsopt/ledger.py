@@ -107,14 +107,14 @@ class Ledger:
     a recorded ledger is the same search. What only the shared ledger holds is copied when it is asked for.
     """
 
-    def __init__(self, path: Path, shared: Path | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, shared: Path | None = None, exchange: Callable[[], None] = lambda: None) -> None:
+        self.path, self._exchange = path, exchange
         self.shared = Ledger(shared) if shared is not None else None
 
     @classmethod
-    def of_study(cls, path: Path) -> Ledger:
+    def of_study(cls, path: Path, exchange: Callable[[], None] = lambda: None) -> Ledger:
         """A study's ledger, with the one in the cache folder behind it."""
-        return cls(path, cache_dir() / "latency.jsonl")
+        return cls(path, cache_dir() / "latency.jsonl", exchange)
 
     def entries(self, context: Mapping[str, Any] | None = None) -> list[Entry]:
         """Entries in the order they were measured, of one context or of all, each on its context's scale."""
@@ -168,16 +168,18 @@ class Ledger:
             return found, False
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"):
-            found = recorded() or self._adopt(context, architecture, cross_layers)
-            if found:
+            self._exchange()
+            if found := recorded():
                 return found, False
+            if self._adopt(context, architecture, cross_layers):
+                self._exchange()
+                return self._kept(context, architecture, cross_layers), False
             entry = Entry(dict(context), architecture, cross_layers, measure())
             self._append(entry)
             if self.shared is not None and entry.latency.disturbed is None:
                 self.shared.add(entry)
-        kept = recorded()
-        assert kept is not None
-        return kept, True
+            self._exchange()
+        return self._kept(context, architecture, cross_layers), True
 
     def add(self, entry: Entry) -> None:
         """Write an entry down unless there is one of its key."""
@@ -185,6 +187,11 @@ class Ledger:
         with FileLock(f"{self.path}.lock"):
             if entry.key not in {e.key for e in self.entries(entry.context)}:
                 self._append(entry)
+
+    def _kept(self, context: Mapping[str, Any], architecture: Architecture, cross_layers: int) -> Latency:
+        kept = self.get(context, architecture, cross_layers)
+        assert kept is not None
+        return kept
 
     def _adopt(self, context: Mapping[str, Any], architecture: Architecture, cross_layers: int) -> Latency | None:
         """What the shared ledger knows; with it its first entry of this context, so that both have one scale."""

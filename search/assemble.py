@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 from rsopt.ranking import MeasuredRankings
@@ -25,6 +26,7 @@ def assemble(
     rankings: MeasuredRankings | None,
     slots: int,
     dtype: Dtype,
+    keep: Callable[[], None] = lambda: None,
 ) -> Search:
     """The search of a study in its folder, new or taken up again. What it decides depends on that folder alone (and time)."""
     objectives = space.objectives
@@ -52,12 +54,19 @@ def assemble(
         broken=settings.limits.broken,
         estimates=estimates,
         budget=Budget(settings.hours, worker_hours),
+        keep=keep,
     )
 
 
 def estimates_of(settings: Settings, space: Space, dtype: Dtype) -> Estimates:
-    """What is known of candidates before they run: exact figures of the base, latencies of a ledger that was given."""
-    costs = exact_figures(settings.base, dtype, memory=settings.max_memory_gb is not None)
+    """What is known of candidates before they run: exact figures of the base, latencies of a ledger that was given.
+
+    Memory as predicted, times what running out of it taught this study's sessions before.
+    """
+    from rsopt.shortage import exceeded  # brings torch
+
+    limited = settings.max_memory_gb is not None
+    costs = exact_figures(settings.base, dtype, limited, exceeded(settings.folder) if limited else 1.0)
     return Estimates(space.objectives, costs, recorded=recorded_latencies(settings.given_ledger))
 
 

@@ -49,12 +49,11 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     from search.settings import study_folder
 
-    storage = Path(options.storage).absolute()
-    folder = study_folder(storage, options.name)
+    folder = study_folder(options.storage, options.name)
     given = [_row(text) for text in options.row]
     if len({name for name, _ in given}) < len(given):
         raise UserError("--row: each needs a name of its own")
-    baselines = study_folder(storage, options.baselines) if options.baselines else None
+    baselines = study_folder(options.storage, options.baselines) if options.baselines else None
     # After what can be refused: counting and scoring bring torch.
     from rsopt.scores.java import JavaError
     from search.comparison.content import compare

@@ -36,6 +36,7 @@ from search.remeasure import Remeasurement, remeasure
 from search.searcher import LegSearcher
 from search.settings import RANKINGS_FILE, Facts, Settings, write_json
 from search.stopping import Stop, restored_signals
+from search.store import Store
 from search.study import Search
 from search.tracker import BackgroundTracker, StudyView, experiment_name
 from search.trainable import Work, rank_layers, run_trial
@@ -83,8 +84,8 @@ class Outcome:
 class Driver:
     """Drives one study's search. `make_search` gets the resources, which are known only once Ray is up."""
 
-    def __init__(self, settings: Settings, facts: Facts, address: str | None) -> None:
-        self.settings, self.facts, self.address = settings, facts, address
+    def __init__(self, settings: Settings, facts: Facts, address: str | None, store: Store) -> None:
+        self.settings, self.facts, self.address, self.store = settings, facts, address, store
         self.interrupted = False
         self.stop = Stop()
 
@@ -170,16 +171,16 @@ class Driver:
                     if isinstance(error.cause, UserError | InfrastructureError | OSError):
                         raise error.cause from error  # in one line, as the worker said it
                     raise
+            self.store.keep()
         return MeasuredRankings.from_json(json.loads(path.read_text()))
 
     def _work(self, teacher: Leg | None = None) -> Work:
         settings = self.settings
-        data = self.facts.data_path
         return Work(
             settings.base,
-            data,
-            str(settings.folder),
-            str(settings.ledger),
+            self.facts.data_path,
+            settings.storage,
+            settings.name,
             settings.skip_bad,
             settings.latency_decoder,
             settings.latency_device,

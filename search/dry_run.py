@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ from search.bound import BoundSpace
 from search.budget import expected_seconds
 from search.encoding import Encoder
 from search.estimates import Estimates
-from search.journal import FILE, read_history
+from search.journal import read_history
+from search.journal_file import FILE
 from search.settings import Settings, load_study
 from search.space import Space
 from search.table import stdout_console
@@ -98,7 +98,7 @@ def _time(settings: Settings, space: Space) -> str:
     """Expected time from the newest study with this base and data, which is the only honest source."""
     budget = [f"{h:g} {what}" for h, what in ((settings.hours, "h"), (settings.gpu_hours, "GPU-h")) if h is not None]
     bound = f"; at most {' and '.join(budget)}" if budget else ""
-    for folder in sorted(Path(settings.storage).glob("*/" + FILE), key=lambda p: -p.stat().st_mtime):
+    for folder in sorted(settings.folder.parent.glob("*/" + FILE), key=lambda p: -p.stat().st_mtime):
         try:
             theirs, _ = load_study(folder.parent)
             history = read_history(folder.parent)

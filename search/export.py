@@ -47,7 +47,12 @@ def parser() -> Parser:
         choices=["float32", "bfloat16", "float16"],
         help="of the weights (default: that in which the trial was measured)",
     )
-    p.add_argument("--storage", default="runs", metavar="DIR", help="folder of the studies (default: %(default)s)")
+    p.add_argument(
+        "--storage",
+        default="runs",
+        metavar="DIR",
+        help="folder of the studies, or s3://BUCKET/PREFIX (default: %(default)s)",
+    )
     p.add_argument(
         "--register", action="store_true", help="also register it in the study's MLflow, with the pick as alias"
     )
@@ -57,7 +62,7 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Parse, refuse what can be refused, write, say where."""
     options = parser().parse_args(argv)
-    folder = study_folder(Path(options.storage).absolute(), options.name)
+    folder = study_folder(options.storage, options.name)
     front = study_front(folder)
     trial = choose(front, options.pick, options.max_latency_ms)
     out = Path(options.out)

@@ -17,10 +17,11 @@ DTYPE: Dtype = "float32"  # of an architecture whose dtype nobody stated
 BEAMS = 5  # of captioning, for its memory (rsopt.caption.BEAMS, which brings torch)
 
 
-def exact_figures(base: str, dtype: Dtype, memory: bool = False) -> Costs:
+def exact_figures(base: str, dtype: Dtype, memory: bool = False, exceeded_by: float = 1.0) -> Costs:
     """The cost model of a base as a function of candidates: microseconds each.
 
     `memory_gb`, the peak with weights and activations of `dtype`, takes a tenth of a millisecond and is there if asked for.
+    Training beside the weights counts `exceeded_by` times, which is how far predictions were exceeded (rsopt/shortage.py).
     """
     from rsopt.cost import CostModel  # counts on torch's meta device
     from rsopt.memory import Workload
@@ -42,7 +43,11 @@ def exact_figures(base: str, dtype: Dtype, memory: bool = False) -> Costs:
         found = {**plain[key], "trainable": float(model.trainable(variant))}
         if memory:
             load = Workload(beams=BEAMS, batch_images=candidate.recipe.batch_images, dtype=dtype)
-            found["memory_gb"] = max(model.cost(variant, load).memory_gb.values())
+            peaks = model.cost(variant, load).memory_gb
+            beside = (
+                peaks.get("training", peaks["weights"]) - peaks["weights"]
+            )  # of LoRA alone: the base is not trained
+            found["memory_gb"] = max(*peaks.values(), peaks["weights"] + exceeded_by * beside)
         return found
 
     return figures

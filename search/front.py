@@ -104,7 +104,9 @@ def main(argv: list[str] | None = None) -> int:
 
     parser = Parser(prog="python -m search.front", description="The Pareto front of a study.")
     parser.add_argument("--name", required=True, help="name of the study")
-    parser.add_argument("--storage", default="runs", help="folder of the studies (default: %(default)s)")
+    parser.add_argument(
+        "--storage", default="runs", help="folder of the studies, or s3://BUCKET/PREFIX (default: %(default)s)"
+    )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print front.json and nothing else")
     shape.add_argument("--csv", action="store_true", help="print a row a trial and nothing else")
@@ -119,7 +121,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--latency-device", metavar="NAME", help="which device's, where the ledger holds several")
     options = parser.parse_args(argv)
-    folder = study_folder(Path(options.storage).absolute(), options.name)
+    folder = study_folder(options.storage, options.name)
     if options.latency_ledger is None and options.latency_device is not None:
         raise UserError("--latency-device goes with --latency-ledger, which holds its latencies")
     if options.latency_ledger is not None and (options.html or options.sync is not None):

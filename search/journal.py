@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -20,9 +20,8 @@ from rsopt.errors import InfrastructureError, UserError
 from rsopt.objectives import Measurement, Objective
 from rsopt.recipe import Candidate
 from search.history import CandidateState, History
-from search.journal_file import hold, mend
+from search.journal_file import FILE, hold, mend
 
-FILE = "journal.log"
 LOST_LIMIT = 3  # losses of one leg after which its candidate is given up
 
 
@@ -32,14 +31,22 @@ class Journal:
     `cut_bytes` says how much of a torn last line was cut off on opening (0: none): the sign of a driver that died writing.
     Raises UserError if another process drives this study, if the file is damaged, or if `settings` differ from those it was
     created with. Writing raises InfrastructureError where the disk refuses it, and from then on always: the line may be
-    half there, and whatever came after it could not be read.
+    half there, and whatever came after it could not be read. `keep` is called after each record, before anything follows
+    from it, and may raise InfrastructureError with the same consequence.
     """
 
-    def __init__(self, folder: Path, objectives: Sequence[Objective], settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        objectives: Sequence[Objective],
+        settings: dict[str, Any],
+        keep: Callable[[], None] = lambda: None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / FILE
         self._objectives = tuple(objectives)
         self._failure: InfrastructureError | None = None
+        self._keep = keep
         self._writer = hold(folder)
         try:
             self.cut_bytes = mend(self._path)
@@ -50,11 +57,12 @@ class Journal:
             self._storage = _storage(self._path)
             self._study = self._open(folder.absolute().name)
             self._check(settings)
+            self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
+            with self._writing():
+                self._settle()
         except BaseException:
             self.close()
             raise
-        self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
-        self._settle()
 
     @property
     def study(self) -> optuna.Study:
@@ -107,8 +115,8 @@ class Journal:
         trial_id = self._trial_id(state.number)
         with self._writing():
             self._storage.set_trial_user_attr(trial_id, "progress", _progress(state))
-        if state.finished:
-            self._finish(state)
+            if state.finished:
+                self._finish(state)
 
     def close(self) -> None:
         """Let another process drive this study."""
@@ -116,8 +124,7 @@ class Journal:
 
     def _finish(self, state: CandidateState) -> None:
         how, values = ending(state, self._objectives)
-        with self._writing():
-            self._storage.set_trial_state_values(self._trial_id(state.number), how, values)
+        self._storage.set_trial_state_values(self._trial_id(state.number), how, values)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -125,6 +132,10 @@ class Journal:
             raise self._failure
         try:
             yield
+            self._keep()
+        except InfrastructureError as error:
+            self._failure = error
+            raise
         except OSError as error:
             self._failure = InfrastructureError(
                 f"the journal {self._path} cannot be written: {error.strerror or error}"

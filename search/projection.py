@@ -17,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import SPLITS, CaptionData
 from rsopt.errors import InfrastructureError
@@ -27,6 +28,7 @@ from search.history import CandidateState, History
 from search.journal import read_history
 from search.page.write import PAGE_FILE, write_page
 from search.settings import RANKINGS_FILE, Facts, Settings, load_study
+from search.store import open_store
 from search.tracker import DataView, StudyView, Tracker, check_uri, experiment_name
 from search.view import study_view
 
@@ -75,6 +77,7 @@ def _member(settings: Settings, c: CandidateState, entry: dict[str, Any], scratc
     manifest = {"study": settings.name, "base": settings.base, "trial": c.number, **c.candidate.to_json()}
     (scratch / "manifest.json").write_text(json.dumps(manifest | {"metrics": entry["metrics"]}, indent=1))
     files = {"member/manifest.json": scratch / "manifest.json"}
+    open_store(settings.storage, settings.name).fetch_rung(c.number, c.reached)
     checkpoint = rung_folder(settings.folder, c.number, c.reached) / STATE
     if checkpoint.is_file():
         adapter: dict[str, np.ndarray] = {}
@@ -97,7 +100,7 @@ def sync(folder: Path, uri: str | None = None) -> str:
     settings, facts = load_study(folder)
     settings = replace(settings, tracking_uri=uri or settings.tracking_uri)
     check_uri(settings.tracking_uri)
-    data = read(facts.data_path, skip_bad=settings.skip_bad)
+    data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
     write_page(folder, data=data)
     if problem := project(settings, facts, read_history(folder), data):
         raise InfrastructureError(problem)

@@ -22,8 +22,8 @@ class Captioner(mlflow.pyfunc.PythonModel):
     def load_context(self, context: Any) -> None:
         """Called by MLflow once."""
         folder = context.artifacts["folder"]
-        self.processor = Blip2Processor.from_pretrained(folder)
-        self.model = Blip2ForConditionalGeneration.from_pretrained(folder).eval()
+        self.processor = Blip2Processor.from_pretrained(folder, trust_remote_code=False)
+        self.model = Blip2ForConditionalGeneration.from_pretrained(folder, trust_remote_code=False).eval()
         if torch.cuda.is_available():
             self.model.to("cuda")
 

@@ -11,7 +11,7 @@ from rsopt.ledger import Ledger, read_ledger
 from rsopt.recipe import Leg
 from search.front import build_front, read_remeasured
 from search.legs import leg_seed
-from search.settings import REMEASURED_FILE, Facts, Settings, write_json
+from search.settings import LEDGER_FILE, REMEASURED_FILE, Facts, Settings, write_json
 from search.study import Search
 
 if TYPE_CHECKING:
@@ -61,10 +61,12 @@ def remeasure(work: Work, legs: Sequence[Leg]) -> dict[int, dict[str, Any]]:
     device = resident.base.device
     if work.latency_device not in (None, device_name(device)):
         return {}
-    quiet, ledger = Quiet(quiet_name(device)), Ledger(Path(work.ledger))
-    found = {
-        leg.number: measure_again(leg, resident, Path(work.folder), ledger, quiet, work.latency_decoder) for leg in legs
-    }
+    quiet, store = Quiet(quiet_name(device)), work.store()
+    store.fetch()  # latencies that other nodes measured
+    ledger, found = Ledger(store.folder / LEDGER_FILE), {}
+    for leg in legs:
+        store.fetch_rung(leg.number, leg.stop)
+        found[leg.number] = measure_again(leg, resident, store.folder, ledger, quiet, work.latency_decoder)
     quiet.close()
     return {number: again for number, again in found.items() if again is not None}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 from rsopt.data.records import CaptionData
@@ -14,6 +13,7 @@ from search.page.write import PAGE_FILE
 from search.remeasure import told
 from search.saved_view import view_key
 from search.settings import Settings
+from search.store import checked_storage, is_remote
 from search.table import print_front, stdout_console
 
 SAMPLES = 2
@@ -42,6 +42,8 @@ def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, da
     say("")
     for line in told(outcome.remeasured):
         say(f"latency    {line}")
+    if is_remote(settings.storage):
+        say(f"kept in    {settings.storage}/{settings.name}")
     say(f"front      {settings.folder / FRONT_FILE}")
     say(f"page       {settings.folder / PAGE_FILE}   (one file, for any browser, offline)")
     if outcome.tracking_problem:
@@ -113,4 +115,4 @@ def _print_samples(say: Any, settings: Settings, knee: int, data: CaptionData) -
 
 
 def _storage_option(settings: Settings) -> str:
-    return "" if Path(settings.storage) == Path("runs").absolute() else f" --storage {shlex.quote(settings.storage)}"
+    return "" if settings.storage == checked_storage("runs") else f" --storage {shlex.quote(settings.storage)}"

@@ -74,7 +74,12 @@ def parser() -> Parser:
     p.add_argument(
         "--tracking-uri", metavar="U", help="MLflow (default: $MLFLOW_TRACKING_URI, else mlflow.db beside runs/)"
     )
-    p.add_argument("--storage", default="runs", metavar="DIR", help="folder of the studies (default: %(default)s)")
+    p.add_argument(
+        "--storage",
+        default="runs",
+        metavar="DIR",
+        help="folder of the studies, or s3://BUCKET/PREFIX (default: %(default)s)",
+    )
     return p
 
 

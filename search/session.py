@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import shutil
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 
 from rsopt.configs import base_config, shape_of
-from rsopt.data.mini import mini_folder
+from rsopt.data.mini import data_here, mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError
@@ -25,6 +25,7 @@ from rsopt.scores.floor import ceiling_of, floor_of
 from rsopt.variant import BaseShape, Dtype
 from search.assemble import assemble
 from search.changes import record, with_changes
+from search.database import database_is_here, tracking_uri
 from search.driver import Driver, Outcome, Resources
 from search.dry_run import print_dry_run
 from search.estimates import Estimates
@@ -42,6 +43,7 @@ from search.settings import (
     Facts,
     Settings,
     check_name,
+    find_study,
     free_name,
     load_study,
     save_study,
@@ -49,6 +51,7 @@ from search.settings import (
     write_json,
 )
 from search.space import Space, known_spaces, load_space
+from search.store import Store, checked_storage, open_store
 from search.study import Search
 from search.tracker import check_uri
 from search.warm import FILE as WARM_FILE
@@ -63,6 +66,9 @@ def new_session(options: argparse.Namespace) -> int:
         raise UserError(f"--space is needed: {', '.join(known_spaces())} or a YAML file (or --resume --name S)")
     space = load_space(options.space)
     settings = _settings(options, space)
+    store = open_store(settings.storage, settings.name)
+    store.check()
+    store.fetch()
     if (settings.folder / STUDY_FILE).exists():
         raise UserError(
             f"study '{settings.name}' exists in {settings.storage}: go on with it by --resume, or choose another --name"
@@ -103,7 +109,7 @@ def new_session(options: argparse.Namespace) -> int:
         if (theirs := other[0].folder / RANKINGS_FILE).exists() and theirs.parent != settings.folder:
             shutil.copy(theirs, settings.folder / RANKINGS_FILE)  # the same names must mean the same layers
     save_study(settings, facts)  # last: with it the study exists, and can be resumed whatever happens from here on
-    return _drive(settings, space, facts, data, options.address)
+    return _drive(settings, space, facts, data, options.address, store)
 
 
 def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | None) -> int:
@@ -118,26 +124,30 @@ def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | N
 
 def continue_session(options: argparse.Namespace) -> int:
     """Go on with a study where it stood, with more trials and the like if asked."""
-    storage, name = Path(options.storage).absolute(), options.name
-    if not name:
+    if not options.name:
         raise UserError("--resume needs the --name of the study")
     _check_numbers(options)
-    begun, facts = load_study(study_folder(storage, name))
+    store = find_study(options.storage, options.name)
+    begun, facts = load_study(store.folder)
     settings, changed = with_changes(begun, options.given)
+    if not database_is_here(settings.tracking_uri):  # the study began on another machine: MLflow gets all of it anew
+        settings = replace(settings, tracking_uri=tracking_uri(None, settings.storage))
+        _note(f"MLflow's database is on another machine: runs are written to {settings.tracking_uri}")
     if changed:
         save_study(settings, facts)
         record(settings, begun, changed)
     space = load_space(settings.folder / "space.yaml")
-    data = read(facts.data_path, skip_bad=settings.skip_bad, verify=settings.data is not None)
-    return _drive(settings, space, facts, data, options.address)
+    data = read(data_here(facts.data_path), skip_bad=settings.skip_bad, verify=settings.data is not None)
+    return _drive(settings, space, facts, data, options.address, store)
 
 
-def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, address: str | None) -> int:
+def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, address: str | None, store: Store) -> int:
+    store.keep()
     shape = shape_of(base_config(settings.base))
 
     def make_search(resources: Resources, rankings: MeasuredRankings | None) -> Search:
         dtype: Dtype = "bfloat16" if resources.gpus else "float32"
-        search = assemble(settings, facts, space, shape, rankings, resources.slots, dtype)
+        search = assemble(settings, facts, space, shape, rankings, resources.slots, dtype, store.keep_journal)
         if search.cut_bytes:
             _note(
                 f"the journal's last line was torn by a crash: {search.cut_bytes} bytes cut off, nothing else is lost"
@@ -147,12 +157,14 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
                 search.tell(leg, measurement)
         return search
 
-    outcome = Driver(settings, facts, address).run(make_search)
+    outcome = Driver(settings, facts, address, store).run(make_search)
+    store.fetch()  # captions that other nodes wrote
     front = build_front(settings.name, facts, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
         write_json(settings.folder / FRONT_FILE, front)
         write_page(settings.folder, data=data)
         outcome.tracking_problem = outcome.tracking_problem or project(settings, facts, outcome.history, data)
+    store.keep()
     print_report(settings, front, outcome, data)
     return EXIT_INTERRUPTED if outcome.interrupted else _exit_code(outcome)
 
@@ -167,7 +179,7 @@ def _exit_code(outcome: Outcome) -> int:
 def _settings(options: argparse.Namespace, space: Space) -> Settings:
     _check_numbers(options)
     trials = space.trials if options.trials is None else options.trials
-    storage = Path(options.storage).absolute()
+    storage = checked_storage(options.storage)
     if options.name is not None:
         check_name(options.name)
     if options.data is not None and not Path(options.data).exists():
@@ -187,7 +199,7 @@ def _settings(options: argparse.Namespace, space: Space) -> Settings:
         gpus_per_trial=options.gpus_per_trial,
         workers=options.workers,
         tracking_uri=tracking_uri(options.tracking_uri, storage),
-        storage=str(storage),
+        storage=storage,
         latency_ledger=options.latency_ledger,
         skip_bad=options.skip_bad,
         latency_decoder=space.latency_decoder,
@@ -222,7 +234,7 @@ def _other_study(settings: Settings) -> tuple[Settings, Facts, History] | None:
     """The study of --from-study. Raises UserError where there is none or it is this one."""
     if settings.from_study is None:
         return None
-    folder = study_folder(Path(settings.storage), settings.from_study)
+    folder = study_folder(settings.storage, settings.from_study)
     return (*load_study(folder), read_history(folder))
 
 
@@ -236,11 +248,6 @@ def _rankings(settings: Settings, shape: BaseShape, other: tuple[Settings, Facts
 
 def _note(text: str) -> None:
     Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def tracking_uri(asked: str | None, storage: Path) -> str:
-    """The option, else $MLFLOW_TRACKING_URI, else mlflow.db beside the studies' folder, where `mlflow server` looks."""
-    return asked or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage.parent / 'mlflow.db'}"
 
 
 def _facts(space: Space, data: CaptionData, data_path: str) -> Facts:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rsopt.errors import UserError
 from search.limits import Limits
+from search.store import LEDGER_FILE, STUDY_FILE, Store, checked_storage, open_store, study_names, working_folder
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-STUDY_FILE = "study.json"
 RANKINGS_FILE = "rankings.json"
 REMEASURED_FILE = "latency_front.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that decides what a study does. Paths are absolute; `data` is None for the generated set."""
+    """Everything that decides what a study does. Paths are absolute; `data` is None for the generated set.
+
+    `storage` is the folder of the studies, or `s3://BUCKET/PREFIX` (search/store.py).
+    """
 
     name: str
     space: str
@@ -48,8 +51,8 @@ class Settings:
 
     @property
     def folder(self) -> Path:
-        """`runs/<name>`: all the study's files."""
-        return Path(self.storage) / self.name
+        """`runs/<name>`: all the study's files, or this node's working copy of them."""
+        return working_folder(self.storage) / self.name
 
     @property
     def limits(self) -> Limits:
@@ -59,7 +62,7 @@ class Settings:
     @property
     def ledger(self) -> Path:
         """The latency ledger that trials read and add to."""
-        return self.folder / "latency.jsonl"
+        return self.folder / LEDGER_FILE
 
     @property
     def given_ledger(self) -> Path:
@@ -81,16 +84,23 @@ class Facts:
     skipped: dict[str, int] = field(default_factory=dict)  # by --skip-bad, images or captions by kind of problem
 
 
-def study_folder(storage: Path, name: str) -> Path:
-    """The folder of an existing study. Raises UserError when there is none, naming those there are."""
+def find_study(storage: str, name: str) -> Store:
+    """An existing study, fetched if it is kept on S3. Raises UserError when there is none, naming those there are."""
     check_name(name)
-    folder = storage / name
-    if not (folder / STUDY_FILE).exists():
-        known = sorted(p.parent.name for p in storage.glob(f"*/{STUDY_FILE}"))
+    store = open_store(storage := checked_storage(storage), name)
+    store.check()
+    store.fetch()
+    if not (store.folder / STUDY_FILE).exists():
+        known = study_names(storage)
         raise UserError(
             f"no study '{name}' in {storage}; there {'are: ' + ', '.join(known) if known else 'is none yet'}"
         )
-    return folder
+    return store
+
+
+def study_folder(storage: str, name: str) -> Path:
+    """The folder of an existing study; see `find_study`."""
+    return find_study(storage, name).folder
 
 
 def check_name(name: str) -> None:
@@ -101,10 +111,11 @@ def check_name(name: str) -> None:
         )
 
 
-def free_name(storage: Path, space: str) -> str:
-    """`<space>-<n>` with the first n that no study has."""
+def free_name(storage: str, space: str) -> str:
+    """`<space>-<n>` with the first n that no study has, nor anything else in its folder."""
+    taken = {*study_names(storage), *(path.name for path in working_folder(storage).glob("*"))}
     n = 1
-    while (storage / f"{space}-{n}").exists():
+    while f"{space}-{n}" in taken:
         n += 1
     return f"{space}-{n}"
 
@@ -131,6 +142,8 @@ def load_study(folder: Path) -> tuple[Settings, Facts]:
     try:
         stored = json.loads(path.read_text())
         facts = Facts(**{**stored["facts"], "objectives": tuple(stored["facts"]["objectives"])})
-        return Settings(**{**stored["settings"], "name": folder.name, "storage": str(folder.parent)}), facts
+        began = Settings(**{**stored["settings"], "name": folder.name})
+        # A folder may have been moved, and a study on S3 copied from there.
+        return (began if began.folder == folder else replace(began, storage=str(folder.parent))), facts
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy") from error

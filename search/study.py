@@ -39,6 +39,7 @@ class Search:
     - `broken`: the same of what was measured at the end. A candidate that breaks a limit is infeasible and on no front.
     - `budget`: hours, asked before every leg; what rests when none fits any more is stopped.
     - `estimates`: what limits and policy look costs up in; it learns what this study measured before they are asked.
+    - `keep`: called after each record, before anything follows from it: copies the journal to where it is safe.
 
     Raises UserError for a study that another process drives or that was created with another space, seed or rungs.
     """
@@ -59,6 +60,7 @@ class Search:
         broken: Callable[[Mapping[str, float]], str | None] | None = None,
         estimates: Estimates | None = None,
         budget: Budget | None = None,
+        keep: Callable[[], None] = lambda: None,
     ) -> None:
         if trials < 1 or slots < 1:
             raise UserError(f"trials and slots must be at least 1, not {trials} and {slots}")
@@ -73,7 +75,7 @@ class Search:
         self._space, self._policy, self._limit, self._broken, self._estimates = space, policy, limit, broken, estimates
         self.budget = budget or Budget()
         self._sampler = OptunaSampler(space, objectives, sampler, seed) if isinstance(sampler, str) else sampler
-        self._journal = Journal(folder, objectives, {"rungs": list(rungs), "seed": seed, "space": space.key})
+        self._journal = Journal(folder, objectives, {"rungs": list(rungs), "seed": seed, "space": space.key}, keep)
         self.cut_bytes = self._journal.cut_bytes  # of a torn last line, cut off the journal on opening
         self._states = self._journal.history()
         self._told = sum(len(state.rungs) for state in self._states)

@@ -16,6 +16,7 @@ from rsopt.build import build, merged
 from rsopt.caption import BEAMS, MAX_NEW_TOKENS
 from rsopt.card import MANIFEST, model_card
 from rsopt.data.images import open_image
+from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
@@ -29,6 +30,7 @@ from rsopt.variant import Dtype
 from search.history import CandidateState
 from search.measured import recorded_latency
 from search.settings import Facts, Settings, write_json
+from search.store import open_store
 
 CHECKED = 32  # validation images captioned before and after the folder was written
 Say = Callable[[str], None]
@@ -54,13 +56,14 @@ def take_away(
     """
     logging.disable_progress_bar()
     latency = recorded_latency(settings.ledger, state)
-    data = read(facts.data_path, skip_bad=settings.skip_bad)
+    data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
     base = load_base(settings.base, dtype=latency["dtype"] if latency else None)
     dtype = wish.dtype or base.dtype
     if wish.adapter_only and dtype != base.dtype:
         raise UserError(f"an adapter is kept in the precision it was trained in; leave --dtype {dtype} out")
     built = build(base, state.candidate.variant)
     if built.peft is not None:
+        open_store(settings.storage, settings.name).fetch_rung(state.number, state.reached)
         checkpoint = rung_folder(settings.folder, state.number, state.reached) / STATE
         if not checkpoint.is_file():
             raise UserError(f"the checkpoint of trial {state.number} is gone: {checkpoint}")
@@ -169,7 +172,8 @@ def _check(
         after = plain_captions(again, base.processor, images)
     else:
         again = reload(folder, dtype).to(base.device)
-        after = plain_captions(again, Blip2Processor.from_pretrained(folder, local_files_only=True), images)
+        processor = Blip2Processor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        after = plain_captions(again, processor, images)
     if different := sum(a != b for a, b in zip(before, after, strict=True)):
         raise RuntimeError(f"the written folder captions {different} of {len(before)} images otherwise")
     captions = dict(zip((s.image_id for s in samples), after, strict=True))

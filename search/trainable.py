@@ -17,6 +17,7 @@ from rsopt.errors import InfrastructureError, UserError, refusal
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg
 from search.searcher import Refused, encode
+from search.store import LEDGER_FILE, Store, open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,17 @@ class Work:
 
     base: str
     data: str
-    folder: str
-    ledger: str
+    storage: str
+    name: str
     skip_bad: bool
     latency_decoder: str = "generate"  # whose latency is the objective
     latency_device: str | None = None  # where it counts, by its model's name; None: wherever a worker runs
     teacher: Leg | None = None  # the whole training of the study's teacher, where candidates may distil
     validations: int = 0  # of the loss in each training
+
+    def store(self) -> Store:
+        """Where the study is kept, as this node sees it."""
+        return open_store(self.storage, self.name)
 
 
 _RESIDENT: dict[Work, Any] = {}
@@ -90,16 +95,23 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     from rsopt.shortage import is_shortage, release
     from rsopt.train import CandidateError
 
-    resident = resident_of(work)
+    resident, store = resident_of(work), work.store()
+    if leg.start > 0:
+        store.fetch_rung(leg.number, leg.start)  # where it ran on another node
+    store.fetch_rung(leg.number, leg.stop)  # finished when nobody listened
     quiet = Quiet(quiet_name(resident.base.device))
+
+    def kept(measurement: Measurement) -> Measurement:
+        store.keep_rung(leg.number, leg.stop)
+        return measurement
+
     try:
-        ledger = Ledger.of_study(Path(work.ledger))
         run = partial(
             run_leg,
             leg,
             resident,
-            Path(work.folder),
-            ledger,
+            store.folder,
+            Ledger.of_study(store.folder / LEDGER_FILE, store.share_ledger),
             quiet,
             assigned,
             work.latency_decoder,
@@ -108,12 +120,12 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
             work.validations,
         )
         try:
-            return run()
+            return kept(run())
         except (CandidateError, RuntimeError, MemoryError) as error:
             if not (is_shortage(error) or (isinstance(error, CandidateError) and error.kind == "memory")):
                 raise
         release()  # what neighbours took may be free by now: once more, from the last checkpoint
-        return run()
+        return kept(run())
     except CandidateError as error:
         return Fault(leg.stop, error.kind, error.reason)  # type: ignore[arg-type]
     except UserError:
@@ -146,6 +158,7 @@ def _load(work: Work) -> Any:
     from transformers.utils import logging
 
     from rsopt.base import load_base
+    from rsopt.data.mini import data_here
     from rsopt.data.read import read
     from rsopt.hub import fetch
     from rsopt.resident import Resident
@@ -155,16 +168,4 @@ def _load(work: Work) -> Any:
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # a worker is one core; the others have workers of their own
     fetch(work.base)  # where this node shares no cache with the driver's
-    return Resident(load_base(work.base), read(_data_on_this_node(work), skip_bad=work.skip_bad))
-
-
-def _data_on_this_node(work: Work) -> str:
-    """The study's data; the generated set is drawn here where the driver's cache is not shared with this node."""
-    from rsopt.data.mini import mini_folder
-
-    path = Path(work.data)
-    if path.exists():
-        return work.data
-    if path.name.startswith("mini-") and (own := mini_folder()).name == path.name:
-        return str(own)
-    raise InfrastructureError(f"data {path} is not on node {platform.node()}: it must be where all nodes see it")
+    return Resident(load_base(work.base), read(data_here(work.data), skip_bad=work.skip_bad))

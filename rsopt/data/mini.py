@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from filelock import FileLock
 
 from rsopt.cache import cache_dir
 from rsopt.data.scenes import CAPTIONS, SCENES, draw_scene
+from rsopt.errors import UserError
 
 VERSION = 1  # raise it whenever the same seed draws other pictures or captions: the cache is keyed by it
 IMAGES = 960
@@ -43,6 +45,18 @@ def mini_folder(seed: int = 0, images: int = IMAGES) -> Path:
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def data_here(path: str) -> str:
+    """A study's data on this node: the generated set is drawn here where the cache it lies in is not shared.
+
+    Raises UserError where the data is not here.
+    """
+    if Path(path).exists():
+        return path
+    if Path(path).name.startswith("mini-") and (own := mini_folder()).name == Path(path).name:
+        return str(own)
+    raise UserError(f"data {path} is not on node {platform.node()}: it must be where all nodes see it")
 
 
 def make_mini(folder: Path, seed: int = 0, images: int = IMAGES) -> Path:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
@@ -29,7 +30,7 @@ def write_page(folder: Path, path: Path | None = None, data: CaptionData | None 
     history = read_history(folder)
     if data is None:
         try:
-            data = read(facts.data_path, skip_bad=settings.skip_bad)
+            data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
         except UserError:
             data = None
     path = path or folder / PAGE_FILE

@@ -12,39 +12,51 @@ from tests.chaos.command import check_whole, essence, rungs, running, search, ti
 from tests.chaos.conftest import TRIALS, Undisturbed
 
 KILLS = times("DRIVER_KILLS", 20)
-KILLS_A_STUDY = 4
+KILLS_A_STUDY = 5
+MOMENT = (0.05, 0.8)  # of an undisturbed study's length, start included
 
 
 def test_a_driver_killed_at_random_moments_loses_nothing(calm: Undisturbed, tmp_path: Path) -> None:
-    rng = random.Random(0)
-    left = KILLS
-    while left > 0:
-        name = f"killed-{left}"
-        study, log = calm.folder / "runs" / name, tmp_path / name
-        kept: dict[str, int] = {}
-        done_before: dict[str, int] = {}  # leg -> lines of the log when it was seen finished
-        for kill in range(min(left, KILLS_A_STUDY)):
-            resume = ["--resume", "--name", name] if (study / "study.json").exists() else calm.options(name)
-            with running(calm.folder, *resume, environment={"CHAOS_LOG": str(log)}) as run:
-                end = time.monotonic() + rng.uniform(3, 40)
-                while run.process.poll() is None and time.monotonic() < end:
-                    time.sleep(0.05)
-            now = rungs(study)
-            assert {leg: now.get(leg) for leg in kept} == kept, "a finished leg was written again"
-            kept, heard = now, len(trained(log))
-            done_before.update({leg: heard for leg in now if leg not in done_before})
-            print(f"{name}: kill {kill + 1}, {len(kept)} legs finished")
-        left -= KILLS_A_STUDY
-        search(calm.folder, "--resume", "--name", name, environment={"CHAOS_LOG": str(log)})
-        assert essence(study) == essence(calm.study)
-        check_whole(study, calm.uri, TRIALS)
-        lines = trained(log)
-        legs = Counter((t["seed"], t["start"]) for t in lines)
-        # A leg that was trained to its end and killed before it was written down is trained again, no other one is.
-        print(f"{name}: legs trained {sum(legs.values())}, of them again {sum(legs.values()) - len(legs)}")
-        assert sum(legs.values()) - len(legs) <= KILLS_A_STUDY
-        for leg, heard in done_before.items():
-            number, stop = int(leg.split("/")[0]), float(leg.rsplit("-", 1)[1])
-            assert (leg_seed(0, number), stop) not in {(t["seed"], t["stop"]) for t in lines[heard:]}, f"{leg} again"
-        assert {leg: rungs(study)[leg] for leg in kept} == kept
-        assert all(t["loaded"] == (t["start"] > 0) for t in lines)
+    rng, killed, studies = random.Random(0), 0, 0
+    while killed < KILLS:
+        studies += 1
+        killed += torment(calm, f"killed-{studies}", tmp_path, rng, min(KILLS_A_STUDY, KILLS - killed))
+    print(f"{killed} drivers killed over {studies} studies, all of them equal to the undisturbed one")
+
+
+def torment(calm: Undisturbed, name: str, logs: Path, rng: random.Random, most: int) -> int:
+    """One study whose driver is killed up to `most` times, fewer if it ends before; how often it was."""
+    study, log, killed = calm.folder / "runs" / name, logs / name, 0
+    kept: dict[str, int] = {}
+    done_before: dict[str, int] = {}  # leg -> lines of the log when it was seen finished
+    while killed < most:
+        resume = ["--resume", "--name", name] if (study / "study.json").exists() else calm.options(name)
+        with running(calm.folder, *resume, environment={"CHAOS_LOG": str(log)}) as run:
+            end = time.monotonic() + rng.uniform(*MOMENT) * calm.seconds
+            while run.process.poll() is None and time.monotonic() < end:
+                time.sleep(0.05)
+            ended = run.process.poll()
+        now = rungs(study)
+        assert {leg: now.get(leg) for leg in kept} == kept, "a finished leg was written again"
+        kept, heard = now, len(trained(log))
+        done_before.update({leg: heard for leg in now if leg not in done_before})
+        if ended is not None:
+            assert ended == 0, run.stderr[-3000:]
+            break
+        killed += 1
+        print(f"{name}: kill {killed}, {len(kept)} legs finished")
+    search(calm.folder, "--resume", "--name", name, environment={"CHAOS_LOG": str(log)})
+    assert essence(study) == essence(calm.study)
+    check_whole(study, calm.uri, TRIALS)
+    lines = trained(log)
+    legs = Counter((t["seed"], t["start"]) for t in lines)
+    # A leg that was trained to its end and killed before it was written down is trained again, no other one is.
+    again = sum(legs.values()) - len(legs)
+    print(f"{name}: legs trained {sum(legs.values())}, of them again {again}")
+    assert again <= killed
+    for leg, heard in done_before.items():
+        number, stop = int(leg.split("/")[0]), float(leg.rsplit("-", 1)[1])
+        assert (leg_seed(0, number), stop) not in {(t["seed"], t["stop"]) for t in lines[heard:]}, f"{leg} again"
+    assert {leg: rungs(study)[leg] for leg in kept} == kept
+    assert all(t["loaded"] == (t["start"] > 0) for t in lines)
+    return killed

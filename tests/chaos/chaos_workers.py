@@ -12,7 +12,7 @@ from tests.chaos.command import check_whole, essence, running, times, trained
 from tests.chaos.conftest import TRIALS, Undisturbed
 
 KILLS = times("WORKER_KILLS", 10)
-PAUSE_S = (6, 25)  # between two kills: a leg that is lost three times is given up, and rightly so
+PAUSE = (0.2, 0.6)  # between two kills, of a study's length: a leg that is lost three times is given up, and rightly so
 
 
 def test_killed_workers_cost_a_leg_at_most(calm: Undisturbed, tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_killed_workers_cost_a_leg_at_most(calm: Undisturbed, tmp_path: Path) ->
         name, log = f"workers-{studies}", tmp_path / f"log-{studies}"
         with running(calm.folder, *calm.options(name), environment={"CHAOS_LOG": str(log)}) as run:
             while killed < KILLS and run.process.poll() is None:
-                end = time.monotonic() + rng.uniform(*PAUSE_S)
+                end = time.monotonic() + rng.uniform(*PAUSE) * calm.seconds
                 while run.process.poll() is None and time.monotonic() < end:
                     time.sleep(0.05)
                 try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,39 +13,42 @@ STORE_BYTES = 100 * 2**20
 
 
 class LocalCluster:
-    """`nodes` nodes of `cpus` CPUs each. Its processes inherit this one's environment, and workers theirs."""
+    """`nodes` nodes of `cpus` CPUs each. Its processes inherit this one's environment and get `own[at]`; workers, theirs."""
 
-    def __init__(self, nodes: int, cpus: int) -> None:
+    def __init__(self, nodes: int, cpus: int, own: Sequence[Mapping[str, str]] = ()) -> None:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "object_store_memory": STORE_BYTES, "include_dashboard": False}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
-        self.cpus = cpus
-        self.nodes: list[Any] = [self.add() for _ in range(nodes)]
+        self.cpus, self.own = cpus, own
+        self.nodes: list[Any] = [self.add(at) for at in range(nodes)]
         self.cluster.wait_for_nodes()
 
     @property
     def address(self) -> str:
         return self.cluster.address
 
-    def add(self) -> Any:
-        """One more node."""
-        return self.cluster.add_node(num_cpus=self.cpus, object_store_memory=STORE_BYTES)
+    def add(self, at: int) -> Any:
+        """The node of that number."""
+        own = dict(self.own[at]) if self.own else None
+        return self.cluster.add_node(num_cpus=self.cpus, object_store_memory=STORE_BYTES, env_vars=own)
 
     def replace(self, at: int) -> None:
         """Kill a node, not gracefully, and start another in its place."""
         self.cluster.remove_node(self.nodes[at], allow_graceful=False)
-        self.nodes[at] = self.add()
+        self.nodes[at] = self.add(at)
 
 
 @contextmanager
-def local_cluster(nodes: int, cpus: int, environment: dict[str, str]) -> Iterator[LocalCluster]:
+def local_cluster(
+    nodes: int, cpus: int, environment: Mapping[str, str], own: Sequence[Mapping[str, str]] = ()
+) -> Iterator[LocalCluster]:
     """Start a cluster, and stop it whatever happens."""
     before = dict(os.environ)
-    os.environ.update(environment | {"PYTHONPATH": f"{HOOKS}:{REPOSITORY}", "RAY_AUTH_MODE": "disabled"})
+    os.environ.update(dict(environment) | {"PYTHONPATH": f"{HOOKS}:{REPOSITORY}", "RAY_AUTH_MODE": "disabled"})
     cluster = None
     try:
-        cluster = LocalCluster(nodes, cpus)
+        cluster = LocalCluster(nodes, cpus, own)
         yield cluster
     finally:
         if cluster is not None:

@@ -157,6 +157,12 @@ CASES: dict[str, Case] = {
     "tracking with a newline": options("--space", "pruning", "--tracking-uri", "http://a\nb"),
     "storage with a NUL": options("--space", "pruning", "--storage", "a\0b"),
     "storage of 5,000": options("--space", "pruning", "--storage", LONG),
+    "storage of another kind": options("--space", "pruning", "--storage", "gs://bucket/x"),
+    "storage with a secret": options("--space", "pruning", "--storage", "s3://AKIA:hush-hush@bucket/x"),
+    "storage with a query": options("--space", "pruning", "--storage", "s3://bucket/x?secret_key=hush-hush"),
+    "storage up and out": options("--space", "pruning", "--storage", "s3://bucket/../x"),
+    "storage without a bucket": options("--space", "pruning", "--storage", "s3:///x"),
+    "storage in HTML": lambda folder: (front.main, ["--name", "s", "--storage", "s3://bucket/<b>x"]),
     "ledger a folder": options("--space", "pruning", "--latency-ledger", "."),
     # spaces
     "space binary": space(bytes(range(256))),
@@ -250,6 +256,7 @@ def test_one_line_exit_2_nothing_written(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: ") and err.count("\n") == 1, err
+    assert "hush" not in err
     assert (len(err) < 1000 and "<script" not in err) or case.endswith("HTML"), err[:300]
     assert {path: path.lstat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))} == before
     assert not os.path.lexists("pwned")

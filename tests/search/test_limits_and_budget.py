@@ -8,12 +8,16 @@ from rsopt.errors import UserError
 from rsopt.latency_model import LEAST, Timed
 from rsopt.objectives import OBJECTIVES, Measurement
 from rsopt.recipe import Candidate, Recipe
+from rsopt.shortage import note
 from rsopt.variant import Architecture, LoraPart, LoraSpec, Variant
 from search.agreement import rung_agreements, saved_share
+from search.assemble import estimates_of
 from search.budget import Budget, expected_seconds, spent_seconds
 from search.estimates import Estimates
 from search.history import CandidateState, final_values
 from search.limits import Limits
+from search.settings import Settings
+from search.space import load_space
 from tests.search.test_study import drive, make_space, measure, open_search
 
 LORA = LoraSpec(llm=LoraPart(4, 8.0, "qk"))
@@ -88,6 +92,22 @@ def test_limits_say_what_and_why():
     assert Limits(latency_ms=3.0).broken({"latency_ms": 3.2}) == "limit: measured 3.20 ms, at most 3 ms allowed"
     with pytest.raises(UserError, match="--max-latency-ms must be above 0"):
         Limits(latency_ms=-1)
+
+
+def test_the_limit_on_memory_knows_what_running_out_of_it_taught(tmp_path):
+    settings = Settings(
+        "s", "pruning", "tiny", None, 6, "tpe", 0, 1, None, "", str(tmp_path), None, False, max_memory_gb=1
+    )
+    settings.folder.mkdir()
+    space = load_space("pruning")
+
+    def memory(lora):
+        return estimates_of(settings, space, "float32").figure("memory_gb", candidate(8, 6, lora))[0]
+
+    tuned, plain = memory(LoraSpec(llm=LoraPart(8, 8.0, "qkvo"))), memory(None)
+    note(settings.folder, predicted=1e9, had=2e9)
+    assert 1.5 * tuned < memory(LoraSpec(llm=LoraPart(8, 8.0, "qkvo"))) < 2 * tuned  # the weights are what they are
+    assert memory(None) == plain  # nothing is trained
 
 
 def test_a_candidate_that_is_measured_beyond_a_limit_is_on_no_front(tmp_path):

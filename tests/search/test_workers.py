@@ -48,7 +48,7 @@ def sleeping_trial(config: dict[str, Any], work: Work) -> dict[str, str]:
     begun = time.time()
     time.sleep(1.5)
     line = f"{os.getpid()} {ray.get_gpu_ids()} {leg.number} {leg.stop} {begun} {time.time()}\n"
-    with (Path(work.folder) / "legs.txt").open("a") as file:
+    with (work.store().folder / "legs.txt").open("a") as file:
         file.write(line)
     depth = len(leg.candidate.variant.llm_layers)
     return {"outcome": encode(Measurement(leg.stop, {"cider": 1.0 * depth, "latency_ms": 1.0, "params": 1.0}, {}))}
@@ -91,15 +91,15 @@ def test_a_leg_may_run_on_another_worker_than_the_one_before(two_gpus: None, tmp
 
     @ray.remote(num_gpus=1, num_cpus=1)
     class Worker:
-        def run(self, leg: Leg, folder: str) -> tuple[int, str]:
-            work = Work("tiny", str(tmp_path / "data"), folder, str(tmp_path / "latency.jsonl"), False)
+        def run(self, leg: Leg, name: str) -> tuple[int, str]:
+            work = Work("tiny", str(tmp_path / "data"), str(tmp_path), name, False)
             return os.getpid(), run_trial({"leg": leg.to_json()}, work)["outcome"]
 
     one, other = Worker.remote(), Worker.remote()
     halves = [Leg(3, candidate, 0.0, 0.5, 11), Leg(3, candidate, 0.5, 1.0, 11)]
-    first, _ = ray.get(one.run.remote(halves[0], str(tmp_path / "apart")))
-    second, apart = ray.get(other.run.remote(halves[1], str(tmp_path / "apart")))
-    whole, together = ray.get(one.run.remote(Leg(3, candidate, 0.0, 1.0, 11), str(tmp_path / "whole")))
+    first, _ = ray.get(one.run.remote(halves[0], "apart"))
+    second, apart = ray.get(other.run.remote(halves[1], "apart"))
+    whole, together = ray.get(one.run.remote(Leg(3, candidate, 0.0, 1.0, 11), "whole"))
     assert first == whole != second
     found = [decode(outcome).metrics for outcome in (apart, together)]
     # How fast it went, and the loss over the last stretch alone, differ; what came out does not.
