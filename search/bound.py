@@ -63,6 +63,8 @@ class BoundSpace:
     def candidate(self, params: Mapping[str, Any]) -> Candidate:
         """The candidate these params describe; what they leave out takes its fixed or default value. Pure."""
         value = {**self.fixed, **params}
+        if value["baseline"] != "none":
+            return Candidate(Variant.full(self.shape), baseline=value["baseline"])
         return Candidate(self._variant(value), self._recipe(value))
 
     def zero_shot(self) -> Candidate:
@@ -79,7 +81,7 @@ class BoundSpace:
         value: Params = {name: rule.default for name, rule in RULES.items()}
         value |= self.fixed
         value |= self.starts[0] if self.starts else {}
-        value |= {name: getattr(self.shape, name) for name in DEPTHS}
+        value |= {name: getattr(self.shape, name) for name in DEPTHS} | {"baseline": "none"}
         if isinstance(ranking := self.distributions.get("ranking"), CategoricalDistribution):
             value["ranking"] = ranking.choices[0]  # at full depth all of them are the same
         candidate = Candidate(self._variant(value), self._recipe(value))

@@ -68,7 +68,8 @@ def _entry(candidate: CandidateState, objectives: Sequence[str], pareto: bool) -
     final = candidate.final.metrics if candidate.final else {}
     return {
         "id": candidate.number,
-        "name": candidate.candidate.variant.label,
+        "name": candidate.candidate.label,
+        "baseline": candidate.candidate.baseline,
         "role": candidate.role,
         "state": candidate.state,
         "reason": candidate.reason,

@@ -81,6 +81,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     # Imported here: the driver imports this module and needs no torch.
     import torch
 
+    from rsopt.baselines.leg import run_baseline
     from rsopt.latency_device import quiet_name
     from rsopt.ledger import Ledger
     from rsopt.leg import run_leg
@@ -93,7 +94,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     try:
         ledger = Ledger.of_study(Path(work.ledger))
         run = partial(
-            run_leg,
+            run_leg if leg.candidate.baseline is None else run_baseline,
             leg,
             resident,
             Path(work.folder),

@@ -67,17 +67,22 @@ class PureT(PreTrainedModel, GenerationMixin):
         return {"input_ids": input_ids, "past_key_values": past_key_values, **image}
 
     def captioned(self, features: Tensor, beams: int, most: int, least: int = 0, samples: int = 0) -> Tensor:
-        """Words of captions of images given Swin's grids, (B, at most `most`); 0 from the end on. The unknown word is never said.
+        """Words of captions of images given Swin's grids: see `said`."""
+        return self.said(self.look(features), beams, most, least, samples)
+
+    def said(self, image: dict[str, Tensor], beams: int, most: int, least: int = 0, samples: int = 0) -> Tensor:
+        """Words of captions, (B, at most `most`), 0 from the end on; `image` is what `look` gave. The unknown word is never said.
 
         Beam search, greedy with one beam, or, with `samples`, so many drawn captions an image, (B * samples, ...).
         """
         drawn = {"do_sample": True, "top_k": 0, "num_return_sequences": samples} if samples else {"do_sample": False}
         unknown = self.config.vocab_size - 1
-        start = torch.zeros(len(features), 1, dtype=torch.long, device=features.device)
+        whole = image["whole"]
+        start = torch.zeros(len(whole), 1, dtype=torch.long, device=whole.device)
         ids = self.generate(
             start,
             attention_mask=torch.ones_like(start),
-            **self.look(features),
+            **image,
             **drawn,
             num_beams=beams,
             max_new_tokens=most,

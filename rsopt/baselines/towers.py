@@ -58,6 +58,8 @@ def clip_config(tiny: bool) -> CLIPVisionConfig:
             num_attention_heads=4,
             image_size=64,
             patch_size=8,
+            hidden_act="gelu",  # with the norms' epsilon as in the base's tower, whose weights it begins with
+            layer_norm_eps=1e-6,
         )
     return CLIPVisionConfig(
         hidden_size=1024,
