@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from rsopt.cache import cache_dir
 from rsopt.chunks import Progress, build_together, is_whole
 from rsopt.data.images import open_image
 from rsopt.data.records import Sample
-from rsopt.variant import digest
+from rsopt.variant import Dtype, digest
 
 BATCH = 32
 SHARE = 0.2  # of free GPU memory that features may take: the rest is for training
@@ -29,22 +29,40 @@ def load_features(
 
     Built on first use by all processes that ask at once, each a part. Raises InfrastructureError when the disk is full.
     """
-    path = cache_dir() / "features" / f"{feature_key(base, samples, vision_layers)}.npy"
+    vision = _vision(base, vision_layers)
+
+    @torch.inference_mode()
+    def compute(first: int, last: int) -> torch.Tensor:
+        return vision(pixels(base, samples[first:last])).last_hidden_state
+
+    key = feature_key(base, samples, vision_layers)
+    return cached_features(key, _shape(base, len(samples)), base.dtype, compute, progress)
+
+
+def cached_features(
+    key: str,
+    shape: tuple[int, int, int],
+    dtype: Dtype,
+    compute: Callable[[int, int], torch.Tensor],
+    progress: Progress | None = None,
+) -> torch.Tensor:
+    """An array (images, tokens, width) from the cache, where `compute(first, last)` gives its rows on first use.
+
+    Raises InfrastructureError when the disk is full.
+    """
+    path = cache_dir() / "features" / f"{key}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
-    shape = _shape(base, len(samples))
-    kind = np.dtype(np.int16 if base.dtype == "bfloat16" else base.dtype)  # numpy has no bfloat16: its bits are kept
+    kind = np.dtype(np.int16 if dtype == "bfloat16" else dtype)  # numpy has no bfloat16: its bits are kept
     if not is_whole(path, shape, kind):
-        vision = _vision(base, vision_layers)
 
-        @torch.inference_mode()
-        def compute(first: int, last: int) -> np.ndarray:
-            values = vision(pixels(base, samples[first:last])).last_hidden_state.cpu().contiguous()
-            return (values.view(torch.int16) if base.dtype == "bfloat16" else values).numpy()
+        def rows(first: int, last: int) -> np.ndarray:
+            values = compute(first, last).cpu().contiguous()
+            return (values.view(torch.int16) if dtype == "bfloat16" else values).numpy()
 
-        build_together(path, shape, kind, BATCH, compute, progress)
+        build_together(path, shape, kind, BATCH, rows, progress)
     # Copy on write: torch wants a writable buffer, and nothing may reach the file.
     array = torch.from_numpy(np.load(path, mmap_mode="c"))
-    return array.view(torch.bfloat16) if base.dtype == "bfloat16" else array
+    return array.view(torch.bfloat16) if dtype == "bfloat16" else array
 
 
 def place(features: torch.Tensor, device: torch.device, share: float = SHARE) -> torch.Tensor:
@@ -57,17 +75,10 @@ def place(features: torch.Tensor, device: torch.device, share: float = SHARE) ->
 
 def feature_key(base: Base, samples: Sequence[Sample], vision_layers: Sequence[int]) -> str:
     """Digest of everything the features depend on: image bytes and order, processor, vision weights, kept layers, dtype."""
-    images = hashlib.sha256()
-    for sample in samples:
-        images.update(hashlib.sha256(image_bytes(sample)).digest())
-    weights = hashlib.sha256()
-    for name, tensor in base.model.vision_model.state_dict().items():
-        weights.update(name.encode())
-        weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
     return digest(
         {
-            "images": images.hexdigest(),
-            "vision": weights.hexdigest(),
+            "images": images_digest(samples),
+            "vision": weights_digest(base.model.vision_model),
             "config": base.model.config.vision_config.to_diff_dict(),
             "processor": _plain(base.processor.image_processor.to_dict()),
             "layers": list(vision_layers),
@@ -75,6 +86,23 @@ def feature_key(base: Base, samples: Sequence[Sample], vision_layers: Sequence[i
             "device": base.device.type,
         }
     )
+
+
+def images_digest(samples: Sequence[Sample]) -> str:
+    """Digest of the bytes of all images, in their order."""
+    images = hashlib.sha256()
+    for sample in samples:
+        images.update(hashlib.sha256(image_bytes(sample)).digest())
+    return images.hexdigest()
+
+
+def weights_digest(module: torch.nn.Module) -> str:
+    """Digest of all weights and buffers of a module, by name."""
+    weights = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return weights.hexdigest()
 
 
 def image_bytes(sample: Sample) -> bytes:

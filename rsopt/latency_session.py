@@ -9,8 +9,9 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +62,37 @@ def caption_ids(
     return ids[:, base.model.config.num_query_tokens + 1 :]  # the prompt comes back too
 
 
-@torch.inference_mode()
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is timed: a captioner before one image.
+
+    `caption(decoder, least, most)` gives ids of the new tokens, (1, least to most), from pixels on. `stages` are its parts in
+    turn, each fed with what the one before gave: vision tower, what stands between, and the first token by a decoder.
+    """
+
+    caption: Callable[[str, int, int], torch.Tensor]
+    stages: Callable[[str], tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], Any]]]
+    pixel_values: torch.Tensor
+    decoders: tuple[str, ...] = DECODERS
+
+    @classmethod
+    def of(cls, model: Blip2ForConditionalGeneration, base: Base, pixel_values: torch.Tensor, beams: int) -> Subject:
+        """A merged model over `base` before one image, (1, 3, height, width)."""
+
+        def stages(decoder: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], Any]]:
+            decode = shared_prefix if decoder == SHARED_PREFIX else transformers_generate
+            return (
+                lambda pixels: model.vision_model(pixels).last_hidden_state,
+                partial(prompt, model, base),
+                lambda prefix: decode(model, base, prefix, beams, 1, 1),
+            )
+
+        def caption(decoder: str, least: int, most: int) -> torch.Tensor:
+            return caption_ids(decoder, model, base, pixel_values, beams, least, most)
+
+        return cls(caption, stages, pixel_values)
+
+
 def measure_latency(
     model: Blip2ForConditionalGeneration,
     base: Base,
@@ -71,10 +102,20 @@ def measure_latency(
     seed: int = 0,
 ) -> Latency:
     """Time a merged `model` on one image, pixel_values (1, 3, height, width), holding the quiet lock."""
-    reference = build(base, first_layers(*reference_architecture(base.shape))).model
+    subject = Subject.of(model, base, pixel_values, protocol.beams)
+    return measure_subject(subject, base, pixel_values, protocol, quiet, seed)
+
+
+@torch.inference_mode()
+def measure_subject(
+    subject: Subject, base: Base, pixel_values: torch.Tensor, protocol: Protocol, quiet: Quiet, seed: int = 0
+) -> Latency:
+    """Time any captioner in turn with the reference of `base`, which gets pixel_values, holding the quiet lock."""
+    half = build(base, first_layers(*reference_architecture(base.shape))).model
+    reference = Subject.of(half, base, pixel_values, protocol.beams)
     best: Latency | None = None
     for voided in range(protocol.repeats + 1):
-        found = _session(model, reference, base, pixel_values, protocol, quiet, seed)
+        found = _session(subject, reference, base.device, protocol, quiet, seed)
         if best is None or found.drift < best.drift:
             best = found
         best = replace(best, voided=voided)
@@ -87,44 +128,36 @@ def measure_latency(
 
 
 def _session(
-    model: Blip2ForConditionalGeneration,
-    reference: Blip2ForConditionalGeneration,
-    base: Base,
-    pixel_values: torch.Tensor,
-    protocol: Protocol,
-    quiet: Quiet,
-    seed: int,
+    subject: Subject, reference: Subject, device: torch.device, protocol: Protocol, quiet: Quiet, seed: int
 ) -> Latency:
-    def caption(which: Blip2ForConditionalGeneration, decoder: str = protocol.decoder) -> float:
+    def caption(which: Subject, decoder: str = protocol.decoder) -> float:
         n = protocol.new_tokens
-        milliseconds, ids = timed(
-            lambda: caption_ids(decoder, which, base, pixel_values, protocol.beams, n, n), base.device
-        )
+        milliseconds, ids = timed(lambda: which.caption(decoder, n, n), device)
         assert ids.shape[1] == n, f"{ids.shape[1]} new tokens instead of {n}"
         return milliseconds
 
-    others = [name for name in DECODERS if name != protocol.decoder]
+    others = [name for name in subject.decoders if name != protocol.decoder]
     other_times: dict[str, list[float]] = {name: [] for name in others}
-    with alone_and_steady(quiet, base.device) as disturbed:
+    with alone_and_steady(quiet, device) as disturbed:
         for _ in range(protocol.warmups):
-            caption(reference), caption(model)
+            caption(reference), caption(subject)
             for name in others:
-                caption(model, name)
-        before, begin = device_state(base.device), time.perf_counter()
+                caption(subject, name)
+        before, begin = device_state(device), time.perf_counter()
         pairs: list[tuple[float, float]] = []
         while len(pairs) < protocol.most_runs:
-            pairs.append((caption(reference), caption(model)))
+            pairs.append((caption(reference), caption(subject)))
             if len(pairs) % OTHER_EVERY == 0:
                 for name in others:
-                    other_times[name].append(caption(model, name))
+                    other_times[name].append(caption(subject, name))
             if len(pairs) >= protocol.least_runs and len(pairs) % OTHER_EVERY == 0:
                 low, high = ratio_interval(np.array(pairs), seed)
                 if high - low <= protocol.width * low or time.perf_counter() - begin > protocol.seconds:
                     break
-        after = device_state(base.device)
+        after = device_state(device)
         times = np.array(pairs)  # (runs, 2): reference, candidate
         reference_ms, raw_ms = (float(value) for value in np.median(times, axis=0))
-        parts = _parts(model, base, pixel_values, protocol, raw_ms)
+        parts = _parts(subject, device, protocol, raw_ms)
     low, high = ratio_interval(times, seed)
     if disturbed is None and high - low > UNSTEADY * protocol.width * low:
         disturbed = f"its interval is {(high - low) / low:.0%} wide"
@@ -137,7 +170,7 @@ def _session(
         new_tokens=protocol.new_tokens,
         beams=protocol.beams,
         parts_ms=parts,
-        device=device_name(base.device),
+        device=device_name(device),
         decoder=protocol.decoder,
         raw_ms=raw_ms,
         ratio=raw_ms / reference_ms,
@@ -153,28 +186,23 @@ def _session(
     )
 
 
-def _parts(
-    model: Blip2ForConditionalGeneration, base: Base, pixel_values: torch.Tensor, protocol: Protocol, whole_ms: float
-) -> dict[str, float]:
+def _parts(subject: Subject, device: torch.device, protocol: Protocol, whole_ms: float) -> dict[str, float]:
     """Where the time goes: vision, Q-Former with projection, prefill with the first token, and each further token.
 
     The parts are timed on their own; what a token takes is what is left, so that vision + qformer + prefill +
     (new_tokens - 1) x per_token is the whole.
     """
-    decode = shared_prefix if protocol.decoder == SHARED_PREFIX else transformers_generate
-    found: dict[str, list[float]] = {"vision": [], "qformer": [], "prefill": []}
+    stages = dict(zip(("vision", "qformer", "prefill"), subject.stages(protocol.decoder), strict=True))
+    found: dict[str, list[float]] = {name: [] for name in stages}
     for _ in range(max(PART_RUNS, protocol.least_runs // 10)):
-        spent, out = timed(lambda: model.vision_model(pixel_values).last_hidden_state, base.device)
-        found["vision"].append(spent)
-        spent, prefix = timed(partial(prompt, model, base, out), base.device)
-        found["qformer"].append(spent)
-        spent, _ = timed(partial(decode, model, base, prefix, protocol.beams, 1, 1), base.device)
-        found["prefill"].append(spent)
+        given: Any = subject.pixel_values
+        for name, stage in stages.items():
+            spent, given = timed(partial(stage, given), device)
+            found[name].append(spent)
     parts = {name: float(np.median(values)) for name, values in found.items()}
     return parts | {"per_token": (whole_ms - sum(parts.values())) / (protocol.new_tokens - 1)}
 
 
-@torch.inference_mode()
 def natural_latency(
     model: Blip2ForConditionalGeneration,
     base: Base,
@@ -187,20 +215,27 @@ def natural_latency(
 
     Each image's time is its median over `runs`. A second figure and never an objective: it rewards saying less.
     """
+    return natural_of([Subject.of(model, base, i, protocol.beams) for i in images], base.device, protocol, quiet, runs)
+
+
+@torch.inference_mode()
+def natural_of(
+    subjects: Sequence[Subject], device: torch.device, protocol: Protocol, quiet: Quiet, runs: int = 1
+) -> tuple[float, float]:
+    """The same of any captioner, once before each image."""
     times, lengths = [], []
-    with alone_and_steady(quiet, base.device):
-        for index, image in enumerate(images):
-            caption = partial(caption_ids, protocol.decoder, model, base, image, protocol.beams, 0, MAX_NEW_TOKENS)
+    with alone_and_steady(quiet, device):
+        for index, subject in enumerate(subjects):
             taken = []
             for _ in range(runs + (index == 0)):  # the first warms up
-                spent, ids = timed(caption, base.device)
+                spent, ids = timed(partial(subject.caption, protocol.decoder, 0, MAX_NEW_TOKENS), device)
                 taken.append(spent)
             times.append(float(np.median(taken[-runs:])))
             lengths.append(ids.shape[1])
     return float(np.mean(times)), float(np.mean(lengths))
 
 
-def timed(call: Callable[[], torch.Tensor], device: torch.device) -> tuple[float, torch.Tensor]:
+def timed(call: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
     """Milliseconds of a call, the device's part included, and its result."""
     begin = time.perf_counter()
     result = call()

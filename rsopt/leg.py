@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ from rsopt.build import Built, build, merged
 from rsopt.caption import BATCH, BEAMS, caption_features, check_garbage
 from rsopt.clock import Clock
 from rsopt.curve import Curve
+from rsopt.data.records import Sample
 from rsopt.errors import InfrastructureError
 from rsopt.features import pixels
 from rsopt.latency_device import device_name
@@ -29,7 +28,7 @@ from rsopt.objectives import Measurement
 from rsopt.quiet import Quiet
 from rsopt.recipe import Leg
 from rsopt.resident import Resident, pad_id
-from rsopt.rung import CAPTIONS, CURVE, MEASUREMENT, STATE, read_measurement, rung_folder
+from rsopt.rung import CURVE, STATE, read_measurement, rung_folder, trained_before, write_rung
 from rsopt.shortage import exceeded, fitting
 from rsopt.speed import measured_peak, training_flops
 from rsopt.teacher import taught_losses
@@ -68,7 +67,7 @@ def run_leg(
     trainer: Trainer | None = None
     metrics: dict[str, float] = {}
     curve: Curve | None = None
-    with quiet.working(), _between_chunks(resident, give_way):
+    with quiet.working(), between_chunks(resident, give_way):
         with clock.timed("build"):
             built = build(resident.base, variant, leg.seed)
         if variant.lora is not None:
@@ -97,14 +96,21 @@ def run_leg(
     metrics = quality | metrics
     metrics |= _measure_cost(leg, built, plain, resident, ledger, quiet, clock, decoder, latency_device)
     if result is not None:
-        clock.seconds["trained"] = clock.seconds["train"] + _trained_before(folder, leg)
+        clock.seconds["trained"] = clock.seconds["train"] + trained_before(folder, leg.number, leg.start)
         metrics["train_s"] = clock.seconds["trained"]
     bad = [name for name, value in metrics.items() if not math.isfinite(value)]
     if bad:
         raise CandidateError("nan", f"{', '.join(bad)} not finite")
     measurement = Measurement(leg.stop, metrics, {k: round(v, 4) for k, v in clock.seconds.items()})
     losses_by_step = curve.to_json(result.losses) if curve and result else None
-    _write(rung_folder(folder, leg.number, leg.stop), measurement, captions, trainer, losses_by_step)
+
+    def save(aside: Path) -> None:
+        if trainer is not None:
+            trainer.save(aside / STATE)
+        if losses_by_step is not None:
+            (aside / CURVE).write_text(json.dumps(losses_by_step))
+
+    write_rung(rung_folder(folder, leg.number, leg.stop), measurement, captions, save)
     return measurement
 
 
@@ -154,21 +160,28 @@ def _measure_quality(
                 queried=queried,
             ),
         )
-    answers = {sample.image_id: caption for sample, caption in zip(chosen, captions, strict=True)}
-    references = [text for sample in chosen for text in sample.references]
     with clock.timed("score"):
-        scorer = resident.scorer("val")
-        score = scorer.cider_of_part(answers)
-        low, high = score.interval()
-        metrics = {"cider": score.corpus, "cider_low": low, "cider_high": high}
-        if leg.last:
-            metrics |= scorer.all(answers)
+        metrics, record = score_captions(resident, chosen, captions, leg.last)
     if built.variant.lora is not None:  # the untuned base may say what it likes: it is a reference, not a candidate
-        check_garbage(captions, references)
+        check_garbage(captions, [text for sample in chosen for text in sample.references])
     if leg.last:
         with clock.timed("val_loss"):
             val = resident.training_set("val", leg.candidate.variant.vision_layers, built)
             metrics["val_loss"] = fitting(32, lambda images: validation_loss(plain, val, pad_id(base), images))
+    return metrics, record
+
+
+def score_captions(
+    resident: Resident, samples: Sequence[Sample], captions: Sequence[str], every_metric: bool
+) -> tuple[dict[str, float], dict[str, object]]:
+    """CIDEr with its interval (and all other metrics if asked for) of captions of validation samples; what is written down."""
+    answers = {sample.image_id: caption for sample, caption in zip(samples, captions, strict=True)}
+    scorer = resident.scorer("val")
+    score = scorer.cider_of_part(answers)
+    low, high = score.interval()
+    metrics = {"cider": score.corpus, "cider_low": low, "cider_high": high}
+    if every_metric:
+        metrics |= scorer.all(answers)
     return metrics, {"captions": answers, "cider": dict(zip(score.image_ids, score.per_image.tolist(), strict=True))}
 
 
@@ -217,7 +230,7 @@ def _measure_cost(
 
 
 @contextmanager
-def _between_chunks(resident: Resident, give_way: Callable[[], None]) -> Iterator[None]:
+def between_chunks(resident: Resident, give_way: Callable[[], None]) -> Iterator[None]:
     """Give way while features are built too, which may take minutes."""
     before = resident.progress
 
@@ -231,33 +244,3 @@ def _between_chunks(resident: Resident, give_way: Callable[[], None]) -> Iterato
         yield
     finally:
         resident.progress = before
-
-
-def _trained_before(folder: Path, leg: Leg) -> float:
-    if leg.start == 0:
-        return 0.0
-    before = read_measurement(folder, leg.number, leg.start)
-    return before.seconds["trained"] if before else 0.0
-
-
-def _write(
-    target: Path,
-    measurement: Measurement,
-    captions: dict[str, object],
-    trainer: Trainer | None,
-    curve: dict[str, object] | None,
-) -> None:
-    """Write the rung's files aside and rename the folder; whoever comes second with the same leg leaves the first alone."""
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    aside.mkdir(parents=True)
-    try:
-        if trainer is not None:
-            trainer.save(aside / STATE)
-        if curve is not None:
-            (aside / CURVE).write_text(json.dumps(curve))
-        (aside / CAPTIONS).write_text(json.dumps(captions, indent=1))
-        (aside / MEASUREMENT).write_text(json.dumps(measurement.to_json(), indent=1))
-        if not target.exists():
-            aside.rename(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

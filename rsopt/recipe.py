@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rsopt.baselines.plans import BASELINES
 from rsopt.variant import Variant, digest
 
 
@@ -53,19 +54,30 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A point of the space. A variant without LoRA is not trained: its recipe is ignored."""
+    """A point of the space. A variant without LoRA is not trained: its recipe is ignored.
+
+    `baseline` names another captioner (`rsopt.baselines`), which is then what is trained and measured in place of the variant;
+    the variant is the base itself, which lends its language model, and the recipe is the baseline's own.
+    """
 
     variant: Variant
     recipe: Recipe = Recipe()
+    baseline: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Short name for people."""
+        return self.variant.label if self.baseline is None else BASELINES[self.baseline]
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict; `from_json` gives the same candidate back."""
-        return {"variant": self.variant.to_json(), "recipe": asdict(self.recipe)}
+        other = {} if self.baseline is None else {"baseline": self.baseline}
+        return {"variant": self.variant.to_json(), "recipe": asdict(self.recipe), **other}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Candidate:
         """Inverse of `to_json`."""
-        return cls(Variant.from_json(data["variant"]), Recipe(**data["recipe"]))
+        return cls(Variant.from_json(data["variant"]), Recipe(**data["recipe"]), data.get("baseline"))
 
     @property
     def key(self) -> str:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rsopt.objectives import Measurement
 
@@ -32,3 +36,28 @@ def read_captions(folder: Path, number: int, rung: float) -> dict[str, dict[str,
     """`captions` and `cider` by image id, or None."""
     path = rung_folder(folder, number, rung) / CAPTIONS
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def write_rung(
+    target: Path, measurement: Measurement, captions: Mapping[str, Any], save: Callable[[Path], None]
+) -> None:
+    """Write a rung's files aside and rename the folder; whoever comes second with the same leg leaves the first alone.
+
+    `save` writes what else there is, such as the checkpoint, into the folder it is given.
+    """
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    aside.mkdir(parents=True)
+    try:
+        save(aside)
+        (aside / CAPTIONS).write_text(json.dumps(captions, indent=1))
+        (aside / MEASUREMENT).write_text(json.dumps(measurement.to_json(), indent=1))
+        if not target.exists():
+            aside.rename(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def trained_before(folder: Path, number: int, rung: float) -> float:
+    """Seconds of training that candidate `number` had behind it at `rung`, 0 at the beginning."""
+    before = read_measurement(folder, number, rung) if rung > 0 else None
+    return before.seconds["trained"] if before else 0.0

@@ -21,7 +21,14 @@ class Stepper:
     float16 gradients underflow, so over a float16 base the loss is scaled, and a step whose gradients overflowed is left out.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], recipe: Recipe, scaled: bool, micro_images: int) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        recipe: Recipe,
+        scaled: bool,
+        micro_images: int,
+        betas: tuple[float, float] = (0.9, 0.999),
+    ) -> None:
         self.parameters, self.recipe, self.micro_images = parameters, recipe, micro_images
         self.master = nn.Parameter(torch.cat([p.detach().float().flatten() for p in parameters.values()]))
         self.master.grad = torch.zeros_like(self.master)
@@ -33,7 +40,9 @@ class Stepper:
             if parameter.dtype == torch.float32:
                 parameter.data = self._weights[name].view_as(parameter)
                 parameter.grad = self._grads[name].view_as(parameter)
-        self.optimiser = torch.optim.AdamW([self.master], lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+        self.optimiser = torch.optim.AdamW(
+            [self.master], lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay, fused=True
+        )
         self.scaler = torch.amp.GradScaler(self.master.device.type, enabled=scaled)
 
     def step(self, chosen: Sequence[int], lr: float, backward: Backward) -> torch.Tensor:

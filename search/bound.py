@@ -67,6 +67,8 @@ class BoundSpace:
     def candidate(self, params: Mapping[str, Any]) -> Candidate:
         """The candidate these params describe; what they leave out takes its fixed or default value. Pure."""
         value = {**self.fixed, **params}
+        if value["baseline"] != "none":
+            return Candidate(Variant.full(self.shape), baseline=value["baseline"])
         return Candidate(self._variant(value), self._recipe(value))
 
     @property
@@ -91,7 +93,7 @@ class BoundSpace:
         value: Params = {name: rule.default for name, rule in RULES.items()}
         value |= self.fixed
         value |= self.starts[0] if self.starts else {}
-        value |= {name: getattr(self.shape, name) for name in DEPTHS} | UNTAUGHT
+        value |= {name: getattr(self.shape, name) for name in DEPTHS} | UNTAUGHT | {"baseline": "none"}
         if isinstance(ranking := self.distributions.get("ranking"), CategoricalDistribution):
             value["ranking"] = ranking.choices[0]  # at full depth all of them are the same
         candidate = Candidate(self._variant(value), self._recipe(value))

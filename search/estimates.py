@@ -75,7 +75,7 @@ class Estimates:
                     continue
                 # The first measurement counts, as in the ledger.
                 first = self._measured[name].setdefault(_key(name, c.candidate), value)
-                if first == value:
+                if first == value and c.candidate.baseline is None:
                     ratios[name].append(value / self._compute(name, c.candidate))
             if (one := timed_of(c)) is not None:
                 timed.setdefault(one.architecture, one)
@@ -94,6 +94,8 @@ class Estimates:
         measured = self._measured.get(name, {}).get(_key(name, candidate))
         if measured is not None:
             return measured, 0.0
+        if candidate.baseline is not None:
+            return 0.0, math.nan  # another kind of captioner: nothing is known of it before it ran
         if name == "latency_ms" and self._latency is not None:
             found = self._latency.predict(candidate.variant.architecture())
             if found is not None:
@@ -116,6 +118,8 @@ class Estimates:
 
 def timed_of(c: CandidateState) -> Timed | None:
     """The latency that a candidate's first leg measured, with its parts; None where it measured none."""
+    if c.candidate.baseline is not None:
+        return None  # not of the base's layers
     metrics = c.rungs[0].metrics
     parts = {name: metrics.get(f"latency_{name}_ms", math.nan) for name in PARTS}
     if not all(map(math.isfinite, parts.values())) or not parts["per_token"] > 0:
@@ -126,7 +130,8 @@ def timed_of(c: CandidateState) -> Timed | None:
 
 
 def _key(name: str, candidate: Candidate) -> object:
-    return candidate.variant.architecture() if name in OF_ARCHITECTURE else candidate
+    of_layers = name in OF_ARCHITECTURE and candidate.baseline is None
+    return candidate.variant.architecture() if of_layers else candidate
 
 
 def _depths(architecture: Architecture) -> tuple[float, float, float]:

@@ -12,6 +12,7 @@ from typing import Any
 from rsopt.card import MANIFEST
 from rsopt.errors import Parser, UserError, command
 from rsopt.folder import check_new
+from rsopt.rung import rung_folder
 from search.front import study_front
 from search.journal import read_history
 from search.pick import PICKS, choose
@@ -68,6 +69,12 @@ def main(argv: list[str] | None = None) -> int:
     out = Path(options.out)
     check_new(out)
     settings, facts = load_study(folder)
+    if trial["baseline"] is not None:
+        model = rung_folder(folder, trial["id"], 1.0) / "model"
+        raise UserError(
+            f"trial {trial['id']} is {trial['name']}, which is no BLIP-2: it is kept in {model}; "
+            f"python -m rsopt.baselines caption {model} --base {settings.base} IMAGE..."
+        )
     if options.adapter_only and trial["variant"]["lora"] is None:
         raise UserError(f"trial {trial['id']} was not tuned, so it has no adapter; export it without --adapter-only")
     if options.adapter_only and options.register:

@@ -31,6 +31,8 @@ def exact_figures(base: str, dtype: Dtype, memory: bool = False, exceeded_by: fl
 
     def figures(candidate: Candidate) -> Mapping[str, float]:
         variant = candidate.variant
+        if candidate.baseline is not None:
+            return {}  # its vocabulary is counted from the data, which is not looked at here
         # Merged, adapters cost nothing; layers are alike, but for which of the Q-Former's have cross-attention.
         key = (len(variant.vision_layers), variant.qformer_layers, len(variant.llm_layers))
         if key not in plain:

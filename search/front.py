@@ -70,6 +70,7 @@ def _entry(candidate: CandidateState, objectives: Sequence[str], pareto: bool) -
         "id": candidate.number,
         "name": candidate.name,
         "row": candidate.row,
+        "baseline": candidate.candidate.baseline,
         "role": candidate.role,
         "state": candidate.state,
         "reason": candidate.reason,

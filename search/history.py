@@ -39,7 +39,7 @@ class CandidateState:
     @property
     def name(self) -> str:
         """For people: its row's name, else what it is."""
-        return self.row or self.candidate.variant.label
+        return self.row or self.candidate.label
 
     @property
     def reached(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rsopt.baselines.plans import BASELINES
 from rsopt.variant import TARGETS
 from search.document import Place, shown
 
@@ -63,6 +64,8 @@ class Rule:
 
 # The defaults are also the full-depth reference point: every linear-attention projection of both components, rank 16, alpha 32.
 RULES: dict[str, Rule] = {
+    # Another captioner in the variant's place; `none` is a variant of the base, as all other parameters say.
+    "baseline": Rule("word", "none", words=("none", *BASELINES)),
     "vision_layers": Rule("depth", 1.0),
     "qformer_layers": Rule("depth", 1.0),  # whole (cross, none) pairs
     "llm_layers": Rule("depth", 1.0),

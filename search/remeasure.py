@@ -24,7 +24,8 @@ class Remeasurement:
     def __init__(self, settings: Settings, facts: Facts, search: Search) -> None:
         self._path = settings.folder / REMEASURED_FILE
         known = read_remeasured(settings.folder)
-        front = [t["id"] for t in build_front(settings.name, facts, search.history)["trials"] if t["pareto"]]
+        trials = build_front(settings.name, facts, search.history)["trials"]
+        front = [t["id"] for t in trials if t["pareto"] and t["baseline"] is None]
         self._members: dict[str, list[int]] = {}
         if "latency_ms" in facts.objectives:
             for number in front:

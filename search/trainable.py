@@ -88,6 +88,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     # Imported here: the driver imports this module and needs no torch.
     import torch
 
+    from rsopt.baselines.leg import run_baseline
     from rsopt.latency_device import quiet_name
     from rsopt.ledger import Ledger
     from rsopt.leg import run_leg
@@ -106,19 +107,12 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
         return measurement
 
     try:
-        run = partial(
-            run_leg,
-            leg,
-            resident,
-            store.folder,
-            Ledger.of_study(store.folder / LEDGER_FILE, store.share_ledger),
-            quiet,
-            assigned,
-            work.latency_decoder,
-            work.latency_device,
-            work.teacher,
-            work.validations,
-        )
+        ledger = Ledger.of_study(store.folder / LEDGER_FILE, store.share_ledger)
+        where = (leg, resident, store.folder, ledger, quiet, assigned, work.latency_decoder, work.latency_device)
+        if leg.candidate.baseline is None:
+            run = partial(run_leg, *where, work.teacher, work.validations)
+        else:
+            run = partial(run_baseline, *where)
         try:
             return kept(run())
         except (CandidateError, RuntimeError, MemoryError) as error:
@@ -137,9 +131,9 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
             raise  # the card's fault
         if is_shortage(error):
             return Fault(leg.stop, "memory", str(error).splitlines()[0][:300])
-        where = traceback.extract_tb(error.__traceback__)[-1]
+        frame = traceback.extract_tb(error.__traceback__)[-1]
         return Fault(
-            leg.stop, "exception", f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+            leg.stop, "exception", f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
         )
     finally:
         quiet.close()

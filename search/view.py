@@ -9,6 +9,7 @@ from typing import Any
 
 from rsopt.card import ranges
 from rsopt.objectives import OBJECTIVES
+from rsopt.variant import Variant
 from search.front import build_front, hypervolume_share
 from search.history import CandidateState, History, final_values, reference_point
 from search.saved_view import MILLIONS, grid_name, view_tag
@@ -89,14 +90,7 @@ def study_view(
 def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: str, again: Mapping[str, Any]) -> RunView:
     variant, recipe = c.candidate.variant, c.candidate.recipe
     lora = variant.lora
-    params = {
-        "vision_layers": str(len(variant.vision_layers)),
-        "qformer_layers": str(len(variant.qformer_layers)),
-        "llm_layers": str(len(variant.llm_layers)),
-        "qformer_kept": ranges(list(variant.qformer_layers)),
-        "llm_kept": ranges(list(variant.llm_layers)),
-        "lora": lora.scope if lora else "none",
-    }
+    params = {"baseline": c.candidate.baseline} if c.candidate.baseline else _layers(variant)
     for name, part in (("llm", lora.llm), ("qformer", lora.qformer)) if lora else ():
         if part:
             params |= {
@@ -137,6 +131,18 @@ def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: st
         ended_ms=now_ms if over else None,
         status=STATUS.get(c.state, "RUNNING"),
     )
+
+
+def _layers(variant: Variant) -> dict[str, str]:
+    """What of the base is kept, and where LoRA goes."""
+    return {
+        "vision_layers": str(len(variant.vision_layers)),
+        "qformer_layers": str(len(variant.qformer_layers)),
+        "llm_layers": str(len(variant.llm_layers)),
+        "qformer_kept": ranges(list(variant.qformer_layers)),
+        "llm_kept": ranges(list(variant.llm_layers)),
+        "lora": variant.lora.scope if variant.lora else "none",
+    }
 
 
 def _latency_counts(history: History, again: Mapping[int, Mapping[str, Any]]) -> list[tuple[str, float, int]]:

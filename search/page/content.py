@@ -141,10 +141,8 @@ def _trial(
         "values": {name: value for name, value in values.items() if value is not None},
         "interval": [metrics["cider_low"], metrics["cider_high"]] if "cider_low" in metrics else None,
         "same": same.get(c.number, []),
-        "kept": {part: list(getattr(c.candidate.variant, f"{part}_layers")) for part in ("vision", "qformer", "llm")},
-        "ranges": {
-            part: ranges(list(getattr(c.candidate.variant, f"{part}_layers"))) for part in ("vision", "qformer", "llm")
-        },
+        "kept": (kept := _kept(c.candidate)),
+        "ranges": {part: ranges(layers) for part, layers in kept.items()},
         "tuning": tuning(c.candidate),
         "scores": {COLUMNS[n][0]: COLUMNS[n][1].format(metrics[n]) for n in COLUMNS if n in metrics},
         "parts": latency_parts(metrics),
@@ -161,8 +159,16 @@ def kind(c: CandidateState, pareto: bool) -> str:
     return c.state if c.state in ("stopped", "infeasible", "failed") else "unfinished"
 
 
+def _kept(candidate: Candidate) -> dict[str, list[int]]:
+    """Layers of the base by part; a baseline has none of them."""
+    parts = ("vision", "qformer", "llm")
+    return {part: [] if candidate.baseline else list(getattr(candidate.variant, f"{part}_layers")) for part in parts}
+
+
 def tuning(candidate: Candidate) -> str:
     """LoRA and recipe in a line."""
+    if candidate.baseline is not None:
+        return "a captioner of its own, trained by its paper's stages"
     lora, recipe = candidate.variant.lora, candidate.recipe
     if lora is None:
         return "not tuned"

@@ -1,0 +1,109 @@
+"""BITA (Yang, Li and Zhang, 2312.01191): CLIP, an Interactive Fourier Transformer, and a frozen OPT that reads its queries.
+
+It has BLIP-2's shape with another tower and another Q-Former, so it is one for transformers: what captions, trains and times a
+variant of a BLIP-2 here does so with BITA.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2QFormerConfig, CLIPVisionConfig, OPTConfig
+
+from rsopt.base import Base
+from rsopt.baselines.ift import FourierTransformer
+from rsopt.baselines.towers import clip, clip_config, load_tower
+from rsopt.configs import shape_of
+
+WEIGHTS = "bita.safetensors"
+
+
+class BitaConfig(Blip2Config):
+    """Blip2Config with CLIP's tower; `qformer_config` describes the Fourier transformer."""
+
+    model_type = "bita"
+    sub_configs_defaults = {**Blip2Config.sub_configs_defaults, "vision_config": CLIPVisionConfig}  # noqa: RUF012 - transformers'
+
+
+class Bita(Blip2ForConditionalGeneration):
+    """As in its second stage: tower and language model frozen, queries, Fourier transformer and projection trained."""
+
+    config: BitaConfig
+
+    def __init__(self, config: BitaConfig) -> None:
+        super(Blip2ForConditionalGeneration, self).__init__(config)  # not its own: that would build BLIP-2's parts
+        from transformers import OPTForCausalLM
+
+        width = config.qformer_config.hidden_size
+        self.vision_model = clip(config.vision_config)
+        self.query_tokens = nn.Parameter(torch.zeros(1, config.num_query_tokens, width))
+        self.qformer = FourierTransformer(config.qformer_config)
+        self.language_projection = nn.Linear(width, config.text_config.hidden_size)
+        self.language_model = OPTForCausalLM(config.text_config)
+        self.vision_model.requires_grad_(False)
+        self.language_model.requires_grad_(False)
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """What is trained and saved, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+
+def bita_config(tiny: bool, text_config: OPTConfig, image_token: int) -> BitaConfig:
+    """The paper's size, or a tiny one, before a language model of this configuration."""
+    qformer = {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
+    if tiny:
+        qformer = {"num_hidden_layers": 4, "hidden_size": 96, "intermediate_size": 384, "num_attention_heads": 4}
+    return BitaConfig(
+        vision_config=clip_config(tiny).to_dict(),
+        qformer_config=Blip2QFormerConfig(
+            **qformer, cross_attention_frequency=1, hidden_dropout_prob=0.0 if tiny else 0.1
+        ).to_dict(),
+        text_config=text_config.to_dict(),
+        num_query_tokens=16 if tiny else 32,
+        image_token_index=image_token,
+    )
+
+
+def bita_base(base: Base, tiny: bool, seed: int, tower: str | None = None) -> Base:
+    """BITA over the base's own frozen language model, as a Base, ready to be trained.
+
+    Nothing of the base is changed or copied. `tower`: where the paper's CLIP is; the shipped tiny one if none.
+    """
+    config = bita_config(tiny, base.model.config.text_config, base.model.config.image_token_index)
+    with torch.device("meta"):
+        model = Bita(config)
+    model.language_model = base.model.language_model
+    model.vision_model = load_tower("clip", tower).to(base.device, base.model.dtype)
+    width = config.qformer_config.hidden_size
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model.qformer = FourierTransformer(config.qformer_config)
+        model.language_projection = nn.Linear(width, config.text_config.hidden_size)
+        model.query_tokens = nn.Parameter(torch.randn(1, config.num_query_tokens, width) * 0.02)
+    model = model.to(base.device).eval()
+    return replace(base, name=f"bita over {base.name}", model=model, shape=shape_of(config))
+
+
+def write_bita(model: Bita, folder: Path) -> None:
+    """Write what was trained; tower and language model are where they came from."""
+    save_file({name: p.detach().cpu().contiguous() for name, p in model.trained().items()}, folder / WEIGHTS)
+
+
+def read_bita(model: Bita, folder: Path) -> None:
+    """Inverse of `write_bita`, in place. Raises ValueError for weights of another model."""
+    found, wanted = load_file(folder / WEIGHTS), model.trained()
+    if found.keys() != wanted.keys():
+        raise ValueError(f"{folder / WEIGHTS} is not of this BITA")
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(found[name])
+
+
+def image_features(model: Bita, features: Tensor) -> Tensor:
+    """Queries' outputs (B, queries, width) over the tower's (B, places, vision width)."""
+    queries = model.query_tokens.expand(len(features), -1, -1)
+    return model.qformer(queries, features).last_hidden_state

@@ -1,0 +1,21 @@
+"""A baseline by name over a resident base: tiny where the base is, else of the papers' size with weights from the hub."""
+
+from __future__ import annotations
+
+from rsopt.baselines.bita_captioner import BitaCaptioner
+from rsopt.baselines.captioner import Captioner
+from rsopt.baselines.plans import BASELINES
+from rsopt.baselines.puret_captioner import PureTCaptioner
+from rsopt.baselines.towers import HUB
+from rsopt.errors import UserError
+from rsopt.resident import Resident
+
+
+def make(name: str, resident: Resident, seed: int) -> Captioner:
+    """An untrained baseline. Raises UserError for an unknown name or a tower that cannot be loaded."""
+    if name not in BASELINES:
+        raise UserError(f"unknown baseline '{name}'; known: {', '.join(BASELINES)}")
+    tiny = resident.base.name == "tiny"
+    if name == "bita":
+        return BitaCaptioner(name, resident, seed, None if tiny else HUB["clip"])
+    return PureTCaptioner(name, resident, seed, None if tiny else HUB["swin"])

@@ -1,0 +1,219 @@
+"""PureT over a base's data: words of its own, Swin's grids computed once, cross-entropy and then self-critical training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+from rsopt.baselines.cost import puret_cost
+from rsopt.baselines.plans import Plan, plans
+from rsopt.baselines.puret import PureT
+from rsopt.baselines.puret_config import puret_config
+from rsopt.baselines.selfcritical import Reward, policy_loss
+from rsopt.baselines.stages import Stage, Training, dropout
+from rsopt.baselines.towers import load_tower
+from rsopt.baselines.vocabulary import Vocabulary
+from rsopt.caption import MAX_NEW_TOKENS
+from rsopt.cost import Cost
+from rsopt.data.images import open_image
+from rsopt.data.records import SPLITS, Sample
+from rsopt.features import BATCH, cached_features, images_digest, weights_digest
+from rsopt.latency_protocol import GENERATE
+from rsopt.latency_session import Subject
+from rsopt.memory import Workload
+from rsopt.pack import IGNORE
+from rsopt.resident import Resident
+from rsopt.scores.tokens import learn_tokens, tokenizer
+from rsopt.variant import digest
+
+SMOOTHING = 0.1
+DRAWN = 5  # captions drawn an image in self-critical training
+LEAST = {"tiny": 2, "paper": 5}  # how often a word must stand in the training captions to have a row of its own
+
+
+class PureTCaptioner:
+    """See `Captioner`. The Swin of the paper's size is read from `tower`, None for the shipped tiny one."""
+
+    def __init__(self, name: str, resident: Resident, seed: int, tower: str | None) -> None:
+        self.name, self.resident, self.seed, self.tiny = name, resident, seed, tower is None
+        base = resident.base
+        samples = resident.data.samples
+        texts = sorted({caption.text for sample in samples for caption in sample.captions if caption.text.strip()})
+        learn_tokens(texts)
+        self._tokens = dict(zip(texts, tokenizer()(texts), strict=True))
+        train = [text for sample in resident.data.split("train") for text in self._captions(sample)]
+        self.words = Vocabulary.of(train, LEAST["tiny" if self.tiny else "paper"])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model = PureT(puret_config(self.tiny, self.words.size, list(self.words.words)))
+        self.model.vision_model = load_tower("swin", tower)
+        self.model = self.model.to(base.device, base.model.dtype).eval()
+        self.processor = base.processor.image_processor
+        if not self.tiny:
+            side = self.model.config.vision_config.image_size
+            self.processor = BlipImageProcessorPil(
+                size={"height": side, "width": side}, image_mean=IMAGENET_DEFAULT_MEAN, image_std=IMAGENET_DEFAULT_STD
+            )
+        self._features: Tensor | None = None
+
+    def training(self) -> Training:
+        """Cross-entropy and, unless it is named puret_xe, self-critical training."""
+        samples = [sample for sample in self.resident.data.split("train") if self._captions(sample)]
+        rows = [i for i, sample in enumerate(self.resident.data.split("train")) if self._captions(sample)]
+        features = self.features("train")[torch.tensor(rows)]
+        captions = [[self.words.encode(text) for text in self._captions(sample)] for sample in samples]
+        stages = plans(self.name, self.tiny)
+        losses: list[Callable[[Sequence[int]], Tensor]] = [partial(self._cross_entropy, features, captions, SMOOTHING)]
+        if len(stages) > 1:
+            reward = Reward({sample.image_id: self._captions(sample) for sample in samples})
+            losses.append(partial(self._self_critical, features, [sample.image_id for sample in samples], reward))
+        makers = [
+            partial(self._stage, *pair, number, len(samples))
+            for number, pair in enumerate(zip(stages, losses, strict=True))
+        ]
+        return Training(stages, len(samples), makers)
+
+    @torch.inference_mode()
+    def caption(
+        self, split: str, every: int, beams: int, batch: int, between_batches: Callable[[], None] | None = None
+    ) -> list[str]:
+        """Captions of every `every`-th image of a split."""
+        told: list[str] = []
+        for part in self.features(split)[::every].split(batch):
+            told += self.words.decode(self.model.captioned(self._to_device(part), beams, MAX_NEW_TOKENS))
+            if between_batches:
+                between_batches()
+        return told
+
+    @torch.inference_mode()
+    def validation_loss(self) -> float:
+        """Mean loss a token of its own words, end included, without smoothing."""
+        samples, features = self.resident.data.split("val"), self.features("val")
+        total = count = 0.0
+        for at in range(0, len(samples), BATCH):
+            rows = [i for i in range(at, min(at + BATCH, len(samples))) if self._captions(samples[i])]
+            captions = [[self.words.encode(text) for text in self._captions(samples[i])] for i in rows]
+            tokens = sum(len(one) + 1 for own in captions for one in own)
+            total += tokens * self._logit_loss(features[torch.tensor(rows)], captions, 0.0).item()
+            count += tokens
+        return total / count
+
+    def features(self, split: str) -> Tensor:
+        """Swin's grids of a split, in file order: (images, places, width), from the cache."""
+        data = self.resident.data
+        if self._features is None:
+            samples = [sample for name in SPLITS for sample in data.split(name)]
+            vision = self.model.vision_model
+            key = digest(
+                {
+                    "images": images_digest(samples),
+                    "swin": weights_digest(vision),
+                    "size": self.processor.to_dict()["size"],
+                    "dtype": self.resident.base.dtype,
+                    "device": self.resident.base.device.type,
+                }
+            )
+
+            @torch.inference_mode()
+            def compute(first: int, last: int) -> Tensor:
+                return vision(self.pixels(samples[first:last])).last_hidden_state
+
+            config = self.model.config
+            shape = (len(samples), config.grid**2, config.vision_config.hidden_size)
+            self._features = cached_features(key, shape, self.resident.base.dtype, compute, self.resident.progress)
+        start = sum(len(data.split(name)) for name in SPLITS[: SPLITS.index(split)])
+        return self._features[start : start + len(data.split(split))]
+
+    def pixels(self, samples: Sequence[Sample]) -> Tensor:
+        """Images as Swin takes them."""
+        values = self.processor(images=[open_image(s) for s in samples], return_tensors="pt")["pixel_values"]
+        return values.to(self.resident.base.device, self.resident.base.model.dtype)
+
+    def subject(self, pixel_values: Tensor, beams: int) -> Subject:
+        """To be timed; transformers' `generate` is the only decoder it has."""
+        vision = self.model.vision_model
+
+        def caption(_: str, least: int, most: int) -> Tensor:
+            return self.model.captioned(vision(pixel_values).last_hidden_state, beams, most, least)
+
+        stages = (
+            lambda pixels: vision(pixels).last_hidden_state,
+            self.model.look,
+            lambda image: self.model.said(image, beams, 1, 1),
+        )
+        return Subject(caption, lambda _: stages, pixel_values, (GENERATE,))
+
+    def cost(self, load: Workload) -> Cost:
+        """Exact costs."""
+        return puret_cost(puret_config(self.tiny, self.words.size), load)
+
+    def write(self, folder: Path) -> None:
+        """The whole model, as transformers writes one; the words are in its configuration."""
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+    def _stage(self, plan: Plan, loss: Callable[[Sequence[int]], Tensor], number: int, images: int) -> Stage:
+        trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        return Stage(plan, images, trained, loss, self.seed, number)
+
+    def _captions(self, sample: Sample) -> list[str]:
+        """Tokenised captions with their multiplicity."""
+        return [self._tokens[c.text] for c in sample.captions if c.text.strip() for _ in range(c.count)]
+
+    def _cross_entropy(
+        self, features: Tensor, captions: Sequence[Sequence[list[int]]], smoothing: float, chosen: Sequence[int]
+    ) -> Tensor:
+        with dropout(self.model):
+            return self._logit_loss(features[torch.tensor(chosen)], [captions[i] for i in chosen], smoothing)
+
+    def _logit_loss(self, features: Tensor, captions: Sequence[Sequence[list[int]]], smoothing: float) -> Tensor:
+        """Mean cross-entropy over all words of all captions (repeated ones as often), each behind its own image."""
+        owner = torch.tensor([image for image, own in enumerate(captions) for _ in own])
+        texts = [text for own in captions for text in own]
+        ids, targets = _padded(texts)
+        device = self.resident.base.device
+        image = {name: part[owner.to(device)] for name, part in self.model.look(self._to_device(features)).items()}
+        logits = self.model(ids.to(device), **image).logits.float()
+        return functional.cross_entropy(
+            logits.flatten(0, 1), targets.to(device).flatten(), ignore_index=IGNORE, label_smoothing=smoothing
+        )
+
+    def _self_critical(
+        self, features: Tensor, image_ids: Sequence[str], reward: Reward, chosen: Sequence[int]
+    ) -> Tensor:
+        """Without dropout, so that what is drawn is drawn by the policy whose gradient is taken."""
+        part, ids = self._to_device(features[torch.tensor(chosen)]), [image_ids[i] for i in chosen]
+        with torch.no_grad():
+            greedy = self.model.captioned(part, 1, MAX_NEW_TOKENS)
+            drawn = self.model.captioned(part, 1, MAX_NEW_TOKENS, samples=DRAWN)
+        usual = reward(ids, self.words.decode(greedy), (greedy == 0).any(1).tolist())
+        by_turn = drawn.view(len(chosen), DRAWN, -1)
+        scores = [
+            reward(ids, self.words.decode(by_turn[:, k]), (by_turn[:, k] == 0).any(1).tolist()) - usual
+            for k in range(DRAWN)
+        ]
+        advantage = torch.tensor(scores, dtype=torch.float32, device=part.device).T.flatten()
+        start = torch.zeros_like(drawn[:, :1])
+        image = {name: one.repeat_interleave(DRAWN, dim=0) for name, one in self.model.look(part).items()}
+        logits = self.model(torch.cat([start, drawn[:, :-1]], dim=1), **image).logits
+        return policy_loss(logits, drawn, advantage)
+
+    def _to_device(self, features: Tensor) -> Tensor:
+        return features.to(self.resident.base.device)
+
+
+def _padded(texts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+    """Rows that begin with 0, and what follows each: (texts, longest + 1), targets IGNORE behind the end."""
+    width = 1 + max(map(len, texts))
+    ids, targets = torch.zeros(len(texts), width, dtype=torch.long), torch.full((len(texts), width), IGNORE)
+    for row, text in enumerate(texts):
+        ids[row, 1 : 1 + len(text)] = torch.tensor(text)
+        targets[row, : len(text) + 1] = torch.tensor([*text, 0])
+    return ids, targets
