@@ -19,7 +19,7 @@ from rsopt.caption import BATCH, BEAMS, caption_features, check_garbage
 from rsopt.clock import Clock
 from rsopt.errors import InfrastructureError
 from rsopt.features import pixels
-from rsopt.fit import free_bytes, micro_batch, training_need
+from rsopt.fit import free_bytes, training_need, training_plan
 from rsopt.latency_device import device_name
 from rsopt.latency_lookup import architecture_latency
 from rsopt.latency_protocol import GENERATE, Protocol, cross_layers
@@ -96,8 +96,8 @@ def run_leg(
 def _trainer(leg: Leg, built: Built, data: TrainingSet, resident: Resident, exceeded_by: float) -> Trainer:
     base, recipe = resident.base, leg.candidate.recipe
     free = free_bytes(base.device) / exceeded_by
-    micro_images = micro_batch(resident.costs, built.variant, base.dtype, _longest(data), recipe.batch_images, free)
-    return Trainer(built, data, recipe, leg.seed, pad_id(base), micro_images)
+    plan = training_plan(resident.costs, built.variant, base.dtype, _longest(data), recipe.batch_images, free)
+    return Trainer(built, data, recipe, leg.seed, pad_id(base), plan.images, recompute=plan.recompute)
 
 
 def _longest(data: TrainingSet) -> int:
@@ -111,13 +111,16 @@ def _memory_watched(leg: Leg, trainer: Trainer, resident: Resident, folder: Path
     base, free, planned = resident.base, free_bytes(resident.base.device), trainer.stepper.micro_images
 
     def need(images: int) -> float:
-        return training_need(resident.costs, trainer.built.variant, base.dtype, _longest(trainer.data), images)
+        variant, longest = trainer.built.variant, _longest(trainer.data)
+        return training_need(resident.costs, variant, base.dtype, longest, images, trainer.recompute)
 
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_shortage(error):
             raise
+        if not trainer.recompute:  # the next attempt recomputes activations
+            note(folder, need(1), free)
         raise CandidateError(
             "memory",
             f"one image a step does not fit into {free / 1e9:.2f} GB beside the weights "
@@ -136,6 +139,8 @@ def _training_metrics(result: TrainResult, trainer: Trainer, resident: Resident,
         "tokens_per_s": result.tokens / train_s,
         "micro_images": float(result.micro_images),
     }
+    if trainer.recompute:
+        metrics["recomputed"] = 1.0  # said where it was so: it costs time
     if (device := resident.base.device).type == "cuda":
         data = trainer.data
         gmacs = 0.0 if data.queried else resident.costs.cost(trainer.built.variant).gmacs["qformer"]
