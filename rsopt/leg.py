@@ -21,7 +21,7 @@ from rsopt.errors import InfrastructureError
 from rsopt.features import pixels
 from rsopt.fit import free_bytes, training_need, training_plan
 from rsopt.latency_device import device_name
-from rsopt.latency_lookup import architecture_latency
+from rsopt.latency_lookup import architecture_latency, architecture_throughput
 from rsopt.latency_protocol import GENERATE, Protocol, cross_layers
 from rsopt.latency_session import NATURAL_IMAGES, measure_latency, natural_latency
 from rsopt.ledger import Latency, Ledger
@@ -46,12 +46,14 @@ def run_leg(
     assigned: float | None = None,
     decoder: str = GENERATE,
     latency_device: str | None = None,
+    throughput: bool = False,
 ) -> Measurement:
     """Train `leg` and measure it at its rung. Raises CandidateError for faults of the candidate.
 
     The measurement stands beside the checkpoint, put there by one rename: a leg is either wholly there or not at all, and
     one that is there is not trained again. `assigned` is when the worker got the leg (time.perf_counter), by default now.
     `decoder` is the one whose latency counts, `latency_device` the device model where it counts (default: this one).
+    `throughput`: captions a second is measured too, for it is an objective.
     """
     if (found := read_measurement(folder, leg.number, leg.stop)) is not None:
         return found
@@ -82,6 +84,10 @@ def run_leg(
         quality, captions = _measure_quality(leg, built, plain, resident, clock, give_way)
     metrics = quality | metrics
     metrics |= _measure_cost(leg, built, plain, resident, ledger, quiet, clock, decoder, latency_device)
+    if throughput:
+        with clock.timed("throughput"):
+            tile = pixels(resident.base, resident.data.split("val")[:1])
+            metrics |= architecture_throughput(plain, variant, tile, resident, folder, quiet, decoder).metrics()
     if result is not None:
         clock.seconds["trained"] = clock.seconds["train"] + _trained_before(folder, leg)
         metrics["train_s"] = clock.seconds["trained"]

@@ -101,13 +101,13 @@ def training_bytes(widths: Widths, variant: Variant, trainable: int, load: Workl
         kept += positions * hidden * size if load.recompute else own
         deepest = max(deepest, own)
         grad = grad or lora.llm is not None
-    if load.recompute:
-        kept += deepest
     kept += positions * (hidden * size + _STATISTICS)  # the final norm
     mask = images * (widths.queries + packed) ** 2 * (size + 1)
     features = images * widths.image_tokens * widths.vision[0] * size
-    # The widest moment is the loss (log-probabilities and two gradients of their size, in float32) or the last layer.
-    moment = max(3 * targets * widths.vocabulary * 4, positions * (2 * inner + 2 * hidden) * size)
+    # The widest moment is the loss (log-probabilities and two gradients of their size, in float32) or the last layer, by
+    # then run again where activations are.
+    again = deepest if load.recompute else 0
+    moment = max(3 * targets * widths.vocabulary * 4, again + positions * (2 * inner + 2 * hidden) * size)
     step = max(features + mask + kept + moment, trainable * _ADAPTER)  # gradients come as activations go
     return 3 * trainable * _ADAPTER + step
 

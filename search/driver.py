@@ -201,6 +201,7 @@ class Driver:
             settings.skip_bad,
             settings.latency_decoder,
             settings.latency_device,
+            "captions_per_s" in self.facts.objectives,
         )
 
     def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> str | None:

@@ -30,6 +30,7 @@ class Work:
     skip_bad: bool
     latency_decoder: str = "generate"  # whose latency is the objective
     latency_device: str | None = None  # where it counts, by its model's name; None: wherever a worker runs
+    throughput: bool = False  # whether captions a second is an objective
 
 
 _RESIDENT: dict[Work, Any] = {}
@@ -102,6 +103,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
             assigned,
             work.latency_decoder,
             work.latency_device,
+            work.throughput,
         )
         try:
             return run()
