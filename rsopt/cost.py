@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rsopt.configs import KNOWN, base_config, shape_of
 from rsopt.errors import Parser, UserError, command
-from rsopt.memory import BYTES, Widths, Workload, captioning_bytes, training_bytes
-from rsopt.variant import TARGETS, LoraPart, LoraSpec, Variant
+from rsopt.memory import BYTES, Widths, Workload, captioning_bytes, merged_bytes, training_bytes
+from rsopt.variant import TARGETS, Dtype, LoraPart, LoraSpec, Variant
 
 if TYPE_CHECKING:
     from transformers import Blip2Config
@@ -81,6 +81,10 @@ class CostModel:
         }
         return {**params, "total": sum(params.values())}
 
+    def merged_bytes(self, variant: Variant, dtype: Dtype) -> int:
+        """Bytes that merging the adapter of `variant` copies (see rsopt.memory)."""
+        return merged_bytes(self._widths, variant, dtype)
+
     def trainable(self, variant: Variant) -> int:
         """Trained parameters: the adapters and, if asked for, the projection; 0 without LoRA."""
         lora = variant.lora
@@ -144,6 +148,11 @@ def _parser() -> Parser:
     ):
         default = getattr(load, name.replace("-", "_"))
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} (default: %(default)s)")
+    parser.add_argument(
+        "--recompute",
+        action="store_true",
+        help="activations recomputed on the way back, for memory (as where it is short)",
+    )
     parser.add_argument("--dtype", default=load.dtype, help=f"of memory: {', '.join(BYTES)} (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object, and nothing else, on stdout")
     return parser
@@ -201,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     shape = shape_of(config)
     parts = ("vision", "qformer", "llm")
     kept = [_layers(getattr(args, f"{p}_layers"), p, getattr(shape, f"{p}_layers")) for p in parts]
-    names = ("text_tokens", "beams", "batch_images", "captions_per_image", "caption_images", "dtype")
+    names = ("text_tokens", "beams", "batch_images", "captions_per_image", "caption_images", "dtype", "recompute")
     try:
         variant = Variant(kept[0], kept[1], kept[2], _lora(args))
         load = Workload(**{name: getattr(args, name) for name in names})

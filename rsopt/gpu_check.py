@@ -22,7 +22,7 @@ from rsopt.configs import base_config
 from rsopt.cost import CostModel
 from rsopt.errors import Parser, UserError, command
 from rsopt.features import SHARE, place
-from rsopt.fit import USABLE, free_bytes, micro_batch, training_need
+from rsopt.fit import USABLE, free_bytes, training_plan
 from rsopt.lora import compile_layers, fuse
 from rsopt.recipe import Recipe
 from rsopt.selfcheck import compare_decoders, padded_loss
@@ -67,8 +67,8 @@ def _fits(base: Base, costs: CostModel, built: Built, data: TrainingSet, batch_i
     """Memory of a training step, the features' file and place, the study's checkpoints."""
     free = free_bytes(base.device)
     longest = max(sum(len(c.ids) for c in own) for own in data.captions)
-    micro = micro_batch(costs, built.variant, base.dtype, longest, batch_images, free)
-    need = training_need(costs, built.variant, base.dtype, longest, micro)
+    plan = training_plan(costs, built.variant, base.dtype, longest, batch_images, free)
+    again = ", activations recomputed" if plan.recompute else ""
     file_bytes = data.features[0].nbytes * IMAGES
     disk = shutil.disk_usage(_existing(cache_dir())).free
     trainable = sum(p.numel() for p in built.trainable().values())
@@ -81,8 +81,9 @@ def _fits(base: Base, costs: CostModel, built: Built, data: TrainingSet, batch_i
         Line("weights", True, f"{weights / 1e9:.2f} GB in {base.dtype}, loaded"),
         Line(
             "training fits",
-            need <= USABLE * free,
-            f"{need / 1e9:.2f} GB predicted for {micro} of {batch_images} images at once, {free / 1e9:.1f} GB free",
+            plan.need <= USABLE * free,
+            f"{plan.need / 1e9:.2f} GB predicted for {plan.images} of {batch_images} images at once{again}, "
+            f"{free / 1e9:.1f} GB free",
         ),
         Line(
             "features fit",
@@ -176,10 +177,10 @@ def _compiled(base: Base, trainer: Trainer, order: list[int], step_s: float) -> 
 def _trainer(base: Base, costs: CostModel, data: TrainingSet, batch_images: int) -> Trainer:
     built = build(base, Variant.full(base.shape, LORA))
     longest = max(sum(len(c.ids) for c in own) for own in data.captions)
-    micro = micro_batch(costs, built.variant, base.dtype, longest, batch_images, free_bytes(base.device))
+    plan = training_plan(costs, built.variant, base.dtype, longest, batch_images, free_bytes(base.device))
     recipe = Recipe(batch_images=batch_images)
     placed = TrainingSet(place(data.features, base.device), data.captions)
-    return Trainer(built, placed, recipe, 0, base.tokenizer.pad_token_id, micro)
+    return Trainer(built, placed, recipe, 0, base.tokenizer.pad_token_id, plan.images, recompute=plan.recompute)
 
 
 @torch.no_grad()

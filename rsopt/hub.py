@@ -21,18 +21,11 @@ def fetch(name: str) -> Path:
 
     Loading from the folder and not by name also keeps transformers from asking the hub to convert pickled weights.
     """
-    if name == "tiny" or Path(name).is_dir():
-        return TINY if name == "tiny" else Path(name)
-    # Imported here: these bring the network stack, and a local base needs none.
+    if (folder := cached(name)) is not None:
+        return folder
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    try:
-        folder = Path(snapshot_download(name, local_files_only=True))
-        if _is_whole(folder):  # a configuration alone may be cached too
-            return folder
-    except LocalEntryNotFoundError:
-        pass  # not cached: ask the hub
     try:
         files = HfApi().list_repo_files(name)
         kind = next((kind for kind, *_ in _WEIGHTS if any(f.endswith(kind) for f in files)), _WEIGHTS[0][0])
@@ -44,7 +37,30 @@ def fetch(name: str) -> Path:
         ) from error
 
 
-def weight_files(folder: Path) -> list[Path]:
+def cached(name: str) -> Path | None:
+    """The folder with a base's files where they are all here: its own, or the hub's cache; else None."""
+    if name == "tiny" or Path(name).is_dir():
+        return TINY if name == "tiny" else Path(name)
+    # Imported here: these bring the network stack, and a local base needs none.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    files = _weight_files(folder)  # a configuration alone may be cached too
+    return folder if files and all(file.is_file() for file in files) else None
+
+
+def hub_cache() -> Path:
+    """Where the hub's client keeps what it fetches: below `$HF_HOME`."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def _weight_files(folder: Path) -> list[Path]:
     """The files that hold a folder's weights, whether or not they are there; empty where nothing names any."""
     for _, single, index in _WEIGHTS:
         if (folder / single).is_file():
@@ -54,8 +70,3 @@ def weight_files(folder: Path) -> list[Path]:
                 folder / file for file in sorted(set(json.loads((folder / index).read_text())["weight_map"].values()))
             ]
     return []
-
-
-def _is_whole(folder: Path) -> bool:
-    files = weight_files(folder)
-    return bool(files) and all(file.is_file() for file in files)

@@ -1,4 +1,4 @@
-"""A finished candidate's latency once more, with its trained weights: what was recorded before must hold."""
+"""A finished candidate's latency once more, with its trained weights: what was recorded must hold. Its throughput too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from rsopt.build import build, merged
 from rsopt.features import pixels
+from rsopt.latency_lookup import architecture_throughput
 from rsopt.latency_protocol import Protocol, cross_layers, latency_context
 from rsopt.latency_session import measure_latency
 from rsopt.ledger import Ledger, tied
@@ -38,7 +39,9 @@ def measure_again(
         stepper = Stepper(built.trainable(), leg.candidate.recipe, False, 1)
         stepper.load_state(load_file(rung_folder(folder, leg.number, leg.stop) / STATE))
     image = pixels(base, resident.data.split("val")[:1])
-    again = measure_latency(merged(built), base, image, protocol, quiet).relative_to(reference_ms)
+    plain = merged(built)
+    again = measure_latency(plain, base, image, protocol, quiet).relative_to(reference_ms)
+    throughput = architecture_throughput(plain, variant, image, resident, folder, quiet, decoder)
     return {
         "latency_ms": again.latency_ms,
         "latency_low_ms": again.interval_ms[0],
@@ -48,4 +51,5 @@ def measure_again(
         "change": again.latency_ms / recorded.latency_ms - 1,
         "differs": not tied(again, recorded),
         "disturbed": again.disturbed,
+        **throughput.metrics(),
     }

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+import torch
+from transformers import Blip2ForConditionalGeneration
 
 from rsopt.latency_device import device_name
 from rsopt.latency_elsewhere import latency_elsewhere, latency_metrics
-from rsopt.latency_protocol import Protocol, latency_context, model_context
+from rsopt.latency_protocol import Protocol, cross_layers, latency_context, model_context
 from rsopt.ledger import Latency, Ledger
+from rsopt.quiet import Quiet
 from rsopt.resident import Resident
-from rsopt.variant import Architecture
+from rsopt.throughput import Throughput, known_throughput, measure_throughput
+from rsopt.variant import Architecture, Variant
 
 
 def architecture_latency(
@@ -46,3 +52,24 @@ def stated_context(ledger: Ledger, device: str, model: Mapping[str, Any], decode
         if same and all(context[name] == value for name, value in model.items()):
             return context
     return None
+
+
+def architecture_throughput(
+    plain: Blip2ForConditionalGeneration,
+    variant: Variant,
+    tile: torch.Tensor,
+    resident: Resident,
+    folder: Path,
+    quiet: Quiet,
+    decoder: str,
+) -> Throughput:
+    """Captions a second of an architecture on this device, measured once a study."""
+    base = resident.base
+    protocol = Protocol.for_device(base.device, resident.reference_tokens, decoder)
+    return known_throughput(
+        folder,
+        latency_context(base, protocol),
+        variant.architecture(base.dtype),
+        cross_layers(variant, base.shape),
+        lambda: measure_throughput(plain, base, tile, protocol, quiet),
+    )

@@ -20,7 +20,7 @@ from rsopt.data.records import Sample
 from rsopt.errors import InfrastructureError
 from rsopt.features import pixels
 from rsopt.latency_device import device_name
-from rsopt.latency_lookup import architecture_latency
+from rsopt.latency_lookup import architecture_latency, architecture_throughput
 from rsopt.latency_protocol import GENERATE, Protocol, cross_layers
 from rsopt.latency_session import NATURAL_IMAGES, measure_latency, natural_latency
 from rsopt.ledger import Latency, Ledger
@@ -47,6 +47,7 @@ def run_leg(
     assigned: float | None = None,
     decoder: str = GENERATE,
     latency_device: str | None = None,
+    throughput: bool = False,
     teacher: Leg | None = None,
     validations: int = 0,
 ) -> Measurement:
@@ -55,8 +56,9 @@ def run_leg(
     The measurement stands beside the checkpoint, put there by one rename: a leg is either wholly there or not at all, and
     one that is there is not trained again. `assigned` is when the worker got the leg (time.perf_counter), by default now.
     `decoder` is the one whose latency counts, `latency_device` the device model where it counts (default: this one).
-    `teacher` is the whole training of the study's teacher, for recipes that distil. `validations`: how often the validation loss
-    is taken on the way of a whole training, for its curve.
+    `throughput`: captions a second is measured too, for it is an objective. `teacher` is the whole training of the study's
+    teacher, for recipes that distil. `validations`: how often the validation loss is taken on the way of a whole training, for
+    its curve.
     """
     if (found := read_measurement(folder, leg.number, leg.stop)) is not None:
         return found
@@ -95,6 +97,10 @@ def run_leg(
         quality, captions = _measure_quality(leg, built, plain, resident, clock, give_way)
     metrics = quality | metrics
     metrics |= _measure_cost(leg, built, plain, resident, ledger, quiet, clock, decoder, latency_device)
+    if throughput:
+        with clock.timed("throughput"):
+            tile = pixels(resident.base, resident.data.split("val")[:1])
+            metrics |= architecture_throughput(plain, variant, tile, resident, folder, quiet, decoder).metrics()
     if result is not None:
         clock.seconds["trained"] = clock.seconds["train"] + trained_before(folder, leg.number, leg.start)
         metrics["train_s"] = clock.seconds["trained"]
@@ -122,6 +128,8 @@ def _training_metrics(result: TrainResult, trainer: Trainer, resident: Resident,
         "tokens_per_s": result.tokens / train_s,
         "micro_images": float(result.micro_images),
     }
+    if trainer.recompute:
+        metrics["recomputed"] = 1.0  # said where it was so: it costs time
     if (device := resident.base.device).type == "cuda":
         data = trainer.data
         gmacs = 0.0 if data.queried else resident.costs.cost(trainer.built.variant).gmacs["qformer"]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BYTES: dict[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 _ADAPTER = 4  # PEFT keeps adapters in float32 over a base of any dtype, and casts their inputs
+_ATTENTION = {"qk": 2, "qkv": 3, "qkvo": 4, "mlp": 0, "all_linear": 4}  # adapted matrices of one attention
+_MLP = {"qk": 0, "qkv": 0, "qkvo": 0, "mlp": 1, "all_linear": 1}
 _STATISTICS = 8  # mean and deviation that a norm keeps for each position
 
 
@@ -35,6 +37,7 @@ class Workload:
     captions_per_image: int = 5
     caption_images: int = 20
     dtype: Dtype = "float32"
+    recompute: bool = False
 
     def __post_init__(self) -> None:
         for name in ("text_tokens", "beams", "batch_images", "captions_per_image", "caption_images"):
@@ -91,17 +94,41 @@ def training_bytes(widths: Widths, variant: Variant, trainable: int, load: Workl
     if lora.train_projection:
         kept += images * widths.queries * widths.qformer[0] * size
     grad = lora.qformer is not None or lora.train_projection
-    for _ in variant.llm_layers:
-        kept += positions * _llm_layer_saved(saved, widths.llm, lora.llm, grad)
-        grad = grad or lora.llm is not None
     hidden, inner, _ = widths.llm
+    deepest = 0  # what the one layer keeps that is being run again
+    for _ in variant.llm_layers:
+        own = positions * _llm_layer_saved(saved, widths.llm, lora.llm, grad)
+        kept += positions * hidden * size if load.recompute else own
+        deepest = max(deepest, own)
+        grad = grad or lora.llm is not None
     kept += positions * (hidden * size + _STATISTICS)  # the final norm
     mask = images * (widths.queries + packed) ** 2 * (size + 1)
     features = images * widths.image_tokens * widths.vision[0] * size
-    # The widest moment is the loss (log-probabilities and two gradients of their size, in float32) or the last layer.
-    moment = max(3 * targets * widths.vocabulary * 4, positions * (2 * inner + 2 * hidden) * size)
+    # The widest moment is the loss (log-probabilities and two gradients of their size, in float32) or the last layer, by
+    # then run again where activations are.
+    again = deepest if load.recompute else 0
+    moment = max(3 * targets * widths.vocabulary * 4, again + positions * (2 * inner + 2 * hidden) * size)
     step = max(features + mask + kept + moment, trainable * _ADAPTER)  # gradients come as activations go
     return 3 * trainable * _ADAPTER + step
+
+
+def merged_bytes(widths: Widths, variant: Variant, dtype: Dtype) -> int:
+    """Bytes of the weights that merging an adapter copies, since the base's own are shared: those of the adapted modules."""
+    lora, total = variant.lora, 0
+    if lora is not None and lora.llm is not None:
+        hidden, inner, _ = widths.llm
+        total += len(variant.llm_layers) * (
+            _ATTENTION[lora.llm.targets] * hidden**2 + 2 * _MLP[lora.llm.targets] * hidden * inner
+        )
+    if lora is not None and lora.qformer is not None:
+        hidden, inner, _ = widths.qformer
+        heads, mlp = _ATTENTION[lora.qformer.targets], _MLP[lora.qformer.targets]
+        keys = min(max(heads - 1, 0), 2)  # key and value of cross-attention read the image
+        for layer in variant.qformer_layers:
+            total += heads * hidden**2 + 2 * mlp * hidden * inner
+            if layer % widths.cross_attention_frequency == 0:
+                total += (heads - keys) * hidden**2 + keys * hidden * widths.vision[0]
+    return total * BYTES[dtype]
 
 
 def captioning_bytes(widths: Widths, variant: Variant, load: Workload) -> int:

@@ -33,6 +33,7 @@ OBJECTIVES: dict[str, Objective] = {
         Objective("size_mb", "min", "MB", 1.1),
         Objective("gmacs", "min", "GMAC", 1.1),
         Objective("train_s", "min", "s", 2.0),
+        Objective("captions_per_s", "max", "images/s", 0.0),
     )
 }
 

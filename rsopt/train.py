@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.build import Built
@@ -105,11 +109,28 @@ def packed_batch(
     return move(data.features_of(chosen), device), batch
 
 
+@contextmanager
+def recomputed(llm: Any) -> Iterator[None]:
+    """Within, each decoder layer of an OPT is checkpointed (torch.utils.checkpoint); the modules are left as they were.
+
+    Not by transformers' own switch, which works in training mode only: the base's dropout stays off.
+    """
+    layers = llm.model.decoder.layers
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
 class Trainer:
     """Optimiser and schedule of one candidate. The data order depends on (seed, epoch) alone, so legs join without a seam.
 
     `micro_images`: images a forward pass, at most the recipe's batch (gradients are summed); it is halved whenever memory ends.
     `losses`: what is minimised in place of the caption loss, where a teacher has a say.
+    `recompute`: the LLM's layers keep their inputs alone and run again on the way back: less memory, a third more compute.
     """
 
     def __init__(
@@ -122,8 +143,9 @@ class Trainer:
         micro_images: int | None = None,
         fused: bool = True,
         losses: Losses | None = None,
+        recompute: bool = False,
     ) -> None:
-        self.losses = losses
+        self.losses, self.recompute = losses, recompute
         self.built, self.data, self.recipe, self.seed, self.pad_id = built, data, recipe, seed, pad_id
         if fused:
             fuse(built.model)
@@ -177,10 +199,11 @@ class Trainer:
 
         def backward(part: Sequence[int], scale: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
             features, batch = packed_batch(self.built.model, self.data, part, self.pad_id)
-            if self.losses is None:
-                minimised = loss = summed_loss(self.built.model, features, batch, self.data.queried) / total
-            else:
-                minimised, loss = (x / total for x in self.losses(features, batch, part))
+            with recomputed(self.built.model.language_model) if self.recompute else nullcontext():
+                if self.losses is None:
+                    minimised = loss = summed_loss(self.built.model, features, batch, self.data.queried) / total
+                else:
+                    minimised, loss = (x / total for x in self.losses(features, batch, part))
             scale(minimised).backward()
             return loss.detach()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rsopt.build import Built
 from rsopt.curve import Curve
-from rsopt.fit import free_bytes, micro_batch, training_need
+from rsopt.fit import free_bytes, training_need, training_plan
 from rsopt.recipe import Leg
 from rsopt.resident import Resident, pad_id
 from rsopt.shortage import fitting, is_shortage, note
@@ -33,8 +33,8 @@ def trainer_for(
     """A trainer of `built`; `exceeded_by` is by how much predictions of memory were exceeded before (rsopt.shortage)."""
     base, recipe = resident.base, leg.candidate.recipe
     free = free_bytes(base.device) / exceeded_by
-    micro_images = micro_batch(resident.costs, built.variant, base.dtype, longest(data), recipe.batch_images, free)
-    return Trainer(built, data, recipe, leg.seed, pad_id(base), micro_images, losses=losses)
+    plan = training_plan(resident.costs, built.variant, base.dtype, longest(data), recipe.batch_images, free)
+    return Trainer(built, data, recipe, leg.seed, pad_id(base), plan.images, losses=losses, recompute=plan.recompute)
 
 
 def longest(data: TrainingSet) -> int:
@@ -62,13 +62,16 @@ def memory_watched(leg: Leg, trainer: Trainer, resident: Resident, folder: Path)
     base, free, planned = resident.base, free_bytes(resident.base.device), trainer.stepper.micro_images
 
     def need(images: int) -> float:
-        return training_need(resident.costs, trainer.built.variant, base.dtype, longest(trainer.data), images)
+        variant, tokens = trainer.built.variant, longest(trainer.data)
+        return training_need(resident.costs, variant, base.dtype, tokens, images, trainer.recompute)
 
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_shortage(error):
             raise
+        if not trainer.recompute:  # the next attempt recomputes activations
+            note(folder, need(1), free)
         raise CandidateError(
             "memory",
             f"one image a step does not fit into {free / 1e9:.2f} GB beside the weights "

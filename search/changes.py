@@ -24,6 +24,7 @@ HARMLESS = (
     "max_params",
     "max_latency_ms",
     "max_memory_gb",
+    "disk_gb",
 )
 _OF_THE_SESSION = ("resume", "name", "storage", "address", "given")
 

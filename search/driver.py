@@ -31,6 +31,8 @@ from rsopt.errors import InfrastructureError, UserError, refusal
 from rsopt.ranking import MeasuredRankings
 from rsopt.recipe import Leg
 from search.history import History
+from search.keeper import Keeper
+from search.memory import GB_PER_CPU_WORKER
 from search.progress import Progress, status_line
 from search.remeasure import Remeasurement, remeasure
 from search.searcher import LegSearcher
@@ -38,12 +40,11 @@ from search.settings import RANKINGS_FILE, Facts, Settings, write_json
 from search.stopping import Stop, restored_signals
 from search.store import Store
 from search.study import Search
-from search.tracker import BackgroundTracker, StudyView, experiment_name
+from search.tracker import BackgroundTracker, StudyView
 from search.trainable import Work, rank_layers, run_trial
 from search.view import study_view
 
 _LOG = logging.getLogger(__name__)
-GB_PER_CPU_WORKER = 1.5  # a worker's libraries and the embedded base; more workers than memory holds would be killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,19 @@ class Resources:
 
 
 def plan_resources(
-    cpus: float, gpus: float, memory_bytes: float, gpus_per_trial: float, workers: int | None
+    cpus: float,
+    gpus: float,
+    memory_bytes: float,
+    gpus_per_trial: float,
+    workers: int | None,
+    worker_gb: float = GB_PER_CPU_WORKER,
 ) -> Resources:
     """A worker a GPU share where there are GPUs, else one a core as far as memory goes; never more than `workers`."""
     if gpus:
         slots = int(gpus / gpus_per_trial)
         cpus_each = max(1.0, cpus // max(slots, 1))
         return Resources(min(slots, workers or slots), cpus_each, gpus_per_trial)
-    slots = max(1, min(int(cpus), int(memory_bytes / GB_PER_CPU_WORKER / 1e9)))
+    slots = max(1, min(int(cpus), int(memory_bytes / worker_gb / 1e9)))
     return Resources(min(slots, workers or slots), 1, 0)
 
 
@@ -84,21 +90,36 @@ class Outcome:
 class Driver:
     """Drives one study's search. `make_search` gets the resources, which are known only once Ray is up."""
 
-    def __init__(self, settings: Settings, facts: Facts, address: str | None, store: Store) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        facts: Facts,
+        address: str | None,
+        store: Store,
+        worker_gb: float,
+        checkpoint_bytes: int,
+    ) -> None:
         self.settings, self.facts, self.address, self.store = settings, facts, address, store
+        self.worker_gb, self.checkpoint_bytes = (
+            worker_gb,
+            checkpoint_bytes,
+        )  # of the host; the largest that a leg writes
         self.interrupted = False
         self.stop = Stop()
 
     def run(self, make_search: Any) -> Outcome:
         """Run legs until the study is done or the user stops it; what finished is kept either way."""
         begin = time.monotonic()
-        tracker = BackgroundTracker(
-            self.settings.tracking_uri, experiment_name(self.settings.space), self.settings.name
-        )
+        tracker = BackgroundTracker(self.settings.tracking_uri, self.settings.mlflow_experiment, self.settings.name)
         with restored_signals(), _ray(self.address, self.settings.workers) as (cpus, gpus):
             self.stop.watch()
             resources = plan_resources(
-                cpus, gpus, psutil.virtual_memory().available, self.settings.gpus_per_trial, self.settings.workers
+                cpus,
+                gpus,
+                psutil.virtual_memory().available,
+                self.settings.gpus_per_trial,
+                self.settings.workers,
+                self.worker_gb,
             )
             tracker.watch = resources.gpus > 0
             rankings = self._rankings(resources) if self.facts.needs_rankings else None
@@ -106,7 +127,11 @@ class Driver:
             progress = Progress(search, self.settings)
             progress.begin(resources.slots, "GPU" if resources.gpus else "CPU core")
 
+            headroom = resources.slots * self.checkpoint_bytes
+            keeper = Keeper(self.settings.folder, self.settings.disk_bytes, headroom)
+
             def changed() -> None:
+                keeper.tidy(search)
                 tracker.put(self._view(search.history, "running"))
                 progress.update()
 
@@ -184,6 +209,7 @@ class Driver:
             settings.skip_bad,
             settings.latency_decoder,
             settings.latency_device,
+            "captions_per_s" in self.facts.objectives,
             teacher,
             settings.validations,
         )
@@ -239,7 +265,11 @@ class _Tick(tune.Callback):
 
 @contextmanager
 def _ray(address: str | None, workers: int | None) -> Iterator[tuple[float, float]]:
-    """Start a local Ray, or connect to a cluster; gives its CPUs and GPUs, and shuts down what was started."""
+    """Start a local Ray, or connect to a cluster; gives its CPUs and GPUs, and shuts down what was started.
+
+    `address` is the option's, else $RAY_ADDRESS as everywhere in Ray.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         # By name: left to itself, Ray would join whatever cluster runs on this machine.

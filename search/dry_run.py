@@ -40,7 +40,7 @@ def print_dry_run(settings: Settings, space: Space, bound: BoundSpace, shape: Ba
     say(f"space {space.name}: {space.description}")
     for name, over in bound.distributions.items():
         say(f"  {name:<18}{_described(over)}{_condition(bound, name)}")
-    size, candidates = _candidates(bound, settings.seed)
+    size, candidates = drawn_candidates(bound, settings.seed)
     counted = size is not None and size <= COUNTABLE
     say(f"size: {f'{size:,} combinations' if size is not None else 'continuous'}; {len(bound.starts)} starting points")
     say(
@@ -65,7 +65,8 @@ def print_dry_run(settings: Settings, space: Space, bound: BoundSpace, shape: Ba
     say(_time(settings, space))
 
 
-def _candidates(bound: BoundSpace, seed: int) -> tuple[int | None, list[Any]]:
+def drawn_candidates(bound: BoundSpace, seed: int) -> tuple[int | None, list[Any]]:
+    """Size of the space, None where it is continuous, and all its candidates where they can be counted, else random ones."""
     size = bound.size
     if size is not None and size <= COUNTABLE:
         return size, list(dict.fromkeys(bound.candidate(params) for params in bound.combinations()))

@@ -17,7 +17,7 @@ from search.history import CandidateState, History
 Costs = Callable[[Candidate], Mapping[str, float]]
 UNCERTAIN = "cider"
 # Figures that architecture alone decides; the others depend on LoRA or recipe as well.
-OF_ARCHITECTURE = ("latency_ms", "params", "size_mb", "gmacs")
+OF_ARCHITECTURE = ("latency_ms", "params", "size_mb", "gmacs", "captions_per_s")
 
 
 class Estimates:
@@ -113,6 +113,8 @@ class Estimates:
     def _compute(self, name: str, candidate: Candidate) -> float:
         """What a figure is roughly proportional to."""
         compute = self.figures(candidate).get("gmacs") or float(sum(_depths(candidate.variant.architecture())))
+        if name == "captions_per_s":
+            return 1 / compute
         return compute * candidate.recipe.epochs if name == "train_s" else compute
 
 

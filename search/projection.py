@@ -29,7 +29,7 @@ from search.journal import read_history
 from search.page.write import PAGE_FILE, write_page
 from search.settings import RANKINGS_FILE, Facts, Settings, load_study
 from search.store import open_store
-from search.tracker import DataView, StudyView, Tracker, check_uri, experiment_name
+from search.tracker import DataView, StudyView, Tracker, check_uri
 from search.view import study_view
 
 
@@ -39,7 +39,7 @@ def project(settings: Settings, facts: Facts, history: History, data: CaptionDat
     with tempfile.TemporaryDirectory() as scratch:
         try:
             view = final_view(settings, facts, history, state, data, Path(scratch))
-            Tracker(settings.tracking_uri, experiment_name(settings.space), settings.name).write(view)
+            Tracker(settings.tracking_uri, settings.mlflow_experiment, settings.name).write(view)
         except (MlflowException, OSError) as error:
             return f"MLflow: {str(error).splitlines()[0][:200]}"
     return None

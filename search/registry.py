@@ -17,7 +17,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from rsopt.card import MANIFEST
 from rsopt.errors import UserError
 from search.settings import Settings
-from search.tracker import Tracker, check_uri, experiment_name
+from search.tracker import Tracker, check_uri
 
 CODE = Path(__file__).with_name("pyfunc_captioner.py")
 NEEDS = ("torch", "transformers", "safetensors", "pillow", "pandas")
@@ -35,7 +35,7 @@ def register(settings: Settings, number: int, folder: Path, alias: str) -> Any:
     manifest = json.loads((folder / MANIFEST).read_text())
     before = mlflow.get_tracking_uri()
     try:
-        tracker = Tracker(settings.tracking_uri, experiment_name(settings.space), settings.name)
+        tracker = Tracker(settings.tracking_uri, settings.mlflow_experiment, settings.name)
         if (run_id := tracker.run_ids.get(str(number))) is None:
             raise UserError(f"MLflow at {settings.tracking_uri} has no run of trial {number} of '{settings.name}'")
         mlflow.set_tracking_uri(settings.tracking_uri)

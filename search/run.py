@@ -58,13 +58,23 @@ def parser() -> Parser:
     p.add_argument(
         "--gpu-hours", type=float, metavar="H", help="budget: hours of all workers together, times their GPU share"
     )
+    p.add_argument(
+        "--disk-gb",
+        type=float,
+        metavar="X",
+        help="GB for the study's folder: old checkpoints go, never those of the front",
+    )
     p.add_argument("--from-study", metavar="OTHER", help="warm start: learn from that study, try its front first")
     p.add_argument("--dry-run", action="store_true", help="show space, costs and expected time; train nothing")
     p.add_argument("--workers", type=int, metavar="N", help="legs at once (default: one a core, or one a GPU share)")
     p.add_argument(
         "--gpus-per-trial", type=float, default=1.0, metavar="F", help="GPU share of a leg (default: %(default)s)"
     )
-    p.add_argument("--address", metavar="A", help="Ray cluster to join, such as auto (default: start a local one)")
+    p.add_argument(
+        "--address",
+        metavar="A",
+        help="Ray cluster to join, such as auto (default: $RAY_ADDRESS, else a local one)",
+    )
     p.add_argument("--latency-ledger", metavar="F", help="recorded latencies to start from (a study's latency.jsonl)")
     p.add_argument(
         "--latency-device",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import time
@@ -33,6 +34,8 @@ from search.figures import exact_figures, recorded_latencies
 from search.front import FRONT_FILE, build_front
 from search.history import History
 from search.journal import read_history
+from search.memory import Device, plan_memory
+from search.needs import Images, check_disks, study_needs
 from search.page.write import write_page
 from search.projection import project
 from search.remeasure import check_ledger
@@ -74,19 +77,22 @@ def new_session(options: argparse.Namespace) -> int:
             f"study '{settings.name}' exists in {settings.storage}: go on with it by --resume, or choose another --name"
         )
     shape = shape_of(base_config(settings.base))
-    space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))  # refuses depths that the base does not have
+    rough = space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))  # refuses depths that the base does not have
     check_uri(settings.tracking_uri)
     ledger = Path(options.latency_ledger) if options.latency_ledger else None
     check_ledger(ledger, settings.latency_device)
     if options.dry_run:
         return dry_run(settings, space, shape, ledger)
-    repairs = check_base(settings.base)
     if settings.data:
         data_path, data = settings.data, read(settings.data, skip_bad=settings.skip_bad, verify=True)
     other = _other_study(settings)
-    _first_line(
-        settings, repairs
-    )  # before the generated set is drawn, which takes a moment; after all that can be refused
+    # Before the base is fetched and the generated set drawn: both take room.
+    memory = plan_memory(settings, rough, Device.here())
+    needs = study_needs(settings, rough, len(space.rungs), Images.of(data) if settings.data else Images.generated())
+    disks = check_disks(needs, settings.disk_bytes)
+    repairs = [f"base repaired: {repair}" for repair in check_base(settings.base)]
+    # Before the generated set is drawn, which takes a moment; after all that can be refused.
+    _first_line(settings, [*repairs, f"memory: {memory.told}", f"disk: {disks}"])
     if not settings.data:
         data_path = str(mini_folder())
         data = read(data_path)
@@ -157,7 +163,10 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
                 search.tell(leg, measurement)
         return search
 
-    outcome = Driver(settings, facts, address, store).run(make_search)
+    rough = space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+    memory = plan_memory(settings, rough, Device.here())
+    state = study_needs(settings, rough, len(space.rungs), Images.of(data)).state
+    outcome = Driver(settings, facts, address, store, memory.worker_gb, state).run(make_search)
     store.fetch()  # captions that other nodes wrote
     front = build_front(settings.name, facts, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
@@ -212,6 +221,8 @@ def _settings(options: argparse.Namespace, space: Space) -> Settings:
         hours=options.hours,
         gpu_hours=options.gpu_hours,
         from_study=options.from_study,
+        disk_gb=options.disk_gb,
+        experiment=os.environ.get("MLFLOW_EXPERIMENT_NAME"),
     )
 
 
@@ -224,7 +235,7 @@ def _check_numbers(options: argparse.Namespace) -> None:
         raise UserError(f"--gpus-per-trial must be above 0 and at most 64, not {options.gpus_per_trial}")
     if options.seed < 0:
         raise UserError(f"--seed must be at least 0, not {options.seed}")
-    for name in ("hours", "gpu_hours", "max_params", "max_latency_ms", "max_memory_gb"):
+    for name in ("hours", "gpu_hours", "max_params", "max_latency_ms", "max_memory_gb", "disk_gb"):
         value = getattr(options, name)
         if value is not None and not 0 < value < float("inf"):
             raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value:g}")
@@ -264,13 +275,13 @@ def _facts(space: Space, data: CaptionData, data_path: str) -> Facts:
     )
 
 
-def _first_line(settings: Settings, repairs: list[str]) -> None:
+def _first_line(settings: Settings, notes: list[str]) -> None:
     console = Console(stderr=True)
     data = settings.data or "mini (generated on first use)"
     what = f"study {settings.name}: space {settings.space}, base {settings.base}, data {data}"
     console.print(what, markup=False, highlight=False, soft_wrap=True)
-    for repair in repairs:
-        _note(f"  base repaired: {repair}")
+    for note in notes:
+        _note(f"  {note}")
     if settings.base == "tiny" or settings.data is None:
         console.print(
             f"  for the real thing: python -m search.run --space {settings.space} {REAL}",

@@ -48,6 +48,19 @@ class Settings:
     hours: float | None = None  # of wall clock, for each session
     gpu_hours: float | None = None  # of all workers, for the study
     from_study: str | None = None
+    disk_gb: float | None = None  # what the study's folder may take; old checkpoints are dropped
+
+    experiment: str | None = None  # of MLflow, from $MLFLOW_EXPERIMENT_NAME; None: the space's
+
+    @property
+    def mlflow_experiment(self) -> str:
+        """The MLflow experiment; by default that of all studies of one space: what can be compared stands together."""
+        return self.experiment or f"rsopt-{self.space}"
+
+    @property
+    def disk_bytes(self) -> int | None:
+        """The same in bytes."""
+        return None if self.disk_gb is None else int(1e9 * self.disk_gb)
 
     @property
     def folder(self) -> Path:

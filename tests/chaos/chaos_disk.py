@@ -13,20 +13,25 @@ import pytest
 from tests.chaos.command import REPOSITORY, SPACE, check_whole, essence
 from tests.chaos.conftest import TRIALS, Undisturbed
 
-# In a mount namespace of our own: run on a small disk, make it larger, go on, and carry the study out.
+# In a mount namespace of our own: run on a disk that somebody else fills as soon as the study is begun (one that is too small
+# from the start is refused, see chaos_quota), make room, go on, and carry the study out.
 SCRIPT = """\
 set -u
 mkdir -p {disk}
-mount -t tmpfs -o size={small} disk {disk} || exit 77
+mount -t tmpfs -o size=400m disk {disk} || exit 77
+(
+  while [ ! -e {study}/study.json ]; do sleep 0.05; done
+  head -c $(($(df --output=avail -B1 {disk} | tail -1) - {small})) /dev/zero >{disk}/ballast
+) &
 {first} >out-1 2>err-1; echo $? >code-1
-mount -o remount,size=400m {disk} || exit 77
+wait; rm {disk}/ballast
 if [ -e {study}/study.json ]; then {resume} >out-2 2>err-2; else {first} >out-2 2>err-2; fi; echo $? >code-2
 cp -r {study} kept-study; cp -r {disk}/mlflow.db kept.db
 """
 
 
-def on_a_small_disk(calm: Undisturbed, folder: Path, small: str, cache: bool) -> tuple[int, str]:
-    """Run a search on a disk of `small` bytes, then again with room. Exit code and output of the first."""
+def on_a_small_disk(calm: Undisturbed, folder: Path, small: int, cache: bool) -> tuple[int, str]:
+    """A search on a disk where `small` bytes stay free once it is begun, then with room. Exit code and output of the first."""
     (folder / "small.yaml").write_text(SPACE)
     disk = folder / "disk"
     (folder / "fields").symlink_to(calm.folder / "fields")
@@ -50,10 +55,10 @@ def on_a_small_disk(calm: Undisturbed, folder: Path, small: str, cache: bool) ->
 
 @pytest.mark.parametrize(
     ("small", "cache"),
-    [("4k", False), ("200k", False), ("2m", False), ("8m", False), ("12m", False), ("700k", True)],
+    [(200_000, False), (2_000_000, False), (8_000_000, False), (12_000_000, False), (700_000, True)],
 )
 def test_a_full_disk_stops_a_search_which_then_goes_on(
-    calm: Undisturbed, tmp_path: Path, small: str, cache: bool
+    calm: Undisturbed, tmp_path: Path, small: int, cache: bool
 ) -> None:
     code, said = on_a_small_disk(calm, tmp_path, small, cache)
     print(f"{small}: exit {code}: {[line for line in said.splitlines() if 'No space' in line][-1:]}")

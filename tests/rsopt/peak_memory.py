@@ -63,7 +63,8 @@ def train(base: Base, built: Built, load: Workload) -> int:
 
     captions = [[caption() for _ in range(load.captions_per_image)] for _ in range(load.batch_images)]
     data = TrainingSet(features(base, load.batch_images), captions)
-    Trainer(built, data, Recipe(epochs=2, batch_images=load.batch_images), 0, pad_id=1).run(0, 1)
+    recipe = Recipe(epochs=2, batch_images=load.batch_images)
+    Trainer(built, data, recipe, 0, pad_id=1, recompute=load.recompute).run(0, 1)
     return data.features.nbytes
 
 

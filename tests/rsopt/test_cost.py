@@ -157,6 +157,7 @@ MEMORY_CASES = {
         LoraSpec(LoraPart(8, 16, "all_linear"), LoraPart(4, 8, "qkvo"), dropout=0.05, train_projection=True),
         Workload(beams=2, captions_per_image=3),
     ),
+    "recomputed": (LoraSpec(LoraPart(8, 16, "all_linear")), Workload(beams=2, recompute=True)),
 }
 
 

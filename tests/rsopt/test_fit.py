@@ -7,24 +7,91 @@ import time
 import torch
 
 from rsopt.base import Base
-from rsopt.build import build
+from rsopt.build import build, merged
 from rsopt.clock import Clock
+from rsopt.configs import base_config
 from rsopt.cost import CostModel
-from rsopt.fit import USABLE, free_bytes, micro_batch, training_need
+from rsopt.fit import USABLE, CardPlan, card_plan, free_bytes, training_need, training_plan
 from rsopt.pack import TokenCaption
+from rsopt.recipe import Recipe
 from rsopt.speed import training_flops
-from rsopt.variant import LoraPart, LoraSpec, Variant
+from rsopt.train import Trainer, TrainingSet
+from rsopt.variant import LoraPart, LoraSpec, Targets, Variant
 
 LORA = LoraSpec(LoraPart(4, 8, "all_linear"))
 
 
-def test_micro_batch_is_the_largest_halving_that_fits(random_base: Base) -> None:
+def test_the_plan_is_the_fastest_that_fits(random_base: Base) -> None:
     costs, variant = CostModel(random_base.model.config), Variant.full(random_base.shape, LORA)
+
+    def plan(images: int, free: float) -> tuple[int, bool]:
+        found = training_plan(costs, variant, "float32", 20, images, free)
+        assert found.need == training_need(costs, variant, "float32", 20, found.images, found.recompute)
+        return found.images, found.recompute
+
     need = {n: training_need(costs, variant, "float32", 20, n) for n in (16, 8, 4, 2, 1)}
     for images, bytes_ in need.items():
-        assert micro_batch(costs, variant, "float32", 20, 16, int(bytes_ / USABLE) + 1) == images
-    assert micro_batch(costs, variant, "float32", 20, 16, 0) == 1, "one image is always tried"
-    assert micro_batch(costs, variant, "float32", 20, 5, int(need[2] / USABLE) + 1) == 2
+        assert plan(16, bytes_ / USABLE + 1) == (images, False)
+    assert plan(5, need[2] / USABLE + 1) == (2, False)
+    less = training_need(costs, variant, "float32", 20, 1, recompute=True)
+    assert less < need[1]
+    assert plan(16, less / USABLE + 1) == (1, True)
+    assert plan(16, 0) == (1, True), "one image is always tried"
+
+
+def test_recomputed_activations_are_the_same_step_in_less_memory(random_base: Base) -> None:
+    captions = [[TokenCaption((2, 5, 6 + i, 4), 1.0), TokenCaption((2, 7, 4), 3.0)] for i in range(4)]
+    features = torch.randn(4, 5, 24, generator=torch.Generator().manual_seed(0))
+    lora = LoraSpec(LoraPart(4, 8, "all_linear"), dropout=0.1)
+    trained, kept = [], []
+    for recompute in (False, True):
+        built = build(random_base, Variant.full(random_base.shape, lora), seed=3)
+        trainer = Trainer(
+            built, TrainingSet(features, captions), Recipe(lr=1e-2, epochs=3, batch_images=4), 0, 1, recompute=recompute
+        )
+        size = 0
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal size
+            size += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            trainer.run(0, 1)
+        trained.append([p.detach().clone() for p in built.trainable().values()])
+        kept.append(size)
+        assert all("forward" not in vars(layer) for layer in built.model.language_model.model.decoder.layers)
+    assert all(torch.equal(a, b) for a, b in zip(*trained, strict=True)) and kept[1] < kept[0]
+
+
+def on_card(base: str, gb: float, targets: Targets) -> CardPlan:
+    costs = CostModel(base_config(base))
+    lora = LoraSpec(LoraPart(16, 32, targets), LoraPart(16, 32, targets), train_projection=True)
+    return card_plan(costs, Variant.full(costs.shape, lora), "bfloat16", 16, 1e9 * gb, 64)
+
+
+def test_full_size_on_small_cards() -> None:
+    small, middle = on_card("opt-2.7b", 16, "all_linear"), on_card("opt-2.7b", 24, "all_linear")
+    assert small.training is not None and (small.training.images, small.training.recompute) == (8, False)
+    assert middle.training is not None and (middle.training.images, middle.training.recompute) == (16, False)
+    assert 0 < small.caption_images < middle.caption_images
+    least = on_card("opt-2.7b", 9, "qk")
+    assert least.training is not None and least.training.recompute
+    too_large = on_card("opt-6.7b", 16, "qk")
+    assert too_large.training is None and too_large.weights > 15e9
+    # 24 GB train the larger base, but hold no merged copy of all its layers beside it.
+    assert (
+        on_card("opt-6.7b", 24, "qk").caption_images > 0 and on_card("opt-6.7b", 24, "all_linear").caption_images == 0
+    )
+
+
+def test_merging_copies_what_is_predicted(random_base: Base) -> None:
+    for targets in ("qk", "qkv", "qkvo", "mlp", "all_linear"):
+        lora = LoraSpec(LoraPart(2, 4, targets), LoraPart(2, 4, targets))
+        variant = Variant((0, 1, 2), (0, 1, 4, 5), (0, 2, 3), lora)
+        own = {p.data_ptr() for p in random_base.model.parameters()}
+        copied = [p for p in merged(build(random_base, variant)).parameters() if p.data_ptr() not in own]
+        assert sum(p.nbytes for p in copied) == CostModel(random_base.model.config).merged_bytes(variant, "float32")
 
 
 def test_there_is_free_memory() -> None:

@@ -57,6 +57,18 @@ def test_flags_are_those_of_a_fresh_computation() -> None:
     assert front["picks"] == {"knee": 2, "best_cider": 1, "fastest": 4, "smallest": 4}
 
 
+def test_throughput_of_an_architecture_is_that_of_all_its_members(capsys: pytest.CaptureFixture[str]) -> None:
+    taken = {"latency_ms": 1.0, "captions_per_s": 33.25, "captions_batch": 8.0}
+    front = build_front("s", FACTS, HISTORY, {4: taken})
+    shown = {t["id"]: t["metrics"].get("captions_per_s") for t in front["trials"]}
+    assert {n for n, value in shown.items() if value == 33.25} == {1, 2, 4}  # the front: one architecture
+    assert "captions_per_s" not in HISTORY[4].rungs[-1].metrics
+    print_front(front)
+    assert "images/s" in (out := capsys.readouterr().out) and "33.2" in out
+    print_front(build_front("s", FACTS, HISTORY))
+    assert "images/s" not in capsys.readouterr().out
+
+
 def test_values_at_lower_rungs_are_on_no_front() -> None:
     resting = build_front("s", FACTS, HISTORY)["trials"][5]
     assert not resting["pareto"]

@@ -26,29 +26,43 @@ def other_device(settings: Settings, into: Path, change: Callable[[dict[str, Any
     return into
 
 
+def forwards(line: dict[str, Any]) -> None:
+    """A device on which the shallowest is the fastest."""
+    line["latency"]["ratio"] = float(line["architecture"]["llm_layers"] + line["architecture"]["qformer_layers"])
+
+
 def backwards(line: dict[str, Any]) -> None:
     """A device on which the deepest is the fastest."""
+    forwards(line)
     line["latency"]["ratio"] = 1 / line["latency"]["ratio"]
+
+
+def depth(trial: dict[str, Any]) -> int:
+    return len(trial["variant"]["llm_layers"]) + len(trial["variant"]["qformer_layers"])
 
 
 def test_another_device_has_another_front(small_study: Settings, tmp_path: Path) -> None:
     files = {p: p.stat().st_mtime_ns for p in small_study.folder.rglob("*") if p.is_file()}
-    ledger = other_device(small_study, tmp_path / "f.jsonl", backwards)
-    here, there = study_front(small_study.folder), redraw(small_study.folder, ledger)
-    recorded = {(e.architecture.llm_layers, e.architecture.qformer_layers): e for e in Ledger(ledger).entries()}
-    assert there["elsewhere"]["measured"] == 3 and there["elsewhere"]["unknown"] == 0
-    for old, new in zip(here["trials"], there["trials"], strict=True):
-        if new["state"] == "complete":
-            depths = len(new["variant"]["llm_layers"]), len(new["variant"]["qformer_layers"])
-            assert new["objectives"]["latency_ms"] == recorded[depths].latency.latency_ms
-            assert new["objectives"]["cider"] == old["objectives"]["cider"]
-    fastest = {
-        name: min(f["trials"], key=lambda t: t["metrics"].get("latency_ms", 1e9))
-        for name, f in (("here", here), ("there", there))
-    }
-    assert len(fastest["here"]["variant"]["llm_layers"]) < len(fastest["there"]["variant"]["llm_layers"])
-    assert here["picks"]["fastest"] != there["picks"]["fastest"]
-    assert any(line.startswith("fastest: trial") for line in told(there))
+    here = study_front(small_study.folder)
+    for name, change in (("forwards", forwards), ("backwards", backwards)):
+        ledger = other_device(small_study, tmp_path / name, change)
+        there = redraw(small_study.folder, ledger)
+        assert (there["elsewhere"]["measured"], there["elsewhere"]["unknown"]) == (3, 0)
+        recorded = {
+            e.architecture.llm_layers + e.architecture.qformer_layers: e.latency.latency_ms
+            for e in Ledger(ledger).entries()
+        }
+        members, fastest = {t["id"] for t in there["trials"] if t["pareto"]}, there["picks"]["fastest"]
+        for old, new in zip(here["trials"], there["trials"], strict=True):
+            if new["state"] == "complete":
+                assert new["objectives"] == old["objectives"] | {"latency_ms": recorded[depth(new)]}
+        order = [depth(there["trials"][n]) for n in sorted(members)]
+        assert depth(there["trials"][fastest]) == (min(order) if name == "forwards" else max(order))
+        was = {t["id"] for t in here["trials"] if t["pareto"]}
+        assert there["elsewhere"]["entered"] == sorted(members - was)
+        assert there["elsewhere"]["left"] == sorted(was - members)
+        moved = [line for line in told(there) if line.startswith("fastest: trial")]
+        assert bool(moved) == (fastest != here["picks"]["fastest"])
     assert {p: p.stat().st_mtime_ns for p in small_study.folder.rglob("*") if p.is_file()} == files
 
 

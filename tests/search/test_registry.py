@@ -16,7 +16,7 @@ from rsopt.errors import command
 from search.export import main, read_manifest
 from search.journal import read_history
 from search.settings import Settings, load_study, save_study
-from search.tracker import Tracker, experiment_name
+from search.tracker import Tracker
 from search.view import study_view
 
 
@@ -31,7 +31,7 @@ def test_a_registered_pick_captions_files_and_bytes(
     assert command(main, [*argv, str(tmp_path / "early")]) == 2
     assert "has no run of trial" in capsys.readouterr().err, "MLflow does not know the study yet"
     view = study_view(settings, facts, read_history(settings.folder), int(time.time() * 1000), "complete")
-    Tracker(uri, experiment_name(settings.space), settings.name).write(view)
+    Tracker(uri, settings.mlflow_experiment, settings.name).write(view)
     assert command(main, [*argv, str(tmp_path / "knee")]) == 0
     save_study(settings, facts)
     assert "models:/rsopt-fields-1@knee" in capsys.readouterr().out

@@ -1,0 +1,104 @@
+"""Throughput: images captioned in a second at the batch size that is best of those that fit, as for a folder of tiles."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from transformers import Blip2ForConditionalGeneration
+
+from rsopt.base import Base
+from rsopt.latency_protocol import Protocol
+from rsopt.latency_session import alone_and_steady, caption_ids, timed
+from rsopt.ledger import entry_key
+from rsopt.quiet import Quiet
+from rsopt.shortage import is_shortage, release
+from rsopt.variant import Architecture
+
+FILE = "throughput.jsonl"  # in a study's folder: an architecture and device a line
+LARGEST = {"cpu": 32, "cuda": 512}  # images at once
+ROUNDS = 3  # of each batch size, after one that warms up; the median counts
+WORSE = 0.98  # of the best so far: a batch size this slow ends the search for a better one
+SECONDS = {"cpu": 2.0, "cuda": 60.0}  # after which no larger batch is begun
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """`captions_per_s` at `batch` images at once; `tried` maps each batch size to its own."""
+
+    captions_per_s: float
+    batch: int
+    tried: Mapping[str, float]
+    disturbed: bool
+
+    def metrics(self) -> dict[str, float]:
+        """As a trial reports it."""
+        return {"captions_per_s": self.captions_per_s, "captions_batch": float(self.batch)}
+
+
+@torch.inference_mode()
+def measure_throughput(
+    model: Blip2ForConditionalGeneration, base: Base, tile: torch.Tensor, protocol: Protocol, quiet: Quiet
+) -> Throughput:
+    """Time a merged `model` on batches of a preprocessed tile (1, 3, height, width), alone on the device.
+
+    Decoder, beams and the fixed number of new tokens are the latency protocol's. Batches grow by two until they are slower,
+    do not fit, or time is up.
+    """
+    tried: dict[str, float] = {}
+    begin, count = time.perf_counter(), 1
+    with alone_and_steady(quiet, base.device) as disturbed:
+        while count <= LARGEST[base.device.type]:
+            try:
+                speed = _speed(model, base, tile.expand(count, -1, -1, -1), protocol)
+            except (RuntimeError, MemoryError) as error:
+                if count == 1 or not is_shortage(error):
+                    raise
+                break  # out of the handler the failed attempt's tensors are gone
+            tried[str(count)] = speed
+            if speed < WORSE * max(tried.values()) or time.perf_counter() - begin > SECONDS[base.device.type]:
+                break
+            count *= 2
+    release()
+    batch = max(tried, key=lambda size: tried[size])
+    return Throughput(tried[batch], int(batch), tried, disturbed is not None)
+
+
+def known_throughput(
+    folder: Path,
+    context: Mapping[str, Any],
+    architecture: Architecture,
+    crossed: int,
+    measure: Callable[[], Throughput],
+) -> Throughput:
+    """What a study's file holds of this architecture, else measured now and written there: weights do not change it."""
+    path, key = folder / FILE, entry_key(context, architecture, crossed)
+    with FileLock(f"{path}.lock"):
+        for line in path.read_text().splitlines(keepends=True) if path.exists() else ():
+            if line.endswith("\n") and (entry := json.loads(line))["key"] == key:  # else torn by a crash
+                return Throughput(**entry["throughput"])
+        found = measure()
+        if not found.disturbed:
+            kept = path.read_text() if path.exists() else ""
+            whole = kept[: kept.rfind("\n") + 1]
+            line = json.dumps({"key": key, "architecture": asdict(architecture), "throughput": asdict(found)})
+            path.write_text(f"{whole}{line}\n")
+        return found
+
+
+def _speed(model: Blip2ForConditionalGeneration, base: Base, tiles: torch.Tensor, protocol: Protocol) -> float:
+    n, taken = protocol.new_tokens, []
+    for _ in range(ROUNDS + 1):
+        spent_ms, ids = timed(
+            lambda: caption_ids(protocol.decoder, model, base, tiles, protocol.beams, n, n), base.device
+        )
+        assert ids.shape == (len(tiles), n), f"{tuple(ids.shape)} new tokens instead of {n} for {len(tiles)} images"
+        taken.append(spent_ms)
+    return 1e3 * len(tiles) / float(np.median(taken[1:]))

@@ -1,0 +1,95 @@
+"""What a study's workers will need of memory, known before any work: the settings that were chosen, or why there are none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+
+from rsopt.configs import base_config
+from rsopt.errors import UserError
+from search.bound import BoundSpace
+from search.settings import Settings
+
+GB_PER_CPU_WORKER = 1.5  # a worker's libraries and the embedded base; more workers than memory holds would be killed
+CAPTIONS = {"cpu": 20, "cuda": 64}  # images captioned at once (rsopt.caption.BATCH, which brings torch)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a worker computes: a card of so many bytes, or (None) the host's memory."""
+
+    card: float | None
+    bfloat16: bool = True
+
+    @classmethod
+    def here(cls) -> Device:
+        """The first card that this process sees, else the host."""
+        import torch
+
+        if not torch.cuda.is_available():
+            return cls(None)
+        fraction = torch.cuda.get_per_process_memory_fraction(0)
+        card = torch.cuda.get_device_properties(0).total_memory * fraction
+        return cls(card, torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """`worker_gb` of the host for each worker, and in a line what was chosen."""
+
+    worker_gb: float
+    told: str
+
+
+def plan_memory(settings: Settings, bound: BoundSpace, device: Device, host: float | None = None) -> MemoryPlan:
+    """Settings under which the largest candidate, full depth with LoRA, trains and captions on `device`.
+
+    `host`: bytes of memory that are free here (default: asked). Raises UserError, with the numbers, where nothing fits.
+    """
+    from rsopt.cost import CostModel
+    from rsopt.fit import USABLE, card_plan
+    from rsopt.variant import Dtype
+
+    costs = CostModel(base_config(settings.base))
+    candidate = bound.full_depth()[1]
+    batch = candidate.recipe.batch_images
+    if device.card is None:
+        plan = card_plan(costs, candidate.variant, "float32", batch, float("inf"), CAPTIONS["cpu"])
+        smallest = card_plan(costs, candidate.variant, "float32", 1, float("inf"), 1).training
+        assert smallest is not None
+        need = GB_PER_CPU_WORKER + (plan.weights + max(plan.merged, smallest.need / USABLE)) / 1e9
+        return _host_plan(settings, need, psutil.virtual_memory().available if host is None else host)
+    dtype: Dtype = "bfloat16" if device.bfloat16 else "float16"
+    share = device.card * min(1.0, settings.gpus_per_trial)
+    plan = card_plan(costs, candidate.variant, dtype, batch, share, CAPTIONS["cuda"])
+    size = f"a card of {device.card / 1e9:.1f} GB"
+    if share < device.card:
+        size = f"{settings.gpus_per_trial:g} of {size}"
+    weights = f"{plan.weights / 1e9:.1f} GB of weights in {dtype}"
+    if plan.training is None or not plan.caption_images:
+        what = "train" if plan.training is None else f"caption beside {plan.merged / 1e9:.1f} GB of merged layers"
+        way = "--gpus-per-trial 1, or " if share < device.card else ""
+        raise UserError(
+            f"base '{settings.base}' does not fit {size}: {weights} leave too little to {what}, even one image at a time "
+            f"with activations recomputed; {way}take a smaller base, or a space with LoRA on less (lora, llm_targets)"
+        )
+    again = ", activations recomputed" if plan.training.recompute else ""
+    training = f"training at most {plan.training.images} of {batch} images at once{again}"
+    return MemoryPlan(GB_PER_CPU_WORKER, f"{size}: {weights}; {training}, captioning {plan.caption_images}")
+
+
+def _host_plan(settings: Settings, need: float, host: float) -> MemoryPlan:
+    there = host / 1e9
+    most = int(there / need)
+    if most < 1:
+        raise UserError(
+            f"base '{settings.base}' needs {need:.1f} GB of memory for one worker on a CPU, {there:.1f} GB are free: "
+            "free some, or take a smaller base"
+        )
+    if settings.workers is not None and settings.workers > most:
+        raise UserError(
+            f"--workers {settings.workers} need {settings.workers * need:.1f} GB of memory, {need:.1f} each, and {there:.1f} GB "
+            f"are free: --workers {most} fits"
+        )
+    return MemoryPlan(need, f"{need:.1f} GB a worker of {there:.1f} GB free")

@@ -1,0 +1,64 @@
+"""A disk that is smaller than a study needs: refused before any work with the flag that fits, and with it the study fits."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.command import REPOSITORY, prepare
+
+TRIALS, QUOTA = 6, 75_000_000
+# In a mount namespace of our own: first as it is, then with the flag that the refusal names, watching what is used.
+SCRIPT = """\
+set -u
+mkdir -p disk
+mount -t tmpfs -o size={quota} disk disk || exit 77
+{command} >out-1 2>err-1; echo $? >code-1
+ls disk >left-1
+( while sleep 0.2; do du -s -B1 disk/runs/small | cut -f1; done >>used 2>/dev/null ) &
+watch=$!
+{command} --disk-gb $(sed -n 's/.*--disk-gb \\([0-9.]*\\) drops.*/\\1/p' err-1) >out-2 2>err-2; echo $? >code-2
+kill $watch
+df --output=used -B1 disk | tail -1 >used-at-the-end
+cp -r disk/runs/small kept
+{export} >out-3 2>err-3; echo $? >code-3
+"""
+
+
+def test_a_quota_below_the_need(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    search = [sys.executable, "-m", "search.run", "--space", "small.yaml", "--data", "fields", "--name", "small"]
+    search += ["--trials", str(TRIALS), "--storage", "disk/runs", "--workers", "2"]
+    export = [sys.executable, "-m", "search.export", "--name", "small", "--storage", "disk/runs", "--out", "knee"]
+    script = SCRIPT.format(quota=QUOTA, command=shlex.join(search), export=shlex.join(export))
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"} | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(["unshare", "-Urm", "sh", "-c", script], cwd=tmp_path, env=environment, timeout=3000)
+    if done.returncode == 77:
+        pytest.skip("NOT TESTED: no tmpfs may be mounted here, not even in a user namespace")
+
+    def told(name: str) -> str:
+        return (tmp_path / name).read_text().strip()
+
+    refusal = told("err-1")
+    print(refusal)
+    assert told("code-1") == "2" and refusal.count("\n") == 0 and told("left-1") == "", "refused before any work"
+    flag = re.search(r"--disk-gb (\d+\.\d+) drops", refusal)
+    assert flag is not None
+    assert told("code-2") == "0", told("err-2")[-3000:] + told("out-2")[-1000:]
+    peak, cap = max(map(int, told("used").split())), 1e9 * float(flag[1])
+    front = json.loads((tmp_path / "kept" / "front.json").read_text())
+    gone = [t["id"] for t in front["trials"] if (t["reason"] or "").startswith("disk:")]
+    print(f"quota {QUOTA}, cap {cap:.0f}, peak of the study's folder {peak}, of trials stopped for room {len(gone)}")
+    assert peak <= cap, "beyond the cap"
+    written = sum(p.stat().st_size for p in (tmp_path / "kept").glob("candidates/*/*/state.safetensors"))
+    assert written < cap and not [t for t in front["trials"] if t["state"] == "failed"]
+    for trial in (t for t in front["trials"] if t["pareto"] and t["role"] != "zero_shot"):
+        assert (tmp_path / "kept" / "candidates" / f"{trial['id']:04d}" / "rung-1.0000" / "state.safetensors").is_file()
+    assert told("code-3") == "0", told("err-3")[-2000:]

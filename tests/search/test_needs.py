@@ -1,0 +1,184 @@
+"""Disks: what a study needs is compared with what is there before any work, and what may go goes in order."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from rsopt.cache import cache_dir
+from rsopt.configs import base_config, shape_of
+from rsopt.errors import UserError
+from rsopt.objectives import OBJECTIVES, Measurement
+from rsopt.ranking import MeasuredRankings
+from rsopt.rung import STATE
+from search.bound import BoundSpace
+from search.estimates import Costs
+from search.figures import exact_figures
+from search.history import CandidateState, History
+from search.journal import read_history
+from search.keeper import DROPPED, Keeper, used_bytes
+from search.memory import Device, plan_memory
+from search.needs import DiskNeeds, Images, check_disks, disk_needs
+from search.settings import Settings
+from search.space import load_space
+
+
+@pytest.fixture(scope="module")
+def costs() -> Costs:
+    return exact_figures("tiny", "float32")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    return Settings(
+        "s", "pruning", "tiny", None, 20, "known_cost", 0, 1, None, uri, str(tmp_path / "runs"), None, False
+    )
+
+
+def bound_over(base: str) -> BoundSpace:
+    shape = shape_of(base_config(base))
+    return load_space("pruning").bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+
+
+def needs_of(settings: Settings, costs: Costs) -> DiskNeeds:
+    bound = bound_over("tiny")
+    return disk_needs(settings, bound, 2, 2, Images.generated(), costs, "float32")
+
+
+def test_what_is_counted(settings: Settings, costs: Costs) -> None:
+    needs = needs_of(settings, costs)
+    bound = bound_over("tiny")
+    largest = costs(bound.full_depth()[1])["trainable"]  # full depth, LoRA on everything, the highest rank
+    assert needs.state == 12 * largest
+    assert needs.needs[settings.folder]["checkpoints"] == (21 * 2 + 2) * needs.state
+    assert needs.needs[cache_dir()]["vision features"] == 960 * 65 * 96 * 4
+    assert needs.least < needs.of(settings.folder) / 2
+    (cache_dir() / "features").mkdir(parents=True)
+    (cache_dir() / "features" / "known.npy").write_bytes(bytes(960 * 65 * 96 * 4 + 128))
+    assert needs_of(settings, costs).needs[cache_dir()]["vision features"] == 0
+
+
+def test_too_small_a_disk_is_refused_with_the_flag_that_fits(settings: Settings, costs: Costs) -> None:
+    needs = needs_of(settings, costs)
+    whole = sum(needs.of(folder) for folder in needs.needs)
+    assert f"{whole / 1e9:.3f} GB needed of" in check_disks(needs, None, lambda _: whole)
+    there = whole - needs.state
+    with pytest.raises(
+        UserError, match=r"GB needed \(checkpoints .*GB free in .*; --disk-gb 0\.\d{3} drops"
+    ) as refused:
+        check_disks(needs, None, lambda _: there)
+    assert "\n" not in str(refused.value)
+    flag = float(str(refused.value).split("--disk-gb ")[1].split()[0])
+    assert check_disks(needs, int(1e9 * flag), lambda _: there)
+    with pytest.raises(UserError, match="not enough room"):  # a larger one does not fit
+        check_disks(needs, int(1e9 * flag) + 2 * 10**6, lambda _: there)
+    with pytest.raises(UserError, match="the study needs at least"):
+        check_disks(needs, needs.least - 1, lambda _: there)
+    others = whole - needs.of(settings.folder)
+    with pytest.raises(UserError, match="RSOPT_CACHE on another disk") as hopeless:
+        check_disks(needs, None, lambda _: others + needs.least - 1)
+    assert "drops old checkpoints" not in str(hopeless.value)
+
+
+class Recorded:
+    """A study that is not driven: what the keeper reads and calls of one."""
+
+    def __init__(self, history: History) -> None:
+        self.history, self.objectives, self.stopped = history, [OBJECTIVES[n] for n in ("cider", "params")], {}
+
+    def give_up(self, number: int, reason: str) -> None:
+        self.stopped[number] = reason
+
+
+def test_the_order_in_which_checkpoints_go(small_study: Settings, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(small_study.folder, tmp_path / "study"))
+    resting = next(c for c in read_history(folder) if c.state != "complete")
+    full = next(c for c in read_history(folder) if c.role == "full_depth")
+    scores = {"cider": 50.0, "params": 5.0}
+
+    def state(number: int, how: str, rungs: tuple[float, ...], **metrics: float) -> CandidateState:
+        at = tuple(Measurement(rung, scores | metrics, {}) for rung in rungs)
+        for rung in rungs:
+            source = folder / "candidates" / f"{full.number:04d}" / "rung-1.0000" / STATE
+            target = folder / "candidates" / f"{number:04d}" / f"rung-{rung:.4f}"
+            target.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target / STATE)
+        order = tuple(range(10 * number, 10 * number + len(rungs)))
+        return replace(resting, number=number, role="sampled", state=how, rungs=at, reason=None, order=order)  # type: ignore[arg-type]
+
+    history = (
+        state(0, "complete", (0.5, 1.0)),
+        state(1, "stopped", (0.5,)),
+        state(2, "complete", (0.5, 1.0), cider=40.0),  # dominated
+        state(3, "resting", (0.5,)),
+        state(4, "running", (0.5,)),
+    )
+    source = (folder / "candidates" / "0000" / "rung-1.0000" / STATE).stat().st_size
+    left: list[tuple[int, dict[str, int]]] = []
+    study = Recorded(history)
+    whole = used_bytes(folder)
+    for cap in range(whole, 0, -source // 4):
+        Keeper(folder, cap, 0).tidy(study)  # type: ignore[arg-type]
+        sizes = {f"{p.parts[-3]} {p.parts[-2]}": p.stat().st_size for p in folder.glob(f"candidates/*/*/{STATE}")}
+        if not left or sizes != left[-1][1]:
+            left.append((cap, sizes))
+        assert used_bytes(folder) <= cap or len(sizes) == 2, "more than was asked for is left"
+    gone = [sorted(set(a[1]) - set(b[1])) for a, b in pairwise(left)]
+    flat = [name for step in gone for name in step if name[:4] in ("0000", "0001", "0002", "0003", "0004")]
+    assert flat == ["0000 rung-0.5000", "0002 rung-0.5000", "0001 rung-0.5000", "0002 rung-1.0000", "0003 rung-0.5000"]
+    assert study.stopped == {3: DROPPED}
+    assert set(left[-1][1]) >= {"0000 rung-1.0000", "0004 rung-0.5000"}  # the front, and what is being trained on
+    assert left[-1][1]["0000 rung-1.0000"] < 0.4 * source, "of the front the weights alone"
+
+
+def test_a_front_without_moments_still_exports(small_study: Settings, tmp_path: Path) -> None:
+    import torch
+
+    from rsopt.base import load_base
+    from rsopt.build import build, merged
+    from rsopt.export import load_weights
+    from search.keeper import _drop_moments
+
+    candidate = next(c for c in read_history(small_study.folder) if c.role == "full_depth").candidate
+    source = next(small_study.folder.glob(f"candidates/0001/rung-1.0000/{STATE}"))
+    shutil.copy(source, tmp_path / STATE)
+    _drop_moments(tmp_path / STATE)
+    assert (tmp_path / STATE).stat().st_size < 0.4 * source.stat().st_size
+    base, found = load_base("tiny", torch.device("cpu")), []
+    for path in (source, tmp_path / STATE):
+        built = build(base, candidate.variant)
+        load_weights(built, path)
+        found.append(merged(built).state_dict())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_memory_of_the_host_decides_over_workers(settings: Settings) -> None:
+    bound = bound_over("tiny")
+    plan = plan_memory(settings, bound, Device(None), 8e9)
+    assert 1.5 < plan.worker_gb < 2
+    with pytest.raises(UserError, match=r"--workers 9 need .*: --workers 5 fits"):
+        plan_memory(replace(settings, workers=9), bound, Device(None), 8.2e9)
+    with pytest.raises(UserError, match=r"needs 1.* for one worker on a CPU, 1.0 GB are free"):
+        plan_memory(settings, bound, Device(None), 1e9)
+
+
+def test_settings_for_small_cards_are_said(settings: Settings) -> None:
+    full = replace(settings, base="opt-2.7b")
+    bound = bound_over("opt-2.7b")
+    assert "training at most 8 of 8 images at once, captioning" in plan_memory(full, bound, Device(24e9)).told
+    tight = plan_memory(full, bound, Device(14.2e9)).told
+    assert "of 8 images at once" in tight and "at most 8 of" not in tight
+    with pytest.raises(
+        UserError, match=r"does not fit 0.5 of a card of 24.0 GB: 7.5 GB of weights.*--gpus-per-trial 1"
+    ):
+        plan_memory(replace(full, gpus_per_trial=0.5), bound, Device(24e9))
+    larger = replace(settings, base="opt-6.7b")
+    bound = bound_over("opt-6.7b")
+    with pytest.raises(UserError, match=r"15.5 GB of weights in bfloat16 leave too little to train"):
+        plan_memory(larger, bound, Device(16e9))
