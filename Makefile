@@ -4,7 +4,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --quiet --constraint constraints.txt
 
-.PHONY: search gpu-check test test-browser lint tests chaos install clean help
+.PHONY: search gpu-check test test-browser lint tests chaos install install-cluster clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
@@ -35,6 +35,8 @@ chaos: $(VENV)/.dev    ## kill, cut off and fill up everything at random (under 
 
 install: $(VENV)/.run  ## the environment alone
 
+install-cluster: $(VENV)/.cluster ## the environment with Ray's launcher, jobs and dashboard (docs/cluster.md)
+
 clean:           ## remove the environment and caches, keep the studies
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
 
@@ -47,6 +49,10 @@ $(VENV)/.run: pyproject.toml constraints.txt
 
 $(VENV)/.browser: $(VENV)/.dev
 	$(PIP) --editable '.[dev,browser]'
+	@touch $@
+
+$(VENV)/.cluster: $(VENV)/.run
+	$(PIP) --editable '.[cluster]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run

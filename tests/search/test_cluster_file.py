@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,14 @@ def test_the_cluster_asks_for_a_token_and_tells_nobody(cluster: dict[str, Any]) 
     assert "--dashboard-host=127.0.0.1" in cluster["head_start_ray_commands"][1]
     assert any(path.endswith(".ray/auth_token") for path in cluster["file_mounts"])
     assert {".git/**", ".venv/**", "runs/**"} <= set(cluster["rsync_exclude"])
+
+
+def test_every_node_installs_what_jobs_and_the_dashboard_need(cluster: dict[str, Any]) -> None:
+    assert cluster["setup_commands"][-1].endswith("make install-cluster")  # ray[tune] alone takes no jobs
+    rules = subprocess.run(["make", "-n", "install-cluster"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "'.[cluster]'" in rules.stdout or "Nothing to be done" in rules.stdout
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert extras["cluster"] == ["ray[default]"]
 
 
 def test_the_ray_job_is_one_and_starts_a_search() -> None:
