@@ -94,7 +94,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     try:
         ledger = Ledger.of_study(Path(work.ledger))
         run = partial(
-            run_leg if leg.candidate.baseline is None else run_baseline,
+            run_leg,
             leg,
             resident,
             Path(work.folder),
@@ -104,6 +104,18 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
             work.latency_decoder,
             work.latency_device,
         )
+        if leg.candidate.baseline is not None:
+            run = partial(
+                run_baseline,
+                leg,
+                resident,
+                Path(work.folder),
+                ledger,
+                quiet,
+                assigned,
+                work.latency_decoder,
+                work.latency_device,
+            )
         try:
             return run()
         except (CandidateError, RuntimeError, MemoryError) as error:
