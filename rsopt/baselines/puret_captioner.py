@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -33,6 +34,7 @@ from rsopt.resident import Resident
 from rsopt.scores.tokens import learn_tokens, tokenizer
 from rsopt.variant import digest
 
+Rows = list[tuple[list[int], int]]  # captions of an image as rows of the vocabulary, with how often they stand there
 SMOOTHING = 0.1
 DRAWN = 5  # captions drawn an image in self-critical training
 LEAST = {"tiny": 2, "paper": 5}  # how often a word must stand in the training captions to have a row of its own
@@ -68,7 +70,7 @@ class PureTCaptioner:
         samples = [sample for sample in self.resident.data.split("train") if self._captions(sample)]
         rows = [i for i, sample in enumerate(self.resident.data.split("train")) if self._captions(sample)]
         features = self.features("train")[torch.tensor(rows)]
-        captions = [[self.words.encode(text) for text in self._captions(sample)] for sample in samples]
+        captions = [self._rows(sample) for sample in samples]
         stages = plans(self.name, self.tiny)
         losses: list[Callable[[Sequence[int]], Tensor]] = [partial(self._cross_entropy, features, captions, SMOOTHING)]
         if len(stages) > 1:
@@ -99,8 +101,8 @@ class PureTCaptioner:
         total = count = 0.0
         for at in range(0, len(samples), BATCH):
             rows = [i for i in range(at, min(at + BATCH, len(samples))) if self._captions(samples[i])]
-            captions = [[self.words.encode(text) for text in self._captions(samples[i])] for i in rows]
-            tokens = sum(len(one) + 1 for own in captions for one in own)
+            captions = [self._rows(samples[i]) for i in rows]
+            tokens = sum(count * (len(row) + 1) for own in captions for row, count in own)
             total += tokens * self._logit_loss(features[torch.tensor(rows)], captions, 0.0).item()
             count += tokens
         return total / count
@@ -167,23 +169,33 @@ class PureTCaptioner:
         """Tokenised captions with their multiplicity."""
         return [self._tokens[c.text] for c in sample.captions if c.text.strip() for _ in range(c.count)]
 
+    def _rows(self, sample: Sample) -> Rows:
+        """Distinct captions as rows of the vocabulary, with how often each stands there."""
+        return [(self.words.encode(self._tokens[c.text]), c.count) for c in sample.captions if c.text.strip()]
+
     def _cross_entropy(
-        self, features: Tensor, captions: Sequence[Sequence[list[int]]], smoothing: float, chosen: Sequence[int]
+        self, features: Tensor, captions: Sequence[Rows], smoothing: float, chosen: Sequence[int]
     ) -> Tensor:
         with dropout(self.model):
             return self._logit_loss(features[torch.tensor(chosen)], [captions[i] for i in chosen], smoothing)
 
-    def _logit_loss(self, features: Tensor, captions: Sequence[Sequence[list[int]]], smoothing: float) -> Tensor:
-        """Mean cross-entropy over all words of all captions (repeated ones as often), each behind its own image."""
-        owner = torch.tensor([image for image, own in enumerate(captions) for _ in own])
-        texts = [text for own in captions for text in own]
-        ids, targets = _padded(texts)
+    def _logit_loss(self, features: Tensor, captions: Sequence[Rows], smoothing: float) -> Tensor:
+        """Mean cross-entropy over all words of all captions (repeated ones count as often), each behind its own image."""
         device = self.resident.base.device
-        image = {name: part[owner.to(device)] for name, part in self.model.look(self._to_device(features)).items()}
+        owner = torch.tensor([image for image, own in enumerate(captions) for _ in own], device=device)
+        ids, targets = _padded([row for own in captions for row, _ in own])
+        counts = torch.tensor([float(count) for own in captions for _, count in own])
+        weights = ((targets != IGNORE) * counts[:, None]).to(device)
+        image = {name: part[owner] for name, part in self.model.look(self._to_device(features)).items()}
         logits = self.model(ids.to(device), **image).logits.float()
-        return functional.cross_entropy(
-            logits.flatten(0, 1), targets.to(device).flatten(), ignore_index=IGNORE, label_smoothing=smoothing
+        losses = functional.cross_entropy(
+            logits.transpose(1, 2),
+            targets.to(device),
+            ignore_index=IGNORE,
+            label_smoothing=smoothing,
+            reduction="none",
         )
+        return (losses * weights).sum() / weights.sum()
 
     def _self_critical(
         self, features: Tensor, image_ids: Sequence[str], reward: Reward, chosen: Sequence[int]
@@ -199,7 +211,7 @@ class PureTCaptioner:
             reward(ids, self.words.decode(by_turn[:, k]), (by_turn[:, k] == 0).any(1).tolist()) - usual
             for k in range(DRAWN)
         ]
-        advantage = torch.tensor(scores, dtype=torch.float32, device=part.device).T.flatten()
+        advantage = torch.from_numpy(np.stack(scores, axis=1)).float().flatten().to(part.device)
         start = torch.zeros_like(drawn[:, :1])
         image = {name: one.repeat_interleave(DRAWN, dim=0) for name, one in self.model.look(part).items()}
         logits = self.model(torch.cat([start, drawn[:, :-1]], dim=1), **image).logits

@@ -20,7 +20,7 @@ Tower = Literal["swin", "clip"]
 TINY = Path(__file__).parent / "tiny"
 # Where the weights of the papers' towers are.
 HUB: dict[Tower, str] = {
-    "swin": "microsoft/swin-large-patch4-window12-384-in22k",
+    "swin": "microsoft/swin-large-patch4-window12-384",
     "clip": "openai/clip-vit-large-patch14",
 }
 CLIP_BLOCKS = 21  # of CLIP ViT-L's 24, as BITA uses them
