@@ -7,10 +7,11 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 # Ray reads these when it is imported. Usage statistics are off; Ctrl-C reaches us as KeyboardInterrupt and not as a normal
@@ -28,12 +29,14 @@ import ray
 from ray import tune
 
 from rsopt.errors import InfrastructureError, UserError, refusal
+from rsopt.files import write_json
 from rsopt.ranking import MeasuredRankings
 from search.history import History
+from search.legs import LegSource
 from search.progress import Progress, status_line
 from search.remeasure import Remeasurement, remeasure
 from search.searcher import LegSearcher
-from search.settings import RANKINGS_FILE, Facts, Settings, write_json
+from search.settings import RANKINGS_FILE, Facts, Settings
 from search.stopping import Stop, restored_signals
 from search.study import Search
 from search.tracker import BackgroundTracker, StudyView, experiment_name
@@ -93,7 +96,7 @@ class Driver:
         tracker = BackgroundTracker(
             self.settings.tracking_uri, experiment_name(self.settings.space), self.settings.name
         )
-        with restored_signals(), _ray(self.address, self.settings.workers) as (cpus, gpus):
+        with restored_signals(), started_ray(self.address, self.settings.workers) as (cpus, gpus):
             self.stop.watch()
             resources = plan_resources(
                 cpus, gpus, psutil.virtual_memory().available, self.settings.gpus_per_trial, self.settings.workers
@@ -186,55 +189,60 @@ class Driver:
 
     def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> str | None:
         """Run legs until there are no more; why it ended before, if it did."""
-        searcher = LegSearcher(search, changed)
-        trainable = tune.with_resources(
-            partial(run_trial, work=self._work()), {"cpu": resources.cpus, "gpu": resources.gpus}
-        )
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                num_samples=-1,
-                # Without it Tune prefetches a leg while all workers are busy; nothing is paused, so it cannot stall.
-                max_concurrent_trials=resources.slots,
-                reuse_actors=True,  # the base stays in the worker
-            ),
-            # A fresh name: Ray's files hold nothing that a later session reads.
-            run_config=tune.RunConfig(
-                name=uuid.uuid4().hex,
-                storage_path=str(self.settings.folder / "ray"),
-                verbose=0,
-                callbacks=[_Tick(progress, self.stop)],
-            ),
-        )
-        try:
-            tuner.fit()
-        except (OSError, ray.exceptions.RayError, tune.error.TuneError) as error:
-            # Ray writes below the same folder: it may be the first to find that the disk is full.
-            cause = error if isinstance(error, OSError) else error.__cause__
-            refused = refusal(cause) if isinstance(cause, OSError) else None
-            if not (searcher.failure or refused):
-                raise
-            return str(searcher.failure or refused)
-        return str(searcher.failure) if searcher.failure else search.stopped
+        trainable = partial(run_trial, work=self._work())
+        return fit(search, trainable, resources, self.settings.folder / "ray", changed, Tick(progress.tick, self.stop))
 
 
-class _Tick(tune.Callback):
+def fit(
+    source: LegSource,
+    trainable: Callable[[dict[str, Any]], dict[str, str]],
+    resources: Resources,
+    folder: Path,
+    changed: Callable[[], None],
+    tick: Tick,
+) -> str | None:
+    """Run the legs of `source` as Ray trials until there are no more; why it ended before, if it did."""
+    searcher = LegSearcher(source, changed)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=-1,
+            # Without it Tune prefetches a leg while all workers are busy; nothing is paused, so it cannot stall.
+            max_concurrent_trials=resources.slots,
+            reuse_actors=True,  # the base stays in the worker
+        ),
+        # A fresh name: Ray's files hold nothing that a later session reads.
+        run_config=tune.RunConfig(name=uuid.uuid4().hex, storage_path=str(folder), verbose=0, callbacks=[tick]),
+    )
+    try:
+        tuner.fit()
+    except (OSError, ray.exceptions.RayError, tune.error.TuneError) as error:
+        # Ray writes below the same folder: it may be the first to find that the disk is full.
+        cause = error if isinstance(error, OSError) else error.__cause__
+        refused = refusal(cause) if isinstance(cause, OSError) else None
+        if not (searcher.failure or refused):
+            raise
+        return str(searcher.failure or refused)
+    return str(searcher.failure) if searcher.failure else source.stopped
+
+
+class Tick(tune.Callback):
     """Ray's loop is the progress line's clock."""
 
-    def __init__(self, progress: Progress, stop: Stop) -> None:
-        self.progress, self.stop = progress, stop
+    def __init__(self, tick: Callable[[], None], stop: Stop) -> None:
+        self.tick, self.stop = tick, stop
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.stop.check()
-        self.progress.tick()
+        self.tick()
 
     def __getstate__(self) -> dict[str, Any]:  # Ray snapshots its callbacks, and this one holds a terminal
         return {}
 
 
 @contextmanager
-def _ray(address: str | None, workers: int | None) -> Iterator[tuple[float, float]]:
+def started_ray(address: str | None, workers: int | None) -> Iterator[tuple[float, float]]:
     """Start a local Ray, or connect to a cluster; gives its CPUs and GPUs, and shuts down what was started."""
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:

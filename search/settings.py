@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rsopt.errors import UserError
+from rsopt.files import write_json
 from search.limits import Limits
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -106,16 +105,6 @@ def free_name(storage: Path, space: str) -> str:
     while (storage / f"{space}-{n}").exists():
         n += 1
     return f"{space}-{n}"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write aside and rename, so that a reader sees the old file or the new one."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        aside.write_text(json.dumps(value, indent=1) + "\n")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def save_study(settings: Settings, facts: Facts) -> None:

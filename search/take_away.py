@@ -21,14 +21,13 @@ from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
 from rsopt.export import in_dtype, load_weights, protocol_settings, reload, reload_adapter, write_adapter, write_model
 from rsopt.folder import new_folder
-from rsopt.latency_device import device_name
-from rsopt.plain import caption_samples, plain_captions
+from rsopt.plain import plain_captions
 from rsopt.rung import STATE, read_captions, rung_folder
-from rsopt.scores.floor import ceiling_of, floor_of, scorer_of
+from rsopt.tested import tested_scores
 from rsopt.variant import Dtype
 from search.history import CandidateState
 from search.measured import recorded_latency
-from search.settings import Facts, Settings, write_json
+from search.settings import Facts, Settings
 
 CHECKED = 32  # validation images captioned before and after the folder was written
 Say = Callable[[str], None]
@@ -107,7 +106,9 @@ def take_away(
             "floor": facts.floor,
             "ceiling": facts.ceiling,
             "latency": latency,
-            "test": test_scores(settings.folder, state.number, base, model, data, dtype, say),
+            "test": tested_scores(
+                settings.folder, state.number, base, model, data, dtype, _told(len(data.split("test")), say)
+            ),
             "check": check,
             "captions": captions,
             "versions": facts.versions,
@@ -117,35 +118,16 @@ def take_away(
     return manifest
 
 
-def test_scores(
-    folder: Path, number: int, base: Base, model: Any, data: CaptionData, dtype: Dtype, say: Say
-) -> dict[str, Any]:
-    """Scores x100 on the test split, computed once a trial and dtype and kept beside its checkpoints."""
-    path = folder / "candidates" / f"{number:04d}" / f"test-{dtype}.json"
-    if path.exists():
-        return json.loads(path.read_text())["scores"]
-    samples = data.split("test")
+def _told(of: int, say: Say) -> Callable[[int], None]:
+    """Say every 200 images how many of the test split are captioned."""
     shown = [0]
 
     def on_done(images: int) -> None:
-        if images == len(samples) or images - shown[0] >= 200:
-            say(f"test split: {images} of {len(samples)} images captioned")
+        if images == of or images - shown[0] >= 200:
+            say(f"test split: {images} of {of} images captioned")
             shown[0] = images
 
-    captions = caption_samples(model, base, samples, on_done)
-    found = scorer_of(data, "test").measure(captions, with_meteor=True)
-    scores = {
-        "images": len(samples),
-        "metrics": found.corpus,
-        "intervals": {name: list(interval) for name, interval in found.intervals.items()},
-        "floor": floor_of(data, "test"),
-        "ceiling": ceiling_of(data, "test"),
-        "dtype": dtype,
-        "device": device_name(base.device),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"scores": scores, "captions": captions})
-    return scores
+    return on_done
 
 
 def _check(
