@@ -69,18 +69,23 @@ def load_base(name: str, device: torch.device | None = None, dtype: Dtype | None
     device = device or best_device()
     dtype = dtype or best_dtype(device)
     source = str(TINY) if name == "tiny" else name
+    # An export in few bits goes to its device as it is read, and cannot be moved afterwards.
+    quantised = getattr(config, "quantization_config", None) is not None
+    placed: dict[str, Any] = {"device_map": {"": device}} if quantised else {}
     try:
         processor = Blip2Processor.from_pretrained(source, trust_remote_code=False)
         model, report = Blip2ForConditionalGeneration.from_pretrained(
-            source, dtype=DTYPES[dtype], output_loading_info=True, trust_remote_code=False
+            source, dtype=DTYPES[dtype], output_loading_info=True, trust_remote_code=False, **placed
         )
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError) as error:
         raise UserError(f"base '{name}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
     # transformers only warns here and re-initialises what it did not find: every score after that would be wrong.
     if wrong := {kind: sorted(report[kind])[:3] for kind in ("missing_keys", "mismatched_keys") if report[kind]}:
         raise UserError(f"base '{name}': its weights do not fit its config: {wrong}")
     check_layout(name, processor, config)
-    model.requires_grad_(False).eval().to(device)
+    model.requires_grad_(False).eval()
+    if not quantised:
+        model.to(device)
     return Base(name, model, processor, shape_of(config), dtype)
 
 

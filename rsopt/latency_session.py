@@ -69,12 +69,16 @@ def measure_latency(
     protocol: Protocol,
     quiet: Quiet,
     seed: int = 0,
+    beams: int | None = None,
 ) -> Latency:
-    """Time a merged `model` on one image, pixel_values (1, 3, height, width), holding the quiet lock."""
+    """Time a merged `model` on one image, pixel_values (1, 3, height, width), holding the quiet lock.
+
+    `beams`: the model's own, where they are not the protocol's; the reference keeps those, so that ratios compare.
+    """
     reference = build(base, first_layers(*reference_architecture(base.shape))).model
     best: Latency | None = None
     for voided in range(protocol.repeats + 1):
-        found = _session(model, reference, base, pixel_values, protocol, quiet, seed)
+        found = _session(model, reference, base, pixel_values, protocol, quiet, seed, beams or protocol.beams)
         if best is None or found.drift < best.drift:
             best = found
         best = replace(best, voided=voided)
@@ -94,12 +98,11 @@ def _session(
     protocol: Protocol,
     quiet: Quiet,
     seed: int,
+    beams: int,
 ) -> Latency:
     def caption(which: Blip2ForConditionalGeneration, decoder: str = protocol.decoder) -> float:
-        n = protocol.new_tokens
-        milliseconds, ids = timed(
-            lambda: caption_ids(decoder, which, base, pixel_values, protocol.beams, n, n), base.device
-        )
+        n, kept = protocol.new_tokens, beams if which is model else protocol.beams
+        milliseconds, ids = timed(lambda: caption_ids(decoder, which, base, pixel_values, kept, n, n), base.device)
         assert ids.shape[1] == n, f"{ids.shape[1]} new tokens instead of {n}"
         return milliseconds
 
@@ -124,7 +127,7 @@ def _session(
         after = device_state(base.device)
         times = np.array(pairs)  # (runs, 2): reference, candidate
         reference_ms, raw_ms = (float(value) for value in np.median(times, axis=0))
-        parts = _parts(model, base, pixel_values, protocol, raw_ms)
+        parts = _parts(model, base, pixel_values, replace(protocol, beams=beams), raw_ms)
     low, high = ratio_interval(times, seed)
     if disturbed is None and high - low > UNSTEADY * protocol.width * low:
         disturbed = f"its interval is {(high - low) / low:.0%} wide"
@@ -135,7 +138,7 @@ def _session(
         interval_ms=(low * reference_ms, high * reference_ms),
         runs=len(times),
         new_tokens=protocol.new_tokens,
-        beams=protocol.beams,
+        beams=beams,
         parts_ms=parts,
         device=device_name(base.device),
         decoder=protocol.decoder,

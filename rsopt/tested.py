@@ -12,30 +12,27 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.base import Base
 from rsopt.data.records import CaptionData
 from rsopt.files import write_json
+from rsopt.form import Form
 from rsopt.latency_device import device_name
 from rsopt.plain import caption_samples
-from rsopt.rung import tested_file
 from rsopt.scores.floor import ceiling_of, floor_of, scorer_of
-from rsopt.variant import Dtype
 
 
 def tested_scores(
-    folder: Path,
-    number: int,
+    path: Path,
     base: Base,
     model: Blip2ForConditionalGeneration,
     data: CaptionData,
-    dtype: Dtype,
+    form: Form,
     on_done: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Metrics x100 on the test split with intervals, floor and ceiling; read where they were computed before.
+    """Metrics x100 on the test split with intervals, floor and ceiling; read from `path` where they were computed before.
 
-    `model` is merged. The file beside the checkpoints of candidate `number` also holds captions and CIDEr by image.
+    `model` is merged and in `form`, `base` is as it is fed (rsopt.free.run_in). The file also holds captions and CIDEr by image.
     """
-    path = tested_file(folder, number, dtype)
     if path.exists():
         return json.loads(path.read_text())["scores"]
-    captions = caption_samples(model, base, data.split("test"), on_done)
+    captions = caption_samples(model, base, data.split("test"), on_done, form.beams)
     scorer = scorer_of(data, "test")
     found = scorer.measure(captions, with_meteor=True)
     scores = {
@@ -44,7 +41,8 @@ def tested_scores(
         "intervals": {name: list(interval) for name, interval in found.intervals.items()},
         "floor": floor_of(data, "test"),
         "ceiling": ceiling_of(data, "test"),
-        "dtype": dtype,
+        "dtype": form.weights,
+        "beams": form.beams,
         "device": device_name(base.device),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

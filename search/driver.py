@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -225,6 +225,28 @@ def fit(
             raise
         return str(searcher.failure or refused)
     return str(searcher.failure) if searcher.failure else source.stopped
+
+
+def run_tasks(
+    function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], resources: Resources, stop: Stop
+) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Call `function` with each of `arguments` on workers, as many at once as there are; (arguments, result) as they come.
+
+    Raises what a person can put right as the worker said it.
+    """
+    task = ray.remote(function).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
+    running = {task.remote(*own): own for own in arguments}
+    while running:
+        done, _ = ray.wait(list(running), timeout=1.0)
+        stop.check()
+        for result in done:
+            own = running.pop(result)
+            try:
+                yield own, ray.get(result)
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, UserError | InfrastructureError | OSError):
+                    raise error.cause from error
+                raise
 
 
 class Tick(tune.Callback):

@@ -63,19 +63,20 @@ def refit_summary(
     }
 
 
-def best_refit(study: Path, trial: int) -> tuple[Refit, float] | None:
-    """The refit that is exported for a trial, with its CIDEr on the validation split; None where none is finished.
+def best_refit(study: Path, trial: int) -> tuple[Refit, int] | None:
+    """The refit that is exported for a trial, and of how many seeds it is the best; None where none is finished.
 
-    The longest trained; of several seeds the best on the validation split: the test split chooses nothing.
+    Of the longest trained, the best on the validation split: the test split chooses nothing.
     """
     done = [
-        (r, final.metrics["cider"])
+        (final.metrics["cider"], r)
         for r in read_plan(study)
         if r.trial == trial
         and tested(study, r)
         and (final := read_measurement(study / FOLDER, r.number, 1.0)) is not None
     ]
-    return max(done, key=lambda found: (found[0].epochs, found[1], -found[0].replica)) if done else None
+    longest = [(cider, r) for cider, r in done if r.epochs == max(r.epochs for _, r in done)]
+    return (max(longest, key=lambda found: (found[0], -found[1].replica))[1], len(longest)) if longest else None
 
 
 def front_refits(study: Path) -> dict[int, dict[str, float]]:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.errors import InfrastructureError, UserError, refusal
+from rsopt.form import Form
 from rsopt.objectives import Measurement
 from rsopt.recipe import Leg
+from search.refits import AS_TRAINED
 from search.searcher import Refused, decode, encode
 from search.trainable import Work, resident_of, run_trial
 
@@ -37,7 +39,7 @@ def _test(leg: Leg, work: Work) -> None:
     from rsopt.export import load_weights
     from rsopt.latency_device import quiet_name
     from rsopt.quiet import Quiet
-    from rsopt.rung import STATE, rung_folder
+    from rsopt.rung import STATE, rung_folder, tested_file
     from rsopt.tested import tested_scores
 
     resident, folder = resident_of(work), Path(work.folder)
@@ -46,8 +48,8 @@ def _test(leg: Leg, work: Work) -> None:
         with quiet.working():
             built = build(base, leg.candidate.variant, leg.seed)
             load_weights(built, rung_folder(folder, leg.number, leg.stop) / STATE)
-            tested_scores(
-                folder, leg.number, base, merged(built), resident.data, base.dtype, lambda images: quiet.give_way()
-            )
+            path = tested_file(folder, leg.number, AS_TRAINED)
+            form = Form(base.dtype)
+            tested_scores(path, base, merged(built), resident.data, form, lambda images: quiet.give_way())
     finally:
         quiet.close()

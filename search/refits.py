@@ -16,6 +16,7 @@ from search.history import CandidateState
 from search.legs import refit_seed
 
 FOLDER, PLAN = "refits", "plan.json"
+AS_TRAINED = "as-trained"  # the form of the scores that refits are compared by
 LOST_LIMIT = 3  # losses of one leg in a session, after which the session ends: the same command tries again
 
 
@@ -82,9 +83,9 @@ def plan_refits(
 
 
 def tested(study: Path, refit: Refit) -> Path | None:
-    """The refit's scores on the test split, whatever precision they were taken in; None while it is not finished."""
-    found = sorted(tested_file(study / FOLDER, refit.number, "x").parent.glob("test-*.json"))
-    return found[0] if found else None
+    """The refit's scores on the test split in the form it was trained in; None while it is not finished."""
+    path = tested_file(study / FOLDER, refit.number, AS_TRAINED)
+    return path if path.exists() else None
 
 
 class Refits:

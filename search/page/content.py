@@ -17,11 +17,12 @@ from rsopt.recipe import Candidate
 from rsopt.rung import read_captions
 from search.front import build_front, read_remeasured
 from search.history import CandidateState, History
-from search.page.evidence import curve, pausing, rung_predictions, same_cider, volume_over_compute
+from search.page.evidence import curve, pausing, rung_predictions, volume_over_compute
 from search.page.importance import importance
 from search.page.pictures import chosen, picture
 from search.settings import Facts, Settings
 from search.table import COLUMNS, ROLE_NAMES
+from search.ties import same_cider
 
 HAND_MADE = Path(__file__).with_name("hand_made.json")
 PARTS = ("vision", "qformer", "prefill")  # of the latency; what is left of it is spent on tokens
