@@ -79,6 +79,9 @@ def load_base(name: str, device: torch.device | None = None, dtype: Dtype | None
     processor = load_processor(name)
     for repair in mend(name, config, processor):
         _LOG.warning("base '%s': %s", name, repair)
+    # An export in few bits goes to its device as it is read, and cannot be moved afterwards.
+    quantised = getattr(config, "quantization_config", None) is not None
+    placed: dict[str, Any] = {"device_map": {"": device}} if quantised else {}
     try:
         model, report = Blip2ForConditionalGeneration.from_pretrained(
             str(fetch(name)),
@@ -87,11 +90,14 @@ def load_base(name: str, device: torch.device | None = None, dtype: Dtype | None
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # named below; else an exception without the names
             trust_remote_code=False,
+            **placed,
         )
-    except (OSError, ValueError, SafetensorError, UnpicklingError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError, UnpicklingError) as error:
         raise UserError(f"base '{name}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
     # transformers only warns here and re-initialises what it did not find: every score after that would be wrong.
     if wrong := {kind: sorted(report[kind])[:3] for kind in ("missing_keys", "mismatched_keys") if report[kind]}:
         raise UserError(f"base '{name}': its weights do not fit its config: {wrong}")
-    model.requires_grad_(False).eval().to(device)
+    model.requires_grad_(False).eval()
+    if not quantised:
+        model.to(device)
     return Base(name, model, processor, shape_of(config), dtype)

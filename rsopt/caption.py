@@ -12,9 +12,9 @@ from transformers import Blip2ForConditionalGeneration
 
 from rsopt.base import Base
 from rsopt.beam import beam_search
+from rsopt.form import BEAMS
 from rsopt.train import CandidateError, query_prefix
 
-BEAMS = 5
 MAX_NEW_TOKENS = 50
 BATCH = {"cpu": 20, "cuda": 64}  # images at once; fixed, since rounding and with it a tie may depend on it
 

@@ -119,6 +119,7 @@ def _head(m: Mapping[str, Any]) -> str:
 
 def _use(m: Mapping[str, Any]) -> str:
     needs = "transformers, torch, safetensors, pillow" + (", peft" if m["adapter_only"] else "")
+    needs += ", accelerate, bitsandbytes" if m["dtype"] in ("int8", "int4") else ""
     text = f"Save as `use.py` in this folder and run `python use.py image.jpg`. It needs {needs} and nothing else.\n\n"
     if m["adapter_only"]:
         text += "This folder holds the adapter, not the model: the base is loaded, its layers dropped, LoRA put on.\n\n"
@@ -142,6 +143,12 @@ def _found(m: Mapping[str, Any]) -> str:
         lines.append(f"Tuned by LoRA on {where}{projection}; {Recipe(**m['recipe']).words}.")
     else:
         lines.append("It was not tuned.")
+    if refit := m["refit"]:
+        lines.append(
+            f"These weights are not the search's own: the trial was trained again (refit {refit['number']}, "
+            f"{refit['epochs']:g} epochs, seed {refit['seed']}), the best of {refit['seeds']} seeds on the validation split. "
+            f"The search's training had a CIDEr of {refit['searched_cider']:.1f} there."
+        )
     versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
     return "\n\n".join([*lines, f"Versions: {versions}."])
 

@@ -53,17 +53,17 @@ def in_dtype(model: Blip2ForConditionalGeneration, base: Base, dtype: Dtype) -> 
     return model if dtype == base.dtype else copy.deepcopy(model).to(DTYPES[dtype])
 
 
-def write_model(model: Blip2ForConditionalGeneration, base: Base, folder: Path) -> None:
+def write_model(model: Blip2ForConditionalGeneration, base: Base, folder: Path, beams: int = BEAMS) -> None:
     """Save a merged model in safetensors with processor, tokenizer and the protocol's generation settings."""
-    model.generation_config = protocol_settings(base)
+    model.generation_config = protocol_settings(base, beams)
     model.save_pretrained(folder, safe_serialization=True)
     base.processor.save_pretrained(folder)
 
 
-def protocol_settings(base: Base) -> GenerationConfig:
+def protocol_settings(base: Base, beams: int = BEAMS) -> GenerationConfig:
     """How the protocol captions: 5 beams, at most 50 new tokens, a newline ends."""
     return GenerationConfig(
-        num_beams=BEAMS,
+        num_beams=beams,
         max_new_tokens=MAX_NEW_TOKENS,
         do_sample=False,
         bos_token_id=base.start_id,

@@ -100,22 +100,32 @@ def measure_latency(
     protocol: Protocol,
     quiet: Quiet,
     seed: int = 0,
+    beams: int | None = None,
 ) -> Latency:
-    """Time a merged `model` on one image, pixel_values (1, 3, height, width), holding the quiet lock."""
-    subject = Subject.of(model, base, pixel_values, protocol.beams)
-    return measure_subject(subject, base, pixel_values, protocol, quiet, seed)
+    """Time a merged `model` on one image, pixel_values (1, 3, height, width), holding the quiet lock.
+
+    `beams`: the model's own, where they are not the protocol's; the reference keeps those, so that ratios compare.
+    """
+    subject = Subject.of(model, base, pixel_values, beams or protocol.beams)
+    return measure_subject(subject, base, pixel_values, protocol, quiet, seed, beams)
 
 
 @torch.inference_mode()
 def measure_subject(
-    subject: Subject, base: Base, pixel_values: torch.Tensor, protocol: Protocol, quiet: Quiet, seed: int = 0
+    subject: Subject,
+    base: Base,
+    pixel_values: torch.Tensor,
+    protocol: Protocol,
+    quiet: Quiet,
+    seed: int = 0,
+    beams: int | None = None,
 ) -> Latency:
     """Time any captioner in turn with the reference of `base`, which gets pixel_values, holding the quiet lock."""
     half = build(base, first_layers(*reference_architecture(base.shape))).model
     reference = Subject.of(half, base, pixel_values, protocol.beams)
     best: Latency | None = None
     for voided in range(protocol.repeats + 1):
-        found = _session(subject, reference, base.device, protocol, quiet, seed)
+        found = _session(subject, reference, base.device, protocol, quiet, seed, beams or protocol.beams)
         if best is None or found.drift < best.drift:
             best = found
         best = replace(best, voided=voided)
@@ -128,7 +138,13 @@ def measure_subject(
 
 
 def _session(
-    subject: Subject, reference: Subject, device: torch.device, protocol: Protocol, quiet: Quiet, seed: int
+    subject: Subject,
+    reference: Subject,
+    device: torch.device,
+    protocol: Protocol,
+    quiet: Quiet,
+    seed: int,
+    beams: int,
 ) -> Latency:
     def caption(which: Subject, decoder: str = protocol.decoder) -> float:
         n = protocol.new_tokens
@@ -168,7 +184,7 @@ def _session(
         interval_ms=(low * reference_ms, high * reference_ms),
         runs=len(times),
         new_tokens=protocol.new_tokens,
-        beams=protocol.beams,
+        beams=beams,
         parts_ms=parts,
         device=device_name(device),
         decoder=protocol.decoder,

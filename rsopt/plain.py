@@ -9,7 +9,7 @@ from PIL import Image
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from rsopt.base import Base
-from rsopt.caption import BATCH, Decode, caption_features, clean, shared_prefix, transformers_generate
+from rsopt.caption import BATCH, BEAMS, Decode, caption_features, clean, shared_prefix, transformers_generate
 from rsopt.data.records import Sample
 from rsopt.features import pixels
 from rsopt.selfcheck import compare_decoders
@@ -37,8 +37,8 @@ class Captioner:
     Features are not cached: for images that are captioned once. `model` is merged, `base` says how it reads and ends.
     """
 
-    def __init__(self, model: Blip2ForConditionalGeneration, base: Base) -> None:
-        self.model, self.base = model, base
+    def __init__(self, model: Blip2ForConditionalGeneration, base: Base, beams: int = BEAMS) -> None:
+        self.model, self.base, self.beams = model, base, beams
         self._decode: Decode | None = None
 
     @torch.inference_mode()
@@ -48,9 +48,9 @@ class Captioner:
         values = pixels(self.base, samples).to(self.model.dtype)
         features = self.model.vision_model(values).last_hidden_state
         if self._decode is None:
-            agreement = compare_decoders(self.model, self.base, features[:CHECKED_IMAGES])
+            agreement = compare_decoders(self.model, self.base, features[:CHECKED_IMAGES], self.beams)
             self._decode = shared_prefix if agreement.good else transformers_generate
-        captions = caption_features(self.model, self.base, features, decode=self._decode)
+        captions = caption_features(self.model, self.base, features, self.beams, decode=self._decode)
         return dict(zip((s.image_id for s in samples), captions, strict=True))
 
 
@@ -59,9 +59,10 @@ def caption_samples(
     base: Base,
     samples: Sequence[Sample],
     on_done: Callable[[int], None] | None = None,
+    beams: int = BEAMS,
 ) -> dict[str, str]:
     """{image id: caption} of a whole split; `on_done(images so far)` is called after each batch."""
-    captioner, captions = Captioner(model, base), dict[str, str]()
+    captioner, captions = Captioner(model, base, beams), dict[str, str]()
     batch = BATCH[base.device.type]
     for start in range(0, len(samples), batch):
         captions |= captioner(samples[start : start + batch])

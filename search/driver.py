@@ -7,10 +7,11 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 # Ray reads these when it is imported. Usage statistics are off; Ctrl-C reaches us as KeyboardInterrupt and not as a normal
@@ -28,15 +29,17 @@ import ray
 from ray import tune
 
 from rsopt.errors import InfrastructureError, UserError, refusal
+from rsopt.files import write_json
 from rsopt.ranking import MeasuredRankings
 from rsopt.recipe import Leg
 from search.history import History
 from search.keeper import Keeper
+from search.legs import LegSource
 from search.memory import GB_PER_CPU_WORKER
 from search.progress import Progress, status_line
 from search.remeasure import Remeasurement, remeasure
 from search.searcher import LegSearcher
-from search.settings import RANKINGS_FILE, Facts, Settings, write_json
+from search.settings import RANKINGS_FILE, Facts, Settings
 from search.stopping import Stop, restored_signals
 from search.store import Store
 from search.study import Search
@@ -111,7 +114,7 @@ class Driver:
         """Run legs until the study is done or the user stops it; what finished is kept either way."""
         begin = time.monotonic()
         tracker = BackgroundTracker(self.settings.tracking_uri, self.settings.mlflow_experiment, self.settings.name)
-        with restored_signals(), _ray(self.address, self.settings.workers) as (cpus, gpus):
+        with restored_signals(), started_ray(self.address, self.settings.workers) as (cpus, gpus):
             self.stop.watch()
             resources = plan_resources(
                 cpus,
@@ -216,55 +219,82 @@ class Driver:
 
     def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> str | None:
         """Run legs until there are no more; why it ended before, if it did."""
-        searcher = LegSearcher(search, changed)
-        trainable = tune.with_resources(
-            partial(run_trial, work=self._work(search.teacher)), {"cpu": resources.cpus, "gpu": resources.gpus}
-        )
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=searcher,
-                num_samples=-1,
-                # Without it Tune prefetches a leg while all workers are busy; nothing is paused, so it cannot stall.
-                max_concurrent_trials=resources.slots,
-                reuse_actors=True,  # the base stays in the worker
-            ),
-            # A fresh name: Ray's files hold nothing that a later session reads.
-            run_config=tune.RunConfig(
-                name=uuid.uuid4().hex,
-                storage_path=str(self.settings.folder / "ray"),
-                verbose=0,
-                callbacks=[_Tick(progress, self.stop)],
-            ),
-        )
-        try:
-            tuner.fit()
-        except (OSError, ray.exceptions.RayError, tune.error.TuneError) as error:
-            # Ray writes below the same folder: it may be the first to find that the disk is full.
-            cause = error if isinstance(error, OSError) else error.__cause__
-            refused = refusal(cause) if isinstance(cause, OSError) else None
-            if not (searcher.failure or refused):
+        trainable = partial(run_trial, work=self._work(search.teacher))
+        return fit(search, trainable, resources, self.settings.folder / "ray", changed, Tick(progress.tick, self.stop))
+
+
+def fit(
+    source: LegSource,
+    trainable: Callable[[dict[str, Any]], dict[str, str]],
+    resources: Resources,
+    folder: Path,
+    changed: Callable[[], None],
+    tick: Tick,
+) -> str | None:
+    """Run the legs of `source` as Ray trials until there are no more; why it ended before, if it did."""
+    searcher = LegSearcher(source, changed)
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=-1,
+            # Without it Tune prefetches a leg while all workers are busy; nothing is paused, so it cannot stall.
+            max_concurrent_trials=resources.slots,
+            reuse_actors=True,  # the base stays in the worker
+        ),
+        # A fresh name: Ray's files hold nothing that a later session reads.
+        run_config=tune.RunConfig(name=uuid.uuid4().hex, storage_path=str(folder), verbose=0, callbacks=[tick]),
+    )
+    try:
+        tuner.fit()
+    except (OSError, ray.exceptions.RayError, tune.error.TuneError) as error:
+        # Ray writes below the same folder: it may be the first to find that the disk is full.
+        cause = error if isinstance(error, OSError) else error.__cause__
+        refused = refusal(cause) if isinstance(cause, OSError) else None
+        if not (searcher.failure or refused):
+            raise
+        return str(searcher.failure or refused)
+    return str(searcher.failure) if searcher.failure else source.stopped
+
+
+def run_tasks(
+    function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], resources: Resources, stop: Stop
+) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Call `function` with each of `arguments` on workers, as many at once as there are; (arguments, result) as they come.
+
+    Raises what a person can put right as the worker said it.
+    """
+    task = ray.remote(function).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
+    running = {task.remote(*own): own for own in arguments}
+    while running:
+        done, _ = ray.wait(list(running), timeout=1.0)
+        stop.check()
+        for result in done:
+            own = running.pop(result)
+            try:
+                yield own, ray.get(result)
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, UserError | InfrastructureError | OSError):
+                    raise error.cause from error
                 raise
-            return str(searcher.failure or refused)
-        return str(searcher.failure) if searcher.failure else search.stopped
 
 
-class _Tick(tune.Callback):
+class Tick(tune.Callback):
     """Ray's loop is the progress line's clock."""
 
-    def __init__(self, progress: Progress, stop: Stop) -> None:
-        self.progress, self.stop = progress, stop
+    def __init__(self, tick: Callable[[], None], stop: Stop) -> None:
+        self.tick, self.stop = tick, stop
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.stop.check()
-        self.progress.tick()
+        self.tick()
 
     def __getstate__(self) -> dict[str, Any]:  # Ray snapshots its callbacks, and this one holds a terminal
         return {}
 
 
 @contextmanager
-def _ray(address: str | None, workers: int | None) -> Iterator[tuple[float, float]]:
+def started_ray(address: str | None, workers: int | None) -> Iterator[tuple[float, float]]:
     """Start a local Ray, or connect to a cluster; gives its CPUs and GPUs, and shuts down what was started.
 
     `address` is the option's, else $RAY_ADDRESS as everywhere in Ray.

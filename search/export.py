@@ -12,6 +12,7 @@ from typing import Any
 from rsopt.card import MANIFEST
 from rsopt.errors import Parser, UserError, command
 from rsopt.folder import check_new
+from rsopt.form import BEAMS, MOST_BEAMS
 from rsopt.rung import rung_folder
 from search.front import study_front
 from search.journal import read_history
@@ -45,8 +46,12 @@ def parser() -> Parser:
     p.add_argument("--adapter-only", action="store_true", help="LoRA unmerged, for PEFT, instead of a whole model")
     p.add_argument(
         "--dtype",
-        choices=["float32", "bfloat16", "float16"],
-        help="of the weights (default: that in which the trial was measured)",
+        choices=["float32", "bfloat16", "float16", "int8", "int4"],
+        help="of the weights (default: that in which the trial was measured); int8 and int4 are run by bitsandbytes",
+    )
+    p.add_argument("--beams", type=int, default=BEAMS, metavar="N", help="of its captions (default: %(default)s)")
+    p.add_argument(
+        "--as-searched", action="store_true", help="the search's own training, although the trial was trained again"
     )
     p.add_argument(
         "--storage",
@@ -77,6 +82,10 @@ def main(argv: list[str] | None = None) -> int:
         )
     if options.adapter_only and trial["variant"]["lora"] is None:
         raise UserError(f"trial {trial['id']} was not tuned, so it has no adapter; export it without --adapter-only")
+    if not 1 <= options.beams <= MOST_BEAMS:
+        raise UserError(f"--beams must be 1 to {MOST_BEAMS}, not {options.beams}")
+    if options.adapter_only and options.beams != BEAMS:
+        raise UserError("an adapter holds no generation settings; leave --beams out")
     if options.adapter_only and options.register:
         raise UserError("--register needs a whole model; leave --adapter-only out")
     say(f"trial {trial['id']} of {settings.name}: {trial['name']}")
@@ -87,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     name = options.pick if options.pick in PICKS else None
     if options.pick is None:
         name = "knee" if options.max_latency_ms is None else f"the best CIDEr within {options.max_latency_ms:g} ms"
-    wish = Wish(trial, name, options.adapter_only, options.dtype)
+    wish = Wish(trial, name, options.adapter_only, options.dtype, options.beams, not options.as_searched)
     state = read_history(folder)[trial["id"]]
     manifest = take_away(settings, facts, front, state, wish, out, say)
     _report(manifest, out)
@@ -109,8 +118,15 @@ def say(text: str) -> None:
 def _report(manifest: dict[str, Any], out: Path) -> None:
     test = manifest["test"]
     low, high = test["intervals"]["cider"]
-    check = manifest["check"]
+    check, refit = manifest["check"], manifest["refit"]
     lines = [
+        "training    "
+        + (
+            f"refit {refit['number']}, {refit['epochs']:g} epochs, seed {refit['seed']}: best on validation of "
+            f"{refit['seeds']}"
+            if refit
+            else "the search's own"
+        ),
         f"written     {out} ({manifest['params']:,} parameters, {manifest['size_mb']:.2f} MB in {manifest['dtype']})",
         f"checked     {check['images']} images: captions of the reloaded folder equal those of the model in memory; "
         f"{check['same_as_study']} equal to the study's own",

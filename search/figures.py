@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rsopt.configs import base_config
+from rsopt.form import BEAMS
 from rsopt.latency_model import Timed, timed
 from rsopt.ledger import Ledger
 from rsopt.recipe import Candidate
@@ -14,7 +15,6 @@ from rsopt.variant import Dtype, digest
 from search.estimates import Costs
 
 DTYPE: Dtype = "float32"  # of an architecture whose dtype nobody stated
-BEAMS = 5  # of captioning, for its memory (rsopt.caption.BEAMS, which brings torch)
 
 
 def exact_figures(base: str, dtype: Dtype, memory: bool = False, exceeded_by: float = 1.0) -> Costs:

@@ -12,9 +12,12 @@ from typing import Any
 from rsopt.errors import Parser, UserError, command
 from rsopt.objectives import OBJECTIVES
 from search.agreement import rung_agreements, saved_share
+from search.free_points import beside, read_points
 from search.history import CandidateState, History, final_values, reference_point
 from search.pareto import hypervolume, non_dominated, picks
+from search.refit_report import front_refits
 from search.settings import REMEASURED_FILE, Facts, load_study, study_folder
+from search.ties import mark_ties
 
 FRONT_FILE = "front.json"
 
@@ -106,7 +109,16 @@ def study_front(folder: Path) -> dict[str, Any]:
     from search.journal import read_history  # brings Optuna; --help should not wait for it
 
     settings, facts = load_study(folder)
-    return build_front(settings.name, facts, read_history(folder), read_remeasured(folder))
+    front = build_front(settings.name, facts, read_history(folder), read_remeasured(folder))
+    return with_evidence(front, folder)
+
+
+def with_evidence(front: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The same front with what the study's folder holds beside its journal: ties, refits and free points."""
+    mark_ties(front, folder)
+    front["refits"] = front_refits(folder)
+    front["free"] = beside(front, read_points(folder))
+    return front
 
 
 def read_remeasured(folder: Path) -> dict[int, dict[str, Any]]:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from rsopt.objectives import Measurement, Objective
+from rsopt.objectives import Fault, Measurement, Objective
 from rsopt.recipe import Leg
 from search.history import CandidateState
+
+
+class LegSource(Protocol):
+    """What hands legs to Ray and hears what became of them: a search (search.study), or refits of its picks (search.refits)."""
+
+    def next(self) -> Leg | None: ...
+    def tell(self, leg: Leg, outcome: Measurement | Fault) -> None: ...
+    def lost(self, leg: Leg, refused: str | None = None) -> None: ...
+
+    @property
+    def stopped(self) -> str | None: ...
+    @property
+    def done(self) -> bool: ...
 
 
 def next_leg(state: CandidateState, rungs: Sequence[float], seed: int) -> Leg:
@@ -22,6 +36,11 @@ def next_leg(state: CandidateState, rungs: Sequence[float], seed: int) -> Leg:
 def leg_seed(seed: int, number: int) -> int:
     """Seed of a candidate's legs, below 2**31, from the study's seed and the trial's number alone."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0] >> 1)
+
+
+def refit_seed(seed: int, number: int, replica: int) -> int:
+    """Seed of a trial's training number `replica` beside the search's own, which no leg of any search has."""
+    return int(np.random.SeedSequence([seed, number, replica + 1]).generate_state(1)[0] >> 1)
 
 
 def flaw(state: CandidateState, leg: Leg, measurement: Measurement, objectives: Sequence[Objective]) -> str | None:

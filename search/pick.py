@@ -45,6 +45,23 @@ def choose(front: dict[str, Any], pick: str | None = None, max_latency_ms: float
     return next(t for t in within if t["id"] == found[name])
 
 
+def neighbours(front: dict[str, Any], trial: dict[str, Any]) -> list[dict[str, Any]]:
+    """The members of the front next to a trial, in the order of their first objective: one better, one worse, where there are."""
+    first = OBJECTIVES[front["objectives"][0]["name"]]
+
+    def place(t: dict[str, Any]) -> float:
+        return first.minimised(t["metrics"][first.name])
+
+    members = sorted((t for t in front["trials"] if t["pareto"] and t["id"] != trial["id"]), key=place)
+    better = [t for t in members if place(t) < place(trial)]
+    return [*better[-1:], *members[len(better) : len(better) + 1]]
+
+
+def unpruned(front: dict[str, Any]) -> dict[str, Any] | None:
+    """The full-depth reference point, which is in every study; None where it has not finished."""
+    return next((t for t in front["trials"] if t["role"] == "full_depth" and t["state"] == "complete"), None)
+
+
 def _numbered(front: dict[str, Any], pick: str) -> dict[str, Any]:
     finished = [t["id"] for t in front["trials"] if t["state"] == "complete"]
     known = f"{', '.join(PICKS)}, or one of the finished trials {', '.join(map(str, finished))}"

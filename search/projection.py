@@ -27,6 +27,7 @@ from search.front import read_remeasured
 from search.history import CandidateState, History
 from search.journal import read_history
 from search.page.write import PAGE_FILE, write_page
+from search.runs_beside import free_runs, refit_runs
 from search.settings import RANKINGS_FILE, Facts, Settings, load_study
 from search.store import open_store
 from search.tracker import DataView, StudyView, Tracker, check_uri
@@ -60,6 +61,7 @@ def final_view(
     for name in (PAGE_FILE, RANKINGS_FILE):
         if (path := settings.folder / name).is_file():
             files[name] = path.read_text("utf-8")
+    children += [*refit_runs(settings, facts, history), *free_runs(settings, facts, history)]
     return replace(view, children=children, files=files, data=None if data is None else data_view(data, facts))
 
 

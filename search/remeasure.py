@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsopt.errors import UserError
+from rsopt.files import write_json
 from rsopt.ledger import Ledger, read_ledger
 from rsopt.recipe import Leg
 from search.front import build_front, read_remeasured
 from search.legs import leg_seed
-from search.settings import LEDGER_FILE, REMEASURED_FILE, Facts, Settings, write_json
+from search.settings import LEDGER_FILE, REMEASURED_FILE, Facts, Settings
 from search.study import Search
 
 if TYPE_CHECKING:

@@ -60,6 +60,7 @@ def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, da
         say(f"next: {resume}")
     else:
         say(f"more trials: {resume} --trials {2 * settings.trials}   (or see it again: {front_command(settings)})")
+        say(f"trained again over seeds: {beside_command(settings, 'refit')}   (8 bits, fewer beams: search.free)")
         say(f"next: {export_command(settings)}")
 
 
@@ -79,6 +80,11 @@ def search_lines(front: dict[str, Any]) -> list[str]:
 def front_command(settings: Settings) -> str:
     """The command that prints the front again."""
     return f"python -m search.front --name {settings.name}{_storage_option(settings)}"
+
+
+def beside_command(settings: Settings, command: str) -> str:
+    """A command that adds to a finished study: refit or free."""
+    return f"python -m search.{command} --name {settings.name}{_storage_option(settings)}"
 
 
 def export_command(settings: Settings) -> str:

@@ -47,7 +47,7 @@ def view_state(study: str, objectives: Sequence[str]) -> dict[str, Any]:
     for number, chart in enumerate(charts):
         chart["uuid"] = f"front-{number}"
     return {
-        "searchFilter": f"tags.`rsopt.study` = '{study}' AND tags.role != 'study'",
+        "searchFilter": f"tags.`rsopt.study` = '{study}' AND tags.role != 'study' AND tags.role != 'refit'",
         "orderByKey": f"metrics.`{first}`",
         "orderByAsc": False,
         "startTime": "ALL",

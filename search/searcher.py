@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 from rsopt.errors import InfrastructureError
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg
-from search.study import Search
+from search.legs import LegSource
 
 
 class LegSearcher(Searcher):
@@ -21,7 +21,7 @@ class LegSearcher(Searcher):
     `failure` is set when the journal could not be written: an exception here would end Ray's loop with everything in it.
     """
 
-    def __init__(self, search: Search, on_change: Callable[[], None]) -> None:
+    def __init__(self, search: LegSource, on_change: Callable[[], None]) -> None:
         super().__init__()
         self.search, self.on_change = search, on_change
         self.legs: dict[str, Leg] = {}

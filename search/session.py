@@ -31,7 +31,7 @@ from search.driver import Driver, Outcome, Resources
 from search.dry_run import print_dry_run
 from search.estimates import Estimates
 from search.figures import exact_figures, recorded_latencies
-from search.front import FRONT_FILE, build_front
+from search.front import FRONT_FILE, build_front, with_evidence
 from search.history import History
 from search.journal import read_history
 from search.memory import Device, plan_memory
@@ -170,7 +170,7 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
     store.fetch()  # captions that other nodes wrote
     front = build_front(settings.name, facts, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
-        write_json(settings.folder / FRONT_FILE, front)
+        write_json(settings.folder / FRONT_FILE, with_evidence(front, settings.folder))
         write_page(settings.folder, data=data)
         outcome.tracking_problem = outcome.tracking_problem or project(settings, facts, outcome.history, data)
     store.keep()

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from rsopt.errors import UserError
+from rsopt.files import write_json
 from search.limits import Limits
-from search.store import LEDGER_FILE, STUDY_FILE, Store, checked_storage, open_store, study_names, working_folder
+from search.store import (
+    LEDGER_FILE,
+    STUDY_FILE,
+    Store,
+    checked_storage,
+    is_remote,
+    open_store,
+    study_names,
+    working_folder,
+)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 RANKINGS_FILE = "rankings.json"
@@ -116,6 +124,15 @@ def study_folder(storage: str, name: str) -> Path:
     return find_study(storage, name).folder
 
 
+def study_here(storage: str, name: str, command: str) -> Path:
+    """The folder of an existing study, for a command that writes into it from workers and carries nothing to S3."""
+    if is_remote(storage):
+        raise UserError(
+            f"{command} needs the study in a folder that all nodes see: copy {storage}/{name} into one first"
+        )
+    return study_folder(storage, name)
+
+
 def check_name(name: str) -> None:
     """Raise UserError unless the name is a plain file name: letters, digits, dots, dashes and underscores."""
     if not NAME.fullmatch(name):
@@ -131,16 +148,6 @@ def free_name(storage: str, space: str) -> str:
     while f"{space}-{n}" in taken:
         n += 1
     return f"{space}-{n}"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write aside and rename, so that a reader sees the old file or the new one."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        aside.write_text(json.dumps(value, indent=1) + "\n")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def save_study(settings: Settings, facts: Facts) -> None:

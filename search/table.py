@@ -36,6 +36,12 @@ def front_csv(front: dict[str, Any]) -> str:
         layers = [len(t["variant"][f"{p}_layers"]) for p in parts]
         row = [t["id"], t["name"], t["role"], t["state"], t["pareto"], chosen, t["rung"], *layers]
         writer.writerow([*row, *(t["metrics"].get(name, "") for name in metrics), t["reason"] or ""])
+    of = {t["id"]: t for t in front["trials"]}
+    for p in front.get("free", []):
+        t = of[p["trial"]]
+        layers = [len(t["variant"][f"{part}_layers"]) for part in parts]
+        row = [t["id"], _form_name(t, p), t["role"], "free", p["pareto"], "", t["rung"], *layers]
+        writer.writerow([*row, *(p["metrics"].get(name, "") for name in metrics), ""])
     return out.getvalue()
 
 
@@ -69,6 +75,8 @@ def print_front(front: dict[str, Any], console: Console | None = None) -> None:
     columns = [*names, *(c for c in ("bleu_4", "params", "trainable") if c not in names)]
     if "captions_per_s" not in names and any("captions_per_s" in t["metrics"] for t in front["trials"]):
         columns.insert(columns.index("latency_ms") + 1 if "latency_ms" in columns else len(names), "captions_per_s")
+    if front.get("free") and "size_mb" not in names:
+        columns.insert(len(names), "size_mb")
     table = Table(
         title=f"Front of {front['study']}", caption=_caption(front), caption_justify="left", title_justify="left"
     )
@@ -77,21 +85,67 @@ def print_front(front: dict[str, Any], console: Console | None = None) -> None:
     for column in columns:
         table.add_column(COLUMNS[column][0], justify="right")
     table.add_column("picks")
+    if refits := front.get("refits"):
+        table.add_column("refit, test CIDEr")
+    if ties := any(t.get("same_cider") for t in front["trials"]):
+        table.add_column("same CIDEr as")
     members = sorted((t for t in front["trials"] if t["pareto"]), key=lambda t: -t["metrics"].get("cider", 0.0))
+
+    def row(trial: dict[str, Any]) -> list[str]:
+        refit = [_refit(refits.get(trial["id"]))] if refits else []
+        return [*_row(trial, columns, front["picks"]), *refit, *([_tied(trial)] if ties else [])]
+
     for trial in members:
-        table.add_row(*_row(trial, columns, front["picks"]))
+        table.add_row(*row(trial))
     table.add_section()
     for trial in front["trials"]:
         if trial["role"] in ROLE_NAMES and not trial["pareto"]:
-            table.add_row(*_row(trial, columns, front["picks"]), style="dim")
+            table.add_row(*row(trial), style="dim")
     for name, value in front["floor"].items():
         table.add_row("", f"floor: {name.replace('_', ' ')}", *_only_cider(columns, value), "", style="dim")
     for name, value in front["ceiling"].items():
         table.add_row("", f"ceiling: {name.replace('_', ' ')}", *_only_cider(columns, value), "", style="dim")
+    hidden = _add_free(table, front, columns)
     console.print(table)
+    if hidden:
+        console.print(f"  {hidden} more free points are dominated; --json and --csv show them", markup=False)
     failed = [t for t in front["trials"] if t["state"] == "failed"]
     for trial in failed:
         console.print(f"  trial {trial['id']} ({trial['name']}) failed: {trial['reason']}", markup=False)
+
+
+def _add_free(table: Table, front: dict[str, Any], columns: list[str]) -> int:
+    """Rows for forms that needed no training: those that nothing dominates, and the unpruned model's. How many are left out."""
+    of = {t["id"]: t for t in front["trials"]}
+    free = sorted(front.get("free", []), key=lambda p: -p["metrics"].get("cider", 0.0))
+    shown = [p for p in free if p["pareto"] or of[p["trial"]]["role"] == "full_depth"]
+    if shown:
+        table.add_section()
+    for p in shown:
+        metrics = {**of[p["trial"]]["metrics"], **p["metrics"]}
+        cells = [COLUMNS[c][1].format(metrics[c]) if c in metrics else "-" for c in columns]
+        what = "free" if p["pareto"] else "free, dominated"
+        table.add_row(
+            str(p["trial"]), _form_name(of[p["trial"]], p), *cells, what, style=None if p["pareto"] else "dim"
+        )
+    return len(free) - len(shown)
+
+
+def _form_name(trial: dict[str, Any], point: dict[str, Any]) -> str:
+    form = point["form"]
+    return f"{trial['name']} {form['weights']} beam {form['beams']}"
+
+
+def _refit(found: dict[str, float] | None) -> str:
+    """Mean and spread over seeds, such as `81.2 ± 0.9 (3)`."""
+    if found is None:
+        return "-"
+    spread = f" ± {found['sd']:.1f}" if "sd" in found else ""
+    return f"{found['mean']:.1f}{spread} ({found['seeds']})"
+
+
+def _tied(trial: dict[str, Any]) -> str:
+    return ", ".join(map(str, trial.get("same_cider", []))) or "-"
 
 
 def _row(trial: dict[str, Any], columns: list[str], picks: dict[str, int]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,23 +13,29 @@ from transformers.utils import logging
 
 from rsopt.base import Base, load_base
 from rsopt.build import build, merged
-from rsopt.caption import BEAMS, MAX_NEW_TOKENS
+from rsopt.caption import MAX_NEW_TOKENS
 from rsopt.card import MANIFEST, model_card
 from rsopt.data.images import open_image
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
-from rsopt.export import in_dtype, load_weights, protocol_settings, reload, reload_adapter, write_adapter, write_model
+from rsopt.export import load_weights, protocol_settings, reload, reload_adapter, write_adapter, write_model
 from rsopt.folder import new_folder
-from rsopt.latency_device import device_name
-from rsopt.plain import caption_samples, plain_captions
-from rsopt.rung import STATE, read_captions, rung_folder
-from rsopt.scores.floor import ceiling_of, floor_of, scorer_of
-from rsopt.variant import Dtype
+from rsopt.form import BEAMS, Form, Weights
+from rsopt.free import run_in
+from rsopt.plain import plain_captions
+from rsopt.quantise import in_form, load_quantised, stored_mb
+from rsopt.recipe import Candidate
+from rsopt.rung import STATE, read_captions, read_measurement, rung_folder, tested_file
+from rsopt.tested import tested_scores
+from search.free_points import read_point
 from search.history import CandidateState
 from search.measured import recorded_latency
-from search.settings import Facts, Settings, write_json
+from search.refit_report import best_refit
+from search.refits import AS_TRAINED
+from search.refits import FOLDER as REFITS
+from search.settings import Facts, Settings
 from search.store import open_store
 
 CHECKED = 32  # validation images captioned before and after the folder was written
@@ -38,12 +44,51 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Which trial (its entry of front.json) is wanted in what form; `pick` is what it was asked for as."""
+    """Which trial (its entry of front.json) is wanted in what form; `pick` is what it was asked for as.
+
+    `weights` None: as it was measured. `refitted`: its refit where there is one.
+    """
 
     trial: dict[str, Any]
     pick: str | None
     adapter_only: bool
-    dtype: Dtype | None
+    weights: Weights | None
+    beams: int = BEAMS
+    refitted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Which of a trial's trainings is exported: the search's own, or a refit (`told` on the card)."""
+
+    folder: Path
+    number: int
+    candidate: Candidate
+    metrics: dict[str, float]
+    told: dict[str, Any] | None = None
+
+    @property
+    def checkpoint(self) -> Path:
+        """Weights after its whole length."""
+        return rung_folder(self.folder, self.number, 1.0) / STATE
+
+
+def training_of(settings: Settings, state: CandidateState, wish: Wish) -> Training:
+    """The refit that counts, else the search's own training."""
+    searched = wish.trial["metrics"]
+    if not wish.refitted or (found := best_refit(settings.folder, state.number)) is None:
+        return Training(settings.folder, state.number, state.candidate, searched)
+    refit, seeds = found
+    measured = read_measurement(settings.folder / REFITS, refit.number, 1.0)
+    assert measured is not None
+    told = {
+        "number": refit.number,
+        "seed": refit.seed,
+        "epochs": refit.epochs,
+        "seeds": seeds,
+        "searched_cider": searched["cider"],
+    }
+    return Training(settings.folder / REFITS, refit.number, refit.candidate, measured.metrics, told)
 
 
 def take_away(
@@ -58,28 +103,34 @@ def take_away(
     latency = recorded_latency(settings.ledger, state)
     data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
     base = load_base(settings.base, dtype=latency["dtype"] if latency else None)
-    dtype = wish.dtype or base.dtype
-    if wish.adapter_only and dtype != base.dtype:
-        raise UserError(f"an adapter is kept in the precision it was trained in; leave --dtype {dtype} out")
-    built = build(base, state.candidate.variant)
+    form, training = Form(wish.weights or base.dtype, wish.beams), training_of(settings, state, wish)
+    as_trained = form == Form(base.dtype)
+    if wish.adapter_only and not as_trained:
+        raise UserError(f"an adapter is kept in the precision it was trained in; leave --dtype {form.weights} out")
+    built = build(base, training.candidate.variant)
     if built.peft is not None:
         open_store(settings.storage, settings.name).fetch_rung(state.number, state.reached)
-        checkpoint = rung_folder(settings.folder, state.number, state.reached) / STATE
-        if not checkpoint.is_file():
-            raise UserError(f"the checkpoint of trial {state.number} is gone: {checkpoint}")
-        load_weights(built, checkpoint)
-    model = in_dtype(merged(built), base, dtype)
-    model.generation_config = protocol_settings(base)
-    params = sum(p.numel() for p in model.parameters())
+        if not training.checkpoint.is_file():
+            raise UserError(f"the checkpoint of trial {state.number} is gone: {training.checkpoint}")
+        load_weights(built, training.checkpoint)
+    plain = merged(built)
+    params = sum(p.numel() for p in plain.parameters())
+    model = in_form(plain, base, form, settings.folder)
+    model.generation_config = protocol_settings(base, form.beams)
+    point = None if as_trained or training.told else read_point(settings.folder, state.number, form)
+    metrics = training.metrics if as_trained else point["metrics"] if point else {}
+    captions_then = (
+        read_captions(training.folder, training.number, 1.0) if as_trained else point  # of the very form, or none
+    )
     if params != wish.trial["metrics"]["params"]:
         raise RuntimeError(f"rebuilt with {params} parameters, measured were {wish.trial['metrics']['params']:.0f}")
     with new_folder(out) as aside:
         if wish.adapter_only:
             write_adapter(built, base, aside)
         else:
-            write_model(model, base, aside)
+            write_model(model, base, aside, form.beams)
         say("written; reloading it and comparing captions")
-        captions, check = _check(settings, state, base, model, data, aside, wish.adapter_only, dtype)
+        captions, check = _check(settings, captions_then or {}, base, model, data, aside, wish.adapter_only, form)
         manifest = {
             "study": settings.name,
             "trial": state.number,
@@ -96,21 +147,29 @@ def take_away(
                 "finished": sum(t["state"] == "complete" for t in front["trials"]),
                 "objectives": list(facts.objectives),
             },
-            **state.candidate.to_json(),
+            "refit": training.told,
+            **training.candidate.to_json(),
             "depths": {part: getattr(base.shape, f"{part}_layers") for part in ("vision", "qformer", "llm")},
-            "dtype": dtype,
+            "dtype": form.weights,
             "params": params,
-            "size_mb": sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6,
+            "size_mb": stored_mb(model),
             "protocol": {
-                "beams": BEAMS,
+                "beams": form.beams,
                 "max_new_tokens": MAX_NEW_TOKENS,
                 "tokenizer": "PTB tokens, pycocoevalcap's scores",
             },
-            "validation": wish.trial["metrics"],
+            "validation": metrics,
             "floor": facts.floor,
             "ceiling": facts.ceiling,
-            "latency": latency,
-            "test": test_scores(settings.folder, state.number, base, model, data, dtype, say),
+            "latency": latency if as_trained else point["latency"] if point else None,
+            "test": tested_scores(
+                tested_file(training.folder, training.number, _tested_as(form, base, training)),
+                run_in(model, base, form),
+                model,
+                data,
+                form,
+                _told(len(data.split("test")), say),
+            ),
             "check": check,
             "captions": captions,
             "versions": facts.versions,
@@ -120,48 +179,39 @@ def take_away(
     return manifest
 
 
-def test_scores(
-    folder: Path, number: int, base: Base, model: Any, data: CaptionData, dtype: Dtype, say: Say
-) -> dict[str, Any]:
-    """Scores x100 on the test split, computed once a trial and dtype and kept beside its checkpoints."""
-    path = folder / "candidates" / f"{number:04d}" / f"test-{dtype}.json"
-    if path.exists():
-        return json.loads(path.read_text())["scores"]
-    samples = data.split("test")
+def _tested_as(form: Form, base: Base, training: Training) -> str:
+    """Under which name the test scores of a form are kept: refits were scored as they were trained."""
+    if training.told and form == Form(base.dtype):
+        return AS_TRAINED
+    return form.weights if form.beams == BEAMS else form.name
+
+
+def _told(of: int, say: Say) -> Callable[[int], None]:
+    """Say every 200 images how many of the test split are captioned."""
     shown = [0]
 
     def on_done(images: int) -> None:
-        if images == len(samples) or images - shown[0] >= 200:
-            say(f"test split: {images} of {len(samples)} images captioned")
+        if images == of or images - shown[0] >= 200:
+            say(f"test split: {images} of {of} images captioned")
             shown[0] = images
 
-    captions = caption_samples(model, base, samples, on_done)
-    found = scorer_of(data, "test").measure(captions, with_meteor=True)
-    scores = {
-        "images": len(samples),
-        "metrics": found.corpus,
-        "intervals": {name: list(interval) for name, interval in found.intervals.items()},
-        "floor": floor_of(data, "test"),
-        "ceiling": ceiling_of(data, "test"),
-        "dtype": dtype,
-        "device": device_name(base.device),
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"scores": scores, "captions": captions})
-    return scores
+    return on_done
 
 
 def _check(
     settings: Settings,
-    state: CandidateState,
+    then: Mapping[str, Any],
     base: Base,
     model: Any,
     data: CaptionData,
     folder: Path,
     adapter_only: bool,
-    dtype: Dtype,
+    form: Form,
 ) -> tuple[dict[str, str], dict[str, int]]:
-    """Caption some validation images by the model in memory and by the folder, both as a stranger would."""
+    """Caption some validation images by the model in memory and by the folder, both as a stranger would.
+
+    `then`: the `captions` that were recorded of this training in this form, if they were.
+    """
     samples = data.split("val")
     samples = samples[:: max(1, len(samples) // CHECKED)][:CHECKED]
     images = [open_image(s) for s in samples]
@@ -171,13 +221,13 @@ def _check(
         again.generation_config = model.generation_config
         after = plain_captions(again, base.processor, images)
     else:
-        again = reload(folder, dtype).to(base.device)
+        again = load_quantised(folder, None, base) if form.quantised else reload(folder, form.weights).to(base.device)  # type: ignore[arg-type]
         processor = Blip2Processor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         after = plain_captions(again, processor, images)
     if different := sum(a != b for a, b in zip(before, after, strict=True)):
         raise RuntimeError(f"the written folder captions {different} of {len(before)} images otherwise")
     captions = dict(zip((s.image_id for s in samples), after, strict=True))
-    recorded = (read_captions(settings.folder, state.number, state.reached) or {}).get("captions", {})
+    recorded = then.get("captions", {})
     same = sum(recorded.get(image_id) == caption for image_id, caption in captions.items())
     if recorded and same < len(captions) / 2:  # rounding moves a few captions, another model moves most
         raise UserError(

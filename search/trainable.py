@@ -11,13 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rsopt.errors import InfrastructureError, UserError, refusal
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg
 from search.searcher import Refused, encode
 from search.store import LEDGER_FILE, Store, open_store
+
+if TYPE_CHECKING:
+    from rsopt.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,18 @@ class Work:
     throughput: bool = False  # whether captions a second is an objective
     teacher: Leg | None = None  # the whole training of the study's teacher, where candidates may distil
     validations: int = 0  # of the loss in each training
+    part: str = ""  # the folder within the study whose legs these are, such as that of its refits
 
     def store(self) -> Store:
-        """Where the study is kept, as this node sees it."""
-        return open_store(self.storage, self.name)
+        """Where the legs are kept, as this node sees it."""
+        return open_store(self.storage, f"{self.name}/{self.part}" if self.part else self.name)
+
+    def ledger(self) -> Ledger:
+        """The study's latencies, one ledger for all its parts."""
+        from rsopt.ledger import Ledger
+
+        study = open_store(self.storage, self.name)
+        return Ledger.of_study(study.folder / LEDGER_FILE, study.share_ledger)
 
 
 _RESIDENT: dict[Work, Any] = {}
@@ -91,7 +102,6 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
 
     from rsopt.baselines.leg import run_baseline
     from rsopt.latency_device import quiet_name
-    from rsopt.ledger import Ledger
     from rsopt.leg import run_leg
     from rsopt.quiet import Quiet
     from rsopt.shortage import is_shortage, release
@@ -108,8 +118,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
         return measurement
 
     try:
-        ledger = Ledger.of_study(store.folder / LEDGER_FILE, store.share_ledger)
-        where = (leg, resident, store.folder, ledger, quiet, assigned, work.latency_decoder, work.latency_device)
+        where = (leg, resident, store.folder, work.ledger(), quiet, assigned, work.latency_decoder, work.latency_device)
         if leg.candidate.baseline is None:
             run = partial(run_leg, *where, work.throughput, work.teacher, work.validations)
         else:

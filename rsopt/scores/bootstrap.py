@@ -37,6 +37,29 @@ def paired_bootstrap(
     return float((one - other).mean()), *bootstrap_interval(one - other, seed)
 
 
+def paired_over_seeds(
+    a: Sequence[Sequence[float]] | np.ndarray, b: Sequence[Sequence[float]] | np.ndarray, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean of a - b with its 95 % interval for two captioners that were trained several times: (difference, low, high).
+
+    a, b: [trainings, images], scores of the same images in the same order. Images are drawn in pairs, and the trainings of
+    each captioner too, so that the interval holds both: other images and other seeds. ValueError where images differ.
+    """
+    one, other = np.atleast_2d(np.asarray(a, dtype=float)), np.atleast_2d(np.asarray(b, dtype=float))
+    if one.shape[1] != other.shape[1]:
+        raise ValueError(f"paired scores must be of the same images: {one.shape} and {other.shape}")
+    rng = np.random.default_rng([seed, 1])
+    differences = []
+    for drawn in _draws(one.shape[1], seed):
+        means = []
+        for scores in (one, other):
+            by_training = scores[:, drawn].mean(axis=2)  # (trainings, resamples)
+            chosen = rng.integers(len(scores), size=by_training.T.shape)
+            means.append(np.take_along_axis(by_training.T, chosen, axis=1).mean(axis=1))
+        differences.append(means[0] - means[1])
+    return float(one.mean() - other.mean()), *_interval(np.concatenate(differences))
+
+
 def indistinguishable(per_image: np.ndarray, seed: int = 0) -> np.ndarray:
     """Which captioners a paired bootstrap cannot tell apart: per_image [captioners, images] -> flags [captioners, captioners].
 

@@ -16,11 +16,12 @@ from rsopt.rung import read_captions
 from search.front import build_front, read_remeasured
 from search.hand_made import read_hand_made
 from search.history import CandidateState, History
-from search.page.evidence import curve, pausing, rung_predictions, same_cider, volume_over_compute
+from search.page.evidence import curve, pausing, rung_predictions, volume_over_compute
 from search.page.importance import importance
 from search.page.pictures import chosen, picture
 from search.settings import Facts, Settings
 from search.table import COLUMNS, ROLE_NAMES
+from search.ties import same_cider
 
 PARTS = ("vision", "qformer", "prefill")  # of the latency; what is left of it is spent on tokens
 

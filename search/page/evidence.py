@@ -6,11 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from scipy.stats import kendalltau
 
 from rsopt.objectives import Measurement, Objective
-from rsopt.scores.bootstrap import indistinguishable
 from search.front import hypervolume_share
 from search.history import CandidateState, History, final_values, reference_point
 from search.pareto import hypervolume
@@ -79,22 +77,6 @@ def rung_predictions(history: History) -> list[dict[str, Any]]:
         tau = float(kendalltau([p[0] for p in points], [p[1] for p in points]).statistic) if len(points) > 4 else None
         rows.append({"rung": rung, "tau": tau if tau is not None and math.isfinite(tau) else None, "points": points})
     return rows
-
-
-def same_cider(members: Mapping[int, Mapping[str, float]]) -> dict[int, list[int]]:
-    """{trial: those it cannot be told apart from} by a paired bootstrap of CIDEr over the images that all captioned.
-
-    members: {trial: {image id: CIDEr}}.
-    """
-    numbers = list(members)
-    shared = set.intersection(*(set(scores) for scores in members.values())) if members else set()
-    if len(numbers) < 2 or len(shared) < 2:
-        return {number: [] for number in numbers}
-    ids = sorted(shared)
-    flags = indistinguishable(np.array([[members[n][i] for i in ids] for n in numbers]))
-    return {
-        n: [other for k, other in enumerate(numbers) if flags[row, k] and other != n] for row, n in enumerate(numbers)
-    }
 
 
 def curve(c: CandidateState) -> list[tuple[float, float]]:

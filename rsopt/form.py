@@ -1,0 +1,48 @@
+"""Form: how a trained model is run. Weights and beams can be changed without training; no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from rsopt.variant import Dtype
+
+Weights = Literal["float32", "bfloat16", "float16", "int8", "int4"]
+QUANTISED: tuple[Weights, ...] = ("int8", "int4")
+BEAMS = 5  # the protocol's
+MOST_BEAMS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Precision of the weights, and sequences the decoder keeps. int8 and int4 are of the linear layers (rsopt.quantise)."""
+
+    weights: Weights
+    beams: int = BEAMS
+
+    def __post_init__(self) -> None:
+        if self.weights not in get_args(Weights) or not 1 <= self.beams <= MOST_BEAMS:
+            raise ValueError(f"weights are {', '.join(get_args(Weights))} and beams 1 to {MOST_BEAMS}, not {self}")
+
+    @property
+    def name(self) -> str:
+        """Such as `int8-beam1`: how files and people call it."""
+        return f"{self.weights}-beam{self.beams}"
+
+    @property
+    def quantised(self) -> bool:
+        """Whether it takes bitsandbytes to run it."""
+        return self.weights in QUANTISED
+
+
+def free_forms(native: Dtype) -> list[Form]:
+    """What is measured of every finished model beside the form it was searched in: one thing changed, then both cheapest."""
+    other: Weights = "bfloat16" if native == "float32" else "float32"
+    return [
+        Form(native, 3),
+        Form(native, 1),
+        Form(other),
+        Form("int8"),
+        Form("int4"),
+        Form("int8", 1),
+    ]

@@ -1,0 +1,78 @@
+"""Measure a trained model in a form that needs no training: captions of the validation split, latency, size."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import Blip2ForConditionalGeneration
+
+from rsopt.base import DTYPES, Base
+from rsopt.features import pixels
+from rsopt.form import Form
+from rsopt.latency_lookup import latency_metrics
+from rsopt.latency_protocol import Protocol, cross_layers, latency_context
+from rsopt.latency_session import measure_latency
+from rsopt.ledger import Ledger
+from rsopt.plain import caption_samples
+from rsopt.quantise import in_form, stored_mb
+from rsopt.quiet import Quiet
+from rsopt.resident import Resident
+from rsopt.train import CandidateError
+from rsopt.variant import Variant
+
+TOLD = ("beams", "new_tokens", "runs", "device", "decoder")  # of a latency, on a model card
+
+
+def measure_form(
+    plain: Blip2ForConditionalGeneration,
+    variant: Variant,
+    form: Form,
+    resident: Resident,
+    quiet: Quiet,
+    scratch: Path,
+    ledger: Ledger,
+    study_ledger: Ledger,
+    decoder: str,
+) -> dict[str, Any]:
+    """A merged model in `form`: `metrics`, and `captions` and `cider` by validation image, as a leg writes them down.
+
+    The protocol is the search's but for the form: latency is relative to the same reference in the search's own form, so on
+    the study's scale where `study_ledger` has one. `ledger` is of forms alone: no search ever reads it.
+    """
+    base = resident.base
+    with quiet.working():
+        model = in_form(plain, base, form, scratch)
+        there = run_in(model, base, form)
+        samples = resident.data.split("val")
+        captions = caption_samples(model, there, samples, lambda images: quiet.give_way(), form.beams)
+        score = resident.scorer("val").cider_of_part(captions)
+        low, high = score.interval()
+        metrics = {**resident.scorer("val").all(captions), "cider_low": low, "cider_high": high}
+    protocol = Protocol.for_device(base.device, resident.reference_tokens, decoder)
+    context = latency_context(base, protocol)
+    latency, _ = ledger.get_or_measure(
+        {**context, "form": asdict(form)},
+        variant.architecture(base.dtype),
+        cross_layers(variant, base.shape),
+        lambda: measure_latency(model, base, pixels(base, samples[:1]), protocol, quiet, beams=form.beams),
+    )
+    if (scale := study_ledger.reference_ms(context)) is not None:
+        latency = latency.relative_to(scale)
+    metrics |= latency_metrics(latency)
+    metrics |= {"params": float(sum(p.numel() for p in plain.parameters())), "size_mb": stored_mb(model)}
+    if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
+        raise CandidateError("nan", f"{', '.join(bad)} not finite as {form.name}")
+    return {
+        "metrics": metrics,
+        "captions": captions,
+        "cider": dict(zip(score.image_ids, score.per_image.tolist(), strict=True)),
+    }
+
+
+def run_in(model: Blip2ForConditionalGeneration, base: Base, form: Form) -> Base:
+    """The base as `model` is fed: its processor, with the model's own dtype and device."""
+    dtype = next((name for name, kind in DTYPES.items() if kind == model.dtype), base.dtype)
+    return replace(base, model=model, dtype=base.dtype if form.quantised else dtype)

@@ -1,0 +1,90 @@
+"""A trained model in another form: converted, or its linear layers in 8 or 4 bits by bitsandbytes, as transformers loads them.
+
+Why this library: docs/adr/0007-weights-in-few-bits.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import BitsAndBytesConfig, Blip2ForConditionalGeneration
+
+from rsopt.base import DTYPES, Base
+from rsopt.errors import UserError
+from rsopt.export import in_dtype, write_model
+from rsopt.form import Form, Weights
+
+BLOCK = 64  # weights that share a scale in 4 bits; a row that is no multiple of it is left as it is
+ROWS = 32  # packed at once by the kernel for CPUs
+
+
+def check_available(weights: Weights) -> None:
+    """Raise UserError where bitsandbytes is needed and not installed."""
+    if weights in ("int8", "int4") and find_spec("bitsandbytes") is None:
+        raise UserError(
+            f"{weights} needs the package bitsandbytes: pip install 'rsopt[quant]', or pip install bitsandbytes"
+        )
+
+
+def in_form(
+    model: Blip2ForConditionalGeneration, base: Base, form: Form, scratch: Path
+) -> Blip2ForConditionalGeneration:
+    """A merged model with its weights as `form` says, on the base's device; the base's own weights are left alone.
+
+    Quantising goes over a folder below `scratch` that is removed again: that is how transformers does it. Raises UserError
+    without bitsandbytes.
+    """
+    if not form.quantised:
+        return in_dtype(model, base, form.weights)  # type: ignore[arg-type]
+    check_available(form.weights)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        write_model(model, base, Path(folder))
+        return load_quantised(Path(folder), quantisation(model, form.weights), base)
+
+
+def load_quantised(folder: Path, config: BitsAndBytesConfig | None, base: Base) -> Blip2ForConditionalGeneration:
+    """Load a folder in few bits; `config` None: as it was saved. Layers that stay are in the base's dtype."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells of every cast of an activation
+    warnings.filterwarnings("ignore", message="MatMul8bitLt")
+    more: dict[str, Any] = {} if config is None else {"quantization_config": config}
+    model = Blip2ForConditionalGeneration.from_pretrained(
+        folder, dtype=DTYPES[base.dtype], device_map={"": base.device}, local_files_only=True, **more
+    )
+    return model.requires_grad_(False).eval()
+
+
+def quantisation(model: Blip2ForConditionalGeneration, weights: Weights) -> BitsAndBytesConfig:
+    """What transformers is told: 8 bits by LLM.int8() (Dettmers et al. 2022), 4 bits by NF4 (Dettmers et al. 2023).
+
+    Left as they are: the Q-Former, since transformers keeps it in its own precision; the output layer, which is the
+    embedding; and in 4 bits layers whose shape the kernels do not take.
+    """
+    if weights == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    odd = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and (module.in_features % BLOCK or module.out_features % ROWS)
+    ]
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=model.dtype,
+        llm_int8_skip_modules=["language_model.lm_head", *odd],
+    )
+
+
+def stored_mb(model: nn.Module) -> float:
+    """Megabytes (10^6 bytes) of the weights as they are kept, scales included, tied weights once."""
+    seen: dict[int, int] = {}
+    for tensor in model.state_dict().values():
+        if isinstance(tensor, torch.Tensor):
+            seen[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+    return sum(seen.values()) / 1e6

@@ -1,0 +1,67 @@
+"""One session of free points: what is missing is measured by Ray's workers, a trial at a time; MLflow is told."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import psutil
+
+from rsopt.data.read import read
+from rsopt.form import free_forms
+from rsopt.quantise import check_available
+from rsopt.variant import Dtype
+from search.driver import plan_resources, run_tasks, started_ray
+from search.free_points import Point, missing
+from search.free_worker import measure_points
+from search.journal import read_history
+from search.measured import recorded_latency
+from search.progress import status_line
+from search.projection import project
+from search.settings import load_study
+from search.stopping import Stop, restored_signals
+from search.trainable import Work
+
+
+def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) -> tuple[bool, list[str]]:
+    """Measure the forms of these trials that are not known; whether it was interrupted, and what did not run."""
+    settings, facts = load_study(folder)
+    data = read(facts.data_path, skip_bad=settings.skip_bad)
+    check_available("int8")
+    history = read_history(folder)
+    stop, faults = Stop(), list[str]()
+    workers = settings.workers if options.workers is None else options.workers
+    work = Work(
+        settings.base,
+        facts.data_path,
+        settings.storage,
+        settings.name,
+        settings.skip_bad,
+        settings.latency_decoder,
+        settings.latency_device,
+    )
+    with restored_signals(), started_ray(options.address, workers) as (cpus, gpus):
+        stop.watch()
+        resources = plan_resources(cpus, gpus, psutil.virtual_memory().available, settings.gpus_per_trial, workers)
+        recorded = recorded_latency(settings.ledger, history[trials[0]])
+        native: Dtype = recorded["dtype"] if recorded else "bfloat16" if gpus else "float32"
+        tasks: list[tuple[Work, list[Point]]] = []
+        for number in trials:
+            own = [
+                Point(number, history[number].candidate, history[number].reached, form) for form in free_forms(native)
+            ]
+            if own := missing(folder, own):
+                tasks.append((work, own))
+        left = sum(len(points) for _, points in tasks)
+        with status_line(f"{left} free points to measure") as say:
+            try:
+                for (_, points), told in run_tasks(measure_points, tasks, resources, stop):
+                    left -= len(points)
+                    say(f"{left} free points to measure")
+                    faults += [f"trial {points[0].trial} does not run as {n}: {why}" for n, why in told if why]
+            except KeyboardInterrupt:
+                return True, faults
+    if problem := project(settings, facts, history, data):
+        sys.stderr.write(f"MLflow not written ({problem})\n")
+    return False, faults

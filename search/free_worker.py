@@ -1,0 +1,62 @@
+"""A worker's part of free points: a trial rebuilt from its checkpoint, run in one form after another."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rsopt.errors import InfrastructureError, UserError
+from rsopt.files import write_json
+from search.free_points import FOLDER, Point
+from search.trainable import Work, resident_of
+
+
+def measure_points(work: Work, points: list[Point]) -> list[tuple[str, str | None]]:
+    """A worker's part: measure these points of one trial, each written down as soon as it is known. (form, fault) of each.
+
+    A form in which the model does not run is recorded with its reason: no other trial is held up by it.
+    """
+    from rsopt.build import build, merged
+    from rsopt.cache import cache_dir
+    from rsopt.export import load_weights
+    from rsopt.free import measure_form
+    from rsopt.latency_device import quiet_name
+    from rsopt.ledger import Ledger
+    from rsopt.quiet import Quiet
+    from rsopt.rung import STATE, rung_folder
+    from rsopt.train import CandidateError
+
+    resident, study = resident_of(work), work.store().folder
+    first = points[0]
+    built = build(resident.base, first.candidate.variant)
+    if built.peft is not None:
+        checkpoint = rung_folder(study, first.trial, first.reached) / STATE
+        if not checkpoint.is_file():
+            raise InfrastructureError(f"the checkpoint of trial {first.trial} is gone: {checkpoint}")
+        load_weights(built, checkpoint)
+    plain, quiet = merged(built), Quiet(quiet_name(resident.base.device))
+    (study / FOLDER).mkdir(exist_ok=True)
+    ledger = Ledger(study / FOLDER / "latency.jsonl", cache_dir() / "latency_forms.jsonl")
+    told: list[tuple[str, str | None]] = []
+    for point in points:
+        record: dict[str, Any] = {"trial": point.trial, "form": asdict(point.form)}
+        try:
+            record |= measure_form(
+                plain,
+                point.candidate.variant,
+                point.form,
+                resident,
+                quiet,
+                study / FOLDER,
+                ledger,
+                work.ledger(),
+                work.latency_decoder,
+            )
+        except (CandidateError, RuntimeError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            record["fault"] = f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
+        write_json(point.file(study), record)
+        told.append((point.form.name, record.get("fault")))
+    quiet.close()
+    return told

@@ -1,0 +1,100 @@
+"""python -m search.refit: picks of a study trained again over several seeds, scored on the test split, compared."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from rsopt.errors import EXIT_FAILED, EXIT_INTERRUPTED, Parser, UserError, command
+from search.front import study_front
+from search.pick import PICKS, choose, neighbours, unpruned
+from search.settings import study_here
+
+EPILOG = """\
+examples:
+  python -m search.refit --name pruning-1
+      the knee, its neighbours on the front and the unpruned model, three seeds each, as long as in the search
+  python -m search.refit --name pruning-1 --pick 7,unpruned --epochs 20 --seeds 5
+
+A killed refit goes on with the same command, and trains nothing twice. search.export then takes the refit model.
+"""
+NEIGHBOURS, UNPRUNED = "neighbours", "unpruned"
+MOST_SEEDS = 100
+
+
+def parser() -> Parser:
+    """The command's options."""
+    p = Parser(
+        prog="python -m search.refit",
+        description="Train picks again over several seeds; mean, spread and paired tests on the test split.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--name", required=True, metavar="S", help="name of the study")
+    p.add_argument(
+        "--pick",
+        default=f"knee,{NEIGHBOURS},{UNPRUNED}",
+        metavar="P,...",
+        help=f"{', '.join(PICKS)}, a trial's number; {NEIGHBOURS}: those next to each of them on the front; "
+        f"{UNPRUNED}: full depth with LoRA (default: %(default)s)",
+    )
+    p.add_argument("--epochs", type=float, metavar="N", help="length of the training (default: as in the search)")
+    p.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each (default: %(default)s)")
+    p.add_argument("--workers", type=int, metavar="N", help="legs at once (default: one a core, or one a GPU share)")
+    p.add_argument("--address", metavar="A", help="Ray cluster to join, such as auto (default: start a local one)")
+    p.add_argument("--storage", default="runs", metavar="DIR", help="folder of the studies (default: %(default)s)")
+    p.add_argument("--json", action="store_true", help="print one JSON object on stdout, nothing else there")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, refuse what can be refused, train what is missing, report."""
+    options = parser().parse_args(argv)
+    if not 1 <= options.seeds <= MOST_SEEDS:
+        raise UserError(f"--seeds must be 1 to {MOST_SEEDS}, not {options.seeds}")
+    if options.epochs is not None and not 0 < options.epochs < float("inf"):
+        raise UserError(f"--epochs must be above 0, not {options.epochs:g}")
+    if options.workers is not None and options.workers < 1:
+        raise UserError(f"--workers must be at least 1, not {options.workers}")
+    folder = study_here(options.storage, options.name, "search.refit")
+    front = study_front(folder)
+    picked, wanted = asked(front, options.pick)
+    # After what can be refused at once: Ray, torch and MLflow take seconds to import.
+    from search.refit_report import print_refits
+    from search.refit_session import refit
+
+    outcome = refit(folder, front, picked, wanted, options)
+    if options.json:
+        sys.stdout.write(json.dumps(outcome.summary, indent=1) + "\n")
+    else:
+        print_refits(outcome.summary)
+        sys.stdout.writelines(f"{line}\n" for line in outcome.notes)
+    return EXIT_INTERRUPTED if outcome.interrupted else EXIT_FAILED if outcome.stopped else 0
+
+
+def asked(front: dict[str, Any], words: str) -> tuple[list[int], list[int]]:
+    """Trials that are compared (those named), and all that are trained, from `--pick`. UserError for what cannot be."""
+    names = [word.strip() for word in words.split(",") if word.strip()]
+    named = [choose(front, name) for name in names if name not in (NEIGHBOURS, UNPRUNED)]
+    if not named:
+        raise UserError(
+            f"--pick needs a pick or a trial's number beside {NEIGHBOURS} and {UNPRUNED}, not '{words[:60]}'"
+        )
+    trained = list(named)
+    if NEIGHBOURS in names:
+        trained += [other for trial in named for other in neighbours(front, trial)]
+    if UNPRUNED in names:
+        if (whole := unpruned(front)) is None:
+            raise UserError(f"study '{front['study']}' has not finished its unpruned model; leave {UNPRUNED} out")
+        trained.append(whole)
+    for trial in trained:
+        if trial["variant"]["lora"] is None and trial in named:
+            raise UserError(f"trial {trial['id']} was not tuned, so there is nothing to train again")
+    numbers = list(dict.fromkeys(t["id"] for t in trained if t["variant"]["lora"] is not None))
+    return list(dict.fromkeys(t["id"] for t in named)), numbers
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

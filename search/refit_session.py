@@ -1,0 +1,111 @@
+"""One session of refits: their legs on Ray, their summary, and MLflow told."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rsopt.data.read import read
+from rsopt.files import write_json
+from search.driver import Tick, fit, plan_resources, started_ray
+from search.journal import read_history
+from search.journal_file import hold
+from search.progress import status_line
+from search.projection import project
+from search.refit_report import refit_summary
+from search.refit_worker import run_refit
+from search.refits import FOLDER, Refit, Refits, plan_refits, read_plan
+from search.settings import Facts, Settings, load_study
+from search.space import load_space
+from search.stopping import Stop, restored_signals
+from search.trainable import Work
+
+SUMMARY = "refits.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RefitOutcome:
+    """How a session ended: what the refits found so far, what else to tell, and why it ended before its end, if it did."""
+
+    summary: dict[str, Any]
+    notes: list[str]
+    interrupted: bool
+    stopped: str | None
+
+
+def refit(
+    folder: Path, front: dict[str, Any], picked: list[int], wanted: list[int], options: argparse.Namespace
+) -> RefitOutcome:
+    """Train what is missing of `wanted` (trials) and compare `picked` to their neighbours and to the unpruned model."""
+    settings, facts = load_study(folder)
+    data = read(facts.data_path, skip_bad=settings.skip_bad)
+    history = read_history(folder)
+    (folder / FOLDER).mkdir(exist_ok=True)
+    with closing(hold(folder / FOLDER)):
+        refits = plan_refits(folder, [history[n] for n in wanted], options.seeds, options.epochs, settings.seed)
+        interrupted, stopped = _train(settings, facts, refits, options)
+        summary = refit_summary(front, folder, _as_planned(folder, refits), picked)
+        write_json(folder / FOLDER / SUMMARY, summary)
+    notes = [f"refits     {folder / FOLDER / SUMMARY}"]
+    if problem := project(settings, facts, history, data):
+        notes.append(f"MLflow     not written ({problem})")
+    if stopped:
+        notes.append(f"stopped because {stopped}")
+    again = "the same command goes on"
+    notes.append(f"next       {again if interrupted or stopped else _export(settings, picked[0])}")
+    return RefitOutcome(summary, notes, interrupted, stopped)
+
+
+def _train(
+    settings: Settings, facts: Facts, refits: list[Refit], options: argparse.Namespace
+) -> tuple[bool, str | None]:
+    """Run the legs that are missing; whether it was interrupted, and why it stopped by itself, if it did."""
+    rungs = load_space(settings.folder / "space.yaml").rungs
+    if Refits(settings.folder, refits, rungs, 1).done:
+        return False, None
+    stop = Stop()
+    workers = settings.workers if options.workers is None else options.workers
+    work = Work(
+        settings.base,
+        facts.data_path,
+        settings.storage,
+        settings.name,
+        settings.skip_bad,
+        settings.latency_decoder,
+        settings.latency_device,
+        part=FOLDER,
+    )
+    with restored_signals(), started_ray(options.address, workers) as (cpus, gpus):
+        stop.watch()
+        resources = plan_resources(cpus, gpus, psutil.virtual_memory().available, settings.gpus_per_trial, workers)
+        source = Refits(settings.folder, refits, rungs, resources.slots)
+        with status_line(f"{len(refits)} refits, {source.legs_left} legs to go") as say:
+
+            def changed() -> None:
+                say(f"{len(refits)} refits, {source.legs_left} legs to go")
+
+            try:
+                trainable = partial(run_refit, work=work)
+                stopped = fit(source, trainable, resources, settings.folder / "ray", changed, Tick(lambda: None, stop))
+            except KeyboardInterrupt:
+                return True, None
+    sys.stderr.write(f"{source.legs_done} legs trained\n")
+    return False, stopped
+
+
+def _as_planned(folder: Path, refits: list[Refit]) -> list[Refit]:
+    """The same refits as the plan has them now: one may have failed."""
+    plan = read_plan(folder)
+    return [plan[r.number] for r in refits]
+
+
+def _export(settings: Settings, trial: int) -> str:
+    storage = "" if Path(settings.storage) == Path("runs").absolute() else f" --storage {settings.storage}"
+    return f"python -m search.export --name {settings.name}{storage} --pick {trial} --out {settings.name}-refit"

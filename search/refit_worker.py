@@ -1,0 +1,54 @@
+"""A worker's part of a refit: its leg as in a search and, behind the last one, the test split."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from rsopt.errors import InfrastructureError, UserError, refusal
+from rsopt.form import Form
+from rsopt.objectives import Measurement
+from rsopt.recipe import Leg
+from search.refits import AS_TRAINED
+from search.searcher import Refused, decode, encode
+from search.trainable import Work, resident_of, run_trial
+
+
+def run_refit(config: dict[str, Any], work: Work) -> dict[str, str]:
+    """Run the leg in `config["leg"]` and, after the last, score the test split. `work.part` is the folder of the refits.
+
+    Either is found done when it is: whatever was killed between the two trains nothing again.
+    """
+    result, leg = run_trial(config, work), Leg.from_json(config["leg"])
+    if not leg.last or not isinstance(decode(result["outcome"]), Measurement):
+        return result
+    try:
+        _test(leg, work)
+    except (InfrastructureError, UserError) as error:
+        return {"outcome": encode(Refused(" ".join(str(error).split())))}
+    except OSError as error:
+        if (refused := refusal(error)) is None:
+            raise
+        return {"outcome": encode(Refused(f"{platform.node()}: {refused}"))}
+    return result
+
+
+def _test(leg: Leg, work: Work) -> None:
+    from rsopt.build import build, merged
+    from rsopt.export import load_weights
+    from rsopt.latency_device import quiet_name
+    from rsopt.quiet import Quiet
+    from rsopt.rung import STATE, rung_folder, tested_file
+    from rsopt.tested import tested_scores
+
+    resident, folder = resident_of(work), work.store().folder
+    base, quiet = resident.base, Quiet(quiet_name(resident.base.device))
+    try:
+        with quiet.working():
+            built = build(base, leg.candidate.variant, leg.seed)
+            load_weights(built, rung_folder(folder, leg.number, leg.stop) / STATE)
+            path = tested_file(folder, leg.number, AS_TRAINED)
+            form = Form(base.dtype)
+            tested_scores(path, base, merged(built), resident.data, form, lambda images: quiet.give_way())
+    finally:
+        quiet.close()
