@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.form import free_forms
 from rsopt.quantise import check_available
@@ -27,7 +28,7 @@ from search.trainable import Work
 def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) -> tuple[bool, list[str]]:
     """Measure the forms of these trials that are not known; whether it was interrupted, and what did not run."""
     settings, facts = load_study(folder)
-    data = read(facts.data_path, skip_bad=settings.skip_bad)
+    data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
     check_available("int8")
     history = read_history(folder)
     stop, faults = Stop(), list[str]()

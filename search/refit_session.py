@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.files import write_json
 from search.driver import Tick, fit, plan_resources, started_ray
@@ -45,7 +46,7 @@ def refit(
 ) -> RefitOutcome:
     """Train what is missing of `wanted` (trials) and compare `picked` to their neighbours and to the unpruned model."""
     settings, facts = load_study(folder)
-    data = read(facts.data_path, skip_bad=settings.skip_bad)
+    data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
     history = read_history(folder)
     (folder / FOLDER).mkdir(exist_ok=True)
     with closing(hold(folder / FOLDER)):
