@@ -160,7 +160,7 @@ def _scores(found: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> 
 
 
 def _costs(found: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, row, missing in named:
         if row is None:
             rows.append((name, f"missing: {missing}", *(NONE,) * 12))
@@ -181,7 +181,7 @@ def _costs(found: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> T
 
 
 def _scopes(found: Comparison) -> Table:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in SCOPES:
         if (row := find(found.rows, name)) is None:
             rows.append((name, "missing: not in this study", *(NONE,) * 5))
