@@ -9,6 +9,7 @@ from typing import Any
 
 from rsopt.configs import base_config
 from rsopt.cost import CostModel
+from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.scores.floor import scorer_of
 from search.comparison.conclusions import Check, checks
@@ -81,7 +82,7 @@ def compare(
     """
     settings, facts = load_study(folder)
     front = study_front(folder)
-    data = read(facts.data_path, skip_bad=settings.skip_bad)
+    data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
     scorer = scorer_of(data, "val")
     costs = CostModel(base_config(settings.base))
     rows = [trial_row(folder, trial, scorer, costs, meteor) for trial in front["trials"]]
