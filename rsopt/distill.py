@@ -68,12 +68,16 @@ class Distiller:
         return total, caption.detach()
 
     def _from_logits(self, logits: torch.Tensor, rows: np.ndarray, weights: torch.Tensor) -> torch.Tensor:
-        """Divergence from the teacher over its likeliest tokens (as if it knew no others), times the temperature squared."""
+        """Divergence from the teacher among its likeliest tokens, times the temperature squared.
+
+        Both are taken as if there were no others: with the student's whole distribution in its place, the probability that the
+        teacher gives to tokens that were not kept would be driven to nothing, the more the higher the temperature.
+        """
         temperature = self.recipe.distill_temperature
         ids = move(torch.from_numpy(self.answers.ids[rows].astype(np.int64)), logits.device)
         log_p = move(torch.from_numpy(self.answers.log_p[rows].astype(np.float32)), logits.device)
         teacher = functional.log_softmax(log_p / temperature, dim=-1)
-        student = functional.log_softmax(logits / temperature, dim=-1).gather(1, ids)
+        student = functional.log_softmax(logits.gather(1, ids) / temperature, dim=-1)
         return temperature**2 * ((teacher.exp() * (teacher - student)).sum(-1) * weights).sum()
 
 

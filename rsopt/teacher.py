@@ -31,7 +31,7 @@ from rsopt.training_set import TrainingSet, target_starts
 from rsopt.tuning import trainer_for, tuning_set
 from rsopt.variant import digest
 
-TOP = 16  # tokens kept at each target: docs/benchmarks.md says how much of the teacher's probability they hold
+TOP = 64  # tokens kept at each target: docs/benchmarks.md says how much of the teacher's probability they hold
 ROWS = 1024  # targets computed in one go
 POLL_S = 0.5
 LAYOUT = 1  # of the files; another one is another digest

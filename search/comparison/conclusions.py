@@ -70,7 +70,7 @@ def _pruned(claim: str, name: str, whole: str, rows: Sequence[Row], sizes: Mappi
     latency = latency_against(row, other)
     evidence += [
         f"{name} against {whole} on this base: {_cider(cider)}",
-        f"latency {_latency(latency)}",
+        f"latency {_latency(latency)}{', disturbed while it was taken' if _disturbed(row, other) else ''}",
         "on this base " + _saved({"params": row.params, "gmacs": row.gmacs}, {"params": other.params, "gmacs": other.gmacs}),
     ]  # fmt: skip
     costs = cider[2] < 0
@@ -113,6 +113,10 @@ def _together(rows: Sequence[Row]) -> Check:
     states = {r.state for r in told}
     verdict = HOLDS if states == {DIVERGED} else FAILS if states <= {CONVERGED, OVERFITS} else UNTOLD
     return Check(claim, verdict, (*evidence, "the study itself tuned both in three later experiments"))
+
+
+def _disturbed(*rows: Row) -> bool:
+    return any("disturbed" in row.latency for row in rows)
 
 
 def _parts_here(rows: Sequence[Row], what: str) -> Mapping[str, float] | None:

@@ -13,7 +13,7 @@ from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.scores.floor import scorer_of
 from search.comparison.conclusions import Check, checks
-from search.comparison.row import Row, caption_row, find, trial_row
+from search.comparison.row import Row, caption_row, find, timed_alike, trial_row
 from search.front import study_front
 from search.hand_made import full_size, read_hand_made
 from search.settings import load_study
@@ -85,7 +85,7 @@ def compare(
     data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
     scorer = scorer_of(data, "val")
     costs = CostModel(base_config(settings.base))
-    rows = [trial_row(folder, trial, scorer, costs, meteor) for trial in front["trials"]]
+    rows = timed_alike([trial_row(folder, trial, scorer, costs, meteor) for trial in front["trials"]])
     systems = [caption_row(name, path, scorer, meteor) for name, path in given]
     if baselines is not None:
         # Their parameters are counted by their own code; what their trials measured is theirs.

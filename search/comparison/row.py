@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,12 @@ def trial_row(folder: Path, trial: Mapping[str, Any], scorer: Scorer, costs: Cos
         train_s=metrics.get("train_s"),
         per_image=scores.per_image["cider"] if scores else None,
     )
+
+
+def timed_alike(rows: Sequence[Row]) -> list[Row]:
+    """The rows, those without a latency with that of another of the same depths: weights do not change it."""
+    known = {tuple(row.kept.items()): row.latency for row in rows if row.latency}
+    return [row if row.latency else replace(row, latency=known.get(tuple(row.kept.items()), {})) for row in rows]
 
 
 def caption_row(name: str, path: Path, scorer: Scorer, meteor: bool) -> Row:

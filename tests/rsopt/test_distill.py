@@ -18,7 +18,7 @@ from rsopt.pack import pack
 from rsopt.recipe import Candidate, Leg, Recipe
 from rsopt.resident import Resident
 from rsopt.rung import STATE, rung_folder
-from rsopt.teacher import Teacher, taught_losses
+from rsopt.teacher import TOP, Teacher, taught_losses
 from rsopt.train import Trainer, caption_logits, caption_loss, packed_batch, summed_loss
 from rsopt.training_set import TrainingSet, in_pairs, target_starts
 from rsopt.tuning import trainer_for, tuning_set
@@ -138,14 +138,14 @@ def test_the_teachers_files(resident: Resident, tmp_path: Path, monkeypatch: pyt
     first = Teacher(leg, resident, tmp_path / "study")
     answers = first.answers([2])
     data = tuning_set(leg, build(resident.base, variant), resident)
-    assert answers.ids.shape == (target_starts(data.captions)[-1], 16)
+    assert answers.ids.shape == (target_starts(data.captions)[-1], TOP)
     # The same teacher, asked beside a student: tuned again, it answers alike.
     built = build(resident.base, variant, 5)
     trainer = trainer_for(leg, built, data, resident)
     trainer.run(0, 1)
     batch = pack(data.captions, built.model.query_tokens.shape[1], 1)
     with torch.no_grad(), listening(built.model, [2], batch) as heard:
-        log_p, ids = torch.log_softmax(caption_logits(built.model, data.features, batch, data.queried), -1).topk(16)
+        log_p, ids = torch.log_softmax(caption_logits(built.model, data.features, batch, data.queried), -1).topk(TOP)
     assert np.abs(answers.log_p - log_p.numpy()).max() < 0.02
     assert (answers.ids == ids.numpy()).mean() > 0.99  # equal but for near ties far down
     assert torch.allclose(answers.hidden[2], heard[2], atol=1e-3)
@@ -160,7 +160,7 @@ def test_the_teachers_files(resident: Resident, tmp_path: Path, monkeypatch: pyt
     assert sorted(p.name for p in first.folder.iterdir() if p.suffix != ".lock") == [
         "hidden-2.npy",
         "hidden-3.npy",
-        "logits-16.npy",
+        f"logits-{TOP}.npy",
         STATE,
     ]
 

@@ -18,7 +18,7 @@ from search.comparison.content import Comparison
 from search.comparison.curves import state_of
 from search.comparison.markdown import markdown
 from search.comparison.page import page
-from search.comparison.row import Row, find, trial_row
+from search.comparison.row import Row, find, timed_alike, trial_row
 from search.comparison.sections import Table, sections
 from search.front import study_front
 from search.hand_made import full_size, read_hand_made
@@ -142,6 +142,14 @@ def test_garbage_is_named_and_nothing_is_silently_empty(
 def test_one_candidate_may_stand_for_two_rows() -> None:
     rows = [row("Q8 both = Q8 best layers", 80, 100)]
     assert find(rows, "Q8 best layers") is find(rows, "Q8 both") is rows[0] and find(rows, "Q8") is None
+
+
+def test_a_row_without_scores_has_the_latency_of_its_depths() -> None:
+    kept = {"vision": 4, "qformer": 6, "llm": 6}
+    known = replace(row("LLM24 best layers", 80, 90), kept=kept)
+    broken = Row("LLM24", "garbage", kept=kept)
+    other = Row("LLM28", "garbage", kept={**kept, "llm": 7})
+    assert [r.latency.get("ms") for r in timed_alike([known, broken, other])] == [90, 90, None]
 
 
 def run(settings: Settings, *options: str) -> int:
