@@ -20,7 +20,8 @@ def puret_cost(config: PureTConfig, load: Workload = Workload()) -> Cost:  # noq
 
     Compute is one pass over the image, keys and values of the image included, and for each beam over all text tokens.
     """
-    model = _on_meta(PureT, config)
+    with torch.device("meta"):
+        model = PureT(config).eval()
     places, heads = config.grid**2 + 1, config.num_attention_heads
     width = config.hidden_size // heads
     refined = macs_by_module(model.refiner, (_meta(1, places - 1, config.vision_config.hidden_size),))
@@ -50,7 +51,8 @@ def bita_cost(config: BitaConfig, base: Blip2Config, load: Workload = Workload()
     counts = BaseCounts(base)
     layers = range(counts.shape.llm_layers)
     config.text_config.num_hidden_layers = 1  # counted from `base`; a whole one would be made for nothing
-    model = _on_meta(Bita, config)
+    with torch.device("meta"):
+        model = Bita(config).eval()
     queries, vision = config.num_query_tokens, config.vision_config
     places = (vision.image_size // vision.patch_size) ** 2 + 1
     width = config.qformer_config.hidden_size
@@ -130,12 +132,6 @@ class _ImageKeys(nn.Module):
 
     def forward(self, refined: Tensor) -> tuple[Tensor, Tensor]:
         return self.decoder.image_keys_values(refined)
-
-
-def _on_meta(kind: type, config: PureTConfig | BitaConfig) -> nn.Module:
-    with torch.device("meta"):
-        model = kind(config).eval()
-    return model
 
 
 def _params(module: nn.Module) -> int:

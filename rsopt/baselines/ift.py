@@ -107,6 +107,7 @@ class TextSide(nn.Module):
         """Text features (B, shared), of the first token, of ids (B, length) where `real` (B, length) is True."""
         x = former.norm(self.embed(ids) + self.positions.weight[: ids.shape[1]]) * real[..., None]
         for layer, feed in zip(former.layers, self.feeds, strict=True):
+            assert isinstance(layer, FourierLayer)
             x = feed(layer.mix(x)) * real[..., None]
         return nn.functional.normalize(self.text_projection(x[:, 0]), dim=-1)
 

@@ -17,6 +17,7 @@ class PureTConfig(PretrainedConfig):
     """
 
     model_type = "puret"
+    vision_config: SwinConfig
     sub_configs = {"vision_config": SwinConfig}  # noqa: RUF012 - transformers'
 
     def __init__(

@@ -54,7 +54,8 @@ class Decoder(nn.Module):
 
     def image_keys_values(self, refined: Tensor) -> tuple[Tensor, Tensor]:
         """The image as every layer attends to it, computed once an image: each (B, layers, heads, places, D)."""
-        keys, values = zip(*(layer.image.keys_values(refined) for layer in self.layers), strict=True)
+        pairs = [layer.image.keys_values(refined) for layer in self.layers if isinstance(layer, DecoderLayer)]
+        keys, values = zip(*pairs, strict=True)
         return torch.stack(keys, dim=1), torch.stack(values, dim=1)
 
     def forward(self, ids: Tensor, whole: Tensor, keys: Tensor, values: Tensor, past: Cache | None = None) -> Tensor:

@@ -18,6 +18,9 @@ class RefiningLayer(nn.Module):
     Both use the same projections.
     """
 
+    index: Tensor  # (places of a window, places of a window): rows of `bias`
+    visible: Tensor  # (windows, places, places + 1)
+
     def __init__(self, config: PureTConfig, shifted: bool) -> None:
         super().__init__()
         width, self.side, self.window = config.hidden_size, config.grid, config.window

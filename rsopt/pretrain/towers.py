@@ -73,9 +73,11 @@ def begin_from(teacher: Blip2VisionModel, tower: CLIPVisionModel, head: nn.Seque
         layer.self_attn.out_proj.load_state_dict(given.self_attn.projection.state_dict())
         for name in ("layer_norm1", "layer_norm2", "mlp"):
             getattr(layer, name).load_state_dict(getattr(given, name).state_dict())
-    head[0].load_state_dict(teacher.post_layernorm.state_dict())
-    head[1].weight.copy_(torch.eye(head[1].in_features))
-    head[1].bias.zero_()
+    norm, linear = head
+    assert isinstance(linear, nn.Linear)
+    norm.load_state_dict(teacher.post_layernorm.state_dict())
+    linear.weight.copy_(torch.eye(linear.in_features))
+    linear.bias.zero_()
 
 
 def main(arguments: list[str] | None = None) -> int:
