@@ -26,8 +26,8 @@ from rsopt.free import run_in
 from rsopt.plain import plain_captions
 from rsopt.quantise import in_form, load_quantised, stored_mb
 from rsopt.recipe import Candidate
-from rsopt.rung import STATE, read_captions, read_measurement, rung_folder, tested_file
-from rsopt.tested import tested_scores
+from rsopt.rung import STATE, read_captions, read_measurement, rung_folder, scores_file
+from rsopt.tested import scores_on_test
 from search.free_points import read_point
 from search.history import CandidateState
 from search.measured import recorded_latency
@@ -159,8 +159,8 @@ def take_away(
             "floor": facts.floor,
             "ceiling": facts.ceiling,
             "latency": latency if as_trained else point["latency"] if point else None,
-            "test": tested_scores(
-                tested_file(training.folder, training.number, _tested_as(form, base, training)),
+            "test": scores_on_test(
+                scores_file(training.folder, training.number, _tested_as(form, base, training)),
                 run_in(model, base, form),
                 model,
                 data,
