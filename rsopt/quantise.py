@@ -18,7 +18,7 @@ from transformers import BitsAndBytesConfig, Blip2ForConditionalGeneration
 
 from rsopt.base import DTYPES, Base
 from rsopt.errors import UserError
-from rsopt.export import in_dtype, write_model
+from rsopt.export import in_dtype
 from rsopt.form import Form, Weights
 
 BLOCK = 64  # weights that share a scale in 4 bits; a row that is no multiple of it is left as it is
@@ -45,7 +45,7 @@ def in_form(
         return in_dtype(model, base, form.weights)  # type: ignore[arg-type]
     check_available(form.weights)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        write_model(model, base, Path(folder))
+        model.save_pretrained(folder, safe_serialization=True)
         return load_quantised(Path(folder), quantisation(model, form.weights), base)
 
 

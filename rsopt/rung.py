@@ -19,7 +19,7 @@ def rung_folder(folder: Path, number: int, rung: float) -> Path:
     return folder / "candidates" / f"{number:04d}" / f"rung-{rung:.4f}"
 
 
-def tested_file(folder: Path, number: int, form: str) -> Path:
+def scores_file(folder: Path, number: int, form: str) -> Path:
     """Where the scores on the test split of candidate `number` are kept, once they were taken in this form."""
     return folder / "candidates" / f"{number:04d}" / f"test-{form}.json"
 

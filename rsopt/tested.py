@@ -18,7 +18,7 @@ from rsopt.plain import caption_samples
 from rsopt.scores.floor import ceiling_of, floor_of, scorer_of
 
 
-def tested_scores(
+def scores_on_test(
     path: Path,
     base: Base,
     model: Blip2ForConditionalGeneration,

@@ -10,12 +10,14 @@ import psutil
 
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
+from rsopt.files import write_json
 from rsopt.form import free_forms
 from rsopt.quantise import check_available
 from rsopt.variant import Dtype
 from search.driver import plan_resources, run_tasks, started_ray
 from search.free_points import Point, missing
 from search.free_worker import measure_points
+from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.measured import recorded_latency
 from search.progress import status_line
@@ -63,6 +65,7 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
                     faults += [f"trial {points[0].trial} does not run as {n}: {why}" for n, why in told if why]
             except KeyboardInterrupt:
                 return True, faults
+    write_json(folder / FRONT_FILE, study_front(folder))
     if problem := project(settings, facts, history, data):
         sys.stderr.write(f"MLflow not written ({problem})\n")
     return False, faults

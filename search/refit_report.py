@@ -14,7 +14,7 @@ from rich.table import Table
 from rsopt.rung import read_measurement
 from rsopt.scores.bootstrap import paired_over_seeds
 from search.pick import neighbours, unpruned
-from search.refits import FOLDER, Refit, read_plan, tested
+from search.refits import FOLDER, Refit, read_plan, scored
 from search.table import stdout_console
 
 
@@ -72,7 +72,7 @@ def best_refit(study: Path, trial: int) -> tuple[Refit, int] | None:
         (final.metrics["cider"], r)
         for r in read_plan(study)
         if r.trial == trial
-        and tested(study, r)
+        and scored(study, r)
         and (final := read_measurement(study / FOLDER, r.number, 1.0)) is not None
     ]
     longest = [(cider, r) for cider, r in done if r.epochs == max(r.epochs for _, r in done)]
@@ -83,7 +83,7 @@ def front_refits(study: Path) -> dict[int, dict[str, float]]:
     """{trial: epochs, seeds, mean and sd of CIDEr on the test split} of its longest refits, for the front's table."""
     found: dict[int, list[Refit]] = {}
     for refit in read_plan(study):
-        if tested(study, refit):
+        if scored(study, refit):
             found.setdefault(refit.trial, []).append(refit)
     rows = {}
     for trial, own in found.items():
@@ -148,7 +148,7 @@ def _trial(entry: dict[str, Any], study: Path, refits: Sequence[Refit], ciders: 
     trainings = []
     for r in refits:
         measurement = read_measurement(study / FOLDER, r.number, 1.0)
-        path = tested(study, r)
+        path = scored(study, r)
         trainings.append(
             {
                 "number": r.number,
@@ -176,7 +176,7 @@ def _trial(entry: dict[str, Any], study: Path, refits: Sequence[Refit], ciders: 
 
 def _test_ciders(study: Path, refits: Sequence[Refit]) -> np.ndarray:
     """CIDEr of the test images (trainings, images) of those that are finished."""
-    files = [path for r in refits if (path := tested(study, r)) is not None]
+    files = [path for r in refits if (path := scored(study, r)) is not None]
     rows = [json.loads(path.read_text())["cider"] for path in files]
     return np.array([[row[i] for i in rows[0]] for row in rows]) if rows else np.zeros((0, 0))
 

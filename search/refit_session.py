@@ -16,6 +16,7 @@ from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.files import write_json
 from search.driver import Tick, fit, plan_resources, started_ray
+from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.journal_file import hold
 from search.progress import status_line
@@ -55,6 +56,7 @@ def refit(
         summary = refit_summary(front, folder, _as_planned(folder, refits), picked)
         write_json(folder / FOLDER / SUMMARY, summary)
     notes = [f"refits     {folder / FOLDER / SUMMARY}"]
+    write_json(folder / FRONT_FILE, study_front(folder))
     if problem := project(settings, facts, history, data):
         notes.append(f"MLflow     not written ({problem})")
     if stopped:

@@ -38,8 +38,8 @@ def _test(leg: Leg, work: Work) -> None:
     from rsopt.export import load_weights
     from rsopt.latency_device import quiet_name
     from rsopt.quiet import Quiet
-    from rsopt.rung import STATE, rung_folder, tested_file
-    from rsopt.tested import tested_scores
+    from rsopt.rung import STATE, rung_folder, scores_file
+    from rsopt.tested import scores_on_test
 
     resident, folder = resident_of(work), work.store().folder
     base, quiet = resident.base, Quiet(quiet_name(resident.base.device))
@@ -47,8 +47,8 @@ def _test(leg: Leg, work: Work) -> None:
         with quiet.working():
             built = build(base, leg.candidate.variant, leg.seed)
             load_weights(built, rung_folder(folder, leg.number, leg.stop) / STATE)
-            path = tested_file(folder, leg.number, AS_TRAINED)
+            path = scores_file(folder, leg.number, AS_TRAINED)
             form = Form(base.dtype)
-            tested_scores(path, base, merged(built), resident.data, form, lambda images: quiet.give_way())
+            scores_on_test(path, base, merged(built), resident.data, form, lambda images: quiet.give_way())
     finally:
         quiet.close()

@@ -11,7 +11,7 @@ from typing import Any
 from rsopt.files import write_json
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Candidate, Leg
-from rsopt.rung import read_measurement, tested_file
+from rsopt.rung import read_measurement, scores_file
 from search.history import CandidateState
 from search.legs import refit_seed
 
@@ -82,9 +82,9 @@ def plan_refits(
     return wanted
 
 
-def tested(study: Path, refit: Refit) -> Path | None:
+def scored(study: Path, refit: Refit) -> Path | None:
     """The refit's scores on the test split in the form it was trained in; None while it is not finished."""
-    path = tested_file(study / FOLDER, refit.number, AS_TRAINED)
+    path = scores_file(study / FOLDER, refit.number, AS_TRAINED)
     return path if path.exists() else None
 
 
@@ -97,7 +97,7 @@ class Refits:
 
     def __init__(self, study: Path, wanted: Sequence[Refit], rungs: Sequence[float], slots: int) -> None:
         self.study, self.rungs, self.slots = study, tuple(rungs), slots
-        self._open = {r.number: r for r in wanted if r.fault is None and tested(study, r) is None}
+        self._open = {r.number: r for r in wanted if r.fault is None and scored(study, r) is None}
         self._in_flight: set[int] = set()
         self._lost: list[tuple[int, float]] = []
         self._stopped: str | None = None

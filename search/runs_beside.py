@@ -7,7 +7,7 @@ import json
 from rsopt.rung import read_measurement
 from search.free_points import read_points
 from search.history import History
-from search.refits import FOLDER, read_plan, tested
+from search.refits import FOLDER, read_plan, scored
 from search.settings import Facts, Settings
 from search.tracker import RunView
 
@@ -17,7 +17,7 @@ def refit_runs(settings: Settings, facts: Facts, history: History) -> list[RunVi
     runs = []
     for r in read_plan(settings.folder):
         measurement = read_measurement(settings.folder / FOLDER, r.number, 1.0)
-        path = tested(settings.folder, r)
+        path = scored(settings.folder, r)
         if r.fault is None and (path is None or measurement is None):
             continue
         metrics: list[tuple[str, float, int]] = []

@@ -27,8 +27,8 @@ from rsopt.free import run_in
 from rsopt.plain import plain_captions
 from rsopt.quantise import in_form, load_quantised, stored_mb
 from rsopt.recipe import Candidate
-from rsopt.rung import STATE, read_captions, read_measurement, rung_folder, tested_file
-from rsopt.tested import tested_scores
+from rsopt.rung import STATE, read_captions, read_measurement, rung_folder, scores_file
+from rsopt.tested import scores_on_test
 from search.free_points import read_point
 from search.history import CandidateState
 from search.measured import recorded_latency
@@ -118,10 +118,11 @@ def take_away(
     model = in_form(plain, base, form, settings.folder)
     model.generation_config = protocol_settings(base, form.beams)
     point = None if as_trained or training.told else read_point(settings.folder, state.number, form)
-    metrics = training.metrics if as_trained else point["metrics"] if point else {}
-    captions_then = (
-        read_captions(training.folder, training.number, 1.0) if as_trained else point  # of the very form, or none
-    )
+    then: Mapping[str, Any] = point or {}
+    metrics, timed = then.get("metrics", {}), then.get("latency")
+    if point is None and not form.quantised and form.beams == BEAMS:  # in another precision captions move little
+        then = read_captions(training.folder, training.number, 1.0) or {}
+        metrics, timed = training.metrics, latency
     if params != wish.trial["metrics"]["params"]:
         raise RuntimeError(f"rebuilt with {params} parameters, measured were {wish.trial['metrics']['params']:.0f}")
     with new_folder(out) as aside:
@@ -130,7 +131,7 @@ def take_away(
         else:
             write_model(model, base, aside, form.beams)
         say("written; reloading it and comparing captions")
-        captions, check = _check(settings, captions_then or {}, base, model, data, aside, wish.adapter_only, form)
+        captions, check = _check(settings, then, base, model, data, aside, wish.adapter_only, form)
         manifest = {
             "study": settings.name,
             "trial": state.number,
@@ -161,9 +162,9 @@ def take_away(
             "validation": metrics,
             "floor": facts.floor,
             "ceiling": facts.ceiling,
-            "latency": latency if as_trained else point["latency"] if point else None,
-            "test": tested_scores(
-                tested_file(training.folder, training.number, _tested_as(form, base, training)),
+            "latency": timed,
+            "test": scores_on_test(
+                scores_file(training.folder, training.number, _tested_as(form, base, training)),
                 run_in(model, base, form),
                 model,
                 data,

@@ -14,7 +14,7 @@ from rsopt.errors import UserError, command
 from rsopt.files import write_json
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg
-from rsopt.rung import MEASUREMENT, rung_folder, tested_file
+from rsopt.rung import MEASUREMENT, rung_folder, scores_file
 from rsopt.scores.bootstrap import paired_bootstrap, paired_over_seeds
 from search.front import build_front
 from search.legs import leg_seed
@@ -38,14 +38,11 @@ def finish(study: Path, leg: Leg, cider: float = 50.0) -> Measurement:
     return measurement
 
 
-def test_on(study: Path, number: int, ciders: list[float]) -> None:
+def put_scores(study: Path, number: int, ciders: list[float]) -> None:
     """The scores on the test split that a worker leaves behind the last leg."""
     scores = {"metrics": {"cider": float(np.mean(ciders))}}
-    path = tested_file(study / FOLDER, number, AS_TRAINED)
+    path = scores_file(study / FOLDER, number, AS_TRAINED)
     write_json(path, {"scores": scores, "cider": {f"{i}.jpg": c for i, c in enumerate(ciders)}})
-
-
-test_on.__test__ = False  # type: ignore[attr-defined]
 
 
 def test_seeds_are_distinct_recorded_and_none_of_the_searches(tmp_path: Path) -> None:
@@ -83,7 +80,7 @@ def test_what_is_on_the_disk_is_not_handed_out_again(tmp_path: Path) -> None:
     third = Refits(tmp_path, wanted, RUNGS, slots=1)
     leg = third.next()
     assert leg is not None and (leg.number, leg.stop) == (0, 1.0), "handed out to be scored; run_leg finds it trained"
-    test_on(tmp_path, 0, [1.0])
+    put_scores(tmp_path, 0, [1.0])
     assert [r.trial for r in wanted if r.number == 0] == [2]
     last = Refits(tmp_path, wanted, RUNGS, slots=1).next()
     assert last is not None and last.number == 1
@@ -126,7 +123,7 @@ def test_the_summary_tests_pairs_over_images_and_seeds(tmp_path: Path) -> None:
     for r in refits:
         level = {2: 5.0, 1: 5.2, 4: -20.0}[r.trial] + r.replica
         finish(tmp_path, Leg(r.number, r.candidate, 0.5, 1.0, r.seed), cider=60 + r.replica)
-        test_on(tmp_path, r.number, (hard + level + rng.normal(0, 3, 60)).tolist())
+        put_scores(tmp_path, r.number, (hard + level + rng.normal(0, 3, 60)).tolist())
     summary = refit_summary(FRONT, tmp_path, refits, [2])
     apart = {c["other"]: c["apart"] for c in summary["comparisons"]}
     assert apart == {1: False, 4: True}, "1 is neighbour and unpruned model at once: compared once"

@@ -17,10 +17,11 @@ from rsopt.objectives import OBJECTIVES
 from rsopt.scores.bootstrap import indistinguishable, paired_bootstrap
 from search import front
 from search.page.content import hand_made, latency_parts, page_content
-from search.page.evidence import pausing, rung_predictions, same_cider, volume_over_compute
+from search.page.evidence import pausing, rung_predictions, volume_over_compute
 from search.page.importance import importance
 from search.page.render import render
 from search.settings import Settings
+from search.ties import same_cider
 from tests.many_trials import EVIL, many
 from tests.search.test_front import FACTS, HISTORY
 from tests.search.test_tracker import settings
