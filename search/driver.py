@@ -32,6 +32,7 @@ from rsopt.ranking import MeasuredRankings
 from search.history import History
 from search.progress import Progress, status_line
 from search.remeasure import Remeasurement, remeasure
+from search.resources import Resources, plan_resources
 from search.searcher import LegSearcher
 from search.settings import RANKINGS_FILE, Facts, Settings, write_json
 from search.stopping import Stop, restored_signals
@@ -42,28 +43,6 @@ from search.trainable import Work, rank_layers, run_trial
 from search.view import study_view
 
 _LOG = logging.getLogger(__name__)
-GB_PER_CPU_WORKER = 1.5  # a worker's libraries and the embedded base; more workers than memory holds would be killed
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What one leg takes, and how many legs run at once."""
-
-    slots: int
-    cpus: float
-    gpus: float
-
-
-def plan_resources(
-    cpus: float, gpus: float, memory_bytes: float, gpus_per_trial: float, workers: int | None
-) -> Resources:
-    """A worker a GPU share where there are GPUs, else one a core as far as memory goes; never more than `workers`."""
-    if gpus:
-        slots = int(gpus / gpus_per_trial)
-        cpus_each = max(1.0, cpus // max(slots, 1))
-        return Resources(min(slots, workers or slots), cpus_each, gpus_per_trial)
-    slots = max(1, min(int(cpus), int(memory_bytes / GB_PER_CPU_WORKER / 1e9)))
-    return Resources(min(slots, workers or slots), 1, 0)
 
 
 @dataclass(slots=True)
@@ -94,10 +73,10 @@ class Driver:
         tracker = BackgroundTracker(
             self.settings.tracking_uri, experiment_name(self.settings.space), self.settings.name
         )
-        with restored_signals(), _ray(self.address, self.settings.workers) as (cpus, gpus):
+        with restored_signals(), _ray(self.address) as there:
             self.stop.watch()
             resources = plan_resources(
-                cpus, gpus, psutil.virtual_memory().available, self.settings.gpus_per_trial, self.settings.workers
+                *there, self.settings.gpus_per_trial, self.settings.workers, cluster=self.address is not None
             )
             tracker.watch = resources.gpus > 0
             rankings = self._rankings(resources) if self.facts.needs_rankings else None
@@ -235,8 +214,8 @@ class _Tick(tune.Callback):
 
 
 @contextmanager
-def _ray(address: str | None, workers: int | None) -> Iterator[tuple[float, float]]:
-    """Start a local Ray, or connect to a cluster; gives its CPUs and GPUs, and shuts down what was started."""
+def _ray(address: str | None) -> Iterator[tuple[float, float, float]]:
+    """Start a local Ray, or connect to a cluster; gives CPUs, GPUs and bytes of memory, and shuts down what was started."""
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         # By name: left to itself, Ray would join whatever cluster runs on this machine.
@@ -245,7 +224,8 @@ def _ray(address: str | None, workers: int | None) -> Iterator[tuple[float, floa
         options |= {"address": address}
     ray.init(**options)
     try:
-        available = ray.cluster_resources()
-        yield available.get("CPU", 1.0), available.get("GPU", 0.0)
+        held = ray.cluster_resources()
+        memory = held.get("memory", 0.0) if address else psutil.virtual_memory().available
+        yield held.get("CPU", 0.0), held.get("GPU", 0.0), memory
     finally:
         ray.shutdown()
