@@ -35,9 +35,9 @@ from rsopt.recipe import Leg
 from search.history import History
 from search.keeper import Keeper
 from search.legs import LegSource
-from search.memory import GB_PER_CPU_WORKER
 from search.progress import Progress, status_line
 from search.remeasure import Remeasurement, remeasure
+from search.resources import Resources, plan_resources
 from search.searcher import LegSearcher
 from search.settings import RANKINGS_FILE, Facts, Settings
 from search.stopping import Stop, restored_signals
@@ -48,32 +48,6 @@ from search.trainable import Work, rank_layers, run_trial
 from search.view import study_view
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What one leg takes, and how many legs run at once."""
-
-    slots: int
-    cpus: float
-    gpus: float
-
-
-def plan_resources(
-    cpus: float,
-    gpus: float,
-    memory_bytes: float,
-    gpus_per_trial: float,
-    workers: int | None,
-    worker_gb: float = GB_PER_CPU_WORKER,
-) -> Resources:
-    """A worker a GPU share where there are GPUs, else one a core as far as memory goes; never more than `workers`."""
-    if gpus:
-        slots = int(gpus / gpus_per_trial)
-        cpus_each = max(1.0, cpus // max(slots, 1))
-        return Resources(min(slots, workers or slots), cpus_each, gpus_per_trial)
-    slots = max(1, min(int(cpus), int(memory_bytes / worker_gb / 1e9)))
-    return Resources(min(slots, workers or slots), 1, 0)
 
 
 @dataclass(slots=True)
@@ -102,7 +76,7 @@ class Driver:
         worker_gb: float,
         checkpoint_bytes: int,
     ) -> None:
-        self.settings, self.facts, self.address, self.store = settings, facts, address, store
+        self.settings, self.facts, self.address, self.store = settings, facts, ray_address(address), store
         self.worker_gb, self.checkpoint_bytes = (
             worker_gb,
             checkpoint_bytes,
@@ -114,15 +88,14 @@ class Driver:
         """Run legs until the study is done or the user stops it; what finished is kept either way."""
         begin = time.monotonic()
         tracker = BackgroundTracker(self.settings.tracking_uri, self.settings.mlflow_experiment, self.settings.name)
-        with restored_signals(), started_ray(self.address, self.settings.workers) as (cpus, gpus):
+        with restored_signals(), started_ray(self.address) as there:
             self.stop.watch()
             resources = plan_resources(
-                cpus,
-                gpus,
-                psutil.virtual_memory().available,
+                *there,
                 self.settings.gpus_per_trial,
                 self.settings.workers,
-                self.worker_gb,
+                cluster=self.address is not None,
+                worker_gb=self.worker_gb,
             )
             tracker.watch = resources.gpus > 0
             rankings = self._rankings(resources) if self.facts.needs_rankings else None
@@ -293,13 +266,14 @@ class Tick(tune.Callback):
         return {}
 
 
-@contextmanager
-def started_ray(address: str | None, workers: int | None) -> Iterator[tuple[float, float]]:
-    """Start a local Ray, or connect to a cluster; gives its CPUs and GPUs, and shuts down what was started.
+def ray_address(option: str | None) -> str | None:
+    """The cluster to join: the option's, else $RAY_ADDRESS as everywhere in Ray; None: a local Ray is started."""
+    return option or os.environ.get("RAY_ADDRESS") or None
 
-    `address` is the option's, else $RAY_ADDRESS as everywhere in Ray.
-    """
-    address = address or os.environ.get("RAY_ADDRESS")
+
+@contextmanager
+def started_ray(address: str | None) -> Iterator[tuple[float, float, float]]:
+    """Start a local Ray, or connect to a cluster; gives CPUs, GPUs and bytes of memory, and shuts down what was started."""
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         # By name: left to itself, Ray would join whatever cluster runs on this machine.
@@ -308,7 +282,8 @@ def started_ray(address: str | None, workers: int | None) -> Iterator[tuple[floa
         options |= {"address": address}
     ray.init(**options)
     try:
-        available = ray.cluster_resources()
-        yield available.get("CPU", 1.0), available.get("GPU", 0.0)
+        held = ray.cluster_resources()
+        memory = held.get("memory", 0.0) if address else psutil.virtual_memory().available
+        yield held.get("CPU", 0.0), held.get("GPU", 0.0), memory
     finally:
         ray.shutdown()

@@ -6,15 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-import psutil
-
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.files import write_json
 from rsopt.form import free_forms
 from rsopt.quantise import check_available
 from rsopt.variant import Dtype
-from search.driver import plan_resources, run_tasks, started_ray
+from search.driver import ray_address, run_tasks, started_ray
 from search.free_points import Point, missing
 from search.free_worker import measure_points
 from search.front import FRONT_FILE, study_front
@@ -22,6 +20,7 @@ from search.journal import read_history
 from search.measured import recorded_latency
 from search.progress import status_line
 from search.projection import project
+from search.resources import plan_resources
 from search.settings import load_study
 from search.stopping import Stop, restored_signals
 from search.trainable import Work
@@ -35,6 +34,7 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
     history = read_history(folder)
     stop, faults = Stop(), list[str]()
     workers = settings.workers if options.workers is None else options.workers
+    address = ray_address(options.address)
     work = Work(
         settings.base,
         facts.data_path,
@@ -44,11 +44,11 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
         settings.latency_decoder,
         settings.latency_device,
     )
-    with restored_signals(), started_ray(options.address, workers) as (cpus, gpus):
+    with restored_signals(), started_ray(address) as there:
         stop.watch()
-        resources = plan_resources(cpus, gpus, psutil.virtual_memory().available, settings.gpus_per_trial, workers)
+        resources = plan_resources(*there, settings.gpus_per_trial, workers, cluster=address is not None)
         recorded = recorded_latency(settings.ledger, history[trials[0]])
-        native: Dtype = recorded["dtype"] if recorded else "bfloat16" if gpus else "float32"
+        native: Dtype = recorded["dtype"] if recorded else "bfloat16" if resources.gpus else "float32"
         tasks: list[tuple[Work, list[Point]]] = []
         for number in trials:
             own = [

@@ -9,9 +9,9 @@ import psutil
 from rsopt.configs import base_config
 from rsopt.errors import UserError
 from search.bound import BoundSpace
+from search.resources import GB_PER_CPU_WORKER
 from search.settings import Settings
 
-GB_PER_CPU_WORKER = 1.5  # a worker's libraries and the embedded base; more workers than memory holds would be killed
 CAPTIONS = {"cpu": 20, "cuda": 64}  # images captioned at once (rsopt.caption.BATCH, which brings torch)
 
 

@@ -156,6 +156,7 @@ def _read(path: Path) -> bytes:
 
 
 def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         aside.write_bytes(content)

@@ -10,12 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.files import write_json
-from search.driver import Tick, fit, plan_resources, started_ray
+from search.driver import Tick, fit, ray_address, started_ray
 from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.journal_file import hold
@@ -24,6 +22,7 @@ from search.projection import project
 from search.refit_report import refit_summary
 from search.refit_worker import run_refit
 from search.refits import FOLDER, Refit, Refits, plan_refits, read_plan
+from search.resources import plan_resources
 from search.settings import Facts, Settings, load_study
 from search.space import load_space
 from search.stopping import Stop, restored_signals
@@ -75,6 +74,7 @@ def _train(
         return False, None
     stop = Stop()
     workers = settings.workers if options.workers is None else options.workers
+    address = ray_address(options.address)
     work = Work(
         settings.base,
         facts.data_path,
@@ -85,9 +85,9 @@ def _train(
         settings.latency_device,
         part=FOLDER,
     )
-    with restored_signals(), started_ray(options.address, workers) as (cpus, gpus):
+    with restored_signals(), started_ray(address) as there:
         stop.watch()
-        resources = plan_resources(cpus, gpus, psutil.virtual_memory().available, settings.gpus_per_trial, workers)
+        resources = plan_resources(*there, settings.gpus_per_trial, workers, cluster=address is not None)
         source = Refits(settings.folder, refits, rungs, resources.slots)
         with status_line(f"{len(refits)} refits, {source.legs_left} legs to go") as say:
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from rsopt.errors import UserError
 from rsopt.files import write_json
 from rsopt.ledger import Ledger, read_ledger
@@ -64,8 +66,9 @@ def remeasure(work: Work, legs: Sequence[Leg]) -> dict[int, dict[str, Any]]:
     if work.latency_device not in (None, device_name(device)):
         return {}
     quiet, store = Quiet(quiet_name(device)), work.store()
-    store.fetch()  # latencies that other nodes measured
     ledger, found = Ledger(store.folder / LEDGER_FILE), {}
+    with FileLock(f"{ledger.path}.lock"):
+        store.share_ledger()  # latencies that other nodes measured
     for leg in legs:
         store.fetch_rung(leg.number, leg.stop)
         found[leg.number] = measure_again(leg, resident, store.folder, ledger, quiet, work.latency_decoder)

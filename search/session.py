@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ from rsopt.configs import base_config, shape_of
 from rsopt.data.mini import data_here, mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
-from rsopt.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError
+from rsopt.errors import EXIT_FAILED, EXIT_INTERRUPTED, InfrastructureError, UserError
 from rsopt.mend import check_base
 from rsopt.ranking import MeasuredRankings
 from rsopt.rung import read_measurement
@@ -167,15 +168,24 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
     memory = plan_memory(settings, rough, Device.here())
     state = study_needs(settings, rough, len(space.rungs), Images.of(data)).state
     outcome = Driver(settings, facts, address, store, memory.worker_gb, state).run(make_search)
-    store.fetch()  # captions that other nodes wrote
+    _carry(outcome, store.keep, store.fetch)  # captions that other nodes wrote
     front = build_front(settings.name, facts, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
         write_json(settings.folder / FRONT_FILE, with_evidence(front, settings.folder))
         write_page(settings.folder, data=data)
         outcome.tracking_problem = outcome.tracking_problem or project(settings, facts, outcome.history, data)
-    store.keep()
+    _carry(outcome, store.keep)
     print_report(settings, front, outcome, data)
     return EXIT_INTERRUPTED if outcome.interrupted else _exit_code(outcome)
+
+
+def _carry(outcome: Outcome, *steps: Callable[[], None]) -> None:
+    """Files to and from where the study is kept; where that refuses, the front is printed all the same."""
+    try:
+        for step in steps:
+            step()
+    except InfrastructureError as error:
+        outcome.stopped = outcome.stopped or str(error)
 
 
 def _exit_code(outcome: Outcome) -> int:

@@ -25,7 +25,7 @@ class Store:
         """Raise UserError where the study's files cannot be reached now."""
 
     def fetch(self) -> None:
-        """Bring here what the study's folder holds, checkpoints excepted. To be called before the folder is looked at."""
+        """Bring here what the study's folder holds, checkpoints excepted: before it is looked at, and after `keep`."""
 
     def keep(self) -> None:
         """Keep the files that were written into the study's folder since the last time."""
