@@ -57,6 +57,7 @@ def test_what_does_not_fit_is_not_taken(base: Base, tmp_path: Path, monkeypatch:
         return float(len(tiles))  # larger is faster
 
     monkeypatch.setattr(module, "_speed", up_to_four)
+    monkeypatch.setitem(module.SECONDS, "cpu", 100.0)
     found = measured(base, tmp_path)
     assert (found.batch, list(found.tried)) == (4, ["1", "2", "4"])
 

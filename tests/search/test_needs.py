@@ -128,7 +128,7 @@ def test_the_order_in_which_checkpoints_go(small_study: Settings, tmp_path: Path
         sizes = {f"{p.parts[-3]} {p.parts[-2]}": p.stat().st_size for p in folder.glob(f"candidates/*/*/{STATE}")}
         if not left or sizes != left[-1][1]:
             left.append((cap, sizes))
-        assert used_bytes(folder) <= cap or len(sizes) == 2, "more than was asked for is left"
+        assert used_bytes(folder) <= cap or len(sizes) == 3, "more than was asked for is left"
     gone = [sorted(set(a[1]) - set(b[1])) for a, b in pairwise(left)]
     flat = [name for step in gone for name in step if name[:4] in ("0000", "0001", "0002", "0003", "0004")]
     assert flat == ["0000 rung-0.5000", "0002 rung-0.5000", "0001 rung-0.5000", "0002 rung-1.0000", "0003 rung-0.5000"]
