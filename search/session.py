@@ -151,8 +151,8 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
     front = build_front(settings.name, facts, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
         write_json(settings.folder / FRONT_FILE, front)
-        write_page(settings.folder, data=data)
-        outcome.tracking_problem = outcome.tracking_problem or project(settings, facts, outcome.history, data)
+        write_page(settings.folder, data=data, front=front)
+        outcome.tracking_problem = outcome.tracking_problem or project(settings, facts, outcome.history, data, front)
     print_report(settings, front, outcome, data)
     return EXIT_INTERRUPTED if outcome.interrupted else _exit_code(outcome)
 
