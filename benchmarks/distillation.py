@@ -15,7 +15,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -149,7 +149,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--ranking", default="symmetric", help="which layers go first (default: %(default)s)")
     parser.add_argument("--rank", type=int, default=8, help="of LoRA (default: %(default)s)")
-    parser.add_argument("--targets", default="all_linear", choices=Targets.__args__)
+    parser.add_argument("--targets", default="all_linear", choices=get_args(Targets))
     parser.add_argument("--no-projection", dest="projection", action="store_false", help="leave the projection alone")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kept", type=Path, metavar="F", help="results a line each: what is there is not done again")

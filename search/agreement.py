@@ -1,47 +1,69 @@
-"""How well a study's rungs predicted the end, and what stopping saved. Pure."""
+"""How well a study's rungs predicted the end, and what stopping saved. Pure. Reference points, which never stop, are left out."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from scipy.stats import kendalltau
 
 from search.estimates import UNCERTAIN
-from search.history import History
+from search.history import History, leg_seconds
 
-FEWEST = 3  # candidates below which an order says nothing
+FEWEST = 5  # candidates below which an order says nothing
 
 
 @dataclass(frozen=True, slots=True)
 class RungAgreement:
-    """Kendall's tau between CIDEr at `rung` and at the end, over the candidates that reached both."""
+    """CIDEr at `rung` beside that at the end: `points` are (there, at the end, trial) of the candidates that reached both.
+
+    `kendall_tau` is None below FEWEST of them or where all are alike.
+    """
 
     rung: float
-    kendall_tau: float
-    candidates: int
+    kendall_tau: float | None
+    points: tuple[tuple[float, float, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What stopping candidates at a rung saved: whole trainings, their share of all that was begun, seconds at their own pace."""
+
+    stopped: int
+    trainings: float
+    share: float
+    seconds: float
 
 
 def rung_agreements(history: History) -> list[RungAgreement]:
-    """One for each rung before the last at which enough candidates were measured that ran to the end, references left out."""
-    pairs: dict[float, list[tuple[float, float]]] = {}
+    """One for each rung before the last, ascending, over the candidates that ran to the end."""
+    points: dict[float, list[tuple[float, float, int]]] = {}
     for c in history:
-        if c.reference or not c.rungs or c.reached < 1.0 or UNCERTAIN not in c.rungs[-1].metrics:
-            continue
-        for m in c.rungs[:-1]:
+        end = c.rungs[-1].metrics.get(UNCERTAIN) if c.rungs and c.reached >= 1.0 and not c.reference else None
+        for m in c.rungs[:-1] if end is not None else ():
             if UNCERTAIN in m.metrics:
-                pairs.setdefault(m.rung, []).append((m.metrics[UNCERTAIN], c.rungs[-1].metrics[UNCERTAIN]))
-    found = []
-    for rung, both in sorted(pairs.items()):
-        if len(both) >= FEWEST:
-            tau = float(kendalltau(*zip(*both, strict=True)).statistic)
-            if tau == tau:  # not all alike
-                found.append(RungAgreement(rung, tau, len(both)))
-    return found
+                points.setdefault(m.rung, []).append((m.metrics[UNCERTAIN], end or 0.0, c.number))
+    return [RungAgreement(rung, _tau(found), tuple(found)) for rung, found in sorted(points.items())]
 
 
-def saved_share(history: History) -> float | None:
-    """Share of training that was not done because candidates were stopped, of that of all that were begun; None if none was."""
+def saved(history: History) -> Saved | None:
+    """What stopping saved, None where nothing was stopped. Trainings count by their epochs."""
     begun = [c for c in history if not c.reference and c.rungs and c.state in ("complete", "stopped", "infeasible")]
-    whole = sum(c.candidate.recipe.epochs for c in begun)
-    done = sum(c.candidate.recipe.epochs * c.reached for c in begun)
-    return 1 - done / whole if whole else None
+    stopped = [c for c in begun if c.state == "stopped"]
+    if not stopped:
+        return None
+    left = sum(c.candidate.recipe.epochs * (1 - c.reached) for c in stopped)
+    spent = {c.number: sum(leg_seconds(m.seconds) for m in c.rungs) for c in stopped}
+    return Saved(
+        len(stopped),
+        sum(1 - c.reached for c in stopped),
+        left / sum(c.candidate.recipe.epochs for c in begun),
+        sum(spent[c.number] * (1 - c.reached) / c.reached for c in stopped),
+    )
+
+
+def _tau(points: list[tuple[float, float, int]]) -> float | None:
+    if len(points) < FEWEST:
+        return None
+    found = float(kendalltau([p[0] for p in points], [p[1] for p in points]).statistic)
+    return found if math.isfinite(found) else None

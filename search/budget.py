@@ -7,10 +7,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from rsopt.objectives import Measurement
-from search.history import CandidateState, History
-
-# Marks and sums among a leg's seconds, which are no time of their own.
-_NO_TIME = ("first_step", "trained")
+from search.history import CandidateState, History, leg_seconds
 
 
 class Budget:
@@ -62,11 +59,6 @@ class Budget:
 def spent_seconds(history: History) -> float:
     """Worker seconds behind a study, as recorded by its legs."""
     return sum(leg_seconds(m.seconds) for c in history for m in c.rungs)
-
-
-def leg_seconds(seconds: dict[str, float]) -> float:
-    """What one leg took."""
-    return sum(value for name, value in seconds.items() if name not in _NO_TIME)
 
 
 def expected_seconds(history: History, start: float, stop: float) -> float:

@@ -65,7 +65,8 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
                     faults += [f"trial {points[0].trial} does not run as {n}: {why}" for n, why in told if why]
             except KeyboardInterrupt:
                 return True, faults
-    write_json(folder / FRONT_FILE, study_front(folder))
-    if problem := project(settings, facts, history, data):
+    front = study_front(folder)
+    write_json(folder / FRONT_FILE, front)
+    if problem := project(settings, facts, history, data, front):
         sys.stderr.write(f"MLflow not written ({problem})\n")
     return False, faults

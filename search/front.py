@@ -11,7 +11,7 @@ from typing import Any
 
 from rsopt.errors import Parser, UserError, command
 from rsopt.objectives import OBJECTIVES
-from search.agreement import rung_agreements, saved_share
+from search.agreement import rung_agreements, saved
 from search.free_points import beside, read_points
 from search.history import CandidateState, History, final_values, reference_point
 from search.pareto import hypervolume, non_dominated, picks
@@ -47,8 +47,11 @@ def build_front(
         else [o.minimised(v) for o, v in zip(chosen, reference, strict=True)],
         "hypervolume": None if reference is None else hypervolume(points, reference),
         "hypervolume_share": None if reference is None else hypervolume_share(points, reference),
-        "rungs": [asdict(found) for found in rung_agreements(history)],
-        "saved_share": saved_share(history),
+        "rungs": [
+            {"rung": found.rung, "kendall_tau": found.kendall_tau, "candidates": len(found.points)}
+            for found in rung_agreements(history)
+        ],
+        "saved_share": stopping.share if (stopping := saved(history)) else None,
         "floor": facts.floor,
         "ceiling": facts.ceiling,
         "trials": trials,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -72,6 +72,12 @@ class CandidateState:
 
 
 History = tuple[CandidateState, ...]  # by trial number: history[n].number == n
+_NO_TIME = ("first_step", "trained")  # marks and sums among a leg's seconds, which are no time of their own
+
+
+def leg_seconds(seconds: Mapping[str, float]) -> float:
+    """How long a leg kept its worker, from where its time went."""
+    return sum(value for name, value in seconds.items() if name not in _NO_TIME)
 
 
 def final_values(candidate: CandidateState, objectives: Sequence[Objective]) -> tuple[float, ...] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from rsopt.data.records import SPLITS, CaptionData
 from rsopt.errors import InfrastructureError
 from rsopt.rung import STATE, rung_folder
 from rsopt.variant import digest
-from search.front import read_remeasured
+from search.front import study_front
 from search.history import CandidateState, History
 from search.journal import read_history
 from search.page.write import PAGE_FILE, write_page
@@ -34,12 +35,14 @@ from search.tracker import DataView, StudyView, Tracker, check_uri
 from search.view import study_view
 
 
-def project(settings: Settings, facts: Facts, history: History, data: CaptionData | None) -> str | None:
+def project(
+    settings: Settings, facts: Facts, history: History, data: CaptionData | None, front: Mapping[str, Any]
+) -> str | None:
     """Write a study that nobody drives to MLflow, with page, data and members' adapters; what went wrong, or None."""
     state = "interrupted" if any(c.state == "interrupted" for c in history) else "complete"
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            view = final_view(settings, facts, history, state, data, Path(scratch))
+            view = final_view(settings, facts, history, state, data, Path(scratch), front)
             Tracker(settings.tracking_uri, settings.mlflow_experiment, settings.name).write(view)
         except (MlflowException, OSError) as error:
             return f"MLflow: {str(error).splitlines()[0][:200]}"
@@ -47,12 +50,16 @@ def project(settings: Settings, facts: Facts, history: History, data: CaptionDat
 
 
 def final_view(
-    settings: Settings, facts: Facts, history: History, state: str, data: CaptionData | None, scratch: Path
+    settings: Settings,
+    facts: Facts,
+    history: History,
+    state: str,
+    data: CaptionData | None,
+    scratch: Path,
+    front: Mapping[str, Any],
 ) -> StudyView:
     """What MLflow shows at the end: the running view and, beside it, all that is worth keeping."""
-    again = read_remeasured(settings.folder)
-    view = study_view(settings, facts, history, int(time.time() * 1000), state, again)
-    front = json.loads(view.files["front.json"])
+    view = study_view(settings, facts, history, int(time.time() * 1000), state, front=front)
     children = []
     for child, c, entry in zip(view.children, history, front["trials"], strict=True):
         kept = _member(settings, c, entry, scratch / child.key) if entry["pareto"] else {}
@@ -103,7 +110,8 @@ def sync(folder: Path, uri: str | None = None) -> str:
     settings = replace(settings, tracking_uri=uri or settings.tracking_uri)
     check_uri(settings.tracking_uri)
     data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
-    write_page(folder, data=data)
-    if problem := project(settings, facts, read_history(folder), data):
+    front = study_front(folder)
+    write_page(folder, data=data, front=front)
+    if problem := project(settings, facts, read_history(folder), data, front):
         raise InfrastructureError(problem)
     return settings.tracking_uri

@@ -56,7 +56,7 @@ def refit(
         write_json(folder / FOLDER / SUMMARY, summary)
     notes = [f"refits     {folder / FOLDER / SUMMARY}"]
     write_json(folder / FRONT_FILE, study_front(folder))
-    if problem := project(settings, facts, history, data):
+    if problem := project(settings, facts, history, data, study_front(folder)):
         notes.append(f"MLflow     not written ({problem})")
     if stopped:
         notes.append(f"stopped because {stopped}")

@@ -69,8 +69,9 @@ def search_lines(front: dict[str, Any]) -> list[str]:
     lines = [
         f"rung {r['rung']:.2g}: Kendall tau {r['kendall_tau']:.2f} with CIDEr at the end ({r['candidates']} candidates)"
         for r in front["rungs"]
+        if r["kendall_tau"] is not None
     ]
-    if front["saved_share"]:
+    if front["saved_share"] is not None:
         lines.append(
             f"stopping saved {front['saved_share']:.0%} of the training that running all to the end would take"
         )

@@ -171,9 +171,10 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
     _carry(outcome, store.keep, store.fetch)  # captions that other nodes wrote
     front = build_front(settings.name, facts, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
-        write_json(settings.folder / FRONT_FILE, with_evidence(front, settings.folder))
-        write_page(settings.folder, data=data)
-        outcome.tracking_problem = outcome.tracking_problem or project(settings, facts, outcome.history, data)
+        front = with_evidence(front, settings.folder)
+        write_json(settings.folder / FRONT_FILE, front)
+        write_page(settings.folder, data=data, front=front)
+        outcome.tracking_problem = outcome.tracking_problem or project(settings, facts, outcome.history, data, front)
     _carry(outcome, store.keep)
     print_report(settings, front, outcome, data)
     return EXIT_INTERRUPTED if outcome.interrupted else _exit_code(outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -23,7 +24,7 @@ COLUMNS = {
 ROLE_NAMES = {"zero_shot": "zero-shot base", "full_depth": "full depth, LoRA"}
 
 
-def front_csv(front: dict[str, Any]) -> str:
+def front_csv(front: Mapping[str, Any]) -> str:
     """A row a trial, front first and best first: what it is, its picks, every metric under its own name."""
     metrics = list(dict.fromkeys(name for t in front["trials"] for name in t["metrics"]))
     parts = ("vision", "qformer", "llm")
@@ -45,7 +46,7 @@ def front_csv(front: dict[str, Any]) -> str:
     return out.getvalue()
 
 
-def front_table(front: dict[str, Any]) -> dict[str, Any]:
+def front_table(front: Mapping[str, Any]) -> dict[str, Any]:
     """The front's members as {"columns", "data"}, best CIDEr first: the form in which MLflow shows a table."""
     names = [o["name"] for o in front["objectives"]]
     columns = [*names, *(c for c in COLUMNS if c not in names)]
@@ -68,7 +69,7 @@ def stdout_console() -> Console:
     return console if console.is_terminal else Console(width=140)
 
 
-def print_front(front: dict[str, Any], console: Console | None = None) -> None:
+def print_front(front: Mapping[str, Any], console: Console | None = None) -> None:
     """Print the table of a `front.json`, floor and ceiling in its caption."""
     console = console or stdout_console()
     names = [o["name"] for o in front["objectives"]]
@@ -162,7 +163,7 @@ def _only_cider(columns: list[str], value: float) -> list[str]:
     return [COLUMNS["cider"][1].format(value) if c == "cider" else "" for c in columns]
 
 
-def _caption(front: dict[str, Any]) -> str:
+def _caption(front: Mapping[str, Any]) -> str:
     states: dict[str, int] = {}
     for trial in front["trials"]:
         states[trial["state"]] = states.get(trial["state"], 0) + 1

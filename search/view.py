@@ -33,13 +33,15 @@ def study_view(
     now_ms: int,
     state: str,
     remeasured: Mapping[int, Mapping[str, Any]] | None = None,
+    front: Mapping[str, Any] | None = None,
 ) -> StudyView:
     """The parent run with hypervolume by finished trial, and a child for every candidate.
 
-    `state` of the study: running, complete or interrupted. `now_ms` is written as the end of what has ended.
+    `state` of the study: running, complete or interrupted. `now_ms` is written as the end of what has ended. `front` is the
+    study's `front.json`, if it was built before.
     """
     objectives, started = list(facts.objectives), facts.started_ms
-    front = build_front(settings.name, facts, history, remeasured)
+    front = front or build_front(settings.name, facts, history, remeasured)
     pareto = {t["id"]: t["pareto"] for t in front["trials"]}
     again = {t["id"]: t["latency_again"] for t in front["trials"] if "latency_again" in t}
     picks: dict[int, list[str]] = {}

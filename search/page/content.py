@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ from rsopt.data.records import CaptionData
 from rsopt.objectives import OBJECTIVES
 from rsopt.recipe import Candidate
 from rsopt.rung import read_captions
+from search.agreement import rung_agreements, saved
 from search.front import build_front, read_remeasured
 from search.hand_made import read_hand_made
 from search.history import CandidateState, History
-from search.page.evidence import curve, pausing, rung_predictions, volume_over_compute
+from search.page.evidence import curve, volume_over_compute
 from search.page.importance import importance
 from search.page.pictures import chosen, picture
 from search.settings import Facts, Settings
@@ -33,15 +35,17 @@ def page_content(
     trials: Sequence[FrozenTrial],
     data: CaptionData | None,
     known: Mapping[int, Mapping[str, float]],
+    front: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The page's data.
 
     - `trials`: the study's Optuna trials (times and parameters); none means no importance and the order of numbers.
     - `data`: for ten images with captions; None where it is gone.
     - `known`: costs by trial that are exact without training, for those that have no measurement.
+    - `front`: the study's `front.json`, if it was built before.
     """
     objectives = [OBJECTIVES[name] for name in facts.objectives]
-    front = build_front(settings.name, facts, history, read_remeasured(settings.folder))
+    front = front or build_front(settings.name, facts, history, read_remeasured(settings.folder))
     samples = chosen(data.split("val")) if data else []
     ids = [s.image_id for s in samples]
     recorded = {c.number: read_captions(settings.folder, c.number, c.reached) or {} for c in history if c.rungs}
@@ -71,8 +75,8 @@ def page_content(
         "share": front["hypervolume_share"],
         "volume": volume_over_compute(history, objectives, ended),
         "importance": importance(trials, objectives),
-        "pausing": pausing(history),
-        "rungs": rung_predictions(history),
+        "saved": asdict(found) if (found := saved(history)) else None,
+        "rungs": [asdict(rung) for rung in rung_agreements(history)],
     }
 
 

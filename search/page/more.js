@@ -15,7 +15,7 @@ function evidence() {
       for (const p of data.volume) touchable(put(svg, "circle", { class: "mark front", cx: scale.x(p.seconds / by), cy: scale.y(p.share), r: 3.5 }), trialOf.get(p.trial));
     });
   }
-  for (const { rung, tau, points } of data.rungs) {
+  for (const { rung, kendall_tau: tau, points } of data.rungs) {
     const figure = put(box, "figure");
     put(figure, "figcaption", {}, `CIDEr at ${Math.round(100 * rung)} % of the training, and at its end`);
     const svg = put(figure, "svg", { role: "img", "aria-label": `${points.length} trials` });
@@ -46,10 +46,10 @@ function evidence() {
   if (!data.importance.why) put(figure, "p", {}, data.importance.method + "." + (data.importance.left_out.length ? ` Left out, since they exist only under a condition: ${data.importance.left_out.join(", ")}.` : ""));
   const saved = put(box, "figure");
   put(saved, "figcaption", {}, "What pausing saved");
-  const p = data.pausing;
+  const p = data.saved;
   put(saved, "p", {}, p === null ? "No trial was stopped at a rung: every one was trained to the end." :
-    `${p.stopped} trials were stopped at a rung, which saved ${p.trainings_saved.toFixed(1)} whole trainings: about ` +
-    `${(p.seconds_saved / 60).toFixed(1)} worker minutes at their own pace, ${Math.round(100 * p.share_saved)} % of what all would have taken.`);
+    `${p.stopped} trials were stopped at a rung, which saved ${p.trainings.toFixed(1)} whole trainings: about ` +
+    `${(p.seconds / 60).toFixed(1)} worker minutes at their own pace, ${Math.round(100 * p.share)} % of what all would have taken.`);
 }
 
 function table() {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
@@ -20,11 +21,13 @@ from search.settings import load_study
 PAGE_FILE = "front.html"
 
 
-def write_page(folder: Path, path: Path | None = None, data: CaptionData | None = None) -> Path:
+def write_page(
+    folder: Path, path: Path | None = None, data: CaptionData | None = None, front: Mapping[str, Any] | None = None
+) -> Path:
     """Write the page of a study folder to `path`, by default `front.html` in it; returns where.
 
-    `data` saves reading it again. Where it is gone, the page has no pictures; where the base's configuration is gone, trials
-    without a measurement have no place in the charts.
+    `data` and `front` save reading and building them again. Where the data is gone, the page has no pictures; where the
+    base's configuration is gone, trials without a measurement have no place in the charts.
     """
     settings, facts = load_study(folder)
     history = read_history(folder)
@@ -35,7 +38,7 @@ def write_page(folder: Path, path: Path | None = None, data: CaptionData | None 
             data = None
     path = path or folder / PAGE_FILE
     known = known_costs(settings.base, settings.ledger, history)
-    text = render(page_content(settings, facts, history, read_trials(folder), data, known))
+    text = render(page_content(settings, facts, history, read_trials(folder), data, known, front))
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         aside.write_text(text, "utf-8")

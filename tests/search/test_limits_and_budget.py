@@ -10,7 +10,7 @@ from rsopt.objectives import OBJECTIVES, Measurement
 from rsopt.recipe import Candidate, Recipe
 from rsopt.shortage import note
 from rsopt.variant import Architecture, LoraPart, LoraSpec, Variant
-from search.agreement import rung_agreements, saved_share
+from search.agreement import rung_agreements, saved
 from search.assemble import estimates_of
 from search.budget import Budget, expected_seconds, spent_seconds
 from search.estimates import Estimates
@@ -182,9 +182,13 @@ def test_agreement_of_rungs_and_what_stopping_saved():
         n, "sampled", "complete", candidate(2), {},
         (Measurement(0.5, {"cider": low}, {}), Measurement(1.0, {"cider": high}, {})),
     )  # fmt: skip
-    history = tuple(curve(n, low, high) for n, (low, high) in enumerate([(1, 10), (2, 20), (3, 40), (4, 30)]))
+    history = tuple(curve(n, low, high) for n, (low, high) in enumerate([(1, 10), (2, 20), (3, 40), (4, 30), (5, 50)]))
     (found,) = rung_agreements(history)
-    assert (found.rung, found.candidates, found.kendall_tau) == (0.5, 4, pytest.approx(4 / 6))
-    assert rung_agreements(history[:2]) == [] and saved_share(history) == 0.0 and saved_share(()) is None
-    stopped = done(4, candidate(2), rungs=(0.5,), state="stopped")
-    assert saved_share((*history, stopped)) == pytest.approx(0.1)
+    assert (found.rung, len(found.points), found.kendall_tau) == (0.5, 5, pytest.approx(8 / 10))
+    assert found.points[2] == (3, 40, 2) and rung_agreements(history[:4])[0].kendall_tau is None
+    reference = history[0].having(role="full_depth")  # never stopped, so it says nothing of stopping
+    assert len(rung_agreements((reference, *history[1:]))[0].points) == 4
+    assert saved(history) is None and saved(()) is None
+    stopped = done(5, candidate(2), rungs=(0.5,), state="stopped")
+    found = saved((*history, stopped))
+    assert found and (found.stopped, found.trainings, found.share) == (1, 0.5, pytest.approx(0.5 / 6))

@@ -16,8 +16,9 @@ from rsopt.errors import command
 from rsopt.objectives import OBJECTIVES
 from rsopt.scores.bootstrap import indistinguishable, paired_bootstrap
 from search import front
+from search.agreement import rung_agreements, saved
 from search.page.content import hand_made, latency_parts, page_content
-from search.page.evidence import pausing, rung_predictions, volume_over_compute
+from search.page.evidence import volume_over_compute
 from search.page.importance import importance
 from search.page.render import render
 from search.settings import Settings
@@ -85,11 +86,11 @@ def test_volume_never_falls_and_ends_at_the_fronts_share() -> None:
 def test_pausing_counts_what_the_stopped_had_left() -> None:
     history, _ = many(60)
     stopped = [c for c in history if c.state == "stopped"]
-    saved = pausing(history)
-    assert saved is not None and saved["stopped"] == len(stopped)
-    assert saved["trainings_saved"] == pytest.approx(0.67 * len(stopped))
-    assert saved["seconds_saved"] == pytest.approx(35 * 0.67 / 0.33 * len(stopped))
-    assert pausing(HISTORY) is None
+    found = saved(history)
+    assert found is not None and found.stopped == len(stopped)
+    assert found.trainings == pytest.approx(0.67 * len(stopped))
+    assert found.seconds == pytest.approx(35 * 0.67 / 0.33 * len(stopped))
+    assert saved(HISTORY) is None
 
 
 def test_a_rung_that_knows_the_order_has_tau_one() -> None:
@@ -99,9 +100,9 @@ def test_a_rung_that_knows_the_order_has_tau_one() -> None:
         early = replace(c.rungs[0], metrics={"cider": sign * c.rungs[1].metrics["cider"]})
         return c.having(rungs=(early, c.rungs[1]))
 
-    assert rung_predictions(tuple(told(c, 1) for c in history))[0]["tau"] == pytest.approx(1)
-    assert rung_predictions(tuple(told(c, -1) for c in history))[0]["tau"] == pytest.approx(-1)
-    assert rung_predictions(tuple(history[:4]))[0]["tau"] is None
+    assert rung_agreements(tuple(told(c, 1) for c in history))[0].kendall_tau == pytest.approx(1)
+    assert rung_agreements(tuple(told(c, -1) for c in history))[0].kendall_tau == pytest.approx(-1)
+    assert rung_agreements(tuple(history[:4]))[0].kendall_tau is None
 
 
 def test_one_set_of_draws_says_what_the_paired_bootstrap_says() -> None:
