@@ -115,7 +115,7 @@ def print_front(front: Mapping[str, Any], console: Console | None = None) -> Non
         console.print(f"  trial {trial['id']} ({trial['name']}) failed: {trial['reason']}", markup=False)
 
 
-def _add_free(table: Table, front: dict[str, Any], columns: list[str]) -> int:
+def _add_free(table: Table, front: Mapping[str, Any], columns: list[str]) -> int:
     """Rows for forms that needed no training: those that nothing dominates, and the unpruned model's. How many are left out."""
     of = {t["id"]: t for t in front["trials"]}
     free = sorted(front.get("free", []), key=lambda p: -p["metrics"].get("cider", 0.0))
