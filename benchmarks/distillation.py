@@ -15,7 +15,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from benchmarks.report import machine, table, write_section
 from rsopt.ranking import kept, static_ranking
 from rsopt.recipe import Candidate, Leg, Recipe
 from rsopt.scores.bootstrap import bootstrap_interval, paired_bootstrap
-from rsopt.variant import BaseShape, LoraPart, LoraSpec, Targets, Variant
+from rsopt.variant import TARGETS, BaseShape, LoraPart, LoraSpec, Variant
 
 # logits, hidden, temperature
 SETTINGS = {
@@ -149,7 +149,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--ranking", default="symmetric", help="which layers go first (default: %(default)s)")
     parser.add_argument("--rank", type=int, default=8, help="of LoRA (default: %(default)s)")
-    parser.add_argument("--targets", default="all_linear", choices=get_args(Targets))
+    parser.add_argument("--targets", default="all_linear", choices=TARGETS)
     parser.add_argument("--no-projection", dest="projection", action="store_false", help="leave the projection alone")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kept", type=Path, metavar="F", help="results a line each: what is there is not done again")

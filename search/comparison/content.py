@@ -88,9 +88,8 @@ def compare(
     rows = timed_alike([trial_row(folder, trial, scorer, costs, meteor) for trial in front["trials"]])
     systems = [caption_row(name, path, scorer, meteor) for name, path in given]
     if baselines is not None:
-        # Their parameters are counted by their own code; what their trials measured is theirs.
         trials = [t for t in study_front(baselines)["trials"] if t["role"] not in ("zero_shot", "full_depth")]
-        systems += [trial_row(baselines, trial, scorer, None, meteor) for trial in trials]
+        systems += [trial_row(baselines, trial, scorer, costs, meteor) for trial in trials]
     hand_made = read_hand_made()
     exact = full_size(hand_made)
     return Comparison(

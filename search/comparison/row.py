@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,25 +58,26 @@ class Row:
         return plain | {"share": self.share}
 
 
-def trial_row(folder: Path, trial: Mapping[str, Any], scorer: Scorer, costs: CostModel | None, meteor: bool) -> Row:
+def trial_row(folder: Path, trial: Mapping[str, Any], scorer: Scorer, costs: CostModel, meteor: bool) -> Row:
     """One trial of a study (an entry of its front.json), scored again from its captions so that all rows are scored alike."""
+    other = trial.get("baseline") is not None  # another kind of captioner: its variant says nothing of it
     variant = Variant.from_json(trial["variant"])
-    cost = costs.cost(variant) if costs else None
+    cost = None if other else costs.cost(variant)
     curve = read_curve(folder, trial["id"]) or {}
     found = read_captions(folder, trial["id"], trial["rung"]) if trial["state"] == "complete" else None
     metrics = trial["metrics"] if found else {}
     scores = scorer.measure(found["captions"], with_meteor=meteor) if found else None
-    latency = {"ms": "latency_ms", "low": "latency_low_ms", "high": "latency_high_ms", "tokens_n": "latency_new_tokens"}
+    latency = {"ms": "latency_ms", "low": "latency_low_ms", "high": "latency_high_ms"}
     lora = variant.lora
     return Row(
         name="zero-shot" if trial["role"] == "zero_shot" else trial["name"],
-        state=_state(trial, curve),
+        state=_state(trial, curve, other),
         reason=trial["reason"] or "",
-        kept={part: len(getattr(variant, f"{part}_layers")) for part in ("vision", "qformer", "llm")},
+        kept={} if other else {part: len(getattr(variant, f"{part}_layers")) for part in ("vision", "qformer", "llm")},
         lora=lora.scope if lora else None,
-        params=cost.params if cost else {},
-        trainable=cost.trainable if cost and lora else None,
-        gmacs=cost.gmacs if cost else {},
+        params=cost.params if cost else _total(metrics, "params", int),
+        trainable=(cost.trainable if lora else None) if cost else _total(metrics, "trainable", int).get("total"),
+        gmacs=cost.gmacs if cost else _total(metrics, "gmacs", float),
         latency={key: metrics[name] for key, name in latency.items() if name in metrics}
         | latency_parts(metrics)
         | ({"predicted": 1.0} if metrics.get("latency_predicted") else {})
@@ -127,10 +128,16 @@ def latency_against(row: Row, other: Row) -> tuple[float, float, float] | None:
     return a["ms"] / b["ms"], a["low"] / b["high"], a["high"] / b["low"]
 
 
-def _state(trial: Mapping[str, Any], curve: Mapping[str, list[list[float]]]) -> str:
+def _total(metrics: Mapping[str, float], name: str, kind: Callable[[float], Any]) -> dict[str, Any]:
+    """A count that its own code made, where no parts of it are known."""
+    return {"total": kind(metrics[name])} if name in metrics else {}
+
+
+def _state(trial: Mapping[str, Any], curve: Mapping[str, list[list[float]]], other: bool) -> str:
     """A named state: of the training where it ended, else of the trial."""
     if trial["state"] == "complete":
-        return UNTUNED if trial["variant"]["lora"] is None else (state_of(curve) if curve else "trained")
+        untuned = trial["variant"]["lora"] is None and not other
+        return UNTUNED if untuned else (state_of(curve) if curve else "trained")
     if trial["state"] == "failed":
         kind = (trial["reason"] or "").split(":")[0]
         return {"garbage": GARBAGE, "nan": DIVERGED}.get(kind, "failed")

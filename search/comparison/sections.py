@@ -56,7 +56,11 @@ Section = Heading | Text | Table | Curves
 
 
 def sections(found: Comparison) -> list[Section]:
-    """The whole document."""
+    """The whole document. A table that would be empty says so."""
+    return [Text("None.") if isinstance(s, Table) and not s.rows else s for s in _sections(found)]
+
+
+def _sections(found: Comparison) -> list[Section]:
     return [
         *_intro(found),
         Heading("The study's table, as it said it"),

@@ -64,8 +64,11 @@ def prose(folder: Path) -> list[str]:
 
 OWN = "name: own\nobjectives: [cider, params]\nparameters:\n"
 CASES: dict[str, tuple[Make | list[str], str]] = {
-    "no space": ([], "--space is needed: joint, lora, pruning or a YAML file"),
-    "unknown space": (["--space", "purning"], "unknown space 'purning'; known: joint, lora, pruning"),
+    "no space": ([], "--space is needed: baselines, joint, lora, pruning, report or a YAML file"),
+    "unknown space": (
+        ["--space", "purning"],
+        "unknown space 'purning'; known: baselines, joint, lora, pruning, report",
+    ),
     "missing file": (["--space", "none.yaml"], "none.yaml"),
     "malformed YAML": (space("name: [own\nobjectives"), "own.yaml:"),
     "unknown key": (space(OWN + "  lr: {float: [1.0e-4, 1.0e-3]}\nrugns: [1.0]\n"), "own.yaml:5"),

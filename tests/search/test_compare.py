@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rsopt.configs import base_config
+from rsopt.cost import CostModel
+from rsopt.data.read import read
 from rsopt.errors import command
 from rsopt.rung import read_captions
+from rsopt.scores.floor import scorer_of
 from search import compare
 from search.comparison.conclusions import FAILS, HOLDS, UNMEASURED, UNTOLD, checks
 from search.comparison.content import Comparison
@@ -123,8 +127,9 @@ def test_garbage_is_named_and_nothing_is_silently_empty(
     front = study_front(small_study.folder)
     reason = "garbage: every image gets the same caption: 'a'"
     broken = {**front["trials"][1], "state": "failed", "reason": reason, "name": "LLM24", "metrics": {}, "rung": 0.0}
-    failed = trial_row(small_study.folder, broken, None, None, False)  # type: ignore[arg-type]
-    assert failed.state == "garbage" and not failed.metrics
+    costs = CostModel(base_config("tiny"))
+    failed = trial_row(small_study.folder, broken, None, costs, False)  # type: ignore[arg-type]
+    assert failed.state == "garbage" and not failed.metrics and failed.params["total"] > 0
     rows = (row("LoRA LLM", 80, 100), failed)
     found = Comparison("s", "tiny", "mini", 96, {"class_prior": 90.0}, {}, STUDY, exact, rows, (), ())
     for section in sections(found):
@@ -137,6 +142,14 @@ def test_garbage_is_named_and_nothing_is_silently_empty(
     assert "under the floor" in by_name["LoRA LLM"][-1]
     assert by_name["BITA"][2].startswith("missing: not given") and "--baselines" in by_name["PureT"][2]
     assert by_name["LLM 28 of 32 (exp. 5)"][2].startswith("missing: not in this study")
+
+
+def test_another_kind_of_captioner_is_counted_by_its_own_code(small_study: Settings) -> None:
+    trial = {**study_front(small_study.folder)["trials"][1], "baseline": "puret", "name": "PureT"}
+    data = read(small_study.data or "")
+    found = trial_row(small_study.folder, trial, scorer_of(data, "val"), CostModel(base_config("tiny")), False)
+    assert found.kept == {} and found.metrics
+    assert found.params == {"total": trial["metrics"]["params"]} and found.gmacs == {"total": trial["metrics"]["gmacs"]}
 
 
 def test_one_candidate_may_stand_for_two_rows() -> None:

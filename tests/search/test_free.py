@@ -79,7 +79,7 @@ def measured(small_study: Settings, tmp_path_factory: pytest.TempPathFactory) ->
     candidate = read_history(study.folder)[2].candidate
     forms = [Form("float32", 1), Form("bfloat16"), Form("int8"), Form("int4")]
     points = [Point(2, candidate, 1.0, form) for form in forms]
-    work = Work("tiny", load_study(study.folder)[1].data_path, str(study.folder), str(study.ledger), False)
+    work = Work("tiny", load_study(study.folder)[1].data_path, study.storage, study.name, False)
     before = study.ledger.read_bytes()
     assert [fault for _, fault in measure_points(work, points)] == [None] * 4
     assert study.ledger.read_bytes() == before, "a search would take these latencies for its own"

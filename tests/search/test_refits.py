@@ -184,7 +184,7 @@ def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study
     journal = (study.folder / "journal.log").read_bytes()
     refits = plan_refits(study.folder, [read_history(study.folder)[1]], 1, 2.0, study.seed)
     _, facts = load_study(study.folder)
-    work = Work("tiny", facts.data_path, str(study.folder / FOLDER), str(study.ledger), False)
+    work = Work("tiny", facts.data_path, study.storage, study.name, False, part=FOLDER)
     source = Refits(study.folder, refits, RUNGS, 1)
     for _ in RUNGS:
         leg = source.next()

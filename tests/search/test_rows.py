@@ -18,6 +18,7 @@ from search.journal import read_history
 from search.searcher import decode
 from search.settings import Facts, Settings, save_study
 from search.space import load_space
+from search.store import open_store
 from search.trainable import run_trial
 from search.view import study_view
 from tests.other_data import draw_other
@@ -62,7 +63,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         facts = Facts(names, floor_of(data, "val"), ceiling_of(data, "val"), str(data_path), 1, False, {})
         save_study(settings, facts)
         search = assemble(settings, facts, space, shape_of(base_config("tiny")), None, 1, "float32")
-        work = Driver(settings, facts, None)._work(search.teacher)
+        work = Driver(settings, facts, None, open_store(settings.storage, settings.name), 1.5, 0)._work(search.teacher)
         while (leg := search.next()) is not None:
             outcome = decode(run_trial({"leg": leg.to_json()}, work)["outcome"])
             assert not isinstance(outcome, Measurement) or outcome.rung == 1.0

@@ -40,9 +40,9 @@ def test_shipped_spaces_make_candidates(name, shape):
         candidate = bound.candidate(params)
         candidate.variant.check(shape)
         assert Candidate.from_json(candidate.to_json()) == candidate
-        scope = candidate.variant.lora.scope
-        if bound.names:
+        if bound.names or candidate.baseline:
             continue  # a list: its values do not depend on one another
+        scope = candidate.variant.lora.scope
         assert ("llm_rank" in params) == (scope != "qformer") and ("qformer_rank" in params) == (scope != "llm")
         pairs = candidate.variant.qformer_layers
         assert pairs[1::2] == tuple(layer + 1 for layer in pairs[::2]) and all(layer % 2 == 0 for layer in pairs[::2])
@@ -126,7 +126,10 @@ def test_starts_are_bound_and_may_be_partial(tmp_path):
 
 RANK = "llm_rank: {int: [4, 8]}"
 BAD_PARAMETERS = [
-    (["depth: {int: [1, 2]}"], ":4: unknown key 'depth' in parameters; allowed: vision_layers, qformer_layers"),
+    (
+        ["depth: {int: [1, 2]}"],
+        ":4: unknown key 'depth' in parameters; allowed: baseline, vision_layers, qformer_layers",
+    ),
     (
         ["llm_rank: {range: [4, 8]}"],
         ":4: unknown key 'range' in llm_rank; allowed: int, float, choice, layers, log, when",
@@ -235,7 +238,7 @@ def test_what_the_base_does_not_have_is_one_line(tmp_path, lines, starts, messag
 
 @pytest.mark.parametrize("name", ["prunning", "../x", "a\nb", "x" * 5000, "", "<b>"])
 def test_an_unknown_space_lists_the_known_ones(name):
-    assert "known: joint, lora, pruning" in line_of(load_space, name)
+    assert "known: baselines, joint, lora, pruning, report" in line_of(load_space, name)
 
 
 def test_a_missing_or_unreadable_file(tmp_path):
