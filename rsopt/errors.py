@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -57,6 +58,8 @@ def command(main: Callable[[list[str] | None], int], argv: list[str] | None = No
     A UserError becomes one `error: ...` line on stderr, an InfrastructureError and what a disk refuses too, with exit
     code 1. Anything else is a fault of ours and keeps its traceback.
     """
+    # Where it is installed, PEFT imports it, and it then tells every process of kernels that it does without.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         return main(argv)
     except UserError as error:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,6 @@ def in_form(
 def load_quantised(folder: Path, config: BitsAndBytesConfig | None, base: Base) -> Blip2ForConditionalGeneration:
     """Load a folder in few bits; `config` None: as it was saved. Layers that stay are in the base's dtype."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells of every cast of an activation
-    warnings.filterwarnings("ignore", message="MatMul8bitLt")
     more: dict[str, Any] = {} if config is None else {"quantization_config": config}
     model = Blip2ForConditionalGeneration.from_pretrained(
         folder, dtype=DTYPES[base.dtype], device_map={"": base.device}, local_files_only=True, **more

@@ -73,7 +73,6 @@ def measured(small_study: Settings, tmp_path_factory: pytest.TempPathFactory) ->
     from search.journal import read_history
     from search.trainable import Work
 
-    pytest.importorskip("bitsandbytes")
     study = replace(small_study, storage=str(tmp_path_factory.mktemp("free") / "runs"))
     shutil.copytree(small_study.folder, study.folder)
     candidate = read_history(study.folder)[2].candidate
