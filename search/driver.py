@@ -239,6 +239,11 @@ class Driver:
         return str(searcher.failure) if searcher.failure else search.stopped
 
 
+def cluster_address(asked: str | None) -> str | None:
+    """The option's, else $RAY_ADDRESS as everywhere in Ray; None where a Ray of one's own is started."""
+    return asked or os.environ.get("RAY_ADDRESS") or None
+
+
 class _Tick(tune.Callback):
     """Ray's loop is the progress line's clock."""
 
@@ -255,11 +260,7 @@ class _Tick(tune.Callback):
 
 @contextmanager
 def _ray(address: str | None, workers: int | None) -> Iterator[tuple[float, float]]:
-    """Start a local Ray, or connect to a cluster; gives its CPUs and GPUs, and shuts down what was started.
-
-    `address` is the option's, else $RAY_ADDRESS as everywhere in Ray.
-    """
-    address = address or os.environ.get("RAY_ADDRESS")
+    """Start a local Ray, or connect to a cluster; gives its CPUs and GPUs, and shuts down what was started."""
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         # By name: left to itself, Ray would join whatever cluster runs on this machine.

@@ -40,20 +40,13 @@ def test_mlflow(monkeypatch: pytest.MonkeyPatch, small_study: Settings, tmp_path
 
 
 def test_ray_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
+    from search.driver import cluster_address
 
-    from search import driver
-
-    joined: list[dict[str, object]] = []
-    monkeypatch.setattr(ray, "init", lambda **options: joined.append(options))
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 3.0})
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    for address, environment in ((None, None), (None, "ray.example:6379"), ("other:6379", "ray.example:6379")):
-        if environment:
-            monkeypatch.setenv("RAY_ADDRESS", environment)
-        with driver._ray(address, None) as resources:
-            assert resources == (3.0, 0.0)
-    assert [options["address"] for options in joined] == ["local", "ray.example:6379", "other:6379"]
+    assert cluster_address(None) is None, "a Ray of one's own"
+    monkeypatch.setenv("RAY_ADDRESS", "ray.example:6379")
+    assert cluster_address(None) == "ray.example:6379"
+    assert cluster_address("other:6379") == "other:6379"
 
 
 def test_hidden_cards_are_not_seen() -> None:
