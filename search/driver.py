@@ -76,7 +76,7 @@ class Driver:
         worker_gb: float,
         checkpoint_bytes: int,
     ) -> None:
-        self.settings, self.facts, self.address, self.store = settings, facts, ray_address(address), store
+        self.settings, self.facts, self.address, self.store = settings, facts, address, store
         self.worker_gb, self.checkpoint_bytes = (
             worker_gb,
             checkpoint_bytes,
@@ -266,9 +266,9 @@ class Tick(tune.Callback):
         return {}
 
 
-def ray_address(option: str | None) -> str | None:
-    """The cluster to join: the option's, else $RAY_ADDRESS as everywhere in Ray; None: a local Ray is started."""
-    return option or os.environ.get("RAY_ADDRESS") or None
+def cluster_address(asked: str | None) -> str | None:
+    """The option's, else $RAY_ADDRESS as everywhere in Ray; None where a Ray of one's own is started."""
+    return asked or os.environ.get("RAY_ADDRESS") or None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from rsopt.files import write_json
 from rsopt.form import free_forms
 from rsopt.quantise import check_available
 from rsopt.variant import Dtype
-from search.driver import ray_address, run_tasks, started_ray
+from search.driver import cluster_address, run_tasks, started_ray
 from search.free_points import Point, missing
 from search.free_worker import measure_points
 from search.front import FRONT_FILE, study_front
@@ -34,7 +34,7 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
     history = read_history(folder)
     stop, faults = Stop(), list[str]()
     workers = settings.workers if options.workers is None else options.workers
-    address = ray_address(options.address)
+    address = cluster_address(options.address)
     work = Work(
         settings.base,
         facts.data_path,

@@ -29,8 +29,7 @@ class Device:
 
         if not torch.cuda.is_available():
             return cls(None)
-        fraction = torch.cuda.get_per_process_memory_fraction(0)
-        card = torch.cuda.get_device_properties(0).total_memory * fraction
+        card = torch.cuda.get_device_properties(0).total_memory  # asked without taking any of it
         return cls(card, torch.cuda.is_bf16_supported(including_emulation=False))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +64,19 @@ class Images:
         return cls(IMAGES, IMAGES // 10)
 
 
-def study_needs(settings: Settings, bound: BoundSpace, rungs: int, images: Images) -> DiskNeeds:
-    """`disk_needs` of a study on this machine: legs at once are one a core at most, features in what its device computes in."""
+def study_needs(settings: Settings, bound: BoundSpace, rungs: int, images: Images, cluster: bool = False) -> DiskNeeds:
+    """`disk_needs` of a study driven from here; of a cluster's nodes only the folders that they share with us are known."""
     import torch
 
     gpu = torch.cuda.is_available()
     dtype: Dtype = "bfloat16" if gpu else "float32"
-    slots = settings.workers or (
-        max(1, int(torch.cuda.device_count() / settings.gpus_per_trial)) if gpu else os.cpu_count() or 1
-    )
-    return disk_needs(settings, bound, rungs, slots, images, exact_figures(settings.base, dtype), dtype)
+    cards = max(1, int(torch.cuda.device_count() / settings.gpus_per_trial))
+    slots = settings.workers or (cards if gpu else os.cpu_count() or 1)
+    found = disk_needs(settings, bound, rungs, slots, images, exact_figures(settings.base, dtype), dtype)
+    if cluster:
+        shared = {folder: kinds for folder, kinds in found.needs.items() if folder != cache_dir()}
+        return replace(found, needs=shared)
+    return found
 
 
 def disk_needs(

@@ -13,7 +13,7 @@ from typing import Any
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.files import write_json
-from search.driver import Tick, fit, ray_address, started_ray
+from search.driver import Tick, cluster_address, fit, started_ray
 from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.journal_file import hold
@@ -74,7 +74,7 @@ def _train(
         return False, None
     stop = Stop()
     workers = settings.workers if options.workers is None else options.workers
-    address = ray_address(options.address)
+    address = cluster_address(options.address)
     work = Work(
         settings.base,
         facts.data_path,

@@ -28,7 +28,7 @@ from rsopt.variant import BaseShape, Dtype
 from search.assemble import assemble
 from search.changes import record, with_changes
 from search.database import database_is_here, tracking_uri
-from search.driver import Driver, Outcome, Resources
+from search.driver import Driver, Outcome, Resources, cluster_address
 from search.dry_run import print_dry_run
 from search.estimates import Estimates
 from search.figures import exact_figures, recorded_latencies
@@ -41,6 +41,7 @@ from search.page.write import write_page
 from search.projection import project
 from search.remeasure import check_ledger
 from search.report import print_report
+from search.resources import GB_PER_CPU_WORKER
 from search.settings import (
     RANKINGS_FILE,
     STUDY_FILE,
@@ -88,12 +89,15 @@ def new_session(options: argparse.Namespace) -> int:
         data_path, data = settings.data, read(settings.data, skip_bad=settings.skip_bad, verify=True)
     other = _other_study(settings)
     # Before the base is fetched and the generated set drawn: both take room.
-    memory = plan_memory(settings, rough, Device.here())
-    needs = study_needs(settings, rough, len(space.rungs), Images.of(data) if settings.data else Images.generated())
+    cluster = cluster_address(options.address)
+    memory = None if cluster else plan_memory(settings, rough, Device.here())
+    images = Images.of(data) if settings.data else Images.generated()
+    needs = study_needs(settings, rough, len(space.rungs), images, bool(cluster))
     disks = check_disks(needs, settings.disk_bytes)
     repairs = [f"base repaired: {repair}" for repair in check_base(settings.base)]
     # Before the generated set is drawn, which takes a moment; after all that can be refused.
-    _first_line(settings, [*repairs, f"memory: {memory.told}", f"disk: {disks}"])
+    told = "each worker of the cluster plans with its own" if memory is None else memory.told
+    _first_line(settings, [*repairs, f"memory: {told}", f"disk: {disks}"])
     if not settings.data:
         data_path = str(mini_folder())
         data = read(data_path)
@@ -165,9 +169,10 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
         return search
 
     rough = space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
-    memory = plan_memory(settings, rough, Device.here())
-    state = study_needs(settings, rough, len(space.rungs), Images.of(data)).state
-    outcome = Driver(settings, facts, address, store, memory.worker_gb, state).run(make_search)
+    cluster = cluster_address(address)
+    worker_gb = GB_PER_CPU_WORKER if cluster else plan_memory(settings, rough, Device.here()).worker_gb
+    state = study_needs(settings, rough, len(space.rungs), Images.of(data), bool(cluster)).state
+    outcome = Driver(settings, facts, cluster, store, worker_gb, state).run(make_search)
     _carry(outcome, store.keep, store.fetch)  # captions that other nodes wrote
     front = build_front(settings.name, facts, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
