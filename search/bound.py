@@ -67,7 +67,7 @@ class BoundSpace:
     def candidate(self, params: Mapping[str, Any]) -> Candidate:
         """The candidate these params describe; what they leave out takes its fixed or default value. Pure."""
         value = {**self.fixed, **params}
-        if value["baseline"] != "none":
+        if value.get("baseline", "none") != "none":
             return Candidate(Variant.full(self.shape), baseline=value["baseline"])
         return Candidate(self._variant(value), self._recipe(value))
 
