@@ -38,11 +38,18 @@ def print_dry_run(settings: Settings, space: Space, bound: BoundSpace, shape: Ba
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     say(f"space {space.name}: {space.description}")
-    for name, over in bound.distributions.items():
+    listed = [bound.candidate(start) for start in bound.starts] if bound.names else []
+    for candidate in listed:
+        say(f"  {bound.names[candidate.key]:<28}{candidate.variant.label:<18}{candidate.recipe.words}")
+    for name, over in bound.distributions.items() if not listed else ():
         say(f"  {name:<18}{_described(over)}{_condition(bound, name)}")
-    size, candidates = drawn_candidates(bound, settings.seed)
+    size, candidates = (len(listed), listed) if listed else drawn_candidates(bound, settings.seed)
     counted = size is not None and size <= COUNTABLE
-    say(f"size: {f'{size:,} combinations' if size is not None else 'continuous'}; {len(bound.starts)} starting points")
+    if listed:
+        say(f"size: a list of {size} rows, each trained to its end")
+    else:
+        many = f"{size:,} combinations" if size is not None else "continuous"
+        say(f"size: {many}; {len(bound.starts)} starting points")
     say(
         f"of a base with {shape.vision_layers} vision, {shape.qformer_layers} Q-Former and {shape.llm_layers} LLM layers"
     )

@@ -70,6 +70,10 @@ def new_session(options: argparse.Namespace) -> int:
     if options.space is None:
         raise UserError(f"--space is needed: {', '.join(known_spaces())} or a YAML file (or --resume --name S)")
     space = load_space(options.space)
+    if space.rows and (idle := {"sampler", "no_halving", "from_study"} & options.given.keys()):
+        raise UserError(
+            f"--{min(idle).replace('_', '-')}: space '{space.name}' is a list of rows, of which nothing is drawn"
+        )
     settings = _settings(options, space)
     store = open_store(settings.storage, settings.name)
     store.check()

@@ -8,9 +8,11 @@ import pytest
 
 from rsopt.configs import base_config, shape_of
 from rsopt.data.read import read
+from rsopt.errors import command
 from rsopt.objectives import Measurement
 from rsopt.rung import read_curve
 from rsopt.scores.floor import ceiling_of, floor_of
+from search import run
 from search.assemble import assemble
 from search.driver import Driver
 from search.front import study_front
@@ -106,3 +108,9 @@ def test_the_taught_row_is_what_it_says(settings: Settings) -> None:
     _, whole, taught = (c.candidate for c in read_history(settings.folder))
     assert taught.recipe.distills and not taught.recipe.packed and len(taught.variant.llm_layers) == 4
     assert not whole.recipe.distills and whole.recipe.packed
+
+
+@pytest.mark.parametrize("option", [["--sampler", "tpe"], ["--no-halving"], ["--from-study", "other"]])
+def test_what_a_list_has_no_use_for_is_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(run.main, ["--space", "report", *option]) == 2
+    assert f"{option[0]}: space 'report' is a list of rows" in capsys.readouterr().err
