@@ -60,11 +60,11 @@ class Mirror(Store):
                 self._download(name.replace(MEASUREMENT, CAPTIONS))
                 self._download(name)
         self._fetch_journal(JOURNAL in stored)
-        with FileLock(f"{self.folder / LEDGER_FILE}.lock"):
-            self.share_ledger()
+        self._share_now()
 
     def keep(self) -> None:
-        """Upload the files of the folder itself that were changed."""
+        """Upload the files of the folder itself that were changed, and latencies that were given or measured."""
+        self._share_now()
         for path in self.folder.iterdir():
             name = path.name
             if name in _NEVER or name.startswith(".") or name.endswith(".lock") or not path.is_file():
@@ -118,6 +118,10 @@ class Mirror(Store):
                 lines[key] = known.get(key) or self._objects.read(one.name)
         if list(lines.values()) != here:
             _replace(path, b"".join(lines.values()))
+
+    def _share_now(self) -> None:
+        with FileLock(f"{self.folder / LEDGER_FILE}.lock"):
+            self.share_ledger()
 
     def _fetch_journal(self, there: bool) -> None:
         """The journal of the two that knows more. S3's, but for records that a dead driver had no time to upload.

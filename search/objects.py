@@ -45,6 +45,7 @@ class Objects:
             connect_timeout=CONNECT_S,
             request_timeout=REQUEST_S,
             retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=2),
+            allow_delayed_open=True,  # what is smaller than a part is one request, not three
         )
 
     def check(self) -> None:

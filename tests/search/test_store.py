@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from search import export, front, run
 from search.journal_file import FILE as JOURNAL
 from search.mirror import Mirror
 from search.objects import Objects
-from search.settings import load_study
+from search.settings import Facts, Settings, load_study, save_study
 from search.store import LEDGER_FILE, STUDY_FILE, Store, checked_storage, open_store, working_folder
 from tests.rsopt.test_latency_ledger import CONTEXT, FULL, HALF, latency, never
 from tests.s3 import LocalS3, local_s3
@@ -44,12 +44,18 @@ def s3(server: LocalS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Loca
 
 
 @pytest.fixture
-def node(s3: LocalS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
-    """A study as a node with a cache of its own sees it; the study is this test's."""
+def storage() -> str:
+    """A place of this test's own."""
+    return f"s3://bucket/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def node(s3: LocalS3, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    """A study as a node with a cache of its own sees it."""
 
     def on(name: str) -> Mirror:
         monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / name))
-        mirror = Mirror(f"s3://bucket/{tmp_path.name}", "study")
+        mirror = Mirror(storage, "study")
         mirror.folder.mkdir(parents=True, exist_ok=True)
         return mirror
 
@@ -214,7 +220,7 @@ def test_a_given_ledger_keeps_its_order(node: Node, tmp_path: Path) -> None:
     for depth in range(1, 6):
         ledger.get_or_measure(CONTEXT, Architecture(4, 6, depth), 3, lambda: latency(10.0 * depth))  # noqa: B023
     before = ledger.path.read_bytes()
-    a.share_ledger()
+    a.keep()
     b = node("b")
     b.fetch()
     assert (b.folder / LEDGER_FILE).read_bytes() == before
@@ -269,17 +275,16 @@ def test_a_bucket_that_is_not_there_is_one_line_and_nothing_is_written(
     assert not (tmp_path / "cache").exists() and not any((tmp_path / "here").iterdir())
 
 
-def test_a_study_that_is_not_in_the_bucket_names_those_that_are(node: Node, tmp_path: Path, capsys) -> None:
+def test_a_study_that_is_not_in_the_bucket_names_those_that_are(node: Node, storage: str, capsys) -> None:
     begin(node("a"))
-    storage = f"s3://bucket/{tmp_path.name}/"
-    said = refused(front.main, ["--name", "other", "--storage", storage], capsys)
-    assert said == f"error: no study 'other' in s3://bucket/{tmp_path.name}; there are: study\n"
+    said = refused(front.main, ["--name", "other", "--storage", f"{storage}/"], capsys)
+    assert said == f"error: no study 'other' in {storage}; there are: study\n"
 
 
-def test_a_working_copy_without_its_study_is_never_overwritten(node: Node, tmp_path: Path, capsys) -> None:
+def test_a_working_copy_without_its_study_is_never_overwritten(node: Node, storage: str, capsys) -> None:
     a = node("a")
     (a.folder / JOURNAL).write_text("1\n")
-    argv = ["--space", "pruning", "--name", "study", "--storage", f"s3://bucket/{tmp_path.name}"]
+    argv = ["--space", "pruning", "--name", "study", "--storage", storage]
     assert "holds a working copy" in refused(run.main, argv, capsys)
 
 
@@ -297,11 +302,10 @@ def test_a_folder_needs_no_carrying(tmp_path: Path) -> None:
     assert checked_storage("s3://bucket//a/b/") == "s3://bucket/a/b"
 
 
-def test_a_study_copied_from_s3_into_a_folder_is_one_of_that_folder(small_study, tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "copied"
-    shutil.copytree(small_study.folder, folder)
-    stored = json.loads((folder / STUDY_FILE).read_text())
-    stored["settings"]["storage"] = "s3://bucket/x"
-    (folder / STUDY_FILE).write_text(json.dumps(stored))
-    settings, _ = load_study(folder)
-    assert settings.folder == folder
+def test_a_study_copied_from_s3_into_a_folder_is_one_of_that_folder(s3: LocalS3, tmp_path: Path) -> None:
+    settings = Settings("s", "pruning", "tiny", None, 6, "tpe", 0, 1, None, "sqlite:///x", "s3://bucket/x", None, False)
+    save_study(settings, Facts(("cider",), {}, {}, "", 0, False, {}))
+    assert load_study(settings.folder)[0] == settings
+    copied = shutil.copytree(settings.folder, tmp_path / "runs" / "copied")
+    settings, _ = load_study(copied)
+    assert settings.folder == copied and settings.storage == str(tmp_path / "runs")
