@@ -142,3 +142,25 @@ def test_refusals(small_study: Settings, tmp_path: Path, capfd: pytest.CaptureFi
         "error: an adapter is kept in the precision it was trained in; leave --dtype int8 out",
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_marks_ties_refits_and_what_is_free(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    from search.table import front_csv, print_front
+
+    front = json.loads(json.dumps(FRONT))
+    front["trials"][1]["same_cider"], front["trials"][2]["same_cider"] = [2], [1]
+    front["refits"] = {2: {"epochs": 3, "seeds": 3, "mean": 71.23, "sd": 0.84}}
+    metrics = {"latency_ms": 5, "params": 40, "size_mb": 1.25}
+    greedy = {"trial": 4, "form": {"weights": "int8", "beams": 1}, "metrics": {"cider": 29, **metrics}}
+    worse = {"trial": 2, "form": {"weights": "int8", "beams": 5}, "metrics": {"cider": 1, **metrics, "params": 80}}
+    front["free"] = beside(front, [greedy, worse])
+    print_front(front, Console(width=200))
+    lines = capsys.readouterr().out.splitlines()
+    two = next(line for line in lines if line.startswith("│     2 "))
+    assert "71.2 ± 0.8 (3)" in two and two.rstrip("│ ").endswith("│ 1")
+    shown = [line for line in lines if "int8" in line]
+    assert len(shown) == 1 and "beam 1" in shown[0] and "1.25" in shown[0] and "free" in shown[0]
+    assert any("1 more free points are dominated" in line for line in lines)
+    assert sum(",free," in row for row in front_csv(front).splitlines()) == 2
