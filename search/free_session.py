@@ -19,6 +19,7 @@ from search.free_worker import measure_points
 from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.measured import recorded_latency
+from search.page.write import write_page
 from search.progress import status_line
 from search.projection import project
 from search.settings import load_study
@@ -65,6 +66,7 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
             except KeyboardInterrupt:
                 return True, faults
     write_json(folder / FRONT_FILE, study_front(folder))
+    write_page(folder, data=data)
     if problem := project(settings, facts, history, data):
         sys.stderr.write(f"MLflow not written ({problem})\n")
     return False, faults

@@ -18,6 +18,7 @@ from search.driver import Tick, fit, plan_resources, started_ray
 from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.journal_file import hold
+from search.page.write import write_page
 from search.progress import status_line
 from search.projection import project
 from search.refit_report import refit_summary
@@ -56,6 +57,7 @@ def refit(
         write_json(folder / FOLDER / SUMMARY, summary)
     notes = [f"refits     {folder / FOLDER / SUMMARY}"]
     write_json(folder / FRONT_FILE, study_front(folder))
+    write_page(folder, data=data)
     if problem := project(settings, facts, history, data):
         notes.append(f"MLflow     not written ({problem})")
     if stopped:

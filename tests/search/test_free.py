@@ -144,6 +144,22 @@ def test_refusals(small_study: Settings, tmp_path: Path, capfd: pytest.CaptureFi
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_page_tells_of_forms_and_refits_in_lines() -> None:
+    from search.page.beside import lines_beside
+
+    metrics = {"cider": 29, "latency_ms": 5, "size_mb": 1.25}
+    points = [
+        {"trial": 4, "form": {"weights": "int8", "beams": 1}, "metrics": metrics},
+        {"trial": 4, "form": {"weights": "int4", "beams": 5}, "fault": "RuntimeError: no kernel"},
+    ]
+    refits = {4: {"epochs": 3, "seeds": 3, "mean": 71.23, "sd": 0.84}}
+    assert lines_beside(4, refits, points) == [
+        "trained again, 3 seeds, 3 epochs: test CIDEr 71.2 ± 0.8",
+        "int8, 1 beam: CIDEr 29.0, latency ms 5.0, MB 1.25",
+    ]
+    assert lines_beside(1, refits, points) == []
+
+
 def test_the_table_marks_ties_refits_and_what_is_free(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
