@@ -18,6 +18,7 @@ from search.free_worker import measure_points
 from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.measured import recorded_latency
+from search.page.write import write_page
 from search.progress import status_line
 from search.projection import project
 from search.resources import plan_resources
@@ -67,6 +68,7 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
                 return True, faults
     front = study_front(folder)
     write_json(folder / FRONT_FILE, front)
+    write_page(folder, data=data, front=front)
     if problem := project(settings, facts, history, data, front):
         sys.stderr.write(f"MLflow not written ({problem})\n")
     return False, faults

@@ -17,6 +17,7 @@ from search.driver import Tick, cluster_address, fit, started_ray
 from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.journal_file import hold
+from search.page.write import write_page
 from search.progress import status_line
 from search.projection import project
 from search.refit_report import refit_summary
@@ -55,8 +56,10 @@ def refit(
         summary = refit_summary(front, folder, _as_planned(folder, refits), picked)
         write_json(folder / FOLDER / SUMMARY, summary)
     notes = [f"refits     {folder / FOLDER / SUMMARY}"]
-    write_json(folder / FRONT_FILE, study_front(folder))
-    if problem := project(settings, facts, history, data, study_front(folder)):
+    front = study_front(folder)
+    write_json(folder / FRONT_FILE, front)
+    write_page(folder, data=data, front=front)
+    if problem := project(settings, facts, history, data, front):
         notes.append(f"MLflow     not written ({problem})")
     if stopped:
         notes.append(f"stopped because {stopped}")

@@ -15,12 +15,15 @@ from rsopt.objectives import OBJECTIVES
 from rsopt.recipe import Candidate
 from rsopt.rung import read_captions
 from search.agreement import rung_agreements, saved
+from search.free_points import read_points
 from search.front import build_front, read_remeasured
 from search.hand_made import read_hand_made
 from search.history import CandidateState, History
+from search.page.beside import lines_beside
 from search.page.evidence import curve, volume_over_compute
 from search.page.importance import importance
 from search.page.pictures import chosen, picture
+from search.refit_report import front_refits
 from search.settings import Facts, Settings
 from search.table import COLUMNS, ROLE_NAMES
 from search.ties import same_cider
@@ -51,6 +54,7 @@ def page_content(
     recorded = {c.number: read_captions(settings.folder, c.number, c.reached) or {} for c in history if c.rungs}
     members = [t["id"] for t in front["trials"] if t["pareto"]]
     same = same_cider({n: {k: float(v) for k, v in recorded[n]["cider"].items()} for n in members if recorded.get(n)})
+    refits, points = front_refits(settings.folder), read_points(settings.folder)
     ended = {t.number: t.datetime_complete.timestamp() for t in trials if t.datetime_complete is not None}
     return {
         "study": settings.name,
@@ -63,6 +67,7 @@ def page_content(
             _trial(
                 entry, history[entry["id"]], front["picks"], same, recorded, ids, known.get(entry["id"], {}), objectives
             )
+            | {"beside": lines_beside(entry["id"], refits, points)}
             for entry in front["trials"]
         ],
         "lines": [

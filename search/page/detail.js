@@ -22,6 +22,11 @@ function showDetail(trial) {
     put(box, "p", { class: "note" }, "On the way: " + trial.curve.map(([rung, v]) => `${v.toFixed(1)} at ${Math.round(100 * rung)} %`).join(", ") +
       " (greedy before the end).");
   }
+  if (trial.beside.length) {
+    put(box, "h3", {}, "Beside the search");
+    const lines = put(box, "ul", { class: "refs" });
+    for (const line of trial.beside) put(lines, "li", {}, line);
+  }
   captions(box, trial);
 }
 

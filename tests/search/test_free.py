@@ -91,8 +91,9 @@ def test_forms_are_smaller_or_faster_and_none_touches_the_count_of_parameters(me
     own = study_front(measured.folder)["trials"][2]["metrics"]
     assert points["float32", 1]["size_mb"] == pytest.approx(own["size_mb"])
     assert points["bfloat16", 5]["size_mb"] == pytest.approx(own["size_mb"] / 2)
-    assert own["size_mb"] > points["int8", 5]["size_mb"] > points["int4", 5]["size_mb"]
-    assert points["float32", 1]["latency_ms"] < 0.8 * own["latency_ms"]
+    assert points["int8", 5]["size_mb"] < own["size_mb"] / 2
+    assert points["int4", 5]["size_mb"] < 0.6 * own["size_mb"], "tiny's vision tower is 96 wide, and stays"
+    assert points["float32", 1]["latency_ms"] < own["latency_ms"]
     assert {m["params"] for m in points.values()} == {own["params"]}
     assert points["int8", 5]["cider"] == pytest.approx(own["cider"], abs=10)
 
@@ -141,3 +142,41 @@ def test_refusals(small_study: Settings, tmp_path: Path, capfd: pytest.CaptureFi
         "error: an adapter is kept in the precision it was trained in; leave --dtype int8 out",
     ]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_tells_of_forms_and_refits_in_lines() -> None:
+    from search.page.beside import lines_beside
+
+    metrics = {"cider": 29, "latency_ms": 5, "size_mb": 1.25}
+    points = [
+        {"trial": 4, "form": {"weights": "int8", "beams": 1}, "metrics": metrics},
+        {"trial": 4, "form": {"weights": "int4", "beams": 5}, "fault": "RuntimeError: no kernel"},
+    ]
+    refits = {4: {"epochs": 3, "seeds": 3, "mean": 71.23, "sd": 0.84}}
+    assert lines_beside(4, refits, points) == [
+        "trained again, 3 seeds, 3 epochs: test CIDEr 71.2 ± 0.8",
+        "int8, 1 beam: CIDEr 29.0, latency ms 5.0, MB 1.25",
+    ]
+    assert lines_beside(1, refits, points) == []
+
+
+def test_the_table_marks_ties_refits_and_what_is_free(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    from search.table import front_csv, print_front
+
+    front = json.loads(json.dumps(FRONT))
+    front["trials"][1]["same_cider"], front["trials"][2]["same_cider"] = [2], [1]
+    front["refits"] = {2: {"epochs": 3, "seeds": 3, "mean": 71.23, "sd": 0.84}}
+    metrics = {"latency_ms": 5, "params": 40, "size_mb": 1.25}
+    greedy = {"trial": 4, "form": {"weights": "int8", "beams": 1}, "metrics": {"cider": 29, **metrics}}
+    worse = {"trial": 2, "form": {"weights": "int8", "beams": 5}, "metrics": {"cider": 1, **metrics, "params": 80}}
+    front["free"] = beside(front, [greedy, worse])
+    print_front(front, Console(width=200))
+    lines = capsys.readouterr().out.splitlines()
+    two = next(line for line in lines if line.startswith("│     2 "))
+    assert "71.2 ± 0.8 (3)" in two and two.rstrip("│ ").endswith("│ 1")
+    shown = [line for line in lines if "int8" in line]
+    assert len(shown) == 1 and "beam 1" in shown[0] and "1.25" in shown[0] and "free" in shown[0]
+    assert any("1 more free points are dominated" in line for line in lines)
+    assert sum(",free," in row for row in front_csv(front).splitlines()) == 2
