@@ -40,8 +40,7 @@ def drive(
     def start(trial: int, key: str, at: int) -> None:
         nonlocal left, order
         left -= shares[at]
-        seconds = max(1e-3, (rows[key]["seconds"] + [1.0] * len(rungs))[at])
-        heapq.heappush(running, (now + seconds, order, trial, key, at))
+        heapq.heappush(running, (now + rows[key]["seconds"][at], order, trial, key, at))
         order += 1
 
     while True:

@@ -1,6 +1,6 @@
 """Syne Tune's own MOASHA over a recorded table. Runs in an environment with syne-tune in it; JSON in, JSON out.
 
-Called by benchmarks/searchers.py: PYTHON benchmarks/moasha_bridge.py < task.json > legs.json
+Called by benchmarks/rivals.py: PYTHON benchmarks/moasha_bridge.py < task.json > legs.json
 """
 
 from __future__ import annotations
