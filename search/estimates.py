@@ -50,6 +50,11 @@ class Estimates:
         self._figures: dict[Candidate, dict[str, float]] = {}
         self._known: dict[Candidate, list[float]] = {}  # as of what was last learned
         self.version = 0  # goes up whenever a known value may have changed
+        self._legs: dict[int, int] = {}  # trial -> legs that were learned
+        self._measured: dict[str, dict[object, _Measured]] = {}
+        self._timed: dict[Architecture, tuple[int, Timed]] = {}  # by (trial, ...)
+        self._scale: dict[str, float] = {}
+        self._latency: LatencyModel | None = None
         self._forget()
 
     def figures(self, candidate: Candidate) -> Mapping[str, float]:
@@ -83,12 +88,11 @@ class Estimates:
 
     def _forget(self) -> None:
         """Know what was recorded beforehand, and nothing that this study measured."""
-        self._legs: dict[int, int] = {}  # trial -> legs that were learned
-        self._measured: dict[str, dict[object, _Measured]] = {name: {} for name in {*self.names, "latency_ms"}}
-        self._timed = {one.architecture: (-1, one) for one in self._recorded}
+        self._legs, self._scale = {}, {}
+        self._measured = {name: {} for name in {*self.names, "latency_ms"}}
         for one in self._recorded:
             self._measured["latency_ms"][one.architecture] = _Measured(-1, one.latency_ms, 0.0)
-        self._scale: dict[str, float] = {}
+        self._timed = {one.architecture: (-1, one) for one in self._recorded}
         self._latency = LatencyModel.of(list(self._recorded)) if self._recorded else None
         self._known.clear()
         self.version += 1
@@ -105,7 +109,7 @@ class Estimates:
                 known[key] = _Measured(c.number, value, value / self._compute(name, c.candidate))
                 changed.add(name)
         one = timed_of(c)
-        if one is not None and c.number < self._timed.get(one.architecture, (math.inf,))[0]:
+        if one is not None and c.number < self._timed.get(one.architecture, (math.inf, one))[0]:
             self._timed[one.architecture] = (c.number, one)
             changed.add("latency_ms")
         return changed
