@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 # (trial, params' key, index of the rung, row) -> whether the trial goes on
-Report = Callable[[int, str, int, dict[str, Any]], bool]
+Report = Callable[[int, str, int, Mapping[str, Any]], bool]
 
 
 def key_of(params: dict[str, Any]) -> str:
@@ -23,7 +23,7 @@ def drive(
     ask: Callable[[int], str],
     report: Report,
     failed: Callable[[int], None],
-    task: dict[str, Any],
+    task: Mapping[str, Any],
     workers: int,
 ) -> list[tuple[str, int, float]]:
     """Ask for params of trial 0, 1, ... and report them rung by rung, until the budget of training is handed out.
@@ -40,8 +40,7 @@ def drive(
     def start(trial: int, key: str, at: int) -> None:
         nonlocal left, order
         left -= shares[at]
-        seconds = max(1e-3, (rows[key]["seconds"] + [1.0] * len(rungs))[at])
-        heapq.heappush(running, (now + seconds, order, trial, key, at))
+        heapq.heappush(running, (now + rows[key]["seconds"][at], order, trial, key, at))
         order += 1
 
     while True:

@@ -1,12 +1,13 @@
 """Syne Tune's own MOASHA over a recorded table. Runs in an environment with syne-tune in it; JSON in, JSON out.
 
-Called by benchmarks/searchers.py: PYTHON benchmarks/moasha_bridge.py < task.json > legs.json
+Called by benchmarks/rivals.py: PYTHON benchmarks/moasha_bridge.py < task.json > legs.json
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def run(task: dict[str, Any], workers: int, seed: int) -> list[tuple[str, int, f
         scheduler.on_trial_add(trials[number])
         return asktell.key_of(task["alias"].get(asktell.key_of(config), config))
 
-    def report(number: int, key: str, at: int, row: dict[str, Any]) -> bool:
+    def report(number: int, key: str, at: int, row: Mapping[str, Any]) -> bool:
         result = {"units": units[at]}
         for name, sign in task["objectives"]:
             result[name] = sign * (row["cider"][at] if name == "cider" else row[name])

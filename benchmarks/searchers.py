@@ -9,25 +9,18 @@ the same hypervolume; candidates that break a limit count for nothing.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import subprocess
 import sys
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.asktell import drive, key_of
 from benchmarks.report import machine, table, write_section
-from rsopt.objectives import Fault, Measurement
-from rsopt.recipe import Leg
-from search.bound import options as options_of
+from benchmarks.rivals import MOASHA, STOCK, finished, moasha_legs, stock_legs, task_of
 from search.limits import Limits
 from search.matrix import LEVELS, quartiles
 from search.recording import Recording, load_recording
-from search.replay import Curve, Setup, curve_of, replay
-from search.runner import Finished
+from search.replay import Curve, Setup, curve_of, feasible, replay
 
 OUT = Path("docs/searchers.md")
 # Name -> sampler and schedule of our own Search.
@@ -39,8 +32,6 @@ OURS = {
     "TPE, to the end (ours: no repeats)": ("tpe", "end"),
     "random, to the end (ours: no repeats)": ("random", "end"),
 }
-STOCK = {"TPE, FIFO (stock OptunaSearch)": "tpe", "NSGA-II, FIFO (stock OptunaSearch)": "nsga2"}
-MOASHA = "MOASHA (Syne Tune)"
 
 
 def main() -> int:
@@ -59,15 +50,25 @@ def main() -> int:
         "table": f"{options.table}, {len(recording.rows)} candidates, rungs {', '.join(f'{r:.3g}' for r in recording.rungs)}",
         "seeds": options.seeds,
         "budget": f"{options.budget:g} full trials",
-        "limits": ", ".join(f"{n} at most {v:g}" for n, v in limits.bounds()) or "none",
+        "limits": stated(recording, limits),
     }
     if options.out.suffix == ".md":
         for workers in sorted({workers for _, workers in found}):
-            picture = options.out.with_name(f"{options.out.stem}-{workers}.png")
+            kind = "-limits" if limits.bounds() else ""
+            picture = options.out.with_name(f"{options.out.stem}-{workers}{kind}.png")
             plot({n: c for (n, w), c in found.items() if w == workers}, workers, options.budget, picture)
             body += f"\n![hypervolume against compute, {workers} workers]({picture.name})\n"
-    write_section(f"searchers on {Path(options.table).name.removesuffix('.json.gz')}", facts, body, options.out)
+    heading = f"searchers on {Path(options.table).name.removesuffix('.json.gz')}" + ", limits" * bool(limits.bounds())
+    write_section(heading, facts, body, options.out)
     return 0
+
+
+def stated(recording: Recording, limits: Limits) -> str:
+    """The limits, and how much of the table they exclude."""
+    bounds = ", ".join(f"{name} at most {bound:g}" for name, bound in limits.bounds())
+    keeps = feasible(recording, limits)
+    out = sum(not keeps(candidate) for candidate in recording.candidates)
+    return f"{bounds}: they exclude {out} of {len(recording.rows)}" if bounds else "none"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,7 +95,9 @@ def compare(options: Any, recording: Recording, workers: int, limits: Limits) ->
             jobs = [pool.submit(_ours, options.table, setup, seed) for seed in range(options.seeds)]
             yield name, [job.result() for job in jobs]
         for name, sampler in STOCK.items():
-            stock = [pool.submit(stock_legs, task, sampler, workers, seed) for seed in range(options.seeds)]
+            stock = [
+                pool.submit(stock_legs, recording.bound, task, sampler, workers, seed) for seed in range(options.seeds)
+            ]
             yield name, [curve_of(recording, finished(recording, job.result()), limits) for job in stock]
         if options.moasha_python:
             theirs = [
@@ -105,100 +108,6 @@ def compare(options: Any, recording: Recording, workers: int, limits: Limits) ->
 
 def _ours(name: str, setup: Setup, seed: int) -> Curve:
     return replay(load_recording(name), setup, seed)
-
-
-def task_of(recording: Recording, budget: float) -> dict[str, Any]:
-    """The table as plain data: what searchers of other packages are driven with."""
-    bound = recording.bound
-    if bound.when:
-        raise SystemExit("a space with conditionals cannot be put to searchers that know none")
-    rows = {}
-    alias = {}
-    for params in bound.combinations():
-        row = recording.row(bound.candidate(params))
-        assert row.params is not None
-        alias[key_of(params)] = row.params
-        rows[key_of(row.params)] = {
-            "cider": list(row.cider),
-            "seconds": list(row.seconds),
-            "latency_ms": row.latency_ms,
-            **row.figures,
-        }
-    return {
-        "rows": rows,
-        "alias": {key: params for key, params in alias.items() if key != key_of(params)},
-        "options": {name: options_of(over) for name, over in bound.distributions.items()},
-        "objectives": [[o.name, o.minimised(1.0)] for o in recording.objectives],
-        "starts": list(bound.starts),
-        "rungs": list(recording.rungs),
-        "budget": budget,
-    }
-
-
-def stock_legs(task: dict[str, Any], sampler: str, workers: int, seed: int) -> list[tuple[str, int, float]]:
-    """Ray's OptunaSearch under FIFO: every trial runs to its end and is told there, as Tune does."""
-    import os
-
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import optuna
-    from ray.tune.search.optuna import OptunaSearch
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    make: Callable[..., Any] = {"tpe": optuna.samplers.TPESampler, "nsga2": optuna.samplers.NSGAIISampler}[sampler]
-
-    def space(trial: Any) -> None:
-        for name, values in task["options"].items():
-            # Ordered numbers as numbers, as one would write the space by hand.
-            if all(isinstance(v, int) and not isinstance(v, bool) for v in values):
-                trial.suggest_int(name, values[0], values[-1], step=values[1] - values[0] if len(values) > 1 else 1)
-            else:
-                trial.suggest_categorical(name, values)
-
-    names = [name for name, _ in task["objectives"]]
-    modes = ["max" if sign < 0 else "min" for _, sign in task["objectives"]]
-    # What Ray itself builds from seed= is TPESampler(seed); given explicitly, so that NSGA-II gets the same treatment.
-    searcher = OptunaSearch(
-        space=space, metric=names, mode=modes, sampler=make(seed=seed), points_to_evaluate=task["starts"]
-    )
-
-    def ask(number: int) -> str:
-        params = searcher.suggest(str(number))
-        return key_of(task["alias"].get(key_of(params), params))
-
-    def report(number: int, key: str, at: int, row: dict[str, Any]) -> bool:
-        if at < len(task["rungs"]) - 1:
-            return True
-        result = {name: row["cider"][at] if name == "cider" else row[name] for name in names}
-        searcher.on_trial_complete(str(number), result)
-        return False
-
-    return drive(ask, report, lambda number: searcher.on_trial_complete(str(number), error=True), task, workers)
-
-
-def moasha_legs(python: str, task: dict[str, Any], workers: int, seed: int) -> list[tuple[str, int, float]]:
-    """Legs of one seed, from the bridge in the other environment."""
-    bridge = Path(__file__).with_name("moasha_bridge.py")
-    asked = json.dumps({"task": task, "workers": workers, "seed": seed})
-    done = subprocess.run([python, str(bridge)], input=asked, text=True, capture_output=True)
-    if done.returncode:
-        raise SystemExit(f"the MOASHA bridge failed: {done.stderr.strip().splitlines()[-1]}")
-    return [(key, at, end) for key, at, end in json.loads(done.stdout.splitlines()[-1])]
-
-
-def finished(recording: Recording, legs: list[tuple[str, int, float]]) -> list[Finished]:
-    """Legs by key as our simulator writes them."""
-    found = []
-    for number, (key, at, end) in enumerate(legs):
-        candidate = recording.bound.candidate(json.loads(key))
-        row, rungs = recording.row(candidate), recording.rungs
-        leg = Leg(number, candidate, rungs[at - 1] if at else 0.0, rungs[at], 0)
-        outcome: Measurement | Fault = (
-            Measurement(leg.stop, recording.metrics(candidate, at), {})
-            if at < len(row.cider)
-            else Fault(leg.stop, "exception", row.fault or "")
-        )
-        found.append(Finished(0.0, end, leg, outcome))
-    return found
 
 
 def report(found: dict[tuple[str, int], list[Curve]]) -> str:

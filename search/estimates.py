@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +19,15 @@ Costs = Callable[[Candidate], Mapping[str, float]]
 UNCERTAIN = "cider"
 # Figures that architecture alone decides; the others depend on LoRA or recipe as well.
 OF_ARCHITECTURE = ("latency_ms", "params", "size_mb", "gmacs", "captions_per_s")
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A figure as trial `trial` (-1: recorded before) measured it, and how many times its compute that is (NaN: of no use to others)."""
+
+    trial: int
+    value: float
+    ratio: float
 
 
 class Estimates:
@@ -39,10 +49,13 @@ class Estimates:
         self._costs, self._recorded = costs, tuple(recorded)
         self._figures: dict[Candidate, dict[str, float]] = {}
         self._known: dict[Candidate, list[float]] = {}  # as of what was last learned
-        self._at: tuple[tuple[int, int], ...] | None = None  # (trial, rungs) of what was learned
-        self._measured: dict[str, dict[object, float]] = {}
+        self.version = 0  # goes up whenever a known value may have changed
+        self._legs: dict[int, int] = {}  # trial -> legs that were learned
+        self._measured: dict[str, dict[object, _Measured]] = {}
+        self._timed: dict[Architecture, tuple[int, Timed]] = {}  # by (trial, ...)
         self._scale: dict[str, float] = {}
         self._latency: LatencyModel | None = None
+        self._forget()
 
     def figures(self, candidate: Candidate) -> Mapping[str, float]:
         """What the cost model says; looked up once a candidate."""
@@ -55,32 +68,53 @@ class Estimates:
         return self._figures[candidate]
 
     def learn(self, history: History) -> None:
-        """Take up what was measured. Cheap when nothing new was."""
-        at = tuple((c.number, len(c.rungs)) for c in history if c.rungs)
-        if at == self._at:
+        """Take up what was measured since the last time; all of it again where the history is another one."""
+        legs = {c.number: len(c.rungs) for c in history if c.rungs}
+        if any(legs.get(number, 0) < count for number, count in self._legs.items()):
+            self._forget()
+        news = [number for number, count in legs.items() if self._legs.get(number) != count]
+        self._legs = legs
+        changed = {name for number in news for name in self._learn(history[number])}
+        if not changed:
             return
-        self._at = at
+        for name in changed:
+            ratios = [one.ratio for one in self._measured[name].values() if one.trial >= 0 and math.isfinite(one.ratio)]
+            self._scale[name] = float(np.median(ratios)) if ratios else 1.0
+        if "latency_ms" in changed:
+            timed = [one for _, one in self._timed.values()]
+            self._latency = LatencyModel.of(timed) if timed else None
         self._known.clear()
-        names = {*self.names, "latency_ms"}
-        self._measured = {name: {} for name in names}
-        timed = {one.architecture: one for one in self._recorded}
-        self._measured["latency_ms"] |= {one.architecture: one.latency_ms for one in self._recorded}
-        ratios: dict[str, list[float]] = {name: [] for name in names}
-        for c in (history[number] for number, _ in at):
-            for name in names:
-                # An architecture's figures are those of its first leg; the others belong to a whole training.
-                measurement = c.rungs[0] if name in OF_ARCHITECTURE else c.final
-                value = measurement.metrics.get(name, math.nan) if measurement else math.nan
-                if not math.isfinite(value):
-                    continue
-                # The first measurement counts, as in the ledger.
-                first = self._measured[name].setdefault(_key(name, c.candidate), value)
-                if first == value and c.candidate.baseline is None:
-                    ratios[name].append(value / self._compute(name, c.candidate))
-            if (one := timed_of(c)) is not None:
-                timed.setdefault(one.architecture, one)
-        self._scale = {name: float(np.median(found)) for name, found in ratios.items() if found}
-        self._latency = LatencyModel.of(list(timed.values())) if timed else None
+        self.version += 1
+
+    def _forget(self) -> None:
+        """Know what was recorded beforehand, and nothing that this study measured."""
+        self._legs, self._scale = {}, {}
+        self._measured = {name: {} for name in {*self.names, "latency_ms"}}
+        for one in self._recorded:
+            self._measured["latency_ms"][one.architecture] = _Measured(-1, one.latency_ms, 0.0)
+        self._timed = {one.architecture: (-1, one) for one in self._recorded}
+        self._latency = LatencyModel.of(list(self._recorded)) if self._recorded else None
+        self._known.clear()
+        self.version += 1
+
+    def _learn(self, c: CandidateState) -> set[str]:
+        """Take up one candidate; which figures it changed. The lowest trial counts, whenever it was told."""
+        changed = set()
+        for name, known in self._measured.items():
+            # An architecture's figures are those of its first leg; the others belong to a whole training.
+            measurement = c.rungs[0] if name in OF_ARCHITECTURE else c.final
+            value = measurement.metrics.get(name, math.nan) if measurement else math.nan
+            key = _key(name, c.candidate)
+            if math.isfinite(value) and (key not in known or c.number < known[key].trial):
+                # Another kind of captioner says nothing of what the base's layers cost.
+                ratio = math.nan if c.candidate.baseline else value / self._compute(name, c.candidate)
+                known[key] = _Measured(c.number, value, ratio)
+                changed.add(name)
+        one = timed_of(c)
+        if one is not None and c.number < self._timed.get(one.architecture, (math.inf, one))[0]:
+            self._timed[one.architecture] = (c.number, one)
+            changed.add("latency_ms")
+        return changed
 
     def measured_any(self, name: str) -> bool:
         """Whether this study measured the figure of any candidate."""
@@ -93,7 +127,7 @@ class Estimates:
             return exact, 0.0
         measured = self._measured.get(name, {}).get(_key(name, candidate))
         if measured is not None:
-            return measured, 0.0
+            return measured.value, 0.0
         if candidate.baseline is not None:
             return 0.0, math.nan  # another kind of captioner: nothing is known of it before it ran
         if name == "latency_ms" and self._latency is not None:

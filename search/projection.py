@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from search.view import study_view
 
 
 def project(
-    settings: Settings, facts: Facts, history: History, data: CaptionData | None, front: Mapping[str, Any]
+    settings: Settings, facts: Facts, history: History, data: CaptionData | None, front: dict[str, Any]
 ) -> str | None:
     """Write a study that nobody drives to MLflow, with page, data and members' adapters; what went wrong, or None."""
     state = "interrupted" if any(c.state == "interrupted" for c in history) else "complete"
@@ -56,7 +55,7 @@ def final_view(
     state: str,
     data: CaptionData | None,
     scratch: Path,
-    front: Mapping[str, Any],
+    front: dict[str, Any],
 ) -> StudyView:
     """What MLflow shows at the end: the running view and, beside it, all that is worth keeping."""
     view = study_view(settings, facts, history, int(time.time() * 1000), state, front=front)

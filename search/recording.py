@@ -59,6 +59,13 @@ class Recording:
             # From the params where it can be: what code makes of them may have changed since the recording.
             made = Candidate.from_json(row.candidate) if row.params is None else self.bound.candidate(row.params)
             self._by_candidate[made] = row
+        trained = [(c, r) for c, r in self._by_candidate.items() if c.variant.lora is not None and r.fault is None]
+        self._pace = min(sum(r.seconds) / (r.figures["gmacs"] * c.recipe.epochs) for c, r in trained)
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All that were recorded."""
+        return tuple(self._by_candidate)
 
     def row(self, candidate: Candidate) -> Row:
         """The row of a candidate. Raises KeyError for one that was not recorded."""
@@ -69,13 +76,11 @@ class Recording:
         return self.row(candidate).figures
 
     def metrics(self, candidate: Candidate, at: int, split: str = "val") -> dict[str, float]:
-        """Metrics at the rung with index `at`; all of them at the last one, CIDEr alone before. `split`: val or test."""
+        """Metrics at the rung with index `at`, costs too, as a leg measures them. `split`: val, or test for the end alone."""
         row = self.row(candidate)
-        if at < len(self.rungs) - 1:
-            return {"cider": row.cider[at]}
-        quality = row.cider[-1] if split == "val" else row.test_cider
+        quality = row.cider[at] if split == "val" else row.test_cider
         found = {name: value for name, value in row.figures.items() if name != "memory_gb"}
-        found["train_s"] = sum(row.seconds)
+        found["train_s"] = sum(row.seconds[: at + 1])
         for name, value in (("cider", quality), ("latency_ms", row.latency_ms)):
             if value is not None:
                 found[name] = value
@@ -86,6 +91,16 @@ class Recording:
         if leg.candidate.variant.lora is None:
             return 0.0
         return (leg.stop - leg.start) * leg.candidate.recipe.epochs * float(self.facts["train_images"])
+
+    def seconds(self, leg: Leg) -> float:
+        """Simulated seconds of a leg: its compute at the pace of the quickest recorded trial.
+
+        Seconds as recorded would say what else the machine did: the same architecture took five times as long an hour later.
+        """
+        row = self.row(leg.candidate)
+        if leg.candidate.variant.lora is None:
+            return max(1e-3, sum(row.seconds))
+        return (leg.stop - leg.start) * leg.candidate.recipe.epochs * row.figures["gmacs"] * self._pace
 
     @property
     def full_trial(self) -> float:

@@ -68,8 +68,7 @@ def worker_of(recording: Recording, weather: Weather) -> Callable[[Leg, np.rando
     def run(leg: Leg, rng: np.random.Generator) -> tuple[float, Outcome]:
         row = recording.row(leg.candidate)
         last = recording.rungs.index(leg.stop)
-        first = recording.rungs.index(leg.start) + 1 if leg.start else 0
-        seconds = max(1e-3, sum(row.seconds[first : last + 1]))
+        seconds = recording.seconds(leg)
         luck = rng.random()
         if luck < weather.stragglers:
             seconds *= STRAGGLE

@@ -13,8 +13,9 @@ from search.bound import BoundSpace
 from search.estimates import Estimates
 from search.halving import Halving
 from search.history import History
-from search.known_cost import KnownCost, Limit
+from search.known_cost import KnownCost
 from search.policy import Policy, run_to_end
+from search.prospects import Limit
 from search.sampler import OPTUNA_SAMPLERS, Draw, OptunaSampler, Sampler
 from search.warm import Told, frozen_trials
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,12 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Hyperparameter, Kernel, WhiteKernel
+from sklearn.gaussian_process.kernels import ConstantKernel, Hyperparameter, Kernel
 
 Array = NDArray[np.float64]
 FIT_ROWS = 200  # hyperparameters are fitted on so many rows at most
 # Priors of the hyperparameters' logarithms: (mean, standard deviation). Values are standardised, ranges have length 1.
-AMPLITUDE, LENGTH, RUNG_LENGTH, NOISE = (0.4, 0.7), (0.5, 0.8), (0.4, 0.8), (-4.0, 1.2)
+AMPLITUDE, LENGTH, RUNG_LENGTH, RUNG_NOISE, NOISE = (0.4, 0.7), (0.5, 0.8), (0.4, 0.8), (-2.0, 1.2), (-4.0, 1.2)
 _BOUNDS = (1e-3, 1e3)
 
 
@@ -63,14 +64,47 @@ class GroupedMatern(Kernel):
         return True
 
 
+class RungNoise(Kernel):
+    """White noise with one level below the last rung (last column below 1) and one at it.
+
+    On the way a candidate is judged in the middle of its training, by fewer images: what is luck there is no luck at the end.
+    """
+
+    def __init__(self, levels: Sequence[float] | Array) -> None:
+        self.levels = levels
+
+    @property
+    def hyperparameter_levels(self) -> Hyperparameter:
+        """Variances (below, at the last rung); scikit-learn optimises their logarithms."""
+        return Hyperparameter("levels", "numeric", (1e-6, 10.0), 2)
+
+    def __call__(self, X: Array, Y: Array | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
+        """Kernel (n, m), zero between different rows; with `eval_gradient` also its gradient (n, n, 2)."""
+        if Y is not None:
+            return np.zeros((len(X), len(Y)))
+        value = self.diag(X)
+        if not eval_gradient:
+            return np.diag(value)
+        below = X[:, -1] < 1.0
+        return np.diag(value), np.dstack([np.diag(value * below), np.diag(value * ~below)])
+
+    def diag(self, X: Array) -> Array:  # noqa: N803
+        """Variances (n,)."""
+        return np.where(X[:, -1] < 1.0, self.levels[0], self.levels[1])
+
+    def is_stationary(self) -> bool:
+        """No: it depends on the rung."""
+        return False
+
+
 class Surrogate:
     """Rows are (columns of the encoder, then the rung). `groups` names the parameter of each column, rung excluded."""
 
     def __init__(self, groups: Sequence[int]) -> None:
         count = max(groups, default=-1) + 1
         self._groups = (*groups, count)
-        means = [AMPLITUDE[0], *[LENGTH[0]] * count, RUNG_LENGTH[0], NOISE[0]]
-        deviations = [AMPLITUDE[1], *[LENGTH[1]] * count, RUNG_LENGTH[1], NOISE[1]]
+        means = [AMPLITUDE[0], *[LENGTH[0]] * count, RUNG_LENGTH[0], RUNG_NOISE[0], NOISE[0]]
+        deviations = [AMPLITUDE[1], *[LENGTH[1]] * count, RUNG_LENGTH[1], RUNG_NOISE[1], NOISE[1]]
         self._prior = np.array(means), np.array(deviations)
         self._theta: Array = self._prior[0]
 
@@ -81,20 +115,20 @@ class Surrogate:
         model = GaussianProcessRegressor(self._kernel(), alpha=1e-8, optimizer=self._optimise)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(rows, _standard(values)[0])
+            model.fit(rows, Scale.of(rows, values).standard(rows, values))
         self._theta = np.array(model.kernel_.theta)
         return self._theta
 
-    def fit(self, rows: Array, values: Array) -> Posterior:
-        """What rows (n, columns + 1) and values (n,) say, under the hyperparameters as last tuned."""
-        scaled, mean, deviation = _standard(values)
-        model = GaussianProcessRegressor(self._kernel(), alpha=1e-8, optimizer=None).fit(rows, scaled)
-        return Posterior(model, mean, deviation)
+    def fit(self, rows: Array, values: Array, scale: Scale | None = None) -> Posterior:
+        """What rows (n, columns + 1) and values (n,) say, under the hyperparameters as last tuned; `scale` if it is known."""
+        scale = scale or Scale.of(rows, values)
+        model = GaussianProcessRegressor(self._kernel(), alpha=1e-8, optimizer=None)
+        return Posterior(model.fit(rows, scale.standard(rows, values)), scale)
 
     def _kernel(self) -> Any:
         theta = np.exp(self._theta)
-        matern = GroupedMatern(tuple(theta[1:-1]), self._groups)
-        return ConstantKernel(theta[0], _BOUNDS) * matern + WhiteKernel(theta[-1], (1e-6, 1.0))
+        matern = GroupedMatern(tuple(theta[1:-2]), self._groups)
+        return ConstantKernel(theta[0], _BOUNDS) * matern + RungNoise(tuple(theta[-2:]))
 
     def _optimise(self, loss: Callable[..., Any], start: Array, bounds: Array) -> tuple[Array, float]:
         """scikit-learn's hook: its negative log likelihood plus the negative log prior, by L-BFGS-B from one start."""
@@ -114,17 +148,42 @@ class Surrogate:
 class Posterior:
     """A fitted model in the values' own unit."""
 
-    def __init__(self, model: GaussianProcessRegressor, mean: float, deviation: float) -> None:
-        self._model, self._mean, self._deviation = model, mean, deviation
+    def __init__(self, model: GaussianProcessRegressor, scale: Scale) -> None:
+        self._model, self.scale = model, scale
 
     def predict(self, rows: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation (n,) of the value without noise at rows (n, columns + 1)."""
-        mean, sd = self._model.predict(rows, return_std=True)
-        # The kernel's white part counts as noise of the new value; what a candidate is worth is without it.
-        noise = self._model.kernel_.k2.noise_level
-        return mean * self._deviation + self._mean, np.sqrt(np.maximum(sd**2 - noise, 1e-12)) * self._deviation
+        """Mean and standard deviation (n,) of the value at the end of rows (n, columns), the luck of a training included."""
+        mean, sd = self._model.predict(np.c_[rows, np.ones(len(rows))], return_std=True)
+        return mean * self.scale.spread + self.scale.center, sd * self.scale.spread
 
 
-def _standard(values: Array) -> tuple[Array, float, float]:
-    mean, deviation = float(values.mean()), float(values.std()) or 1.0
-    return (values - mean) / deviation, mean, deviation
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Values as the model sees them: brought to the end of training by how much curves grow, then without mean and spread.
+
+    Curves rise in proportion: as values stand, a candidate that was never measured would be taken for half trained.
+    """
+
+    growth: dict[float, float]  # rung -> how many times larger a value at the end is
+    center: float
+    spread: float
+
+    @classmethod
+    def of(cls, rows: Array, values: Array) -> Scale:
+        """From rows (n, columns + 1), equal ones but for the rung being one candidate's, and values (n,)."""
+        curves: dict[bytes, dict[float, float]] = {}
+        for row, value in zip(rows, values, strict=True):
+            curves.setdefault(row[:-1].tobytes(), {})[float(row[-1])] = float(value)
+        growth, above = {1.0: 1.0}, 1.0
+        for rung in sorted({float(r) for r in rows[:, -1]} - {1.0}, reverse=True):
+            both = [(curve[rung], curve[above]) for curve in curves.values() if rung in curve and above in curve]
+            here, there = sum(low for low, _ in both), sum(high for _, high in both)
+            growth[rung] = growth[above] * (there / here if here > 0 and there > 0 else 1.0)
+            above = rung
+        last = np.array([curve[max(curve)] * growth[max(curve)] for curve in curves.values()])
+        return cls(growth, float(last.mean()), float(last.std()) or 1.0)
+
+    def standard(self, rows: Array, values: Array) -> Array:
+        """Values (n,) at rows (n, columns + 1) as the model sees them."""
+        grown = np.array([value * self.growth[float(rung)] for rung, value in zip(rows[:, -1], values, strict=True)])
+        return (grown - self.center) / self.spread

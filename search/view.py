@@ -33,7 +33,7 @@ def study_view(
     now_ms: int,
     state: str,
     remeasured: Mapping[int, Mapping[str, Any]] | None = None,
-    front: Mapping[str, Any] | None = None,
+    front: dict[str, Any] | None = None,
 ) -> StudyView:
     """The parent run with hypervolume by finished trial, and a child for every candidate.
 

@@ -19,7 +19,7 @@ from search.policy import New, Promote, Wait
 from search.space import load_space
 from search.strategy import make_strategy
 from search.study import Search
-from search.surrogate import GroupedMatern, Surrogate
+from search.surrogate import GroupedMatern, RungNoise, Scale, Surrogate
 
 SHAPE = BaseShape(4, 6, 8)
 RANKINGS = MeasuredRankings.stand_in(8)
@@ -195,6 +195,25 @@ def test_the_kernels_gradient_is_its_derivative():
         theta[g] += 1e-6
         assert np.allclose((kernel.clone_with_theta(theta)(rows) - value) / 1e-6, gradient[:, :, g], atol=1e-5)
     assert np.allclose(np.diag(value), kernel.diag(rows)) and kernel.is_stationary()
+    rows[:5, -1] = 1.0
+    noise = RungNoise((0.3, 0.02))
+    value, gradient = noise(rows, eval_gradient=True)
+    for g in range(2):
+        theta = noise.theta.copy()
+        theta[g] += 1e-6
+        assert np.allclose((noise.clone_with_theta(theta)(rows) - value) / 1e-6, gradient[:, :, g], atol=1e-5)
+    assert np.allclose(np.diag(value), [0.02] * 5 + [0.3] * 7) and not noise(rows, rows).any()
+
+
+def test_curves_are_brought_to_the_end_by_how_they_grow():
+    rows = np.array([[0, 0.25], [0, 0.5], [0, 1.0], [1, 0.25], [1, 0.5], [2, 0.25], [3, 0.25]])
+    values = np.array([10.0, 30.0, 60.0, 20.0, 60.0, 30.0, 0.0])
+    scale = Scale.of(rows, values)
+    assert scale.growth == {1.0: 1.0, 0.5: 2.0, 0.25: 6.0}  # 60 / 30, and twice (30 + 60) / (10 + 20)
+    assert scale.center == pytest.approx((60 + 120 + 180 + 0) / 4)
+    assert scale.standard(rows, values) * scale.spread + scale.center == pytest.approx([60, 60, 60, 120, 120, 180, 0])
+    alone = Scale.of(rows[5:], values[5:])  # nothing says how curves grow
+    assert alone.growth == {1.0: 1.0, 0.25: 1.0} and Scale.of(rows[:1], values[:1]).spread == 1.0
 
 
 def test_the_model_is_repeatable_and_knows_more_from_lower_rungs():
@@ -208,7 +227,7 @@ def test_the_model_is_repeatable_and_knows_more_from_lower_rungs():
         models = [Surrogate((0, 1)) for _ in range(2)]
         for model in models:
             model.tune(rows[some], values[some])
-        means = [model.fit(rows[some], values[some]).predict(high[8:])[0] for model in models]
+        means = [model.fit(rows[some], values[some]).predict(x[8:])[0] for model in models]
         assert (means[0] == means[1]).all()
         errors.append(np.sqrt(np.mean((means[0] - truth[8:]) ** 2)))
     assert errors[0] < errors[1]

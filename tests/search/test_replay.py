@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from benchmarks import searchers, synthetic_table
+from benchmarks import rivals, searchers, synthetic_table
 from benchmarks.asktell import drive
 from rsopt.errors import UserError
 from search import simulate
@@ -103,17 +103,17 @@ def test_the_command_prints_a_table_or_json(path, capsys):
 
 
 def test_other_peoples_searchers_are_driven_fairly(recording):
-    task = searchers.task_of(recording, 6.0)
+    task = rivals.task_of(recording, 6.0)
     assert len(task["starts"]) == 5 and set(task["options"]) == set(recording.bound.distributions)
-    legs = searchers.stock_legs(task, "tpe", 2, seed=0)
+    legs = rivals.stock_legs(recording.bound, task, "tpe", 2, seed=0)
     assert [at for _, at, _ in legs].count(2) >= 5
     shares = sum(recording.rungs[at] - (recording.rungs[at - 1] if at else 0.0) for _, at, _ in legs)
     assert 6.0 <= shares < 8.0
     made = [recording.bound.candidate(json.loads(key)) for key, at, _ in legs if at == 2]
     assert made[:5] == [recording.bound.candidate(params) for params in task["starts"]]
-    curve = searchers.curve_of(recording, searchers.finished(recording, legs))
+    curve = searchers.curve_of(recording, rivals.finished(recording, legs))
     assert 0 < curve.val[-1] <= 1
-    text = searchers.report({(name, 1): [curve] for name in (*searchers.OURS, searchers.MOASHA)})
+    text = searchers.report({(name, 1): [curve] for name in (*searchers.OURS, rivals.MOASHA)})
     assert "to 95%" in text and "MOASHA" in text
 
 
