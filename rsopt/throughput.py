@@ -23,10 +23,10 @@ from rsopt.shortage import is_shortage, release
 from rsopt.variant import Architecture
 
 FILE = "throughput.jsonl"  # in a study's folder: an architecture and device a line
-LARGEST = {"cpu": 32, "cuda": 512}  # images at once
+LARGEST = {"cpu": 16, "cuda": 512}  # images at once
 ROUNDS = 3  # of each batch size, after one that warms up; the median counts
 WORSE = 0.98  # of the best so far: a batch size this slow ends the search for a better one
-SECONDS = {"cpu": 2.0, "cuda": 60.0}  # after which no larger batch is begun
+SECONDS = {"cpu": 20.0, "cuda": 60.0}  # after which no larger batch is begun
 
 
 @dataclass(frozen=True, slots=True)
