@@ -23,7 +23,7 @@ OF_ARCHITECTURE = ("latency_ms", "params", "size_mb", "gmacs", "captions_per_s")
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """A figure as trial `trial` (-1: recorded before) measured it; how many times its compute that is (NaN: of no use to others)."""
+    """A figure as trial `trial` (-1: recorded before) measured it; how many times its compute that is (NaN: no use to others)."""
 
     trial: int
     value: float
