@@ -72,7 +72,7 @@ def test_both_gpus_are_used_by_the_same_two_workers(
     )
     (tmp_path.parent / "s").mkdir()
     made.stop = driver.Stop()
-    made.facts = type("F", (), {"data_path": "none"})()  # type: ignore[assignment]
+    made.facts = type("F", (), {"data_path": "none", "objectives": ()})()  # type: ignore[assignment]
     made._fit(search, driver.Resources(2, 1, 1.0), lambda: None, Quiet())  # type: ignore[arg-type]
     assert search.done and {c.state for c in search.history} == {"complete"}
     legs = [line.split() for line in (tmp_path.parent / "s" / "legs.txt").read_text().splitlines()]
