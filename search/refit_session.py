@@ -102,7 +102,7 @@ def _train(
                 stopped = fit(source, trainable, resources, settings.folder / "ray", changed, Tick(lambda: None, stop))
             except KeyboardInterrupt:
                 return True, None
-    sys.stderr.write(f"{source.legs_done} legs trained\n")
+    sys.stderr.write(f"{source.legs_done} legs ended\n")
     return False, stopped
 
 
