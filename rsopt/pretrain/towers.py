@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write the folders swin and clip into")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
-    parser.add_argument("--pictures", type=int, default=4000, help="pictures; as many crammed ones come beside them")
+    parser.add_argument("--pictures", type=int, default=2000, help="pictures; as many crammed ones come beside them")
     parser.add_argument(
         "--steps",
         type=int,
