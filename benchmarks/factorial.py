@@ -121,7 +121,7 @@ def _latencies(candidates: list[Candidate], base_name: str, data: str, work: Pat
     from rsopt.ledger import Ledger
     from rsopt.quiet import Quiet
 
-    resident = _resident(base_name, data)
+    resident = resident_of(base_name, data)
     base, ledger = resident.base, Ledger(work / "latency.jsonl")
     quiet, image = Quiet(quiet_name(base.device)), pixels(base, resident.data.split("val")[:1])
     for variant in {c.variant.architecture(): replace(c.variant, lora=None) for c in candidates}.values():
@@ -145,7 +145,8 @@ def _timed(model: Any, base: Any, image: Any, quiet: Any, protocol: Any) -> Any:
     return measure_latency(model, base, image, protocol, quiet)
 
 
-def _resident(base: str, data: str) -> Any:
+def resident_of(base: str, data: str) -> Any:
+    """The embedded base with its data, on one thread, as a worker holds them."""
     import torch
     from transformers.utils import logging
 
@@ -164,7 +165,7 @@ def _work(queue: Any, done: Any, base: str, data: str, rungs: tuple[float, ...],
     from rsopt.ledger import Ledger
     from rsopt.quiet import Quiet
 
-    resident = _resident(base, data)
+    resident = resident_of(base, data)
     ledger = Ledger(work / "latency.jsonl")
     quiet = Quiet(quiet_name(resident.base.device))
     costs = exact_figures(base, resident.base.dtype, memory=True)

@@ -7,15 +7,12 @@ from typing import Any
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from rsopt.errors import UserError
 from rsopt.variant import BaseShape
 from search.bound import BoundSpace
-from search.budget import expected_seconds
 from search.encoding import Encoder
 from search.estimates import Estimates
-from search.journal import read_history
-from search.journal_file import FILE
-from search.settings import Settings, load_study
+from search.expected import expected_time
+from search.settings import Settings
 from search.space import Space
 from search.table import stdout_console
 
@@ -69,7 +66,7 @@ def print_dry_run(settings: Settings, space: Space, bound: BoundSpace, shape: Ba
         kept = "" if out < len(candidates) else "; nothing is left"
         bounds = ", ".join(f"{name} at most {bound_:g}" for name, bound_ in settings.limits.bounds())
         say(f"limits: {bounds}; they exclude {out} of {len(candidates)} ({out / len(candidates):.0%}){kept}")
-    say(_time(settings, space))
+    say(expected_time(settings, space, candidates))
 
 
 def drawn_candidates(bound: BoundSpace, seed: int) -> tuple[int | None, list[Any]]:
@@ -100,27 +97,3 @@ def _condition(bound: BoundSpace, name: str) -> str:
         return ""
     choice, values = bound.when[name]
     return f"   (when {choice} is {' or '.join(map(str, values))})"
-
-
-def _time(settings: Settings, space: Space) -> str:
-    """Expected time from the newest study with this base and data, which is the only honest source."""
-    budget = [f"{h:g} {what}" for h, what in ((settings.hours, "h"), (settings.gpu_hours, "GPU-h")) if h is not None]
-    bound = f"; at most {' and '.join(budget)}" if budget else ""
-    for folder in sorted(settings.folder.parent.glob("*/" + FILE), key=lambda p: -p.stat().st_mtime):
-        try:
-            theirs, _ = load_study(folder.parent)
-            history = read_history(folder.parent)
-        except (UserError, OSError, KeyError, ValueError, TypeError):
-            continue  # another version's, or half made
-        if (theirs.base, theirs.data) != (settings.base, settings.data):
-            continue
-        trial, at = 0.0, 0.0
-        for rung in space.rungs:
-            trial += expected_seconds(history, at, rung)
-            at = rung
-        if trial > 0:
-            workers = settings.workers or 1
-            total = trial * (settings.trials + 2) / workers / 60
-            each = f"{trial:.1f} s a trial as in study {theirs.name}"
-            return f"time: at most {total:.1f} min for {settings.trials} trials on {workers} worker(s), {each}{bound}"
-    return f"time: not known before a first study of this base and data; {settings.trials} trials{bound}"

@@ -64,7 +64,11 @@ def parser() -> Parser:
         metavar="X",
         help="GB for the study's folder: old checkpoints go, never those of the front",
     )
-    p.add_argument("--from-study", metavar="OTHER", help="warm start: learn from that study, try its front first")
+    p.add_argument(
+        "--from-study",
+        metavar="OTHER",
+        help="warm start: learn from that study, or from the newest of mlflow:EXPERIMENT, and try its front first",
+    )
     p.add_argument("--dry-run", action="store_true", help="show space, costs and expected time; train nothing")
     p.add_argument("--workers", type=int, metavar="N", help="legs at once (default: one a core, or one a GPU share)")
     p.add_argument(

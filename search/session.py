@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shutil
@@ -33,10 +32,9 @@ from search.dry_run import print_dry_run
 from search.estimates import Estimates
 from search.figures import exact_figures, recorded_latencies
 from search.front import FRONT_FILE, build_front, with_evidence
-from search.history import History
-from search.journal import read_history
 from search.memory import Device, plan_memory
 from search.needs import Images, check_disks, study_needs
+from search.other_study import OtherStudy, other_study
 from search.page.write import write_page
 from search.projection import project
 from search.remeasure import check_ledger
@@ -52,7 +50,6 @@ from search.settings import (
     free_name,
     load_study,
     save_study,
-    study_folder,
     write_json,
 )
 from search.space import Space, known_spaces, load_space
@@ -91,7 +88,7 @@ def new_session(options: argparse.Namespace) -> int:
         return dry_run(settings, space, shape, ledger)
     if settings.data:
         data_path, data = settings.data, read(settings.data, skip_bad=settings.skip_bad, verify=True)
-    other = _other_study(settings)
+    other = other_study(settings)
     # Before the base is fetched and the generated set drawn: both take room.
     cluster = cluster_address(options.address)
     memory = None if cluster else plan_memory(settings, rough, Device.here())
@@ -109,20 +106,22 @@ def new_session(options: argparse.Namespace) -> int:
         told = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
         Console(stderr=True).print(f"left out by --skip-bad: {told}", markup=False, highlight=False, soft_wrap=True)
     facts = _facts(space, data, data_path)
-    bound = space.bind(shape, _rankings(settings, shape, other))
-    warm = None if other is None else warm_start(bound, settings, facts, other)
+    bound = space.bind(shape, _rankings(shape, other))
+    warm = None if other is None else warm_start(bound, settings, facts, (other.settings, other.facts, other.history))
     settings.folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(space.source, settings.folder / "space.yaml")
     if ledger is not None:
         shutil.copy(ledger, settings.ledger)
         shutil.copy(ledger, settings.given_ledger)
     if other is not None and warm is not None:
-        _note(f"warm start from {other[0].name}: {len(warm.told)} candidates told, {len(warm.starts)} tried first")
+        _note(
+            f"warm start from {other.settings.name}: {len(warm.told)} candidates told, {len(warm.starts)} tried first"
+        )
         for note in warm.notes:
             _note(f"  {note}")
         write_json(settings.folder / WARM_FILE, warm.to_json())
-        if (theirs := other[0].folder / RANKINGS_FILE).exists() and theirs.parent != settings.folder:
-            shutil.copy(theirs, settings.folder / RANKINGS_FILE)  # the same names must mean the same layers
+        if other.rankings is not None:
+            write_json(settings.folder / RANKINGS_FILE, other.rankings)
     save_study(settings, facts)  # last: with it the study exists, and can be resumed whatever happens from here on
     return _drive(settings, space, facts, data, options.address, store)
 
@@ -261,19 +260,10 @@ def _check_numbers(options: argparse.Namespace) -> None:
             raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value:g}")
 
 
-def _other_study(settings: Settings) -> tuple[Settings, Facts, History] | None:
-    """The study of --from-study. Raises UserError where there is none or it is this one."""
-    if settings.from_study is None:
-        return None
-    folder = study_folder(settings.storage, settings.from_study)
-    return (*load_study(folder), read_history(folder))
-
-
-def _rankings(settings: Settings, shape: BaseShape, other: tuple[Settings, Facts, History] | None) -> MeasuredRankings:
+def _rankings(shape: BaseShape, other: OtherStudy | None) -> MeasuredRankings:
     """The other study's measured rankings, which this one then shares; a stand-in where there are none."""
-    path = other[0].folder / RANKINGS_FILE if other else None
-    if path is not None and path.exists():
-        return MeasuredRankings.from_json(json.loads(path.read_text()))
+    if other is not None and other.rankings is not None:
+        return MeasuredRankings.from_json(other.rankings)
     return MeasuredRankings.stand_in(shape.llm_layers)
 
 

@@ -57,6 +57,8 @@ def study_view(
     metrics = [(name, value, 0) for name, value in priors]
     metrics += _volumes(history, objectives) + _counts(history)
     metrics += _latency_counts(history, again)
+    # Legs trained for candidates that broke a limit: what is excluded by known costs takes none.
+    metrics.append(("infeasible_legs", float(sum(len(c.rungs) for c in history if c.state == "infeasible")), 0))
     parent = RunView(
         key="parent",
         name=settings.name,

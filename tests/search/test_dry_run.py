@@ -20,7 +20,9 @@ def test_it_shows_space_costs_and_limits_and_writes_nothing(
         "parameters",
         "latency, ms       not known before it is measured",
         "limits: params at most 2e+06; they exclude",
-        "at most 2 h",
+        "min of one worker's training for 20 trials",
+        "GFLOP/s measured on one core",
+        "; at most 2 h",
     ):
         assert part in out, out
     assert not list(tmp_path.rglob("*"))

@@ -15,9 +15,11 @@ from rsopt.recipe import Leg
 from search.history import final_values
 from search.limits import Limits
 from search.searcher import LegSearcher, decode, encode
+from search.view import study_view
 from tests.search.test_known_cost import finding
 from tests.search.test_known_cost import open_search as open_default
 from tests.search.test_study import drive, keys, make_space, measure, open_search, optuna_states
+from tests.search.test_warm import FACTS, settings_of
 
 
 class Tune:
@@ -106,6 +108,15 @@ def test_limits_refuse_before_a_gpu_second(tmp_path, sampler):
     assert front and all(c.final.metrics["params"] <= 5e6 for c in front)
     refused = [c for c in search.history if c.state == "infeasible"]
     assert refused and all(c.reason == "limit: too deep" and not c.rungs for c in refused)
+    counts = {
+        name: value
+        for name, value, _ in study_view(settings_of("s"), FACTS, search.history, 0, "complete").parent.metrics
+    }
+    assert counts["trials.infeasible"] == len(refused) and counts["infeasible_legs"] == 0
+    trained_later = refused[0].having(rungs=(Measurement(0.5, {}, {}),))  # found out by measuring
+    seen = (*search.history[: trained_later.number], trained_later, *search.history[trained_later.number + 1 :])
+    counts = {name: value for name, value, _ in study_view(settings_of("s"), FACTS, seen, 0, "complete").parent.metrics}
+    assert counts["infeasible_legs"] == 1
 
 
 def test_a_repeated_candidate_is_never_trained_twice(tmp_path):

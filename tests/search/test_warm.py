@@ -6,9 +6,12 @@ import pytest
 
 from rsopt.errors import UserError
 from search.estimates import Estimates
+from search.other_study import other_study
 from search.settings import Facts, Settings
 from search.strategy import make_strategy
 from search.study import Search
+from search.tracker import Tracker
+from search.view import study_view
 from search.warm import WarmStart, expresses, warm_start
 from tests.search.test_study import SEARCHED, SHAPE, drive, make_space, open_search
 
@@ -47,6 +50,24 @@ def test_all_is_told_and_the_front_goes_first(tmp_path, other):
         tried = [c.params for c in search.history if c.role == "start"]
         assert len(tried) >= len(warm.starts) - 1  # one of them may be the full-depth reference
         assert all(params in warm.starts for params in tried)
+
+
+def test_a_study_in_mlflow_tells_its_ends_and_its_front(tmp_path, other):
+    settings, facts, history = other
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    asked = settings_of("new", tracking_uri=uri, from_study="mlflow:rsopt-s")
+    with pytest.raises(UserError, match="no experiment 'rsopt-s' at sqlite"):
+        other_study(asked)
+    view = study_view(replace(settings, tracking_uri=uri), facts, history, 1, "complete")
+    Tracker(uri, "rsopt-s", settings.name).write(replace(view, files={**view.files, "rankings.json": '{"a": 1}'}))
+    found = other_study(asked)
+    assert found and (found.settings.name, found.settings.base, found.rankings) == ("other", "tiny", {"a": 1})
+    bound = make_space(tmp_path, starts="[]").bind(SHAPE)
+    there = warm_start(bound, asked, FACTS, (found.settings, found.facts, found.history))
+    here = warm_start(bound, asked, FACTS, other)
+    assert there.starts == here.starts and not there.notes
+    assert [t.final for t in there.told] == [t.final for t in here.told]
+    assert [t.rungs for t in there.told] == [t.rungs[-1:] for t in here.told]
 
 
 def test_what_lies_outside_the_space_is_left_out_and_said(tmp_path, other):
