@@ -67,6 +67,7 @@ def measure_form(
         raise CandidateError("nan", f"{', '.join(bad)} not finite as {form.name}")
     return {
         "metrics": metrics,
+        "latency": {**latency.to_json(), "dtype": form.weights},
         "captions": captions,
         "cider": dict(zip(score.image_ids, score.per_image.tolist(), strict=True)),
     }

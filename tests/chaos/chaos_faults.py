@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rsopt.base import TINY
+from rsopt.configs import TINY
 from rsopt.errors import command
 from search import front as front_command
 from tests.chaos.command import check_mlflow, front, interrupt, prepare, rungs, running, until

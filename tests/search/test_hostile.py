@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rsopt.base import TINY
+from rsopt.configs import TINY
 from rsopt.data.__main__ import main as data_main
 from rsopt.errors import command
 from search import front, run

@@ -110,7 +110,8 @@ def test_other_peoples_searchers_are_driven_fairly(recording):
     shares = sum(recording.rungs[at] - (recording.rungs[at - 1] if at else 0.0) for _, at, _ in legs)
     assert 6.0 <= shares < 8.0
     made = [recording.bound.candidate(json.loads(key)) for key, at, _ in legs if at == 2]
-    assert made[:5] == [recording.bound.candidate(params) for params in task["starts"]]
+    # Two workers: whichever is trained sooner ends sooner.
+    assert all(recording.bound.candidate(params) in made for params in task["starts"])
     curve = searchers.curve_of(recording, rivals.finished(recording, legs))
     assert 0 < curve.val[-1] <= 1
     text = searchers.report({(name, 1): [curve] for name in (*searchers.OURS, rivals.MOASHA)})

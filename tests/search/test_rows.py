@@ -95,7 +95,9 @@ def test_losses_by_step_are_kept(settings: Settings) -> None:
     assert len(curve["val"]) == 2 and curve["val"][-1][0] == curve["train"][-1][0]
     final = study_front(settings.folder)["trials"][1]["metrics"]
     assert curve["val"][-1][1] == pytest.approx(final["val_loss"], rel=1e-3)  # merged or not, the same model
-    assert curve["train"][0][1] > curve["train"][-1][1]
+    losses = [loss for _, loss in curve["train"]]
+    third = len(losses) // 3
+    assert sum(losses[:third]) > sum(losses[-third:])  # a single batch may be an easy one
 
 
 def test_the_teacher_was_the_reference(settings: Settings) -> None:
