@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from statistics import median
 
 import pytest
 
@@ -65,6 +66,15 @@ def test_the_default_beats_random_at_equal_compute_and_repeats_exactly(recording
     assert ours[0].to_reach(2.0) == float("inf") and ours[2].time_s[-1] < ours[0].time_s[-1]
 
 
+def test_the_default_finds_most_of_the_recorded_front_soon():
+    recording = load_recording()
+    curves = [replay(recording, Setup("known_cost", "promote", 1, 25.0), seed) for seed in range(3)]
+    # At the median 13 full trials over twenty seeds when the table was recorded.
+    assert median(curve.to_reach(0.95) for curve in curves) < 20 and all(
+        curve.at(25.0, "test") > 0.85 for curve in curves
+    )
+
+
 def test_limits_and_bad_weather(recording):
     limits = Limits(params=2_700_000)
     curve = replay(recording, Setup("known_cost", "promote", 4, 8.0, None, limits, Weather(0.1, 0.1)), 1)
@@ -110,8 +120,8 @@ def test_other_peoples_searchers_are_driven_fairly(recording):
     shares = sum(recording.rungs[at] - (recording.rungs[at - 1] if at else 0.0) for _, at, _ in legs)
     assert 6.0 <= shares < 8.0
     made = [recording.bound.candidate(json.loads(key)) for key, at, _ in legs if at == 2]
-    # Two workers: whichever is trained sooner ends sooner.
-    assert all(recording.bound.candidate(params) in made for params in task["starts"])
+    starts = {recording.bound.candidate(params) for params in task["starts"]}
+    assert set(made[:5]) == starts  # the smaller of two at once ends first
     curve = searchers.curve_of(recording, rivals.finished(recording, legs))
     assert 0 < curve.val[-1] <= 1
     text = searchers.report({(name, 1): [curve] for name in (*searchers.OURS, rivals.MOASHA)})
