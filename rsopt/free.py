@@ -65,9 +65,10 @@ def measure_form(
     metrics |= {"params": float(sum(p.numel() for p in plain.parameters())), "size_mb": stored_mb(model)}
     if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
         raise CandidateError("nan", f"{', '.join(bad)} not finite as {form.name}")
+    told = {name: value for name, value in latency.to_json().items() if name in TOLD} | {"dtype": form.weights}
     return {
         "metrics": metrics,
-        "latency": {**latency.to_json(), "dtype": form.weights},
+        "latency": told,
         "captions": captions,
         "cider": dict(zip(score.image_ids, score.per_image.tolist(), strict=True)),
     }
