@@ -24,7 +24,7 @@ lint: $(VENV)/.dev     ## format, style, types and the floors (which module may 
 	$(VENV)/bin/lint-imports
 
 tests: $(VENV)/.dev    ## the test suite, on two cores (a file's tests share its fixtures, so they stay together)
-	$(PY) -m pytest -n 2 --dist loadfile
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-browser: $(VENV)/.browser ## the page and MLflow's saved view in a headless Chromium
 	@command -v chromedriver >/dev/null || { echo "Chromium and its driver are needed, such as: apt-get install chromium chromium-driver"; exit 1; }

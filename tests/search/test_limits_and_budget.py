@@ -60,6 +60,7 @@ def test_latency_is_measured_then_fitted_then_scaled():
     assert value == 40.0 and math.isnan(error)
     measured = [(4, 2), (8, 2), (4, 6), (8, 6)]
     assert len(measured) == LEAST
+    estimates = Estimates(OBJECTIVE_LIST)
     estimates.learn(tuple(done(n, candidate(*d), latency=truth(*d), parts=parts(*d)) for n, d in enumerate(measured)))
     value, error = estimates.figure("latency_ms", candidate(6, 4))
     assert value == pytest.approx(truth(6, 4)) and error == pytest.approx(0, abs=1e-9)
