@@ -17,7 +17,6 @@ import multiprocessing
 import shutil
 import sys
 import time
-import uuid
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 
 from rsopt.configs import base_config, shape_of
 from rsopt.data.mini import mini_folder
+from rsopt.files import write_json
 from rsopt.recipe import Candidate, Leg
 from search.figures import exact_figures
 from search.legs import leg_seed
@@ -173,10 +173,7 @@ def _work(queue: Any, done: Any, base: str, data: str, rungs: tuple[float, ...],
         number, params, candidate = item
         begun = time.monotonic()
         row = _row(number, params, candidate, resident, ledger, quiet, rungs, work, seed, dict(costs(candidate)))
-        target = work / "rows" / f"{number:04d}.json"
-        aside = target.with_name(f".{uuid.uuid4().hex}")
-        aside.write_text(json.dumps(asdict(row)))
-        aside.replace(target)
+        write_json(work / "rows" / f"{number:04d}.json", asdict(row))
         shutil.rmtree(work / "candidates" / f"{number:04d}", ignore_errors=True)
         done.put((candidate.variant.label, time.monotonic() - begun))
 

@@ -50,6 +50,7 @@ def run_leg(
     throughput: bool = False,
     teacher: Leg | None = None,
     validations: int = 0,
+    study: Path | None = None,
 ) -> Measurement:
     """Train `leg` and measure it at its rung. Raises CandidateError for faults of the candidate.
 
@@ -58,7 +59,7 @@ def run_leg(
     `decoder` is the one whose latency counts, `latency_device` the device model where it counts (default: this one).
     `throughput`: captions a second is measured too, for it is an objective. `teacher` is the whole training of the study's
     teacher, for recipes that distil. `validations`: how often the validation loss is taken on the way of a whole training, for
-    its curve.
+    its curve. `study`: where the teacher's checkpoint is looked for, the study's folder, if `folder` is a part of it.
     """
     if (found := read_measurement(folder, leg.number, leg.stop)) is not None:
         return found
@@ -78,7 +79,7 @@ def run_leg(
             losses = None
             if leg.candidate.recipe.distills:
                 with clock.timed("teacher"):
-                    losses = taught_losses(leg, built, data, resident, folder, teacher, give_way)
+                    losses = taught_losses(leg, built, data, resident, study or folder, teacher, give_way)
             trainer = trainer_for(leg, built, data, resident, exceeded(folder), losses)
             if leg.start > 0:
                 trainer.load(rung_folder(folder, leg.number, leg.start) / STATE)

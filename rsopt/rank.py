@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -21,6 +20,7 @@ from torch.nn import functional
 from rsopt.base import Base
 from rsopt.build import clone_structure
 from rsopt.cache import cache_dir
+from rsopt.files import write_json
 from rsopt.pack import IGNORE, Packed
 from rsopt.ranking import MEASURED, MeasuredRankings, Ranking
 from rsopt.resident import Resident, pad_id
@@ -174,9 +174,7 @@ def measure_rankings(resident: Resident, progress: Progress | None = None) -> Me
         if not path.exists():
             calibration = Calibration(resident.base, _calibration_set(resident), pad_id(resident.base))
             rankings = score_layers(calibration, progress)
-            aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-            aside.write_text(json.dumps(rankings.to_json(), indent=1))
-            aside.replace(path)
+            write_json(path, rankings.to_json())
     return MeasuredRankings.from_json(json.loads(path.read_text()))
 
 

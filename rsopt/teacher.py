@@ -159,7 +159,7 @@ def taught_losses(
     built: Built,
     data: TrainingSet,
     resident: Resident,
-    folder: Path,
+    study: Path,
     teacher: Leg | None,
     give_way: Callable[[], None],
 ) -> Losses:
@@ -168,5 +168,5 @@ def taught_losses(
         raise ValueError(f"trial {leg.number} distils, but its study names no teacher")
     recipe, depth = leg.candidate.recipe, resident.base.shape.llm_layers
     layers = [taught for _, taught in cuts(built.variant.llm_layers, depth)] if recipe.distill_hidden > 0 else []
-    answers = Teacher(teacher, resident, folder, give_way).answers(layers)
+    answers = Teacher(teacher, resident, study, give_way).answers(layers)
     return Distiller(built, data, answers, recipe, depth)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import uuid
 from pathlib import Path
 
 from rsopt.errors import Parser, UserError, command
+from rsopt.files import write_asked
 
 EPILOG = """\
 examples:
@@ -69,7 +69,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.json:
         sys.stdout.write(json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
     elif options.html:
-        sys.stdout.write(f"{_write(Path(options.html), page(title, sections(found)))}\n")
+        write_asked(Path(options.html), page(title, sections(found)))
+        sys.stdout.write(f"{options.html}\n")
     else:
         sys.stdout.write(markdown(title, sections(found)))
     return 0
@@ -83,18 +84,6 @@ def _row(text: str) -> tuple[str, Path]:
     if not Path(path).is_file():
         raise UserError(f"--row {name}: '{path}' is not a file")
     return name.strip(), Path(path)
-
-
-def _write(path: Path, text: str) -> Path:
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        aside.write_text(text, "utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        aside.unlink(missing_ok=True)
-    return path
 
 
 if __name__ == "__main__":

@@ -31,7 +31,6 @@ from ray import tune
 from rsopt.errors import InfrastructureError, UserError, refusal
 from rsopt.files import write_json
 from rsopt.ranking import MeasuredRankings
-from rsopt.recipe import Leg
 from search.history import History
 from search.keeper import Keeper
 from search.legs import LegSource
@@ -149,7 +148,7 @@ class Driver:
             task = ray.remote(remeasure).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
             with status_line(f"measuring the front's {len(again.missing)} architectures again, with trained weights"):
                 try:
-                    again.keep(ray.get(task.remote(self._work(), again.missing)))
+                    again.keep(ray.get(task.remote(Work.of(self.settings, self.facts), again.missing)))
                 except ray.exceptions.RayError as error:  # the study is whole without
                     _LOG.warning("latencies of the front not taken again: %s", str(error).strip().splitlines()[-1])
         return again.found
@@ -163,7 +162,7 @@ class Driver:
             )
             with status_line("scoring layers on calibration captions") as say:
                 try:
-                    for item in map(ray.get, task.remote(self._work())):
+                    for item in map(ray.get, task.remote(Work.of(self.settings, self.facts))):
                         if isinstance(item, dict):
                             write_json(path, item)
                         else:
@@ -175,24 +174,9 @@ class Driver:
             self.store.keep()
         return MeasuredRankings.from_json(json.loads(path.read_text()))
 
-    def _work(self, teacher: Leg | None = None) -> Work:
-        settings = self.settings
-        return Work(
-            settings.base,
-            self.facts.data_path,
-            settings.storage,
-            settings.name,
-            settings.skip_bad,
-            settings.latency_decoder,
-            settings.latency_device,
-            "captions_per_s" in self.facts.objectives,
-            teacher,
-            settings.validations,
-        )
-
     def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> str | None:
         """Run legs until there are no more; why it ended before, if it did."""
-        trainable = partial(run_trial, work=self._work(search.teacher))
+        trainable = partial(run_trial, work=Work.of(self.settings, self.facts, search.teacher))
         return fit(search, trainable, resources, self.settings.folder / "ray", changed, Tick(progress.tick, self.stop))
 
 

@@ -50,7 +50,7 @@ class Estimates:
         self._figures: dict[Candidate, dict[str, float]] = {}
         self._known: dict[Candidate, list[float]] = {}  # as of what was last learned
         self.version = 0  # goes up whenever a known value may have changed
-        self._legs: dict[int, tuple[int, Candidate]] = {}  # trial -> legs that were learned, and what it is
+        self._legs: dict[int, int] = {}  # trial -> legs that were learned
         self._measured: dict[str, dict[object, _Measured]] = {}
         self._timed: dict[Architecture, tuple[int, Timed]] = {}  # by (trial, ...)
         self._scale: dict[str, float] = {}
@@ -68,13 +68,11 @@ class Estimates:
         return self._figures[candidate]
 
     def learn(self, history: History) -> None:
-        """Take up what was measured since the last time; all of it again where the history is another one."""
-        legs = {c.number: (len(c.rungs), c.candidate) for c in history if c.rungs}
-        if not all(number in legs and _goes_on(legs[number], before) for number, before in self._legs.items()):
+        """Take up what was measured since the last time; all of it again where the history is shorter."""
+        legs = {c.number: len(c.rungs) for c in history if c.rungs}
+        if any(legs.get(number, 0) < count for number, count in self._legs.items()):
             self._forget()
-        news = [
-            number for number, (count, _) in legs.items() if number not in self._legs or self._legs[number][0] != count
-        ]
+        news = [number for number, count in legs.items() if self._legs.get(number) != count]
         self._legs = legs
         changed = {name for number in news for name in self._learn(history[number])}
         if not changed:
@@ -152,11 +150,6 @@ class Estimates:
         if name == "captions_per_s":
             return 1 / compute
         return compute * candidate.recipe.epochs if name == "train_s" else compute
-
-
-def _goes_on(now: tuple[int, Candidate], before: tuple[int, Candidate]) -> bool:
-    """Whether it is the same trial with as many legs as before, or more."""
-    return now[0] >= before[0] and (now[1] is before[1] or now[1] == before[1])
 
 
 def timed_of(c: CandidateState) -> Timed | None:

@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def of_front(front: dict[str, Any]) -> list[dict[str, Any]]:
     """The trials whose forms are measured: the unpruned model first, then the front. UserError where there is no front."""
-    members = [t for t in front["trials"] if t["pareto"]]
+    members = [t for t in front["trials"] if t["pareto"] and t["baseline"] is None]  # forms are of BLIP-2 alone
     if not members:
         raise UserError(f"study '{front['study']}' has no finished trial, so there is nothing to measure yet")
     whole = unpruned(front)

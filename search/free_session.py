@@ -36,15 +36,7 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
     stop, faults = Stop(), list[str]()
     workers = settings.workers if options.workers is None else options.workers
     address = cluster_address(options.address)
-    work = Work(
-        settings.base,
-        facts.data_path,
-        settings.storage,
-        settings.name,
-        settings.skip_bad,
-        settings.latency_decoder,
-        settings.latency_device,
-    )
+    work = Work.of(settings, facts)
     with restored_signals(), started_ray(address) as there:
         stop.watch()
         resources = plan_resources(*there, settings.gpus_per_trial, workers, cluster=address is not None)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from rsopt.files import replacing
 from rsopt.objectives import Objective
 from rsopt.rung import STATE, rung_folder
 from search.history import CandidateState, History, final_values
@@ -104,9 +104,5 @@ def _drop_moments(path: Path) -> None:
         weights = {name: file.get_tensor(name) for name in names if name.startswith("weight/")}
     if len(weights) == len(names):
         return
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with replacing(path) as aside:
         save_file(weights, aside)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

@@ -9,8 +9,10 @@ from typing import Protocol
 import numpy as np
 
 from rsopt.objectives import Fault, Measurement, Objective
-from rsopt.recipe import Leg
-from search.history import CandidateState
+from rsopt.recipe import Candidate, Leg
+from search.history import REFERENCES, CandidateState
+
+FULL_DEPTH = REFERENCES.index("full_depth")  # the number of that trial in every study
 
 
 class LegSource(Protocol):
@@ -36,6 +38,11 @@ def next_leg(state: CandidateState, rungs: Sequence[float], seed: int) -> Leg:
 def leg_seed(seed: int, number: int) -> int:
     """Seed of a candidate's legs, below 2**31, from the study's seed and the trial's number alone."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0] >> 1)
+
+
+def teacher_leg(full_depth: Candidate, seed: int) -> Leg:
+    """The whole training of a study's full-depth reference, which teaches candidates that distil."""
+    return Leg(FULL_DEPTH, full_depth, 0.0, 1.0, leg_seed(seed, FULL_DEPTH))
 
 
 def refit_seed(seed: int, number: int, replica: int) -> int:

@@ -10,12 +10,12 @@ The objects have the names of the study's files. Three rules keep anything that 
 from __future__ import annotations
 
 import time
-import uuid
 from pathlib import Path
 
 from filelock import FileLock
 
 from rsopt.errors import InfrastructureError, UserError
+from rsopt.files import replacing
 from rsopt.rung import CAPTIONS, MEASUREMENT, STATE, rung_folder
 from rsopt.variant import digest
 from search.journal_file import FILE as JOURNAL
@@ -141,13 +141,8 @@ class Mirror(Store):
     def _download(self, name: str) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            with aside.open("wb") as file:
-                self._objects.download(name, file)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+        with replacing(path) as aside, aside.open("wb") as file:
+            self._objects.download(name, file)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -161,9 +156,5 @@ def _read(path: Path) -> bytes:
 
 def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with replacing(path) as aside:
         aside.write_bytes(content)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

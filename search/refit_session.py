@@ -13,10 +13,12 @@ from typing import Any
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.files import write_json
+from rsopt.recipe import Leg
 from search.driver import Tick, cluster_address, fit, started_ray
 from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.journal_file import hold
+from search.legs import FULL_DEPTH, teacher_leg
 from search.page.write import write_page
 from search.progress import status_line
 from search.projection import project
@@ -52,7 +54,9 @@ def refit(
     (folder / FOLDER).mkdir(exist_ok=True)
     with closing(hold(folder / FOLDER)):
         refits = plan_refits(folder, [history[n] for n in wanted], options.seeds, options.epochs, settings.seed)
-        interrupted, stopped = _train(settings, facts, refits, options)
+        interrupted, stopped = _train(
+            settings, facts, refits, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), options
+        )
         summary = refit_summary(front, folder, _as_planned(folder, refits), picked)
         write_json(folder / FOLDER / SUMMARY, summary)
     notes = [f"refits     {folder / FOLDER / SUMMARY}"]
@@ -69,7 +73,7 @@ def refit(
 
 
 def _train(
-    settings: Settings, facts: Facts, refits: list[Refit], options: argparse.Namespace
+    settings: Settings, facts: Facts, refits: list[Refit], teacher: Leg, options: argparse.Namespace
 ) -> tuple[bool, str | None]:
     """Run the legs that are missing; whether it was interrupted, and why it stopped by itself, if it did."""
     rungs = load_space(settings.folder / "space.yaml").rungs
@@ -78,16 +82,7 @@ def _train(
     stop = Stop()
     workers = settings.workers if options.workers is None else options.workers
     address = cluster_address(options.address)
-    work = Work(
-        settings.base,
-        facts.data_path,
-        settings.storage,
-        settings.name,
-        settings.skip_bad,
-        settings.latency_decoder,
-        settings.latency_device,
-        part=FOLDER,
-    )
+    work = Work.of(settings, facts, teacher, FOLDER)
     with restored_signals(), started_ray(address) as there:
         stop.watch()
         resources = plan_resources(*there, settings.gpus_per_trial, workers, cluster=address is not None)

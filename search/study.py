@@ -17,7 +17,7 @@ from search.budget import Budget
 from search.estimates import Estimates
 from search.history import REFERENCES, CandidateState, History, Role, State
 from search.journal import LOST_LIMIT, Journal, ending, interrupted
-from search.legs import flaw, leg_seed, next_leg
+from search.legs import flaw, next_leg, teacher_leg
 from search.policy import New, Policy, Promote, Wait, run_to_end
 from search.proposer import Proposer
 from search.sampler import Draw, OptunaSampler, Sampler
@@ -214,8 +214,7 @@ class Search:
         """The whole training of the full-depth reference, which teaches candidates that distil; None where none may."""
         if not self._space.distills:
             return None
-        number = REFERENCES.index("full_depth")
-        return Leg(number, self._space.full_depth()[1], 0.0, 1.0, leg_seed(self.seed, number))
+        return teacher_leg(self._space.full_depth()[1], self.seed)
 
     def close(self) -> None:
         """Let another process drive this study. Nothing needs saving."""

@@ -17,6 +17,7 @@ from rsopt.errors import InfrastructureError, UserError, refusal
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg
 from search.searcher import Refused, encode
+from search.settings import Facts, Settings
 from search.store import LEDGER_FILE, Store, open_store
 
 if TYPE_CHECKING:
@@ -39,6 +40,27 @@ class Work:
     validations: int = 0  # of the loss in each training
     part: str = ""  # the folder within the study whose legs these are, such as that of its refits
 
+    @classmethod
+    def of(cls, settings: Settings, facts: Facts, teacher: Leg | None = None, part: str = "") -> Work:
+        """Of a study, or of the legs in a `part` of it."""
+        return cls(
+            settings.base,
+            facts.data_path,
+            settings.storage,
+            settings.name,
+            settings.skip_bad,
+            settings.latency_decoder,
+            settings.latency_device,
+            "captions_per_s" in facts.objectives,
+            teacher,
+            settings.validations,
+            part,
+        )
+
+    def study(self) -> Store:
+        """Where the study is kept, as this node sees it."""
+        return open_store(self.storage, self.name)
+
     def store(self) -> Store:
         """Where the legs are kept, as this node sees it."""
         return open_store(self.storage, f"{self.name}/{self.part}" if self.part else self.name)
@@ -47,7 +69,7 @@ class Work:
         """The study's latencies, one ledger for all its parts."""
         from rsopt.ledger import Ledger
 
-        study = open_store(self.storage, self.name)
+        study = self.study()
         return Ledger.of_study(study.folder / LEDGER_FILE, study.share_ledger)
 
 
@@ -120,7 +142,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     try:
         where = (leg, resident, store.folder, work.ledger(), quiet, assigned, work.latency_decoder, work.latency_device)
         if leg.candidate.baseline is None:
-            run = partial(run_leg, *where, work.throughput, work.teacher, work.validations)
+            run = partial(run_leg, *where, work.throughput, work.teacher, work.validations, work.study().folder)
         else:
             run = partial(run_baseline, *where)
         try:

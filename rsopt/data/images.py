@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +19,7 @@ from PIL import Image, ImageOps
 
 from rsopt.cache import cache_dir
 from rsopt.data.records import Sample
+from rsopt.files import replacing
 
 # Fixed views for training: the eight symmetries of a square, since an overhead picture has no up.
 _TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
@@ -128,6 +128,5 @@ def _recall(file: Path) -> Inspection | None:
 
 def _remember(file: Path, inspection: Inspection) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    aside.write_text(json.dumps(asdict(inspection)), encoding="utf-8")
-    aside.rename(file)
+    with replacing(file) as aside:
+        aside.write_text(json.dumps(asdict(inspection)), encoding="utf-8")

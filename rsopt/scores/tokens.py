@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
 from filelock import FileLock
 
 from rsopt.cache import cache_dir
+from rsopt.files import replacing
 from rsopt.scores.meteor import Meteor
 from rsopt.scores.ptb import VERSION, PtbTokenizer
 from rsopt.variant import digest
@@ -53,6 +53,5 @@ def _load(file: Path, count: int) -> list[str] | None:
 
 
 def _save(file: Path, tokens: list[str]) -> None:
-    aside = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    aside.write_text(json.dumps(tokens), encoding="utf-8")
-    aside.rename(file)
+    with replacing(file) as aside:
+        aside.write_text(json.dumps(tokens), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
+from rsopt.files import write_asked
 from search.figures import exact_figures, recorded_latencies
 from search.history import CandidateState, History
 from search.journal import read_history, read_trials
@@ -39,14 +39,7 @@ def write_page(
     path = path or folder / PAGE_FILE
     known = known_costs(settings.base, settings.ledger, history)
     text = render(page_content(settings, facts, history, read_trials(folder), data, known, front))
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        aside.write_text(text, "utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    write_asked(path, text)
     return path
 
 

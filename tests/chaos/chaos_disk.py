@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.command import REPOSITORY, SPACE, check_whole, essence
+from tests.chaos.command import REPOSITORY, SPACE, check_whole, essence, on_own_disk
 from tests.chaos.conftest import TRIALS, Undisturbed
 
 # In a mount namespace of our own: run on a disk that somebody else fills as soon as the study is begun (one that is too small
@@ -43,10 +42,7 @@ def on_a_small_disk(calm: Undisturbed, folder: Path, small: int, cache: bool) ->
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     if cache:
         environment["RSOPT_CACHE"] = str(disk / "cache")
-    done = subprocess.run(["unshare", "-Urm", "sh", "-c", script], cwd=folder, env=environment, timeout=600)
-    if done.returncode == 77:
-        pytest.skip("NOT TESTED: no tmpfs may be mounted here, not even in a user namespace")
-    assert done.returncode == 0
+    assert on_own_disk(script, folder, environment, 600) == 0
     code = int((folder / "code-1").read_text())
     said = (folder / "out-1").read_text() + (folder / "err-1").read_text()
     assert (folder / "code-2").read_text() == "0\n", (folder / "err-2").read_text()[-3000:]

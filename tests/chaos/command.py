@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from mlflow.tracking import MlflowClient
 
 from tests.other_data import draw_other
@@ -131,6 +132,14 @@ def search(folder: Path, *options: str, environment: Mapping[str, str] | None = 
         code = run.wait()
         assert code == 0, f"exit {code}\n{run.stderr[-3000:]}\n{run.stdout[-1000:]}"
         return run
+
+
+def on_own_disk(script: str, folder: Path, environment: Mapping[str, str], timeout: float) -> int:
+    """Exit code of a script in a mount namespace of its own. Where it may not mount a tmpfs it ends with 77: the test is skipped."""
+    done = subprocess.run(["unshare", "-Urm", "sh", "-c", script], cwd=folder, env=environment, timeout=timeout)
+    if done.returncode == 77:
+        pytest.skip("NOT TESTED: no tmpfs may be mounted here, not even in a user namespace")
+    return done.returncode
 
 
 def until(happened: Callable[[], bool], run: Run, timeout: float = DEADLINE_S) -> None:

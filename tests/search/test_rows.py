@@ -9,19 +9,20 @@ import pytest
 from rsopt.configs import base_config, shape_of
 from rsopt.data.read import read
 from rsopt.errors import command
-from rsopt.objectives import Measurement
+from rsopt.objectives import Fault, Measurement
+from rsopt.recipe import Leg
 from rsopt.rung import read_curve
 from rsopt.scores.floor import ceiling_of, floor_of
 from search import run
 from search.assemble import assemble
-from search.driver import Driver
 from search.front import study_front
 from search.journal import read_history
+from search.legs import FULL_DEPTH, teacher_leg
+from search.refits import FOLDER, plan_refits
 from search.searcher import decode
-from search.settings import Facts, Settings, save_study
+from search.settings import Facts, Settings, load_study, save_study
 from search.space import load_space
-from search.store import open_store
-from search.trainable import run_trial
+from search.trainable import Work, run_trial
 from search.view import study_view
 from tests.other_data import draw_other
 
@@ -65,7 +66,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         facts = Facts(names, floor_of(data, "val"), ceiling_of(data, "val"), str(data_path), 1, False, {})
         save_study(settings, facts)
         search = assemble(settings, facts, space, shape_of(base_config("tiny")), None, 1, "float32")
-        work = Driver(settings, facts, None, open_store(settings.storage, settings.name), 1.5, 0)._work(search.teacher)
+        work = Work.of(settings, facts, search.teacher)
         while (leg := search.next()) is not None:
             outcome = decode(run_trial({"leg": leg.to_json()}, work)["outcome"])
             assert not isinstance(outcome, Measurement) or outcome.rung == 1.0
@@ -116,3 +117,19 @@ def test_the_taught_row_is_what_it_says(settings: Settings) -> None:
 def test_what_a_list_has_no_use_for_is_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert command(run.main, ["--space", "report", *option]) == 2
     assert f"{option[0]}: space 'report' is a list of rows" in capsys.readouterr().err
+
+
+def test_a_refit_is_taught_by_the_study_and_not_by_another_refit(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))  # of a machine that asks the teacher for the first time
+    facts, history = load_study(settings.folder)[1], read_history(settings.folder)
+    refits = plan_refits(settings.folder, [history[2], history[2]], 2, None, settings.seed)
+    # Number 1 among the refits is no teacher: it is this very candidate, with another seed.
+    leg = Leg(refits[-1].number, refits[-1].candidate, 0.0, 1.0, refits[-1].seed)
+    work = Work.of(settings, facts, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), FOLDER)
+    outcome = decode(run_trial({"leg": leg.to_json()}, work)["outcome"])
+    assert isinstance(outcome, Measurement) or (isinstance(outcome, Fault) and outcome.kind == "garbage"), outcome
+    states = list((tmp_path / "cache" / "teachers").glob("*/state.safetensors"))
+    own = settings.folder / "candidates/0001/rung-1.0000/state.safetensors"
+    assert [s.read_bytes() for s in states] == [own.read_bytes()]
