@@ -135,7 +135,7 @@ def search(folder: Path, *options: str, environment: Mapping[str, str] | None = 
 
 
 def on_own_disk(script: str, folder: Path, environment: Mapping[str, str], timeout: float) -> int:
-    """Exit code of a script in a mount namespace of its own. Where it may not mount a tmpfs it ends with 77: the test is skipped."""
+    """Exit code of a script in a mount namespace of its own; 77 says that it may not mount a tmpfs there: the test is skipped."""
     done = subprocess.run(["unshare", "-Urm", "sh", "-c", script], cwd=folder, env=environment, timeout=timeout)
     if done.returncode == 77:
         pytest.skip("NOT TESTED: no tmpfs may be mounted here, not even in a user namespace")

@@ -124,12 +124,14 @@ def test_a_refit_is_taught_by_the_study_and_not_by_another_refit(
 ) -> None:
     monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))  # of a machine that asks the teacher for the first time
     facts, history = load_study(settings.folder)[1], read_history(settings.folder)
-    refits = plan_refits(settings.folder, [history[2], history[2]], 2, None, settings.seed)
-    # Number 1 among the refits is no teacher: it is this very candidate, with another seed.
-    leg = Leg(refits[-1].number, refits[-1].candidate, 0.0, 1.0, refits[-1].seed)
+    refits = plan_refits(settings.folder, [history[2], history[1]], 1, None, settings.seed)
     work = Work.of(settings, facts, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), FOLDER)
-    outcome = decode(run_trial({"leg": leg.to_json()}, work)["outcome"])
-    assert isinstance(outcome, Measurement) or (isinstance(outcome, Fault) and outcome.kind == "garbage"), outcome
+    # Number 1 among the refits, trained first, is the reference with another seed: not what the teacher knows.
+    for refit in reversed(refits):
+        leg = Leg(refit.number, refit.candidate, 0.0, 1.0, refit.seed)
+        outcome = decode(run_trial({"leg": leg.to_json()}, work)["outcome"])
+        assert isinstance(outcome, Measurement) or (isinstance(outcome, Fault) and outcome.kind == "garbage"), outcome
+    assert (settings.folder / FOLDER / "candidates/0001/rung-1.0000/state.safetensors").is_file()
     states = list((tmp_path / "cache" / "teachers").glob("*/state.safetensors"))
     own = settings.folder / "candidates/0001/rung-1.0000/state.safetensors"
     assert [s.read_bytes() for s in states] == [own.read_bytes()]
