@@ -24,6 +24,7 @@ from rsopt.variant import Architecture
 
 FILE = "throughput.jsonl"  # in a study's folder: an architecture and device a line
 LARGEST = {"cpu": 16, "cuda": 512}  # images at once
+GROWTH = {"cpu": 4, "cuda": 2}  # from one batch size to the next; on a CPU neighbours differ little and every one is slow
 ROUNDS = 3  # of each batch size, after one that warms up; the median counts
 WORSE = 0.98  # of the best so far: a batch size this slow ends the search for a better one
 SECONDS = {"cpu": 20.0, "cuda": 60.0}  # after which no larger batch is begun
@@ -49,8 +50,8 @@ def measure_throughput(
 ) -> Throughput:
     """Time a merged `model` on batches of a preprocessed tile (1, 3, height, width), alone on the device.
 
-    Decoder, beams and the fixed number of new tokens are the latency protocol's. Batches grow by two until they are slower,
-    do not fit, or time is up.
+    Decoder, beams and the fixed number of new tokens are the latency protocol's. Batches grow until they are slower, do not
+    fit, or time is up.
     """
     tried: dict[str, float] = {}
     begin, count = time.perf_counter(), 1
@@ -65,7 +66,7 @@ def measure_throughput(
             tried[str(count)] = speed
             if speed < WORSE * max(tried.values()) or time.perf_counter() - begin > SECONDS[base.device.type]:
                 break
-            count *= 2
+            count *= GROWTH[base.device.type]
     release()
     batch = max(tried, key=lambda size: tried[size])
     return Throughput(tried[batch], int(batch), tried, disturbed is not None)

@@ -19,22 +19,35 @@ def read_hand_made() -> dict[str, Any]:
 
 
 def full_size(study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Exact counts by row name at full size: `params` and `gmacs` by part, `trainable`. No weights are needed."""
-    from rsopt.configs import base_config  # brings torch: --help does without
+    """Exact counts by row name at full size: `params` and `gmacs` by part, `trainable`. No weights are needed.
+
+    PureT with the vocabulary it `said`, BITA before the study's own language model, in the stage that trains its Q-Former.
+    """
+    from rsopt.baselines.bita import bita_config  # these bring torch: --help does without
+    from rsopt.baselines.cost import bita_cost, puret_cost
+    from rsopt.baselines.puret_config import puret_config
+    from rsopt.configs import base_config
     from rsopt.cost import CostModel
     from rsopt.memory import Workload
     from rsopt.variant import LoraPart, LoraSpec, Variant
 
-    model = CostModel(base_config(study["config"], vocab_size=study["vocabulary"]))
+    base = base_config(study["config"], vocab_size=study["vocabulary"])
+    model = CostModel(base)
     load = Workload(text_tokens=study["text_tokens"])
     part = LoraPart(**study["lora"])
     scopes = {"llm": LoraSpec(llm=part), "qformer": LoraSpec(qformer=part), "both": LoraSpec(part, part)}
+    others = {
+        "PureT": lambda row: puret_cost(puret_config(False, row["words"]), load),
+        "BITA": lambda row: bita_cost(bita_config(False, base.text_config, base.image_token_index), base, load),
+    }
     found = {}
     for row in study["rows"]:
-        if "llm" in row:
+        if "system" in row:
+            cost = others[row["system"]](row)
+        else:
             kept = (model.shape.vision_layers, row["qformer"], row["llm"])
             vision, qformer, llm = (tuple(range(n)) for n in kept)
             lora = scopes.get(row.get("lora", ""))
             cost = model.cost(Variant(vision, qformer, llm, lora), load)
-            found[row["name"]] = {"params": cost.params, "trainable": cost.trainable, "gmacs": cost.gmacs}
+        found[row["name"]] = {"params": cost.params, "trainable": cost.trainable, "gmacs": cost.gmacs}
     return found

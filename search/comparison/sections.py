@@ -19,6 +19,8 @@ METRICS = {
     "rouge_l": "ROUGE-L",
     "cider": "CIDEr",
 }
+BLIP2_PARTS = ("total", "vision", "qformer", "llm")
+PURET_PARTS = ("total", "vision", "encoder", "decoder")
 NONE = "-"
 
 
@@ -133,15 +135,13 @@ def _said(found: Comparison) -> Table:
 def _exact(found: Comparison) -> Table:
     rows: list[tuple[str, ...]] = []
     for row in found.hand_made["rows"]:
-        if (cost := found.exact.get(row["name"])) is None:
-            own = found.ours(row)
-            text = f"{own.params['total']:,}" if own and own.params else "counted where it is built: `rsopt.baselines`"
-            rows.append((row["name"], text, *(NONE,) * 5))
-            continue
-        gmacs = [f"{cost['gmacs'][part]:.2f}" for part in ("total", "vision", "qformer", "llm")]
+        cost = found.exact[row["name"]]
+        parts = PURET_PARTS if row.get("system") == "PureT" else BLIP2_PARTS
+        gmacs = [f"{cost['gmacs'][part]:.2f}" for part in parts]
         trained = f"{cost['trainable']:,}" if cost["trainable"] else NONE
         rows.append((row["name"], f"{cost['params']['total']:,}", trained, *gmacs))
-    return Table(("row", "parameters", "trained", "GMAC", "vision", "Q-Former", "LLM with head"), tuple(rows))
+    head = ("row", "parameters", "trained", "GMAC", "vision", "Q-Former or encoder", "LLM with head or decoder")
+    return Table(head, tuple(rows))
 
 
 def _scores(found: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> Table:
@@ -169,9 +169,7 @@ def _costs(found: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> T
         if row is None:
             rows.append((name, f"missing: {missing}", *(NONE,) * 12))
             continue
-        gmacs = [
-            f"{row.gmacs[part]:.4g}" if part in row.gmacs else NONE for part in ("total", "vision", "qformer", "llm")
-        ]
+        gmacs = [f"{row.gmacs[part]:.4g}" if part in row.gmacs else NONE for part in BLIP2_PARTS]
         ms = {part: f"{value:.1f}" for part, value in row.latency.items()}
         latency = ms.get("ms", NONE) + "".join(f" ({n})" for n in ("predicted", "disturbed") if n in row.latency)
         interval = f"{ms['low']} to {ms['high']}" if {"low", "high"} <= ms.keys() else NONE

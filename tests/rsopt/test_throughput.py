@@ -42,7 +42,7 @@ def measured(base: Base, folder: Path, decoder: str = "shared_prefix") -> Throug
 def test_the_best_batch_counts(base: Base, tmp_path: Path, decoder: str) -> None:
     found = measured(base, tmp_path, decoder)
     sizes = [int(size) for size in found.tried]
-    assert sizes == [2**i for i in range(len(sizes))] and sizes[-1] <= module.LARGEST["cpu"]
+    assert sizes == [4**i for i in range(len(sizes))] and sizes[-1] <= module.LARGEST["cpu"]
     assert found.captions_per_s == max(found.tried.values()) == found.tried[str(found.batch)]
     assert found.metrics() == {"captions_per_s": found.captions_per_s, "captions_batch": found.batch}
 
