@@ -24,7 +24,10 @@ from rsopt.variant import Architecture
 
 FILE = "throughput.jsonl"  # in a study's folder: an architecture and device a line
 LARGEST = {"cpu": 16, "cuda": 512}  # images at once
-GROWTH = {"cpu": 4, "cuda": 2}  # from one batch size to the next; on a CPU neighbours differ little and every one is slow
+GROWTH = {
+    "cpu": 4,
+    "cuda": 2,
+}  # from one batch size to the next; on a CPU neighbours differ little and every one is slow
 ROUNDS = 3  # of each batch size, after one that warms up; the median counts
 WORSE = 0.98  # of the best so far: a batch size this slow ends the search for a better one
 SECONDS = {"cpu": 20.0, "cuda": 60.0}  # after which no larger batch is begun

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import shutil
 import time
@@ -24,6 +23,7 @@ from rsopt.ranking import MeasuredRankings
 from rsopt.rung import read_measurement
 from rsopt.scores.floor import ceiling_of, floor_of
 from rsopt.variant import BaseShape, Dtype
+from search.asked import check_numbers, settings_of
 from search.assemble import assemble
 from search.changes import record, with_changes
 from search.database import database_is_here, tracking_uri
@@ -45,15 +45,13 @@ from search.settings import (
     STUDY_FILE,
     Facts,
     Settings,
-    check_name,
     find_study,
-    free_name,
     load_study,
     save_study,
     write_json,
 )
 from search.space import Space, known_spaces, load_space
-from search.store import Store, checked_storage, open_store
+from search.store import Store, open_store
 from search.study import Search
 from search.tracker import check_uri
 from search.warm import FILE as WARM_FILE
@@ -71,7 +69,7 @@ def new_session(options: argparse.Namespace) -> int:
         raise UserError(
             f"--{min(idle).replace('_', '-')}: space '{space.name}' is a list of rows, of which nothing is drawn"
         )
-    settings = _settings(options, space)
+    settings = settings_of(options, space)
     store = open_store(settings.storage, settings.name)
     store.check()
     store.fetch()
@@ -104,7 +102,7 @@ def new_session(options: argparse.Namespace) -> int:
         data = read(data_path)
     if data.skipped:
         told = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
-        Console(stderr=True).print(f"left out by --skip-bad: {told}", markup=False, highlight=False, soft_wrap=True)
+        _note(f"left out by --skip-bad: {told}")
     facts = _facts(space, data, data_path)
     bound = space.bind(shape, _rankings(shape, other))
     warm = None if other is None else warm_start(bound, settings, facts, (other.settings, other.facts, other.history))
@@ -140,7 +138,7 @@ def continue_session(options: argparse.Namespace) -> int:
     """Go on with a study where it stood, with more trials and the like if asked."""
     if not options.name:
         raise UserError("--resume needs the --name of the study")
-    _check_numbers(options)
+    check_numbers(options)
     store = find_study(options.storage, options.name)
     begun, facts = load_study(store.folder)
     settings, changed = with_changes(begun, options.given)
@@ -204,62 +202,6 @@ def _exit_code(outcome: Outcome) -> int:
     return 0 if any(c.final and not c.reference for c in outcome.history) else 1
 
 
-def _settings(options: argparse.Namespace, space: Space) -> Settings:
-    _check_numbers(options)
-    trials = space.trials if options.trials is None else options.trials
-    storage = checked_storage(options.storage)
-    if options.name is not None:
-        check_name(options.name)
-    if options.data is not None and not Path(options.data).exists():
-        raise UserError(
-            f"data folder '{options.data}' does not exist; it must hold dataset_rsicd.json and RSICD_images/"
-        )
-    return Settings(
-        name=options.name or free_name(storage, space.name),
-        space=space.name,
-        base=options.base
-        if options.base == "tiny" or not Path(options.base).is_dir()
-        else str(Path(options.base).absolute()),
-        data=str(Path(options.data).absolute()) if options.data else None,
-        trials=trials,
-        sampler=options.sampler,
-        seed=options.seed,
-        gpus_per_trial=options.gpus_per_trial,
-        workers=options.workers,
-        tracking_uri=tracking_uri(options.tracking_uri, storage),
-        storage=storage,
-        latency_ledger=options.latency_ledger,
-        skip_bad=options.skip_bad,
-        latency_decoder=space.latency_decoder,
-        latency_device=options.latency_device,
-        halving=not options.no_halving,
-        validations=space.validations,
-        max_params=None if options.max_params is None else int(options.max_params),
-        max_latency_ms=options.max_latency_ms,
-        max_memory_gb=options.max_memory_gb,
-        hours=options.hours,
-        gpu_hours=options.gpu_hours,
-        from_study=options.from_study,
-        disk_gb=options.disk_gb,
-        experiment=os.environ.get("MLFLOW_EXPERIMENT_NAME"),
-    )
-
-
-def _check_numbers(options: argparse.Namespace) -> None:
-    for name in ("trials", "workers"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name} must be at least 1, not {value}")
-    if not 0 < options.gpus_per_trial <= 64:
-        raise UserError(f"--gpus-per-trial must be above 0 and at most 64, not {options.gpus_per_trial}")
-    if options.seed < 0:
-        raise UserError(f"--seed must be at least 0, not {options.seed}")
-    for name in ("hours", "gpu_hours", "max_params", "max_latency_ms", "max_memory_gb", "disk_gb"):
-        value = getattr(options, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value:g}")
-
-
 def _rankings(shape: BaseShape, other: OtherStudy | None) -> MeasuredRankings:
     """The other study's measured rankings, which this one then shares; a stand-in where there are none."""
     if other is not None and other.rankings is not None:
@@ -267,8 +209,8 @@ def _rankings(shape: BaseShape, other: OtherStudy | None) -> MeasuredRankings:
     return MeasuredRankings.stand_in(shape.llm_layers)
 
 
-def _note(text: str) -> None:
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+def _note(text: str, style: str | None = None) -> None:
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True, style=style)
 
 
 def _facts(space: Space, data: CaptionData, data_path: str) -> Facts:
@@ -286,17 +228,9 @@ def _facts(space: Space, data: CaptionData, data_path: str) -> Facts:
 
 
 def _first_line(settings: Settings, notes: list[str]) -> None:
-    console = Console(stderr=True)
     data = settings.data or "mini (generated on first use)"
-    what = f"study {settings.name}: space {settings.space}, base {settings.base}, data {data}"
-    console.print(what, markup=False, highlight=False, soft_wrap=True)
+    _note(f"study {settings.name}: space {settings.space}, base {settings.base}, data {data}")
     for note in notes:
         _note(f"  {note}")
     if settings.base == "tiny" or settings.data is None:
-        console.print(
-            f"  for the real thing: python -m search.run --space {settings.space} {REAL}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-            style="dim",
-        )
+        _note(f"  for the real thing: python -m search.run --space {settings.space} {REAL}", "dim")

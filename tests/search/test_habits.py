@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from search.asked import settings_of
 from search.run import parser
-from search.session import _settings
 from search.settings import Settings, load_study, save_study
 from search.space import load_space
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 def begun(*options: str) -> Settings:
     parsed = parser().parse_args(["--space", "pruning", "--name", "s", *options])
-    return _settings(parsed, load_space("pruning"))
+    return settings_of(parsed, load_space("pruning"))
 
 
 def test_mlflow(monkeypatch: pytest.MonkeyPatch, small_study: Settings, tmp_path: Path) -> None:
