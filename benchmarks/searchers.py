@@ -57,7 +57,7 @@ def main() -> int:
             kind = "-limits" if limits.bounds() else ""
             picture = options.out.with_name(f"{options.out.stem}-{workers}{kind}.png")
             plot({n: c for (n, w), c in found.items() if w == workers}, workers, options.budget, picture)
-            body += f"\n![hypervolume against compute, {workers} workers]({picture.name})\n"
+            body += f"\n![hypervolume against compute, workers: {workers}]({picture.name})\n"
     heading = f"searchers on {Path(options.table).name.removesuffix('.json.gz')}" + ", limits" * bool(limits.bounds())
     write_section(heading, facts, body, options.out)
     return 0
