@@ -1,4 +1,4 @@
-"""BITA over a base's data and its frozen language model: contrast, prefix captions, fine-tuning."""
+"""BITA over a base's data and its language model: contrast, prefix captions, fine-tuning."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ class BitaCaptioner:
         write_bita(self.model, folder)
 
     def _stage(self, plan: Plan, data: TrainingSet, loss: Callable[[Sequence[int]], Tensor], number: int) -> Stage:
-        return Stage(plan, len(data.captions), self.model.trained(), loss, self.seed, number)
+        parameters = self.model.trained() if plan == plans(self.name, self.tiny)[-1] else self.model.bridge()
+        return Stage(plan, len(data.captions), parameters, loss, self.seed, number)
 
     def _tell(self, data: TrainingSet, chosen: Sequence[int]) -> Tensor:
         """Captions behind the queries, by the code that trains variants."""
@@ -96,7 +97,7 @@ class BitaCaptioner:
             torch.manual_seed(self.seed)
             text = TextSide(config.qformer_config, config.text_config.vocab_size)
         text = text.to(self.base.device, self.base.model.dtype)
-        parameters = self.model.trained() | {f"text.{name}": p for name, p in text.named_parameters()}
+        parameters = self.model.bridge() | {f"text.{name}": p for name, p in text.named_parameters()}
         # The projection before the language model has no part in this stage.
         parameters = {name: p for name, p in parameters.items() if not name.startswith("language_projection")}
         return Stage(plan, len(data.captions), parameters, partial(self._contrast, data, text), self.seed, 0)

@@ -71,7 +71,8 @@ def bita_cost(config: BitaConfig, base: Blip2Config, load: Workload = Workload()
         "llm": counts.params["llm"].of(layers),
         "query_tokens": model.query_tokens.numel(),
     }
-    return _cost(params, macs, sum(p.numel() for p in model.trained().values()), load)
+    trained = sum(p.numel() for p in model.bridge().values()) + config.tune_language_model * params["llm"]
+    return _cost(params, macs, trained, load)
 
 
 def _cost(params: dict[str, int], macs: dict[str, int], trainable: int, load: Workload) -> Cost:

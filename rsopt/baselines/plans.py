@@ -69,6 +69,6 @@ _BITA = (
 )
 _BITA_TINY = (
     replace(_BITA[0], epochs=8, batch_images=32, lr=1e-3),
-    replace(_BITA[1], epochs=12, batch_images=16, lr=1e-3),
-    replace(_BITA[2], epochs=6, batch_images=16, lr=3e-4),
+    replace(_BITA[1], epochs=6, batch_images=16, lr=1e-3),
+    replace(_BITA[2], epochs=6, batch_images=16, lr=1e-3),
 )
