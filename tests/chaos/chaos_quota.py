@@ -30,8 +30,8 @@ cp -r disk/runs/small kept
 
 
 def test_a_quota_below_the_need(tmp_path: Path) -> None:
-    # Twice the epochs of the other chaos tests: here a candidate that babbles would be one that the flag cost something.
-    (prepare(tmp_path) / "small.yaml").write_text(SPACE.replace("epochs: 6", "epochs: 12"))
+    # More epochs than the other chaos tests have: here a candidate that babbles would be one that the flag cost something.
+    (prepare(tmp_path) / "small.yaml").write_text(SPACE.replace("epochs: 10", "epochs: 12"))
     search = [sys.executable, "-m", "search.run", "--space", "small.yaml", "--data", "fields", "--name", "small"]
     search += ["--trials", str(TRIALS), "--storage", "disk/runs", "--workers", "2"]
     export = [sys.executable, "-m", "search.export", "--name", "small", "--storage", "disk/runs", "--out", "knee"]

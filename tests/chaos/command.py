@@ -35,7 +35,7 @@ parameters:
   llm_targets: all_linear
   train_projection: true
   lr_factor: {float: [0.9, 1.1], log: true}
-  epochs: 6
+  epochs: 10
   batch_images: 8
 """
 DEADLINE_S = float(os.environ.get("CHAOS_DEADLINE_S", "300"))  # for one search; a busy machine needs more
@@ -170,7 +170,7 @@ def check_whole(study: Path, uri: str, trials: int) -> None:
     """Every candidate finished, nothing half-written left, one MLflow run a candidate and one parent, none running."""
     found = front(study)["trials"]
     assert sum(t["role"] not in ("zero_shot", "full_depth") for t in found) == trials
-    # Six epochs are few: a candidate that babbles fails by its own fault, which is an end like others.
+    # Ten epochs are few: a candidate that babbles fails by its own fault, which is an end like others.
     ended = [t["state"] in ("complete", "stopped") or str(t["reason"]).startswith("garbage") for t in found]
     assert all(ended), [(t["id"], t["state"], t["reason"]) for t in found]
     check_mlflow(study.name, uri, len(found))
