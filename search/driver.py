@@ -189,6 +189,8 @@ def fit(
     tick: Tick,
 ) -> str | None:
     """Run the legs of `source` as Ray trials until there are no more; why it ended before, if it did."""
+    # Where the disk is full it prints a traceback about a file of its own that nothing here reads; we say the rest in one line.
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     searcher = LegSearcher(source, changed)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
