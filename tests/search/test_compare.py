@@ -80,7 +80,9 @@ def curve(train: list[float], val: list[float]) -> dict[str, list[list[float]]]:
     [
         (list(np.linspace(3, 1, 40)), [2, 1.5, 1.4], "converged"),
         (list(np.linspace(3, 1, 40)), [2, 1.4, 1.5], "overfits"),
-        ([*np.linspace(3, 1, 20), *np.linspace(1, 2, 20)], [2, 1.5, 1.4], "diverged"),
+        ([*np.linspace(3, 1, 20), *np.linspace(1, 2, 20)], [2, 1.4, 1.6], "diverged"),
+        ([*np.linspace(3, 1, 20), *np.linspace(1, 2, 20)], [], "diverged"),
+        ([*np.linspace(3, 1, 36), *([1.1] * 4)], [2, 1.5, 1.4], "converged"),
         ([*np.linspace(3, 1, 20), float("nan")], [], "diverged"),
         ([2.0] * 40, [2, 2], "learned nothing"),
     ],
