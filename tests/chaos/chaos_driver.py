@@ -13,7 +13,7 @@ from tests.chaos.conftest import TRIALS, Undisturbed
 
 KILLS = times("DRIVER_KILLS", 20)
 KILLS_A_STUDY = 5
-MOMENT = (0.05, 0.5)  # of an undisturbed study's length, start included: later most kills would hit one whose legs are done
+MOMENT = (0.05, 0.5)  # of an undisturbed study's length, start included; later its legs are done
 
 
 def test_a_driver_killed_at_random_moments_loses_nothing(calm: Undisturbed, tmp_path: Path) -> None:
