@@ -9,7 +9,9 @@ from statistics import mean
 
 DIVERGED, OVERFITS, IDLE, CONVERGED = "diverged", "overfits", "learned nothing", "converged"
 PARTS = 10  # of a training; the loss is compared as a mean over each
-RISE = 0.05  # of the lowest training loss; batches of four pairs alone make it wander so far, so validation has a say too
+RISE = (
+    0.05  # of the lowest training loss; batches of four pairs alone make it wander so far, so validation has a say too
+)
 VAL_RISE = 0.02  # of the lowest validation loss, which is of the whole split and does not wander
 
 Points = Sequence[Sequence[float]]  # [step, nats a token]
