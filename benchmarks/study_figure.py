@@ -76,7 +76,7 @@ def scores(found: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
 
 def losses(found: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
     """Training and validation loss by step of the rows that tune one part or both."""
-    names = ("LoRA LLM", "LoRA Q-Former", "LoRA both", "Q6 both", "Q8 both", "LLM24", "LLM28+Q8")
+    names = ("LoRA LLM", "LoRA Q-Former", "LoRA both", "Q8 both", "LLM24", "LLM28+Q8")
     shown = [row for name in names for row in rows if row["name"] == name and row["curve"]]
     figure, axes = pyplot.subplots(2, 3, figsize=(9, 4.4), sharex=True, sharey=True, layout="constrained")
     for axis, row in zip(axes.flat, shown, strict=False):
