@@ -22,6 +22,7 @@ from search.estimates import Costs
 from search.figures import exact_figures
 from search.settings import Settings
 
+WORDS = 10_000  # of a PureT, before the data was read: more than caption sets have
 WEIGHTS_ONLY, WITH_MOMENTS = 4, 12  # bytes a trained parameter: float32, and with AdamW's two moments
 CAPTION = 250  # bytes of an image's caption and score in captions.json
 # Measured on studies of 8 to 30 trials: what a leg (Ray's files, measurement, journal) and a study (page, front) leave.
@@ -79,23 +80,42 @@ def study_needs(settings: Settings, bound: BoundSpace, rungs: int, images: Image
     return found
 
 
+def _baseline(name: str, base: str) -> tuple[int, int]:
+    """Trained parameters of another captioner, and those of the model that it writes at its end."""
+    from rsopt.baselines.bita import bita_config
+    from rsopt.baselines.cost import bita_cost, puret_cost
+    from rsopt.baselines.puret_config import puret_config
+
+    if name == "bita":
+        config = base_config(base)
+        trained = bita_cost(bita_config(base == "tiny", config.text_config, config.image_token_index), config).trainable
+        return trained, trained
+    cost = puret_cost(puret_config(base == "tiny", WORDS))
+    return cost.trainable, cost.params["total"]
+
+
 def disk_needs(
     settings: Settings, bound: BoundSpace, rungs: int, slots: int, images: Images, costs: Costs, dtype: Dtype
 ) -> DiskNeeds:
     """Upper bounds. `slots` legs are written at once; `costs` gives a candidate's `trainable`."""
     _, drawn = drawn_candidates(bound, settings.seed)
-    trainable = int(max(costs(c)["trainable"] for c in (bound.full_depth()[1], *drawn)))
+    variants = [c for c in (bound.full_depth()[1], *drawn) if c.baseline is None]
+    others = [_baseline(name, settings.base) for name in {c.baseline for c in drawn if c.baseline is not None}]
+    trainable = max([int(max(costs(c)["trainable"] for c in variants)), *(trained for trained, _ in others)])
     state, candidates = WITH_MOMENTS * trainable, settings.trials + 1  # and the untuned base, which has none
+    models = candidates * WEIGHTS_ONLY * max((written for _, written in others), default=0)
     legs = candidates * rungs + 1
     small = legs * (CAPTION * images.val + LEG) + STUDY
     # Every candidate may end on the front: then its weights stay. Legs in flight are being written beside what they go on from.
-    least = small + candidates * WEIGHTS_ONLY * trainable + 2 * slots * state
-    whole = small + (candidates * rungs + slots) * state
+    least = small + models + candidates * WEIGHTS_ONLY * trainable + 2 * slots * state
+    whole = small + models + (candidates * rungs + slots) * state
     study, cache = settings.folder, cache_dir()
     needs: dict[Path, dict[str, int]] = {
-        study: {"checkpoints": whole - small, "captions, logs and page": small},
+        study: {"checkpoints": whole - small - models, "captions, logs and page": small},
         cache: {},
     }
+    if models:
+        needs[study]["models of other captioners"] = models
     if settings.tracking_uri.startswith("sqlite:///"):
         database = Path(settings.tracking_uri.removeprefix("sqlite:///")).parent
         adapters = candidates * WEIGHTS_ONLY * trainable

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from rsopt.baselines.bita import bita_config
+from rsopt.baselines.cost import bita_cost, puret_cost
+from rsopt.baselines.puret_config import puret_config
 from rsopt.cache import cache_dir
 from rsopt.configs import base_config, shape_of
 from rsopt.errors import UserError
@@ -26,7 +29,7 @@ from search.history import CandidateState, History, final_values
 from search.journal import read_history
 from search.keeper import DROPPED, Keeper, used_bytes
 from search.memory import Device, plan_memory
-from search.needs import DiskNeeds, Images, check_disks, disk_needs
+from search.needs import WORDS, DiskNeeds, Images, check_disks, disk_needs
 from search.pareto import non_dominated
 from search.settings import Settings
 from search.space import load_space
@@ -68,6 +71,17 @@ def test_what_is_counted(settings: Settings, costs: Costs) -> None:
     (cache_dir() / "features").mkdir(parents=True)
     (cache_dir() / "features" / "known.npy").write_bytes(bytes(960 * 65 * 96 * 4 + 128))
     assert needs_of(settings, costs).needs[cache_dir()]["vision features"] == 0
+
+
+def test_other_captioners_need_their_own_room(settings: Settings, costs: Costs) -> None:
+    shape = shape_of(base_config("tiny"))
+    bound = load_space("baselines").bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+    needs = disk_needs(settings, bound, 2, 2, Images.generated(), costs, "float32")
+    bita = base_config("tiny")
+    trained = bita_cost(bita_config(True, bita.text_config, bita.image_token_index), bita).trainable
+    whole = puret_cost(puret_config(True, WORDS))
+    assert needs.state == 12 * max(trained, whole.trainable)
+    assert needs.needs[settings.folder]["models of other captioners"] == 21 * 4 * max(trained, whole.params["total"])
 
 
 def test_too_small_a_disk_is_refused_with_the_flag_that_fits(settings: Settings, costs: Costs) -> None:
