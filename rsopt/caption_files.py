@@ -17,7 +17,7 @@ from PIL import Image
 from transformers.utils import logging
 
 from rsopt.base import DTYPES, Base, load_base
-from rsopt.caption import BATCH
+from rsopt.caption import BATCH, BEAMS
 from rsopt.data.records import Sample
 from rsopt.errors import EXIT_FAILED, Parser, UserError
 from rsopt.plain import Captioner
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, load, caption as the paths come in."""
     p = Parser(
         prog="python -m rsopt.caption",
-        description="Caption images: 5 beams, at most 50 new tokens.",
+        description="Caption images: 5 beams, or those that the model was exported with; at most 50 new tokens.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -51,15 +51,16 @@ def main(argv: list[str] | None = None) -> int:
     paths = find_images(options.images, sys.stdin)
     base = load_model(options.model, options.dtype)
     try:
-        return _caption(base, _parts(paths, options.batch or BATCH[base.device.type]), options.json)
+        parts = _parts(paths, options.batch or BATCH[base.device.type])
+        return _caption(base, parts, beams_of(Path(options.model)), options.json)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
-def _caption(base: Base, parts: Iterator[list[Path]], as_json: bool) -> int:
+def _caption(base: Base, parts: Iterator[list[Path]], beams: int, as_json: bool) -> int:
     begin, good, bad = time.perf_counter(), 0, 0
-    captioner = Captioner(base.model, base)
+    captioner = Captioner(base.model, base, beams)
     for part in parts:
         samples = []
         for path in part:
@@ -76,6 +77,12 @@ def _caption(base: Base, parts: Iterator[list[Path]], as_json: bool) -> int:
     seconds = time.perf_counter() - begin
     sys.stderr.write(f"{good} images in {seconds:.1f} s, {good / seconds:.1f} images/s on {base.device}\n")
     return EXIT_FAILED if bad else 0
+
+
+def beams_of(folder: Path) -> int:
+    """Beams that an export was measured with, by its manifest; the protocol's for any other model."""
+    manifest = folder / "manifest.json"
+    return int(json.loads(manifest.read_text())["protocol"]["beams"]) if manifest.is_file() else BEAMS
 
 
 def load_model(name: str, dtype: str | None) -> Base:

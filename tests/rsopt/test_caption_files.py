@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from rsopt.caption_files import main
+from rsopt import tiny
+from rsopt.base import load_base
+from rsopt.caption import BEAMS
+from rsopt.caption_files import beams_of, main
+from rsopt.data.records import Sample
 from rsopt.errors import command
+from rsopt.plain import caption_samples
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +35,20 @@ def test_a_folder_gives_one_line_a_picture_and_the_speed(pictures: Path, capsys:
     assert [Path(path).name for path, _ in lines] == ["p 0.png", "p 1.png", "p 2.png"]
     assert all(caption for _, caption in lines)
     assert "3 images in" in err and "images/s" in err
+
+
+def test_an_export_is_captioned_with_the_beams_it_was_measured_with(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "knee"
+    shutil.copytree(Path(tiny.__file__).parent, folder)
+    assert beams_of(folder) == BEAMS
+    (folder / "manifest.json").write_text(json.dumps({"protocol": {"beams": 1}}))
+    assert command(main, ["--model", str(folder), "--json", str(pictures)]) == 0
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    base = load_base(str(folder))
+    asked = [Sample(line["image"], "", (), path=Path(line["image"])) for line in said]
+    assert {line["image"]: line["caption"] for line in said} == caption_samples(base.model, base, asked, beams=1)
 
 
 def test_a_list_on_stdin_with_a_broken_picture(
