@@ -18,6 +18,7 @@ from transformers.utils import logging
 
 from rsopt.base import DTYPES, Base, load_base
 from rsopt.caption import BATCH, BEAMS
+from rsopt.card import MANIFEST
 from rsopt.data.records import Sample
 from rsopt.errors import EXIT_FAILED, Parser, UserError
 from rsopt.plain import Captioner
@@ -81,8 +82,9 @@ def _caption(base: Base, parts: Iterator[list[Path]], beams: int, as_json: bool)
 
 def beams_of(folder: Path) -> int:
     """Beams that an export was measured with, by its manifest; the protocol's for any other model."""
-    manifest = folder / "manifest.json"
-    return int(json.loads(manifest.read_text())["protocol"]["beams"]) if manifest.is_file() else BEAMS
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_text()) if path.is_file() else {}
+    return int(manifest.get("protocol", {}).get("beams", BEAMS))
 
 
 def load_model(name: str, dtype: str | None) -> Base:

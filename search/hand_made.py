@@ -23,9 +23,7 @@ def full_size(study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
     PureT with the vocabulary it `said`, BITA before the study's own language model, in the stage that trains its Q-Former.
     """
-    from rsopt.baselines.bita import bita_config  # these bring torch: --help does without
-    from rsopt.baselines.cost import bita_cost, puret_cost
-    from rsopt.baselines.puret_config import puret_config
+    from rsopt.baselines.cost import baseline_cost  # brings torch: --help does without
     from rsopt.configs import base_config
     from rsopt.cost import CostModel
     from rsopt.memory import Workload
@@ -36,14 +34,10 @@ def full_size(study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     load = Workload(text_tokens=study["text_tokens"])
     part = LoraPart(**study["lora"])
     scopes = {"llm": LoraSpec(llm=part), "qformer": LoraSpec(qformer=part), "both": LoraSpec(part, part)}
-    others = {
-        "PureT": lambda row: puret_cost(puret_config(False, row["words"]), load),
-        "BITA": lambda row: bita_cost(bita_config(False, base.text_config, base.image_token_index), base, load),
-    }
     found = {}
     for row in study["rows"]:
         if "system" in row:
-            cost = others[row["system"]](row)
+            cost = baseline_cost(row["system"].lower(), base, False, row.get("words", 1), load)
         else:
             kept = (model.shape.vision_layers, row["qformer"], row["llm"])
             vision, qformer, llm = (tuple(range(n)) for n in kept)

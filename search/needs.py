@@ -82,16 +82,12 @@ def study_needs(settings: Settings, bound: BoundSpace, rungs: int, images: Image
 
 def _baseline(name: str, base: str) -> tuple[int, int]:
     """Trained parameters of another captioner, and those of the model that it writes at its end."""
-    from rsopt.baselines.bita import bita_config
-    from rsopt.baselines.cost import bita_cost, puret_cost
-    from rsopt.baselines.puret_config import puret_config
+    from rsopt.baselines.cost import baseline_cost
 
-    if name == "bita":
-        config = base_config(base)
-        trained = bita_cost(bita_config(base == "tiny", config.text_config, config.image_token_index), config).trainable
-        return trained, trained
-    cost = puret_cost(puret_config(base == "tiny", WORDS))
-    return cost.trainable, cost.params["total"]
+    cost = baseline_cost(name, base_config(base), base == "tiny", WORDS)
+    return cost.trainable, cost.trainable if name == "bita" else cost.params[
+        "total"
+    ]  # BITA writes what it trained alone
 
 
 def disk_needs(

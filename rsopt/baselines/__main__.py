@@ -58,18 +58,12 @@ def main(argv: list[str] | None = None) -> int:
 def _cost(options: argparse.Namespace) -> int:
     if min(options.words, options.text_tokens, options.beams) < 1:
         raise UserError("--words, --text-tokens and --beams must be at least 1")
-    from rsopt.baselines.bita import bita_config
-    from rsopt.baselines.cost import bita_cost, puret_cost
-    from rsopt.baselines.puret_config import puret_config
+    from rsopt.baselines.cost import baseline_cost
     from rsopt.configs import base_config
     from rsopt.memory import Workload
 
-    base, tiny = base_config(options.base), options.base == "tiny"
     load = Workload(text_tokens=options.text_tokens, beams=options.beams)
-    if options.name == "bita":
-        found = bita_cost(bita_config(tiny, base.text_config, base.image_token_index), base, load)
-    else:
-        found = puret_cost(puret_config(tiny, options.words), load)
+    found = baseline_cost(options.name, base_config(options.base), options.base == "tiny", options.words, load)
     if options.json:
         sys.stdout.write(json.dumps(found.to_json()) + "\n")
         return 0

@@ -42,7 +42,10 @@ class BitaCaptioner:
         stages = plans(self.name, self.tiny)
         tell = partial(self._tell, data)
         makers = [partial(self._contrast_stage, stages[0], data)]
-        makers += [partial(self._stage, plan, data, tell, number) for number, plan in enumerate(stages[1:], start=1)]
+        makers += [
+            partial(self._stage, stages[1], data, tell, 1, self.model.bridge),
+            partial(self._stage, stages[2], data, tell, 2, self.model.trained),
+        ]
         return Training(stages, len(data.captions), makers)
 
     def caption(
@@ -81,9 +84,15 @@ class BitaCaptioner:
         """What was trained; tower and language model are where they came from."""
         write_bita(self.model, folder)
 
-    def _stage(self, plan: Plan, data: TrainingSet, loss: Callable[[Sequence[int]], Tensor], number: int) -> Stage:
-        parameters = self.model.trained() if plan == plans(self.name, self.tiny)[-1] else self.model.bridge()
-        return Stage(plan, len(data.captions), parameters, loss, self.seed, number)
+    def _stage(
+        self,
+        plan: Plan,
+        data: TrainingSet,
+        loss: Callable[[Sequence[int]], Tensor],
+        number: int,
+        parameters: Callable[[], dict[str, torch.nn.Parameter]],
+    ) -> Stage:
+        return Stage(plan, len(data.captions), parameters(), loss, self.seed, number)
 
     def _tell(self, data: TrainingSet, chosen: Sequence[int]) -> Tensor:
         """Captions behind the queries, by the code that trains variants."""

@@ -6,13 +6,20 @@ import torch
 from torch import Tensor, nn
 from transformers import Blip2Config, CLIPVisionModel, SwinModel
 
-from rsopt.baselines.bita import Bita, BitaConfig
+from rsopt.baselines.bita import Bita, BitaConfig, bita_config
 from rsopt.baselines.puret import PureT
-from rsopt.baselines.puret_config import PureTConfig
+from rsopt.baselines.puret_config import PureTConfig, puret_config
 from rsopt.cost import Cost
 from rsopt.counts import BaseCounts
 from rsopt.flops import macs_by_module
 from rsopt.memory import BYTES, Workload
+
+
+def baseline_cost(name: str, base: Blip2Config, tiny: bool, words: int, load: Workload = Workload()) -> Cost:  # noqa: B008 - frozen
+    """A baseline by its name in BASELINES: PureT over `words` words, BITA before the language model of `base`."""
+    if name == "bita":
+        return bita_cost(bita_config(tiny, base.text_config, base.image_token_index), base, load)
+    return puret_cost(puret_config(tiny, words), load)
 
 
 def puret_cost(config: PureTConfig, load: Workload = Workload()) -> Cost:  # noqa: B008 - frozen
