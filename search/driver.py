@@ -35,9 +35,9 @@ from search.history import History
 from search.keeper import Keeper
 from search.legs import LegSource
 from search.progress import Progress, status_line
-from search.remeasure import Remeasurement, remeasure
+from search.remeasure import Remeasurement
 from search.resources import Resources, plan_resources
-from search.searcher import LegSearcher
+from search.searcher import Finale, LegSearcher
 from search.settings import RANKINGS_FILE, Facts, Settings
 from search.stopping import Stop, restored_signals
 from search.store import Store
@@ -110,17 +110,15 @@ class Driver:
                 tracker.put(self._view(search.history, "running"))
                 progress.update()
 
-            remeasured: dict[int, dict[str, Any]] = {}
+            again = Remeasurement(self.settings, self.facts, search, progress.say)
             stopped: str | None = None
             try:
-                stopped = self._fit(search, resources, changed, progress)
-                progress.end()
-                if stopped is None:
-                    remeasured = self._remeasure(search, resources)
+                stopped = self._fit(search, resources, changed, progress, again)
             except KeyboardInterrupt:
                 self.interrupted = True
             finally:
                 progress.end()
+        remeasured = again.found
         history = search.snapshot(live=False)
         search.close()
         tracker.put(self._view(history, "interrupted" if self.interrupted or stopped else "complete", remeasured))
@@ -140,18 +138,6 @@ class Driver:
 
     def _view(self, history: History, state: str, remeasured: dict[int, dict[str, Any]] | None = None) -> StudyView:
         return study_view(self.settings, self.facts, history, int(time.time() * 1000), state, remeasured)
-
-    def _remeasure(self, search: Search, resources: Resources) -> dict[int, dict[str, Any]]:
-        """Latencies of the front's members with their trained weights, taken by a worker that holds a device."""
-        again = Remeasurement(self.settings, self.facts, search)
-        if again.missing:
-            task = ray.remote(remeasure).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
-            with status_line(f"measuring the front's {len(again.missing)} architectures again, with trained weights"):
-                try:
-                    again.keep(ray.get(task.remote(Work.of(self.settings, self.facts), again.missing)))
-                except ray.exceptions.RayError as error:  # the study is whole without
-                    _LOG.warning("latencies of the front not taken again: %s", str(error).strip().splitlines()[-1])
-        return again.found
 
     def _rankings(self, resources: Resources) -> MeasuredRankings:
         """The study's measured rankings: those it began with, else scored now by a worker."""
@@ -174,10 +160,13 @@ class Driver:
             self.store.keep()
         return MeasuredRankings.from_json(json.loads(path.read_text()))
 
-    def _fit(self, search: Search, resources: Resources, changed: Any, progress: Progress) -> str | None:
+    def _fit(
+        self, search: Search, resources: Resources, changed: Any, progress: Progress, finale: Finale | None = None
+    ) -> str | None:
         """Run legs until there are no more; why it ended before, if it did."""
         trainable = partial(run_trial, work=Work.of(self.settings, self.facts, search.teacher))
-        return fit(search, trainable, resources, self.settings.folder / "ray", changed, Tick(progress.tick, self.stop))
+        folder, tick = self.settings.folder / "ray", Tick(progress.tick, self.stop)
+        return fit(search, trainable, resources, folder, changed, tick, finale)
 
 
 def fit(
@@ -187,11 +176,12 @@ def fit(
     folder: Path,
     changed: Callable[[], None],
     tick: Tick,
+    finale: Finale | None = None,
 ) -> str | None:
-    """Run the legs of `source` as Ray trials until there are no more; why it ended before, if it did."""
+    """Run the legs of `source` as Ray trials until there are no more, then `finale`; why it ended before, if it did."""
     # Where the disk is full it prints a traceback about a file of its own that nothing here reads; we say the rest in one line.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
-    searcher = LegSearcher(source, changed)
+    searcher = LegSearcher(source, changed, finale)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=tune.TuneConfig(

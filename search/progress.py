@@ -30,7 +30,7 @@ class Progress:
         self._live: Live | None = None
         self._ended = False
         self._printed = self._drawn = 0.0
-        self._last = ""
+        self._last = self._note = ""
         self._history: History = search.history
 
     def begin(self, slots: int, kind: str) -> None:
@@ -43,6 +43,13 @@ class Progress:
     def update(self) -> None:
         """Read the study again: called whenever a leg started or ended."""
         self._history = self.search.history
+        self.draw()
+
+    def say(self, note: str) -> None:
+        """Show `note` in place of the time left; printed at once where there is no terminal. "" takes it away."""
+        self._note = note
+        if note and not self._live:
+            self.console.print(note, markup=False, highlight=False, soft_wrap=True)
         self.draw()
 
     def draw(self) -> None:
@@ -81,7 +88,7 @@ class Progress:
             points = [v for c in history if (v := final_values(c, objectives)) is not None]
             parts.append(f"hypervolume {hypervolume_share(points, corner):.3f}")
         if not self._ended:
-            parts.append(_left(self._seconds_left()))
+            parts.append(self._note or _left(self._seconds_left()))
         return " | ".join(parts)
 
     def tick(self) -> None:

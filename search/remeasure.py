@@ -2,78 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from filelock import FileLock
+from typing import Any
 
 from rsopt.errors import UserError
 from rsopt.files import write_json
-from rsopt.ledger import Ledger, read_ledger
+from rsopt.ledger import read_ledger
 from rsopt.recipe import Leg
 from search.front import build_front, read_remeasured
 from search.legs import leg_seed
-from search.settings import LEDGER_FILE, REMEASURED_FILE, Facts, Settings
+from search.searcher import AGAIN
+from search.settings import REMEASURED_FILE, Facts, Settings
 from search.study import Search
 
-if TYPE_CHECKING:
-    from search.trainable import Work
+_LOG = logging.getLogger(__name__)
 
 
 class Remeasurement:
-    """What is known of the front's latencies and what is still to be taken; one member stands for its architecture."""
+    """The last thing a search asks of a worker: latencies of the front's architectures; one member stands for its own.
 
-    def __init__(self, settings: Settings, facts: Facts, search: Search) -> None:
+    `say`: told what goes on while it runs, and "" when it is over.
+    """
+
+    def __init__(self, settings: Settings, facts: Facts, search: Search, say: Callable[[str], None]) -> None:
+        self._settings, self._facts, self._search, self._say = settings, facts, search, say
         self._path = settings.folder / REMEASURED_FILE
-        known = read_remeasured(settings.folder)
-        trials = build_front(settings.name, facts, search.history)["trials"]
-        front = [t["id"] for t in trials if t["pareto"] and t["baseline"] is None]
-        self._members: dict[str, list[int]] = {}
-        if "latency_ms" in facts.objectives:
-            for number in front:
-                variant = search.history[number].candidate.variant
-                key = f"{variant.architecture()} {variant.qformer_layers}"
-                self._members.setdefault(key, []).append(number)
-        self._all = known
-        self.missing = [
-            Leg(own[0], search.history[own[0]].candidate, 0.0, 1.0, leg_seed(search.seed, own[0]))
-            for own in self._members.values()
-            if not any(number in known for number in own)
-        ]
+        self._all = read_remeasured(settings.folder)
 
-    def keep(self, found: dict[int, dict[str, Any]]) -> None:
-        """Write down what was measured."""
-        self._all |= found
+    def config(self) -> dict[str, Any] | None:
+        """What a Ray trial needs to measure what is missing; None where nothing is. Once the search is done."""
+        missing = [own[0] for own in self._members() if not any(number in self._all for number in own)]
+        if not missing:
+            return None
+        self._say(f"measuring the front's {len(missing)} architectures again, with trained weights")
+        history, seed = self._search.history, self._search.seed
+        return {AGAIN: [Leg(n, history[n].candidate, 0.0, 1.0, leg_seed(seed, n)).to_json() for n in missing]}
+
+    def heard(self, outcome: str | None) -> None:
+        """What the worker found, which is written down; None where it was lost. The study is whole without."""
+        self._say("")
+        found: dict[str, Any] = json.loads(outcome) if outcome else {"refused": "its worker was lost"}
+        if "refused" in found:
+            _LOG.warning("latencies of the front not taken again: %s", found["refused"])
+            return
+        self._all |= {int(number): again for number, again in found[AGAIN].items()}
         write_json(self._path, self._all)
 
     @property
     def found(self) -> dict[int, dict[str, Any]]:
         """By trial, for those on the front now."""
-        on_front = {number for own in self._members.values() for number in own}
+        on_front = {number for own in self._members() for number in own}
         return {number: found for number, found in self._all.items() if number in on_front}
 
-
-def remeasure(work: Work, legs: Sequence[Leg]) -> dict[int, dict[str, Any]]:
-    """A worker's part: take the latencies of these candidates again, where its device is the one that counts."""
-    from rsopt.latency_again import measure_again
-    from rsopt.latency_device import device_name, quiet_name
-    from rsopt.quiet import Quiet
-    from search.trainable import resident_of
-
-    resident = resident_of(work)
-    device = resident.base.device
-    if work.latency_device not in (None, device_name(device)):
-        return {}
-    quiet, store = Quiet(quiet_name(device)), work.store()
-    ledger, found = Ledger(store.folder / LEDGER_FILE), {}
-    with FileLock(f"{ledger.path}.lock"):
-        store.share_ledger()  # latencies that other nodes measured
-    for leg in legs:
-        store.fetch_rung(leg.number, leg.stop)
-        found[leg.number] = measure_again(leg, resident, store.folder, ledger, quiet, work.latency_decoder)
-    quiet.close()
-    return {number: again for number, again in found.items() if again is not None}
+    def _members(self) -> list[list[int]]:
+        """The front's trials, those of one architecture together."""
+        if "latency_ms" not in self._facts.objectives:
+            return []
+        trials = build_front(self._settings.name, self._facts, self._search.history)["trials"]
+        members: dict[str, list[int]] = {}
+        for number in (t["id"] for t in trials if t["pareto"] and t["baseline"] is None):
+            variant = self._search.history[number].candidate.variant
+            members.setdefault(f"{variant.architecture()} {variant.qformer_layers}", []).append(number)
+        return list(members.values())
 
 
 def told(remeasured: dict[int, dict[str, Any]]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
@@ -14,16 +14,27 @@ from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg
 from search.legs import LegSource
 
+AGAIN = "again"  # legs to measure again, in a trial's config, and what was found, in its outcome
+
+
+class Finale(Protocol):
+    """One more Ray trial after the last leg, which finds a worker with everything in its memory."""
+
+    def config(self) -> dict[str, Any] | None: ...
+    def heard(self, outcome: str | None) -> None: ...
+
 
 class LegSearcher(Searcher):
     """Nothing is decided here: a Ray trial is a leg, `suggest` is `Search.next`, a result is `tell`, an error is `lost`.
 
     `failure` is set when the journal could not be written: an exception here would end Ray's loop with everything in it.
+    `finale` follows the last leg of a search that was not stopped.
     """
 
-    def __init__(self, search: LegSource, on_change: Callable[[], None]) -> None:
+    def __init__(self, search: LegSource, on_change: Callable[[], None], finale: Finale | None = None) -> None:
         super().__init__()
-        self.search, self.on_change = search, on_change
+        self.search, self.on_change, self._finale = search, on_change, finale
+        self._last: str | None = None  # the finale's trial while it runs
         self.legs: dict[str, Leg] = {}
         self.failure: InfrastructureError | None = None
 
@@ -36,13 +47,18 @@ class LegSearcher(Searcher):
         if self.failure:
             return Searcher.FINISHED
         if leg is None:
-            return Searcher.FINISHED if self.search.done else None
+            return self._end(trial_id) if self.search.done else None
         self.legs[trial_id] = leg
         self.on_change()
         return {"leg": leg.to_json()}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A result is a Measurement or a Fault; whatever else ended the trial was not the candidate's doing."""
+        if trial_id == self._last:
+            assert self._finale is not None
+            self._finale.heard(None if error or not result else result.get("outcome"))
+            self._finale = self._last = None
+            return
         leg = self.legs.pop(trial_id)
         try:
             if error or not result or "outcome" not in result:
@@ -54,6 +70,16 @@ class LegSearcher(Searcher):
         except InfrastructureError as failure:
             self.failure = failure
         self.on_change()
+
+    def _end(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The finale where there is one to run, None while it runs, then FINISHED."""
+        if self._last is not None:
+            return None
+        config = None if self._finale is None or self.search.stopped else self._finale.config()
+        if config is None:
+            return Searcher.FINISHED
+        self._last = trial_id
+        return config
 
     # The journal is the only state: Ray's snapshots of the searcher hold nothing.
     def save(self, checkpoint_path: str) -> None:

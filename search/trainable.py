@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import queue
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from rsopt.errors import InfrastructureError, UserError, refusal
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg
-from search.searcher import Refused, encode
+from search.searcher import AGAIN, Refused, encode
 from search.settings import Facts, Settings
 from search.store import LEDGER_FILE, Store, open_store
 
@@ -80,10 +83,12 @@ def run_trial(config: dict[str, Any], work: Work) -> dict[str, str]:
     """Run the leg in `config["leg"]`; a candidate's own fault is returned, what is not its fault escapes to Ray.
 
     Except what this machine refuses and a person can put right (no base, no room): that is returned too, with its reason.
+    After the last leg: measure the latencies of those in `config[AGAIN]` again.
     """
-    leg = Leg.from_json(config["leg"])
     try:
-        return {"outcome": encode(_run(leg, work))}
+        if AGAIN in config:
+            return {"outcome": json.dumps({AGAIN: _again(list(map(Leg.from_json, config[AGAIN])), work)})}
+        return {"outcome": encode(_run(Leg.from_json(config["leg"]), work))}
     except (InfrastructureError, UserError) as error:
         return {"outcome": encode(Refused(" ".join(str(error).split())))}
     except OSError as error:
@@ -169,6 +174,30 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
         )
     finally:
         quiet.close()
+
+
+def _again(legs: Sequence[Leg], work: Work) -> dict[int, dict[str, Any]]:
+    """Latencies of these candidates with their trained weights, by trial, if the device that counts is this worker's."""
+    from rsopt.latency_again import measure_again
+    from rsopt.latency_device import device_name, quiet_name
+    from rsopt.ledger import Ledger
+    from rsopt.quiet import Quiet
+
+    resident = resident_of(work)
+    device = resident.base.device
+    if work.latency_device not in (None, device_name(device)):
+        return {}
+    quiet, store = Quiet(quiet_name(device)), work.store()
+    ledger, found = Ledger(store.folder / LEDGER_FILE), {}
+    with FileLock(f"{ledger.path}.lock"):
+        store.share_ledger()  # latencies that other nodes measured
+    try:
+        for leg in legs:
+            store.fetch_rung(leg.number, leg.stop)
+            found[leg.number] = measure_again(leg, resident, store.folder, ledger, quiet, work.latency_decoder)
+    finally:
+        quiet.close()
+    return {number: again for number, again in found.items() if again is not None}
 
 
 def resident_of(work: Work) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.chaos.command import check_mlflow, front, search, trained
+from tests.chaos.command import check_mlflow, front, out_of_order, search, trained
 from tests.chaos.conftest import Undisturbed
 
 
@@ -14,11 +14,11 @@ def test_candidates_that_do_not_fit_are_infeasible_and_neighbours_unharmed(calm:
     environment = {"CHAOS_LOG": str(log), "CHAOS_IMAGES": "0", "CHAOS_CANDIDATE": "7"}
     search(calm.folder, *calm.options("deep-only", trials=6, workers=2), environment=environment)
     trials = front(calm.folder / "runs" / "deep-only")["trials"]
-    for trial in trials:
-        shallow = len(trial["variant"]["llm_layers"]) == 7
-        babbles = str(trial["reason"]).startswith("garbage")
-        assert trial["state"] == ("infeasible" if shallow else "failed" if babbles else "complete"), trial
-        assert not shallow or trial["reason"].startswith("memory: one image a step does not fit into")
+    shallow = [trial for trial in trials if len(trial["variant"]["llm_layers"]) == 7]
+    for trial in shallow:
+        assert trial["state"] == "infeasible", trial
+        assert trial["reason"].startswith("memory: one image a step does not fit into")
+    assert not (unlike := out_of_order([trial for trial in trials if trial not in shallow])), unlike
     assert {len(t["variant"]["llm_layers"]) for t in trials} == {7, 8}, "the seed draws only one depth: take another"
     check_mlflow("deep-only", calm.uri, len(trials))
 
@@ -27,7 +27,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_later_candidates_know(calm: Und
     log = tmp_path / "log"
     search(calm.folder, *calm.options("halved"), environment={"CHAOS_LOG": str(log), "CHAOS_IMAGES": "3"})
     trials = front(calm.folder / "runs" / "halved")["trials"]
-    assert {t["state"] for t in trials} <= {"complete", "stopped"}
+    assert not (unlike := out_of_order(trials)), unlike
     assert {t["micro_images"] for t in trained(log)} == {2}
     noted = (calm.folder / "runs" / "halved" / "memory.jsonl").read_text().splitlines()
     assert noted and all(json.loads(line)["had"] > 0 for line in noted)

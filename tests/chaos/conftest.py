@@ -14,8 +14,9 @@ TRIALS = 4
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first: files are shared out among processes in this order, and the last one to end is waited for."""
-    items.sort(key=lambda item: "chaos_driver" not in item.nodeid)
+    """The longest files first: they are shared out among processes in this order, and the last one to end is waited for."""
+    longest = ("chaos_driver", "chaos_workers")
+    items.sort(key=lambda item: not any(name in item.nodeid for name in longest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from rsopt.objectives import Measurement
 from rsopt.recipe import Candidate, Leg, Recipe
 from rsopt.variant import LoraPart, LoraSpec, Variant
 from search import driver
-from search.searcher import encode
+from search.searcher import AGAIN, encode
 from search.settings import Settings
+from search.study import Search
 from search.trainable import Work, run_trial
 from tests.other_data import draw_other
 from tests.search.test_study import open_search
@@ -43,7 +44,9 @@ def two_gpus() -> Iterator[None]:
 
 
 def sleeping_trial(config: dict[str, Any], work: Work) -> dict[str, str]:
-    """A leg that takes a while and writes down who ran it."""
+    """A leg that takes a while and writes down who ran it; the last trial says who runs that."""
+    if AGAIN in config:
+        return {"outcome": f"{os.getpid()} {config[AGAIN]}"}
     leg = Leg.from_json(config["leg"])
     begun = time.time()
     time.sleep(1.5)
@@ -61,6 +64,22 @@ class Quiet:
         """Nothing."""
 
 
+class Last:
+    """A finale that remembers what it heard and what was left to do when it was asked for."""
+
+    def __init__(self, search: Search) -> None:
+        self.search, self.heard_of = search, list[str | None]()
+
+    def config(self) -> dict[str, Any]:
+        """One trial more, though the search is over."""
+        assert self.search.done and not self.search.in_flight
+        return {AGAIN: [len(self.search.history)]}
+
+    def heard(self, outcome: str | None) -> None:
+        """What came of it."""
+        self.heard_of.append(outcome)
+
+
 def test_both_gpus_are_used_by_the_same_two_workers(
     two_gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,13 +92,16 @@ def test_both_gpus_are_used_by_the_same_two_workers(
     (tmp_path.parent / "s").mkdir()
     made.stop = driver.Stop()
     made.facts = type("F", (), {"data_path": "none", "objectives": ()})()  # type: ignore[assignment]
-    made._fit(search, driver.Resources(2, 1, 1.0), lambda: None, Quiet())  # type: ignore[arg-type]
+    last = Last(search)
+    made._fit(search, driver.Resources(2, 1, 1.0), lambda: None, Quiet(), last)  # type: ignore[arg-type]
     assert search.done and {c.state for c in search.history} == {"complete"}
     legs = [line.split() for line in (tmp_path.parent / "s" / "legs.txt").read_text().splitlines()]
     assert len(legs) == 1 + 2 * 5
     assert {gpu for _, gpu, *_ in legs} == {"[0]", "[1]"}
     workers = {pid for pid, *_ in legs}
     assert len(workers) == 2  # a process each, kept from leg to leg
+    (heard,) = last.heard_of  # once, and in one of them
+    assert heard is not None and heard.split(maxsplit=1)[0] in workers and heard.endswith("[6]")
     spans = sorted((float(begun), float(ended)) for *_, begun, ended in legs)
     assert any(later[0] < earlier[1] for earlier, later in pairwise(spans))  # at the same time
 
