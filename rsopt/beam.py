@@ -31,11 +31,13 @@ def beam_search(
     pad_id: int,
     length_penalty: float = 1.0,
     early_stopping: bool = False,
+    steps: SharedPrefix | None = None,
 ) -> torch.Tensor:
     """Best token ids behind each embedded prefix (images, tokens, width): (images, new tokens), padded with `pad_id`.
 
     `prefix` is all that stands before the caption, `</s>` included, and has no padding. One beam is greedy search.
-    Adapters may be merged or not. Raises ValueError for numbers that make no sense together and for active dropout.
+    Adapters may be merged or not. `steps`: what runs the model, where that is kept from batch to batch (rsopt.graph).
+    Raises ValueError for numbers that make no sense together and for active dropout.
     Where two captions score the same to the last bit, rounding decides, and may decide otherwise than in transformers.
     """
     _check(language_model, prefix, beams, max_new_tokens, min_new_tokens)
@@ -47,7 +49,7 @@ def beam_search(
     if beams > 1:
         choice = _Beams(captions, beams, end_id, length_penalty, early_stopping)
 
-    model = SharedPrefix(language_model, beams, max_new_tokens)
+    model = steps or SharedPrefix(language_model, beams, max_new_tokens)
     logits = model.prefill(prefix)
     for step in range(max_new_tokens):
         choice.advance(logits, step, forbid_end=step < min_new_tokens)
@@ -55,10 +57,10 @@ def beam_search(
             break
         if _look(step, device):
             stay = torch.nonzero(~choice.done())[:, 0]
-            if len(stay) < len(rows):
+            if len(stay) == 0:
+                break
+            if len(stay) < len(rows) and model.leaves:
                 captions[rows], lengths[rows] = choice.best()
-                if len(stay) == 0:
-                    break
                 order = _fill_gaps(stay)
                 rows = rows[order]
                 choice.keep(order)

@@ -17,15 +17,16 @@ import torch
 from rsopt.base import Base, best_dtype, load_base
 from rsopt.build import Built, build, merged
 from rsopt.cache import cache_dir
-from rsopt.caption import BATCH, BEAMS, caption_features
+from rsopt.caption import BATCH, BEAMS, Decode, caption_features, shared_prefix
 from rsopt.configs import base_config
 from rsopt.cost import CostModel
 from rsopt.errors import Parser, UserError, command
 from rsopt.features import SHARE, place
 from rsopt.fit import USABLE, free_bytes, training_plan
+from rsopt.graph import Captured
 from rsopt.lora import compile_layers, fuse
 from rsopt.recipe import Recipe
-from rsopt.selfcheck import compare_decoders, padded_loss
+from rsopt.selfcheck import captured_agree, compare_decoders, padded_loss
 from rsopt.speed import measured_peak, training_flops
 from rsopt.synthetic import random_base, random_captions
 from rsopt.train import Trainer, TrainingSet, packed_batch, packed_loss
@@ -134,13 +135,17 @@ def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float
     step_s = min(_timed(base, lambda: trainer._step(1, order))[0] for _ in range(4))
     plain = merged(trainer.built)
 
-    def caption(count: int) -> float:
-        part = features[:count]
-        return _timed(base, lambda: caption_features(plain, base, part, BEAMS, max_new_tokens=CAPTION_TOKENS))[0]
+    def caption(count: int, decode: Decode) -> float:
+        def call() -> list[str]:
+            return caption_features(plain, base, features[:count], BEAMS, CAPTION_TOKENS, decode=decode)
 
-    caption(1)
+        call()
+        return _timed(base, call)[0]
+
+    captured = device.type == "cuda" and captured_agree(plain, base, features[:4])
     many = min(BATCH[device.type], len(features))
-    one_s, many_s = caption(1), caption(many) / many
+    one_s = caption(1, shared_prefix)  # latencies are taken step by step
+    many_s = caption(many, Captured(eager=0) if captured else shared_prefix) / many
     train_s = TRAIN / len(order) * step_s
     trial_s = train_s + VAL * many_s + LATENCY_RUNS * one_s
     lines = [
@@ -159,6 +164,8 @@ def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float
         flops = training_flops(trainer.built, [trainer.data.captions[i] for i in order])
         used = torch.cuda.max_memory_allocated(device) / 1e9  # read before anything is compiled
         lines.append(Line("training MFU", None, f"{100 * flops / step_s / peak:.0f} % of {peak / 1e12:.0f} TFLOP/s"))
+        how = "captured" if captured else "launched kernel by kernel: they cannot be captured here"
+        lines.append(Line("decode steps", None, how))
         lines.append(_compiled(base, trainer, order, step_s))
         lines.append(Line("peak memory", None, f"{used:.2f} GB in training, weights and features included"))
     return lines

@@ -15,6 +15,8 @@ class SharedPrefix:
     right. transformers' layers take this object for their cache: `update` is its interface.
     """
 
+    leaves = True  # whether finished images may be taken out of the batch
+
     def __init__(self, language_model: OPTForCausalLM, beams: int, max_new_tokens: int) -> None:
         self.head, self.decoder = language_model.lm_head, language_model.model.decoder
         self.eager = self.decoder.config._attn_implementation == "eager"
@@ -31,6 +33,9 @@ class SharedPrefix:
         self.images, self.prefix = prefix.shape[:2]
         slots = self.prefix + self.beams * (self.max_new_tokens - 1)  # the last token is never fed back
         self.mask = prefix.new_zeros(self.images, 1, self.beams, slots)
+        return self._prefill(prefix)
+
+    def _prefill(self, prefix: torch.Tensor) -> torch.Tensor:
         lowest = torch.finfo(prefix.dtype).min
         causal = None  # sdpa knows that a sequence without a mask is causal
         if self.eager:

@@ -153,7 +153,7 @@ def _measure_quality(
     step = 1 if leg.last else math.ceil(len(samples) / RUNG_IMAGES)
     chosen = samples[::step]
     with clock.timed("check"):  # once a process
-        decode = resident.decode
+        assert resident.decode
     with clock.timed("caption"):
         inputs, queried = resident.inputs("val", built)
         captions = fitting(
@@ -165,7 +165,7 @@ def _measure_quality(
                 beams=BEAMS if leg.last else 1,
                 batch=batch,
                 between_batches=give_way,
-                decode=decode,
+                decode=resident.decode,  # anew in each attempt: one that ran out of memory may still hold some
                 queried=queried,
             ),
         )

@@ -15,10 +15,11 @@ from rsopt.caption import Decode, shared_prefix, transformers_generate
 from rsopt.cost import CostModel
 from rsopt.data.records import SPLITS, CaptionData, Sample
 from rsopt.features import Progress, feature_key, load_features, place
+from rsopt.graph import Captured
 from rsopt.pack import TokenCaption
 from rsopt.scores.floor import scorer_of
 from rsopt.scores.scorer import Scorer
-from rsopt.selfcheck import Agreement, compare_decoders
+from rsopt.selfcheck import Agreement, captured_agree, compare_decoders
 from rsopt.train import TrainingSet, read_images
 
 CHECKED_IMAGES = 4  # captioned both ways before the fast decoder is trusted in a process
@@ -39,6 +40,7 @@ class Resident:
     _scorers: dict[str, Scorer] = field(default_factory=dict)
     _costs: CostModel | None = None
     _agreement: Agreement | None = None
+    _captured: bool | None = None
     _content: dict[str, Any] | None = None
 
     def features(self, split: str, vision_layers: Sequence[int]) -> torch.Tensor:
@@ -127,14 +129,26 @@ class Resident:
     def agreement(self) -> Agreement:
         """The fast decoder against transformers' on a few validation images, asked once a process."""
         if self._agreement is None:
-            features = self.features("val", range(self.base.shape.vision_layers))[:CHECKED_IMAGES]
-            self._agreement = compare_decoders(self.base.model, self.base, features)
+            self._agreement = compare_decoders(self.base.model, self.base, self._checked_features)
         return self._agreement
 
     @property
+    def _checked_features(self) -> torch.Tensor:
+        return self.features("val", range(self.base.shape.vision_layers))[:CHECKED_IMAGES]
+
+    @property
     def decode(self) -> Decode:
-        """The fast decoder, or transformers' where the fast one does not agree with it on this machine."""
-        return shared_prefix if self.agreement.good else transformers_generate
+        """The fast decoder, or transformers' where the fast one does not agree with it on this machine.
+
+        On a GPU for one evaluation, with captured steps where they agree too: asked once a process.
+        """
+        if not self.agreement.good:
+            return transformers_generate
+        if self.base.device.type != "cuda":
+            return shared_prefix
+        if self._captured is None:
+            self._captured = captured_agree(self.base.model, self.base, self._checked_features)
+        return Captured() if self._captured else shared_prefix
 
     @property
     def costs(self) -> CostModel:

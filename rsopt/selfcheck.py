@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,10 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.base import Base
 from rsopt.build import Built
 from rsopt.caption import BEAMS, MAX_NEW_TOKENS, Decode, prompt, shared_prefix, transformers_generate
+from rsopt.graph import Captured
 from rsopt.train import TrainingSet, query_prefix
+
+_LOG = logging.getLogger(__name__)
 
 # Log-probability a token by which the fast caption may be worse: rounding differs between the two, more so in half precision.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 3e-2, "float16": 1e-2}
@@ -55,6 +59,18 @@ def compare_decoders(
         a, b = (_scores(model, base, prefix[different], ids[different]) for ids in (ours, theirs))
         worst = float((b - a).max())
     return Agreement(len(prefix), len(prefix) - len(different), worst, TOLERANCE[base.dtype])
+
+
+def captured_agree(model: Blip2ForConditionalGeneration, base: Base, features: torch.Tensor) -> bool:
+    """Whether captured decode steps (rsopt.graph) work on this card and write what transformers does; if not, why is logged."""
+    try:
+        found = compare_decoders(model, base, features, fast=Captured(eager=0))
+    except RuntimeError as error:  # the driver's or the allocator's: steps that are launched one by one remain
+        _LOG.warning("decode steps cannot be captured here: %s", str(error).splitlines()[0])
+        return False
+    if not found.good:
+        _LOG.warning("captured decode steps are worse by %.1e nats a token: not used", found.worst)
+    return found.good
 
 
 @torch.inference_mode()

@@ -1,0 +1,149 @@
+"""Decode steps of one shape as a CUDA graph: captured once, replayed for every token of every batch of that shape.
+
+Launched one by one, the kernels of a step over one image take several times as long as the card needs to read the weights.
+"""
+
+from __future__ import annotations
+
+import torch
+from transformers import Blip2ForConditionalGeneration, OPTForCausalLM
+
+from rsopt.base import Base
+from rsopt.beam import beam_search
+from rsopt.kv import SharedPrefix
+
+_WARM_UPS = 2  # steps before capturing: libraries set up their workspaces in the first
+
+
+class FixedSteps(SharedPrefix):
+    """SharedPrefix where no shape ever changes: each step looks at all slots, and the mask hides those not filled yet.
+
+    What a step depends on stands in tensors of its own, so that it can be replayed: on a CUDA device the first step of the
+    first batch is captured. Serves batch after batch of (images, prefix tokens, width); images stay until all are finished.
+    """
+
+    leaves = False
+
+    def __init__(self, language_model: OPTForCausalLM, beams: int, max_new_tokens: int, prefix: torch.Tensor) -> None:
+        super().__init__(language_model, beams, max_new_tokens)
+        self.images, self.prefix = prefix.shape[:2]
+        steps = max(max_new_tokens - 1, _WARM_UPS)
+        slots = -(-(self.prefix + beams * steps) // 8) * 8  # attention kernels want the rows of a mask aligned
+        lowest = torch.finfo(prefix.dtype).min
+        self.mask = prefix.new_full((self.images, 1, beams, slots), lowest)
+        own = prefix.new_full((beams, beams), lowest).fill_diagonal_(0)
+        self._own = own.repeat(self.images, 1, 1, 1)
+        self._tokens = torch.zeros(self.images, beams, dtype=torch.long, device=prefix.device)
+        self._parents = self._tokens.clone()
+        self._slots = torch.arange(beams, device=prefix.device)  # where this step writes
+        self._position = torch.zeros(1, 1, dtype=torch.long, device=prefix.device)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._logits = prefix.new_empty(0)
+
+    def prefill(self, prefix: torch.Tensor) -> torch.Tensor:
+        """Begin a batch of the shape this was made for; logits of what follows (images, 1, vocabulary)."""
+        assert prefix.shape[:2] == (self.images, self.prefix), "one object serves one shape"
+        self.filled = 0
+        self.mask.fill_(torch.finfo(self.mask.dtype).min)[..., : self.prefix] = 0
+        self._slots.copy_(torch.arange(self.prefix, self.prefix + self.beams))
+        self._position.fill_(self.prefix)
+        return self._prefill(prefix)
+
+    def step(self, tokens: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+        """As SharedPrefix.step. The logits are overwritten by the next step."""
+        self._tokens.copy_(tokens)
+        self._parents.copy_(parents)
+        if self.mask.device.type != "cuda":
+            return self._step()
+        if self._graph is None:
+            self._capture()
+        assert self._graph is not None
+        self._graph.replay()
+        return self._logits
+
+    def update(self, key: torch.Tensor, value: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store a layer's new keys and values; all slots, or in a prefill the prefix's own."""
+        if self.filled > 0:
+            keys, values = self.cached[layer]
+            return keys.index_copy_(2, self._slots, key), values.index_copy_(2, self._slots, value)
+        if layer == len(self.cached):
+            images, heads, _, width = key.shape
+            shape = (images, heads, self.mask.shape[-1], width)
+            self.cached.append((key.new_zeros(shape), value.new_zeros(shape)))  # hidden slots are read, times zero
+        for cached, new in zip(self.cached[layer], (key, value), strict=True):
+            cached[:, :, : self.prefix] = new
+        return key, value
+
+    def keep(self, order: torch.Tensor) -> None:
+        """No image ever leaves."""
+        raise NotImplementedError
+
+    def _step(self) -> torch.Tensor:
+        self.mask.copy_(self.mask.gather(2, self._parents[:, None, :, None].expand_as(self.mask)))
+        self.mask.index_copy_(3, self._slots, self._own)
+        logits = self._forward(self.decoder.embed_tokens(self._tokens), self._position, self.mask)
+        self._slots += self.beams
+        self._position += 1
+        return logits
+
+    def _capture(self) -> None:
+        """Between a prefill and its first step: what the warm-ups write is hidden again, and overwritten before it is seen."""
+        state = (self.mask, self._slots, self._position)
+        before = [tensor.clone() for tensor in state]
+        aside, here = torch.cuda.Stream(), torch.cuda.current_stream()
+        aside.wait_stream(here)
+        with torch.cuda.stream(aside):
+            for _ in range(_WARM_UPS):
+                self._step()
+        here.wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._logits = self._step()
+        for tensor, value in zip(state, before, strict=True):
+            tensor.copy_(value)
+        self._graph = graph
+
+
+class Captured:
+    """Our beam search with captured steps (a Decode), for one evaluation: it keeps the model and one batch's keys and values.
+
+    A shape is decoded step by step the first `eager` times: capturing costs a few steps, and what comes once is not worth it.
+    """
+
+    def __init__(self, eager: int = 1) -> None:
+        self.eager = eager
+        self._seen: dict[tuple[int, ...], int] = {}
+        self._steps: tuple[tuple[int, ...], FixedSteps] | None = None
+
+    def __call__(
+        self,
+        model: Blip2ForConditionalGeneration,
+        base: Base,
+        prefix: torch.Tensor,
+        beams: int,
+        max_new_tokens: int,
+        min_new_tokens: int = 0,
+    ) -> torch.Tensor:
+        """Ids of the new tokens, (images, new tokens), behind embedded prefixes (images, tokens, hidden)."""
+        return beam_search(
+            model.language_model,
+            prefix,
+            beams=beams,
+            max_new_tokens=max_new_tokens,
+            min_new_tokens=min_new_tokens,
+            end_id=base.end_id,
+            pad_id=base.tokenizer.pad_token_id,
+            steps=self._of(model.language_model, prefix, beams, max_new_tokens),
+        )
+
+    @torch.inference_mode()
+    def _of(self, llm: OPTForCausalLM, prefix: torch.Tensor, beams: int, most: int) -> FixedSteps | None:
+        shape = (id(llm), *prefix.shape[:2], beams, most)
+        seen = self._seen[shape] = self._seen.get(shape, 0) + 1
+        if self._steps is not None and self._steps[0] == shape:
+            return self._steps[1]
+        if seen <= self.eager:
+            return None
+        self._steps = None  # first, so that two are never there at once
+        self._steps = (shape, FixedSteps(llm, beams, most, prefix))
+        return self._steps[1]
