@@ -26,11 +26,11 @@ from benchmarks.report import FILE, machine, table, write_section
 from benchmarks.work import Work, features_of, make_base, random_work, tiny_work
 from rsopt.base import best_device, best_dtype
 from rsopt.build import Built, build, merged
-from rsopt.caption import caption_features, shared_prefix
+from rsopt.caption import BATCH, caption_features, shared_prefix
 from rsopt.graph import Captured
 from rsopt.pack import TokenCaption
 from rsopt.recipe import Recipe
-from rsopt.selfcheck import captured_agree
+from rsopt.selfcheck import captured_pays
 from rsopt.train import Trainer, TrainingSet, query_prefix
 from rsopt.variant import LoraPart, LoraSpec, Variant
 
@@ -85,7 +85,9 @@ def measure(work: Work, recipe: Recipe, new_tokens: int, seeds: int) -> dict[str
         _settle(work)
         features_s = time.perf_counter() - begin
         on_card = work.base.device.type == "cuda"
-        captured = on_card and captured_agree(work.base.model, work.base, features[work.train :][:4])  # once a process
+        captured = on_card and captured_pays(
+            work.base.model, work.base, features[work.train :][: BATCH["cuda"]]
+        )  # once a process
         for seed in range(seeds):
             ours = run_ours(work, features, recipe, seed, new_tokens, captured)
             theirs = run_naive(work, Path(folder), LORA, recipe, seed, new_tokens)
@@ -96,6 +98,7 @@ def measure(work: Work, recipe: Recipe, new_tokens: int, seeds: int) -> dict[str
     differences = [abs(a.loss - b.loss) / abs(a.loss) for a, b in pairs]
     same = [sum(a.captions[i] == text for i, text in b.captions.items()) for a, b in pairs]
     return {
+        "captured": captured,
         "features_s": features_s,
         "naive_s": [a.seconds for a, _ in pairs],
         "ours_s": [b.seconds for _, b in pairs],

@@ -26,7 +26,7 @@ from rsopt.fit import USABLE, free_bytes, training_plan
 from rsopt.graph import Captured
 from rsopt.lora import compile_layers, fuse
 from rsopt.recipe import Recipe
-from rsopt.selfcheck import captured_agree, compare_decoders, padded_loss
+from rsopt.selfcheck import captured_pays, compare_decoders, padded_loss
 from rsopt.speed import measured_peak, training_flops
 from rsopt.synthetic import random_base, random_captions
 from rsopt.train import Trainer, TrainingSet, packed_batch, packed_loss
@@ -142,7 +142,7 @@ def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float
         call()
         return _timed(base, call)[0]
 
-    captured = device.type == "cuda" and captured_agree(plain, base, features[:4])
+    captured = device.type == "cuda" and captured_pays(plain, base, features[: BATCH[device.type]])
     many = min(BATCH[device.type], len(features))
     one_s = caption(1, shared_prefix)  # latencies are taken step by step
     many_s = caption(many, Captured(eager=0) if captured else shared_prefix) / many
@@ -164,7 +164,7 @@ def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float
         flops = training_flops(trainer.built, [trainer.data.captions[i] for i in order])
         used = torch.cuda.max_memory_allocated(device) / 1e9  # read before anything is compiled
         lines.append(Line("training MFU", None, f"{100 * flops / step_s / peak:.0f} % of {peak / 1e12:.0f} TFLOP/s"))
-        how = "captured" if captured else "launched kernel by kernel: they cannot be captured here"
+        how = "captured" if captured else "launched kernel by kernel: capturing does not work or does not pay here"
         lines.append(Line("decode steps", None, how))
         lines.append(_compiled(base, trainer, order, step_s))
         lines.append(Line("peak memory", None, f"{used:.2f} GB in training, weights and features included"))

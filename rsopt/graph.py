@@ -5,13 +5,18 @@ Launched one by one, the kernels of a step over one image take several times as 
 
 from __future__ import annotations
 
+import logging
+from functools import cache
+
 import torch
 from transformers import Blip2ForConditionalGeneration, OPTForCausalLM
 
 from rsopt.base import Base
 from rsopt.beam import beam_search
 from rsopt.kv import SharedPrefix
+from rsopt.shortage import is_shortage
 
+_LOG = logging.getLogger(__name__)
 _WARM_UPS = 2  # steps before capturing: libraries set up their workspaces in the first
 
 
@@ -19,7 +24,8 @@ class FixedSteps(SharedPrefix):
     """SharedPrefix where no shape ever changes: each step looks at all slots, and the mask hides those not filled yet.
 
     What a step depends on stands in tensors of its own, so that it can be replayed: on a CUDA device the first step of the
-    first batch is captured. Serves batch after batch of (images, prefix tokens, width); images stay until all are finished.
+    first batch is captured. Where that fails, why is logged and steps are launched as ever. Serves batch after batch of
+    (images, prefix tokens, width); images stay until all are finished.
     """
 
     leaves = False
@@ -37,8 +43,9 @@ class FixedSteps(SharedPrefix):
         self._parents = self._tokens.clone()
         self._slots = torch.arange(beams, device=prefix.device)  # where this step writes
         self._position = torch.zeros(1, 1, dtype=torch.long, device=prefix.device)
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self.graph: torch.cuda.CUDAGraph | None = None
         self._logits = prefix.new_empty(0)
+        self._capturing = prefix.device.type == "cuda"  # to be done or done; False where it cannot be
 
     def prefill(self, prefix: torch.Tensor) -> torch.Tensor:
         """Begin a batch of the shape this was made for; logits of what follows (images, 1, vocabulary)."""
@@ -53,12 +60,17 @@ class FixedSteps(SharedPrefix):
         """As SharedPrefix.step. The logits are overwritten by the next step."""
         self._tokens.copy_(tokens)
         self._parents.copy_(parents)
-        if self.mask.device.type != "cuda":
+        if self._capturing and self.graph is None:
+            try:
+                self._capture()
+            except RuntimeError as error:
+                if is_shortage(error):
+                    raise
+                _LOG.warning("decode steps cannot be captured here: %s", str(error).splitlines()[0])
+                self._capturing = False
+        if self.graph is None:
             return self._step()
-        if self._graph is None:
-            self._capture()
-        assert self._graph is not None
-        self._graph.replay()
+        self.graph.replay()
         return self._logits
 
     def update(self, key: torch.Tensor, value: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -69,9 +81,10 @@ class FixedSteps(SharedPrefix):
         if layer == len(self.cached):
             images, heads, _, width = key.shape
             shape = (images, heads, self.mask.shape[-1], width)
-            self.cached.append((key.new_zeros(shape), value.new_zeros(shape)))  # hidden slots are read, times zero
+            self.cached.append((key.new_empty(shape), value.new_empty(shape)))
         for cached, new in zip(self.cached[layer], (key, value), strict=True):
             cached[:, :, : self.prefix] = new
+            cached[:, :, self.prefix :] = 0  # of the batch before: hidden, but no mask hides what is not finite
         return key, value
 
     def keep(self, order: torch.Tensor) -> None:
@@ -90,18 +103,27 @@ class FixedSteps(SharedPrefix):
         """Between a prefill and its first step: what the warm-ups write is hidden again, and overwritten before it is seen."""
         state = (self.mask, self._slots, self._position)
         before = [tensor.clone() for tensor in state]
-        aside, here = torch.cuda.Stream(), torch.cuda.current_stream()
+        aside, here = _stream(self.mask.device), torch.cuda.current_stream(self.mask.device)
         aside.wait_stream(here)
-        with torch.cuda.stream(aside):
-            for _ in range(_WARM_UPS):
-                self._step()
-        here.wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._logits = self._step()
-        for tensor, value in zip(state, before, strict=True):
-            tensor.copy_(value)
-        self._graph = graph
+        try:
+            with torch.cuda.stream(aside):
+                for _ in range(_WARM_UPS):
+                    self._step()
+            here.wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            # The outer block brings this stream back even where the inner one fails to.
+            with torch.cuda.stream(here), torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+                self._logits = self._step()
+            self.graph = graph
+        finally:
+            for tensor, value in zip(state, before, strict=True):
+                tensor.copy_(value)
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all captures of a process: libraries keep a workspace for every stream they ever saw."""
+    return torch.cuda.Stream(device)
 
 
 class Captured:
@@ -114,6 +136,11 @@ class Captured:
         self.eager = eager
         self._seen: dict[tuple[int, ...], int] = {}
         self._steps: tuple[tuple[int, ...], FixedSteps] | None = None
+
+    @property
+    def works(self) -> bool:
+        """Whether the steps of the last shape that was worth it were captured."""
+        return self._steps is not None and self._steps[1].graph is not None
 
     def __call__(
         self,

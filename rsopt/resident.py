@@ -11,7 +11,7 @@ import torch
 
 from rsopt.base import Base
 from rsopt.build import Built
-from rsopt.caption import Decode, shared_prefix, transformers_generate
+from rsopt.caption import BATCH, Decode, shared_prefix, transformers_generate
 from rsopt.cost import CostModel
 from rsopt.data.records import SPLITS, CaptionData, Sample
 from rsopt.features import Progress, feature_key, load_features, place
@@ -19,10 +19,10 @@ from rsopt.graph import Captured
 from rsopt.pack import TokenCaption
 from rsopt.scores.floor import scorer_of
 from rsopt.scores.scorer import Scorer
-from rsopt.selfcheck import Agreement, captured_agree, compare_decoders
+from rsopt.selfcheck import CHECKED_IMAGES, Agreement, captured_pays, compare_decoders
+from rsopt.shortage import is_shortage, release
 from rsopt.train import TrainingSet, read_images
 
-CHECKED_IMAGES = 4  # captioned both ways before the fast decoder is trusted in a process
 _KEPT = 2  # Q-Formers whose outputs stay: trials of one search often share theirs
 
 
@@ -129,25 +129,32 @@ class Resident:
     def agreement(self) -> Agreement:
         """The fast decoder against transformers' on a few validation images, asked once a process."""
         if self._agreement is None:
-            self._agreement = compare_decoders(self.base.model, self.base, self._checked_features)
+            self._agreement = compare_decoders(self.base.model, self.base, self._base_features[:CHECKED_IMAGES])
         return self._agreement
 
     @property
-    def _checked_features(self) -> torch.Tensor:
-        return self.features("val", range(self.base.shape.vision_layers))[:CHECKED_IMAGES]
+    def _base_features(self) -> torch.Tensor:
+        return self.features("val", range(self.base.shape.vision_layers))
 
     @property
     def decode(self) -> Decode:
         """The fast decoder, or transformers' where the fast one does not agree with it on this machine.
 
-        On a GPU for one evaluation, with captured steps where they agree too: asked once a process.
+        On a GPU for one evaluation, with captured steps where they agree too and pay: asked once a process.
         """
         if not self.agreement.good:
             return transformers_generate
         if self.base.device.type != "cuda":
             return shared_prefix
         if self._captured is None:
-            self._captured = captured_agree(self.base.model, self.base, self._checked_features)
+            try:
+                features = self._base_features[: BATCH["cuda"]]
+                self._captured = captured_pays(self.base.model, self.base, features)
+            except (RuntimeError, MemoryError) as error:
+                if not is_shortage(error):
+                    raise
+                release()  # a neighbour's, perhaps: the next evaluation asks again
+                return shared_prefix
         return Captured() if self._captured else shared_prefix
 
     @property

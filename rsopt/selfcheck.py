@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from rsopt.train import TrainingSet, query_prefix
 
 _LOG = logging.getLogger(__name__)
 
+CHECKED_IMAGES = 4  # captioned both ways before a fast decoder is trusted in a process
 # Log-probability a token by which the fast caption may be worse: rounding differs between the two, more so in half precision.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 3e-2, "float16": 1e-2}
 
@@ -61,16 +63,36 @@ def compare_decoders(
     return Agreement(len(prefix), len(prefix) - len(different), worst, TOLERANCE[base.dtype])
 
 
-def captured_agree(model: Blip2ForConditionalGeneration, base: Base, features: torch.Tensor) -> bool:
-    """Whether captured decode steps (rsopt.graph) work on this card and write what transformers does; if not, why is logged."""
-    try:
-        found = compare_decoders(model, base, features, fast=Captured(eager=0))
-    except RuntimeError as error:  # the driver's or the allocator's: steps that are launched one by one remain
-        _LOG.warning("decode steps cannot be captured here: %s", str(error).splitlines()[0])
+@torch.inference_mode()
+def captured_pays(model: Blip2ForConditionalGeneration, base: Base, features: torch.Tensor) -> bool:
+    """Whether captured decode steps (rsopt.graph) work on this card, write what transformers does and take less time.
+
+    `features`: a batch as it is captioned; the first few are compared. What speaks against them is logged.
+    """
+    some = Captured(eager=0)
+    found = compare_decoders(model, base, features[:CHECKED_IMAGES], fast=some)
+    if not some.works:
         return False
     if not found.good:
         _LOG.warning("captured decode steps are worse by %.1e nats a token: not used", found.worst)
-    return found.good
+        return False
+    prefix = prompt(model, base, features.to(base.device))
+    launched_s, captured_s = (_seconds(decode, model, base, prefix) for decode in (shared_prefix, Captured(eager=0)))
+    if captured_s >= launched_s:
+        _LOG.info("captured decode steps are slower here: %.2f s against %.2f s a batch", captured_s, launched_s)
+    return captured_s < launched_s
+
+
+def _seconds(decode: Decode, model: Blip2ForConditionalGeneration, base: Base, prefix: torch.Tensor) -> float:
+    """Of the second time: the first warms up, or captures."""
+    taken = 0.0
+    for _ in range(2):
+        begin = time.perf_counter()
+        decode(model, base, prefix, BEAMS, MAX_NEW_TOKENS)
+        if base.device.type == "cuda":
+            torch.cuda.synchronize(base.device)
+        taken = time.perf_counter() - begin
+    return taken
 
 
 @torch.inference_mode()

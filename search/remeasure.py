@@ -44,12 +44,17 @@ class Remeasurement:
     def heard(self, outcome: str | None) -> None:
         """What the worker found, which is written down; None where it was lost. The study is whole without."""
         self._say("")
-        found: dict[str, Any] = json.loads(outcome) if outcome else {"refused": "its worker was lost"}
-        if "refused" in found:
-            _LOG.warning("latencies of the front not taken again: %s", found["refused"])
-            return
-        self._all |= {int(number): again for number, again in found[AGAIN].items()}
-        write_json(self._path, self._all)
+        told: dict[str, Any] = json.loads(outcome) if outcome else {"refused": "its worker was lost"}
+        found = {int(number): again for number, again in told.get(AGAIN, {}).items()}
+        reasons = [told["refused"]] if "refused" in told else []
+        self._all |= found
+        try:
+            if found:
+                write_json(self._path, self._all)
+        except OSError as error:
+            reasons.append(str(error))
+        if reasons:
+            _LOG.warning("latencies of the front not all taken again: %s", "; ".join(reasons))
 
     @property
     def found(self) -> dict[int, dict[str, Any]]:

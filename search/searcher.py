@@ -40,6 +40,8 @@ class LegSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """A leg as a trial's config, FINISHED when the study is done, None when nothing can start now."""
+        if self._last is not None:
+            return None
         try:
             leg = None if self.failure else self.search.next()
         except InfrastructureError as error:
@@ -72,9 +74,7 @@ class LegSearcher(Searcher):
         self.on_change()
 
     def _end(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The finale where there is one to run, None while it runs, then FINISHED."""
-        if self._last is not None:
-            return None
+        """The finale where there is one to run, else FINISHED."""
         config = None if self._finale is None or self.search.stopped else self._finale.config()
         if config is None:
             return Searcher.FINISHED

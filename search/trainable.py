@@ -87,7 +87,7 @@ def run_trial(config: dict[str, Any], work: Work) -> dict[str, str]:
     """
     try:
         if AGAIN in config:
-            return {"outcome": json.dumps({AGAIN: _again(list(map(Leg.from_json, config[AGAIN])), work)})}
+            return {"outcome": json.dumps(_again(list(map(Leg.from_json, config[AGAIN])), work))}
         return {"outcome": encode(_run(Leg.from_json(config["leg"]), work))}
     except (InfrastructureError, UserError) as error:
         return {"outcome": encode(Refused(" ".join(str(error).split())))}
@@ -176,28 +176,39 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
         quiet.close()
 
 
-def _again(legs: Sequence[Leg], work: Work) -> dict[int, dict[str, Any]]:
-    """Latencies of these candidates with their trained weights, by trial, if the device that counts is this worker's."""
+def _again(legs: Sequence[Leg], work: Work) -> dict[str, Any]:
+    """Latencies of these candidates with their trained weights, by trial, if the device that counts is this worker's.
+
+    `refused` says why the rest is missing, if any is: nothing that was measured is lost with it.
+    """
     from rsopt.latency_again import measure_again
     from rsopt.latency_device import device_name, quiet_name
     from rsopt.ledger import Ledger
     from rsopt.quiet import Quiet
 
-    resident = resident_of(work)
-    device = resident.base.device
+    resident, store = resident_of(work), work.store()
+    device, found = resident.base.device, dict[int, dict[str, Any]]()
     if work.latency_device not in (None, device_name(device)):
-        return {}
-    quiet, store = Quiet(quiet_name(device)), work.store()
-    ledger, found = Ledger(store.folder / LEDGER_FILE), {}
+        return {AGAIN: found}
+    ledger, number = Ledger(store.folder / LEDGER_FILE), legs[0].number
     with FileLock(f"{ledger.path}.lock"):
         store.share_ledger()  # latencies that other nodes measured
+    quiet = Quiet(quiet_name(device))
     try:
         for leg in legs:
+            number = leg.number
             store.fetch_rung(leg.number, leg.stop)
-            found[leg.number] = measure_again(leg, resident, store.folder, ledger, quiet, work.latency_decoder)
+            again = measure_again(leg, resident, store.folder, ledger, quiet, work.latency_decoder)
+            if again is not None:
+                found[leg.number] = again
+    except Exception as error:  # noqa: BLE001 - told to the user: the study is whole without
+        return {
+            AGAIN: found,
+            "refused": f"trial {number}: {type(error).__name__}: {' '.join(str(error).split())[:300]}",
+        }
     finally:
         quiet.close()
-    return {number: again for number, again in found.items() if again is not None}
+    return {AGAIN: found}
 
 
 def resident_of(work: Work) -> Any:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from transformers import OPTForCausalLM
 
 import rsopt.graph
+from rsopt import resident, selfcheck
 from rsopt.base import Base
 from rsopt.caption import shared_prefix
 from rsopt.graph import Captured, FixedSteps
-from rsopt.selfcheck import captured_agree
+from rsopt.resident import Resident
+from rsopt.selfcheck import Agreement, captured_pays
 from tests.rsopt.test_beam import differing, language_model, our_ids, prefixes, transformers_ids
 
 
@@ -76,23 +79,80 @@ def test_only_a_shape_that_comes_again_is_kept(base: Base, monkeypatch: pytest.M
     assert made == [(6, 5, 5, 8)]
 
 
-def test_a_card_that_cannot_capture_is_told_and_does_without(
-    base: Base, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_card_that_cannot_capture_is_told_once_and_does_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    features = torch.randn(4, 5, 24)
-    assert captured_agree(base.model, base, features)
-
-    def refused(self: FixedSteps) -> torch.Tensor:
+    def refused(self: FixedSteps) -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
-    monkeypatch.setattr(FixedSteps, "_step", refused)
-    assert not captured_agree(base.model, base, features)
-    assert "cannot be captured here: operation not permitted when stream is capturing" in caplog.text
+    model = language_model(1, end_bias=1.0)
+    batches = [prefixes(model, 7, 5, number) for number in (0, 1)]
+    monkeypatch.setattr(FixedSteps, "_capture", refused)
+    with torch.inference_mode():
+        steps = FixedSteps(model, 5, 20, batches[0])
+    steps._capturing = True  # as on a card
+    for prefix in batches:
+        assert differing(our_ids(model, prefix, 5, 20, steps=steps), transformers_ids(model, prefix, 5, 20)) == 0
+    messages = [record.message for record in caplog.records]
+    assert messages == ["decode steps cannot be captured here: operation not permitted when stream is capturing"]
+
+    def short(self: FixedSteps) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(FixedSteps, "_capture", short)
+    steps._capturing = True
+    with pytest.raises(torch.OutOfMemoryError):  # whoever captions takes a smaller batch
+        our_ids(model, batches[0], 5, 20, steps=steps)
+
+
+@pytest.mark.parametrize(
+    ("works", "flipped", "seconds", "pays"),
+    [
+        (True, False, (2.0, 1.0), True),
+        (True, False, (1.0, 2.0), False),
+        (True, True, (2.0, 1.0), False),
+        (False, False, (2.0, 1.0), False),
+    ],
+)
+def test_captured_steps_must_work_be_right_and_be_faster(
+    base: Base, monkeypatch: pytest.MonkeyPatch, works: bool, flipped: bool, seconds: tuple[float, float], pays: bool
+) -> None:
+    taken, real = iter(seconds), Captured.__call__
+    monkeypatch.setattr(Captured, "works", property(lambda self: works))
+    monkeypatch.setattr(selfcheck, "_seconds", lambda *args: next(taken))
+    if flipped:
+        monkeypatch.setattr(Captured, "__call__", lambda *args: real(*args).flip(0))
+    assert captured_pays(base.model, base, 3 * torch.randn(6, 5, 24)) is pays
+
+
+def test_a_process_asks_once_whether_to_capture_and_again_where_memory_was_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[bool | Exception] = [torch.OutOfMemoryError("CUDA out of memory"), True, False]
+
+    def asked(*args: Any) -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    card = SimpleNamespace(device=torch.device("cuda"), model=None, shape=SimpleNamespace(vision_layers=2))
+    monkeypatch.setattr(resident, "captured_pays", asked)
+    monkeypatch.setattr(Resident, "features", lambda self, split, layers: torch.zeros(8, 5, 24))
+    held = Resident(card, None, _agreement=Agreement(4, 4, 0.0, 1e-4))  # type: ignore[arg-type]
+    assert held.decode is shared_prefix
+    first, second = held.decode, held.decode
+    assert isinstance(first, Captured) and isinstance(second, Captured) and first is not second
+    assert answers == [False]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT TESTED: capturing needs a CUDA device")
-def test_captured_steps_on_a_card() -> None:
+@pytest.mark.parametrize("beams", [1, 5])
+def test_captured_steps_on_a_card(beams: int) -> None:
     model = language_model(3, end_bias=1.0).cuda()
     batches = [prefixes(model, 7, 5, number).cuda() for number in (0, 1, 2)]
-    for prefix, ours in zip(batches, fixed_ids(model, batches, 5, 20), strict=True):
-        assert differing(ours, our_ids(model, prefix, 5, 20)) == 0
+    with torch.inference_mode():
+        steps = FixedSteps(model, beams, 20, batches[0])
+    for prefix in batches:
+        assert differing(our_ids(model, prefix, beams, 20, steps=steps), our_ids(model, prefix, beams, 20)) == 0
+    assert steps.graph is not None
