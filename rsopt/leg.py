@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,6 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.build import Built, build, merged
 from rsopt.caption import BATCH, BEAMS, caption_features, check_garbage
 from rsopt.clock import Clock
-from rsopt.curve import Curve
 from rsopt.data.records import Sample
 from rsopt.errors import InfrastructureError
 from rsopt.features import pixels
@@ -28,12 +26,11 @@ from rsopt.objectives import Measurement
 from rsopt.quiet import Quiet
 from rsopt.recipe import Leg
 from rsopt.resident import Resident, pad_id
-from rsopt.rung import CURVE, STATE, read_measurement, rung_folder, trained_before, write_rung
-from rsopt.shortage import exceeded, fitting
+from rsopt.rung import finish_rung, read_measurement, rung_folder, trained_before, trained_folder, write_rung
+from rsopt.shortage import fitting
 from rsopt.speed import measured_peak, training_flops
-from rsopt.teacher import taught_losses
+from rsopt.stretch import train_stretch
 from rsopt.train import CandidateError, Trainer, TrainResult, validation_loss
-from rsopt.tuning import curve_of, memory_watched, trainer_for, tuning_set
 
 RUNG_IMAGES = 256  # a rung before the last is judged by greedy captions of at most so many validation images
 
@@ -55,7 +52,8 @@ def run_leg(
     """Train `leg` and measure it at its rung. Raises CandidateError for faults of the candidate.
 
     The measurement stands beside the checkpoint, put there by one rename: a leg is either wholly there or not at all, and
-    one that is there is not trained again. `assigned` is when the worker got the leg (time.perf_counter), by default now.
+    one that is there is not trained again; nor is one that was trained and not measured (rsopt.stretch).
+    `assigned` is when the worker got the leg (time.perf_counter), by default now.
     `decoder` is the one whose latency counts, `latency_device` the device model where it counts (default: this one).
     `throughput`: captions a second is measured too, for it is an objective. `teacher` is the whole training of the study's
     teacher, for recipes that distil. `validations`: how often the validation loss is taken on the way of a whole training, for
@@ -67,32 +65,14 @@ def run_leg(
     variant = leg.candidate.variant
     give_way = partial(quiet.give_way, clock.settle)
     result: TrainResult | None = None
-    trainer: Trainer | None = None
     metrics: dict[str, float] = {}
-    curve: Curve | None = None
     with quiet.working(), between_chunks(resident, give_way):
         with clock.timed("build"):
             built = build(resident.base, variant, leg.seed)
         if variant.lora is not None:
-            with clock.timed("features"):
-                data = tuning_set(leg, built, resident)
-            losses = None
-            if leg.candidate.recipe.distills:
-                with clock.timed("teacher"):
-                    losses = taught_losses(leg, built, data, resident, study or folder, teacher, give_way)
-            trainer = trainer_for(leg, built, data, resident, exceeded(folder), losses)
-            if leg.start > 0:
-                trainer.load(rung_folder(folder, leg.number, leg.start) / STATE)
-            curve = curve_of(leg, trainer, resident, validations)
-
-            def between_steps() -> None:
-                clock.mark("first_step")
-                give_way()
-                curve.step()
-
-            with clock.timed("train"), memory_watched(leg, trainer, resident, folder):
-                result = trainer.run(leg.start, leg.stop, between_steps)
-            clock.seconds["train"] -= curve.seconds  # looking on is no training
+            trainer, result = train_stretch(
+                leg, built, resident, folder, clock, give_way, teacher, validations, study or folder
+            )
             metrics = _training_metrics(result, trainer, resident, clock.seconds["train"])
         plain = merged(built)
         quality, captions = _measure_quality(leg, built, plain, resident, clock, give_way)
@@ -109,15 +89,11 @@ def run_leg(
     if bad:
         raise CandidateError("nan", f"{', '.join(bad)} not finite")
     measurement = Measurement(leg.stop, metrics, {k: round(v, 4) for k, v in clock.seconds.items()})
-    losses_by_step = curve.to_json(result.losses) if curve and result else None
-
-    def save(aside: Path) -> None:
-        if trainer is not None:
-            trainer.save(aside / STATE)
-        if losses_by_step is not None:
-            (aside / CURVE).write_text(json.dumps(losses_by_step))
-
-    write_rung(rung_folder(folder, leg.number, leg.stop), measurement, captions, save)
+    target = rung_folder(folder, leg.number, leg.stop)
+    if result is None:
+        write_rung(target, measurement, captions)
+    else:
+        finish_rung(trained_folder(folder, leg.number, leg.stop), target, measurement, captions)
     return measurement
 
 

@@ -19,6 +19,11 @@ def rung_folder(folder: Path, number: int, rung: float) -> Path:
     return folder / "candidates" / f"{number:04d}" / f"rung-{rung:.4f}"
 
 
+def trained_folder(folder: Path, number: int, rung: float) -> Path:
+    """Where the checkpoint of a training that reached this rung waits for its measurement."""
+    return rung_folder(folder, number, rung).with_name(f".trained-{rung:.4f}")
+
+
 def scores_file(folder: Path, number: int, form: str) -> Path:
     """Where the scores on the test split of candidate `number` are kept, once they were taken in this form."""
     return folder / "candidates" / f"{number:04d}" / f"test-{form}.json"
@@ -43,23 +48,45 @@ def read_captions(folder: Path, number: int, rung: float) -> dict[str, dict[str,
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def write_rung(
-    target: Path, measurement: Measurement, captions: Mapping[str, Any], save: Callable[[Path], None]
-) -> None:
-    """Write a rung's files aside and rename the folder; whoever comes second with the same leg leaves the first alone.
-
-    `save` writes what else there is, such as the checkpoint, into the folder it is given.
-    """
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+def put(target: Path, fill: Callable[[Path], None]) -> None:
+    """Fill a folder aside and rename it; whoever comes second with the same one leaves the first alone."""
+    aside = target.with_name(f".{target.name.lstrip('.')}.{uuid.uuid4().hex}")
     aside.mkdir(parents=True)
     try:
-        save(aside)
-        (aside / CAPTIONS).write_text(json.dumps(captions, indent=1))
-        (aside / MEASUREMENT).write_text(json.dumps(measurement.to_json(), indent=1))
+        fill(aside)
         if not target.exists():
             aside.rename(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_rung(
+    target: Path, measurement: Measurement, captions: Mapping[str, Any], save: Callable[[Path], None] = lambda _: None
+) -> None:
+    """Put a rung's files there. `save` writes what else there is, such as the checkpoint, into the folder it is given."""
+
+    def fill(aside: Path) -> None:
+        save(aside)
+        _measured(aside, measurement, captions)
+
+    put(target, fill)
+
+
+def finish_rung(trained: Path, target: Path, measurement: Measurement, captions: Mapping[str, Any]) -> None:
+    """Make a rung of the folder with its training (`trained_folder`), unless another process with the same leg was first."""
+    try:
+        _measured(trained, measurement, captions)
+        if not target.exists():
+            trained.rename(target)
+    except FileNotFoundError:
+        if not target.exists():
+            raise
+    shutil.rmtree(trained, ignore_errors=True)  # the rung is there: this is what came second
+
+
+def _measured(folder: Path, measurement: Measurement, captions: Mapping[str, Any]) -> None:
+    (folder / CAPTIONS).write_text(json.dumps(captions, indent=1))
+    (folder / MEASUREMENT).write_text(json.dumps(measurement.to_json(), indent=1))
 
 
 def trained_before(folder: Path, number: int, rung: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import queue
+import shutil
 import threading
 import time
 import traceback
@@ -19,6 +20,7 @@ from filelock import FileLock
 from rsopt.errors import InfrastructureError, UserError, refusal
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg
+from rsopt.rung import trained_folder
 from search.searcher import AGAIN, Refused, encode
 from search.settings import Facts, Settings
 from search.store import LEDGER_FILE, Store, open_store
@@ -88,7 +90,10 @@ def run_trial(config: dict[str, Any], work: Work) -> dict[str, str]:
     try:
         if AGAIN in config:
             return {"outcome": json.dumps(_again(list(map(Leg.from_json, config[AGAIN])), work))}
-        return {"outcome": encode(_run(Leg.from_json(config["leg"]), work))}
+        leg = Leg.from_json(config["leg"])
+        if isinstance(outcome := _run(leg, work), Fault):  # nobody takes up what failed
+            shutil.rmtree(trained_folder(work.store().folder, leg.number, leg.stop), ignore_errors=True)
+        return {"outcome": encode(outcome)}
     except (InfrastructureError, UserError) as error:
         return {"outcome": encode(Refused(" ".join(str(error).split())))}
     except OSError as error:

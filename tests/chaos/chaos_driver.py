@@ -17,15 +17,18 @@ MOMENT = (0.05, 0.5)  # of an undisturbed study's length, start included; later 
 
 
 def test_a_driver_killed_at_random_moments_loses_nothing(calm: Undisturbed, tmp_path: Path) -> None:
-    rng, killed, studies = random.Random(0), 0, 0
+    rng, killed, studies, again = random.Random(0), 0, 0, 0
     while killed < KILLS:
         studies += 1
-        killed += torment(calm, f"killed-{studies}", tmp_path, rng, min(KILLS_A_STUDY, KILLS - killed))
+        deaths, twice = torment(calm, f"killed-{studies}", tmp_path, rng, min(KILLS_A_STUDY, KILLS - killed))
+        killed, again = killed + deaths, again + twice
+    # Between a training's last step and its checkpoint lie some milliseconds: a kill may fall into them, hardly twice.
+    assert again <= 1
     print(f"{killed} drivers killed over {studies} studies, all of them equal to the undisturbed one")
 
 
-def torment(calm: Undisturbed, name: str, logs: Path, rng: random.Random, most: int) -> int:
-    """One study whose driver is killed up to `most` times, fewer if it ends before; how often it was."""
+def torment(calm: Undisturbed, name: str, logs: Path, rng: random.Random, most: int) -> tuple[int, int]:
+    """One study whose driver is killed up to `most` times, fewer if it ends before: how often, and legs trained again."""
     study, log, killed = calm.folder / "runs" / name, logs / name, 0
     kept: dict[str, int] = {}
     done_before: dict[str, int] = {}  # leg -> lines of the log when it was seen finished
@@ -50,13 +53,11 @@ def torment(calm: Undisturbed, name: str, logs: Path, rng: random.Random, most: 
     check_whole(study, calm.uri, TRIALS)
     lines = trained(log)
     legs = Counter((t["seed"], t["start"]) for t in lines)
-    # A leg that was trained to its end and killed before it was written down is trained again, no other one is.
     again = sum(legs.values()) - len(legs)
     print(f"{name}: legs trained {sum(legs.values())}, of them again {again}")
-    assert again <= killed
     for leg, heard in done_before.items():
         number, stop = int(leg.split("/")[0]), float(leg.rsplit("-", 1)[1])
         assert (leg_seed(0, number), stop) not in {(t["seed"], t["stop"]) for t in lines[heard:]}, f"{leg} again"
     assert {leg: rungs(study)[leg] for leg in kept} == kept
     assert all(t["loaded"] == (t["start"] > 0) for t in lines)
-    return killed
+    return killed, again

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import rsopt.leg
 from rsopt.base import load_base
 from rsopt.build import build
 from rsopt.data.mini import mini_folder
@@ -19,8 +21,8 @@ from rsopt.objectives import Measurement
 from rsopt.quiet import Quiet
 from rsopt.recipe import Candidate, Leg, Recipe
 from rsopt.resident import Resident
-from rsopt.rung import rung_folder
-from rsopt.train import CandidateError, read_images
+from rsopt.rung import rung_folder, trained_folder
+from rsopt.train import CandidateError, Trainer, TrainResult, read_images
 from rsopt.variant import LoraPart, LoraSpec, Variant
 
 LLM = LoraSpec(LoraPart(8, 16, "all_linear"))
@@ -68,6 +70,44 @@ def test_a_rung_in_between_changes_nothing(resident: Resident, tmp_path: Path, l
     assert "latency_natural_ms" not in first.metrics and second.metrics["latency_natural_ms"] > 0
     for name in ("cider", "val_loss", "params", "trainable"):
         assert second.metrics[name] == whole.metrics[name], name
+
+
+def test_what_was_trained_and_not_measured_is_taken_up(
+    resident: Resident, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    undisturbed = run(resident, tmp_path / "undisturbed", BOTH, 0, 1)
+    folder, steps, real = tmp_path / "killed", list[float](), Trainer.run
+
+    def counted(self: Trainer, start: float, stop: float, *rest: Any) -> TrainResult:
+        steps.append(stop)
+        return real(self, start, stop, *rest)
+
+    def died(*args: Any, **options: Any) -> Any:
+        raise SystemExit("killed while captioning")
+
+    monkeypatch.setattr(Trainer, "run", counted)
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(rsopt.leg, "caption_features", died)
+        run(resident, folder, BOTH, 0, 1)
+    assert not rung_folder(folder, 0, 1).exists() and steps == [1]
+    found = run(resident, folder, BOTH, 0, 1)
+    assert steps == [1], "trained again"
+    timed = {"images_per_s", "tokens_per_s", "train_s", "latency_natural_ms", "latency_ms", "latency_low_ms"}
+    alike = {"cider", "val_loss", "train_loss", "params", "trainable", "micro_images"}
+    assert {n: found.metrics[n] for n in alike} == {n: undisturbed.metrics[n] for n in alike}
+    assert set(found.metrics) == set(undisturbed.metrics) >= timed and found.seconds["train"] > 0
+    files = {path.name for path in rung_folder(folder, 0, 1).iterdir()}
+    assert {"state.safetensors", "captions.json", "measurement.json", "curve.json"} <= files
+    assert not list(rung_folder(folder, 0, 1).parent.glob(".*")), "nothing is left aside"
+
+    folder = tmp_path / "damaged"
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(rsopt.leg, "caption_features", died)
+        run(resident, folder, BOTH, 0, 1)
+    checkpoint = trained_folder(folder, 0, 1) / "state.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert run(resident, folder, BOTH, 0, 1).metrics["cider"] == undisturbed.metrics["cider"]
+    assert steps == [1, 1, 1] and "trained again: " in caplog.text
 
 
 def test_features_of_a_split_are_its_images(resident: Resident) -> None:

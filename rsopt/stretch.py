@@ -1,0 +1,87 @@
+"""A leg's stretch of training: kept as soon as it ends, so that a death before its measurement costs no training."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from rsopt.build import Built
+from rsopt.clock import Clock
+from rsopt.recipe import Leg
+from rsopt.resident import Resident
+from rsopt.rung import CURVE, STATE, put, rung_folder, trained_folder
+from rsopt.shortage import exceeded
+from rsopt.teacher import taught_losses
+from rsopt.train import Losses, Trainer, TrainResult
+from rsopt.tuning import curve_of, memory_watched, trainer_for, tuning_set
+
+TRAINING = "training.json"  # result and seconds
+_LOG = logging.getLogger(__name__)
+
+
+def train_stretch(
+    leg: Leg,
+    built: Built,
+    resident: Resident,
+    folder: Path,
+    clock: Clock,
+    give_way: Callable[[], None],
+    teacher: Leg | None,
+    validations: int,
+    study: Path,
+) -> tuple[Trainer, TrainResult]:
+    """Train `leg` from its start to its stop, or take up what another process trained and did not live to measure.
+
+    Checkpoint, curve and result are in `trained_folder` then. The arguments are run_leg's.
+    """
+    with clock.timed("features"):
+        data = tuning_set(leg, built, resident)
+    kept = trained_folder(folder, leg.number, leg.stop)
+    losses: Losses | None = None
+    if leg.candidate.recipe.distills and not kept.exists():
+        with clock.timed("teacher"):
+            losses = taught_losses(leg, built, data, resident, study, teacher, give_way)
+    trainer = trainer_for(leg, built, data, resident, exceeded(folder), losses)
+    if kept.exists():
+        try:
+            return trainer, _take_up(kept, trainer, clock)
+        except ValueError as error:  # the file system lost a part of it
+            _LOG.warning("trained again: %s", error)
+            shutil.rmtree(kept)
+            return train_stretch(leg, built, resident, folder, clock, give_way, teacher, validations, study)
+    if leg.start > 0:
+        trainer.load(rung_folder(folder, leg.number, leg.start) / STATE)
+    curve = curve_of(leg, trainer, resident, validations)
+
+    def between_steps() -> None:
+        clock.mark("first_step")
+        give_way()
+        curve.step()
+
+    with clock.timed("train"), memory_watched(leg, trainer, resident, folder):
+        result = trainer.run(leg.start, leg.stop, between_steps)
+    clock.seconds["train"] -= curve.seconds  # looking on is no training
+
+    def fill(aside: Path) -> None:
+        trainer.save(aside / STATE)
+        (aside / CURVE).write_text(json.dumps(curve.to_json(result.losses)))
+        seconds = {name: clock.seconds[name] for name in ("first_step", "train") if name in clock.seconds}
+        told = {"result": asdict(replace(result, losses=())), "recomputed": trainer.recompute, "seconds": seconds}
+        (aside / TRAINING).write_text(json.dumps(told))
+
+    put(kept, fill)
+    return trainer, result
+
+
+def _take_up(kept: Path, trainer: Trainer, clock: Clock) -> TrainResult:
+    """Raises ValueError where the files are not whole."""
+    trainer.load(kept / STATE)
+    told = json.loads((kept / TRAINING).read_text())
+    trainer.recompute = told["recomputed"]
+    trainer.drop(False)
+    clock.seconds |= told["seconds"]
+    return TrainResult(**told["result"] | {"losses": ()})
