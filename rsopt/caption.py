@@ -13,6 +13,7 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.base import Base
 from rsopt.beam import beam_search
 from rsopt.form import BEAMS
+from rsopt.kv import SharedPrefix
 from rsopt.train import CandidateError, query_prefix
 
 MAX_NEW_TOKENS = 50
@@ -40,8 +41,9 @@ def shared_prefix(
     beams: int,
     max_new_tokens: int,
     min_new_tokens: int = 0,
+    steps: SharedPrefix | None = None,
 ) -> torch.Tensor:
-    """Our beam search, which reads each image once: the same captions in less time (`rsopt.beam`)."""
+    """Our beam search, which reads each image once: the same captions in less time (`rsopt.beam`, which explains `steps`)."""
     return beam_search(
         model.language_model,
         prefix,
@@ -50,6 +52,7 @@ def shared_prefix(
         min_new_tokens=min_new_tokens,
         end_id=base.end_id,
         pad_id=base.tokenizer.pad_token_id,
+        steps=steps,
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from transformers import Blip2ForConditionalGeneration, OPTForCausalLM
 
 from rsopt.base import Base
-from rsopt.beam import beam_search
+from rsopt.caption import shared_prefix
 from rsopt.kv import SharedPrefix
 from rsopt.shortage import is_shortage
 
@@ -87,10 +87,6 @@ class FixedSteps(SharedPrefix):
             cached[:, :, self.prefix :] = 0  # of the batch before: hidden, but no mask hides what is not finite
         return key, value
 
-    def keep(self, order: torch.Tensor) -> None:
-        """No image ever leaves."""
-        raise NotImplementedError
-
     def _step(self) -> torch.Tensor:
         self.mask.copy_(self.mask.gather(2, self._parents[:, None, :, None].expand_as(self.mask)))
         self.mask.index_copy_(3, self._slots, self._own)
@@ -152,16 +148,8 @@ class Captured:
         min_new_tokens: int = 0,
     ) -> torch.Tensor:
         """Ids of the new tokens, (images, new tokens), behind embedded prefixes (images, tokens, hidden)."""
-        return beam_search(
-            model.language_model,
-            prefix,
-            beams=beams,
-            max_new_tokens=max_new_tokens,
-            min_new_tokens=min_new_tokens,
-            end_id=base.end_id,
-            pad_id=base.tokenizer.pad_token_id,
-            steps=self._of(model.language_model, prefix, beams, max_new_tokens),
-        )
+        steps = self._of(model.language_model, prefix, beams, max_new_tokens)
+        return shared_prefix(model, base, prefix, beams, max_new_tokens, min_new_tokens, steps)
 
     @torch.inference_mode()
     def _of(self, llm: OPTForCausalLM, prefix: torch.Tensor, beams: int, most: int) -> FixedSteps | None:

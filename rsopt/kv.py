@@ -92,6 +92,7 @@ class SharedPrefix:
 
     def keep(self, order: torch.Tensor) -> None:
         """Go on with the images `order` only. Those that stay in place cost nothing; only the others are copied."""
+        assert self.leaves, "its shapes are fixed"
         count = len(order)
         moved = (order != torch.arange(count, device=order.device)).nonzero()[:, 0]
         for cached in (tensor for pair in self.cached for tensor in pair):
