@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from transformers import Blip2Config, Blip2ForConditionalGeneration
 
-from rsopt.base import DTYPES, Base, load_base
+from benchmarks.bases import small_config
+from rsopt.base import DTYPES, Base, best_device, best_dtype, load_base
 from rsopt.configs import shape_of
+from rsopt.synthetic import random_base
 from rsopt.variant import Dtype
 
 
@@ -68,3 +70,17 @@ def benchmark_base(name: str, dtype: Dtype = "float32", seed: int = 0) -> Base:
         return load_base(name, torch.device("cpu"), dtype)
     model = random_model(small_config(), dtype, seed)
     return Base(name, model, None, shape_of(model.config), dtype)  # no images are read, no text is written
+
+
+Depths = tuple[int, int, int]
+
+
+def named_base(name: str) -> Base:
+    """`small` with random weights, or what `load_base` takes, on the GPU where there is one."""
+    device = best_device()
+    return random_base("small", small_config(), device, best_dtype(device)) if name == "small" else load_base(name)
+
+
+def full(base: Base) -> Depths:
+    """Every layer."""
+    return base.shape.vision_layers, base.shape.qformer_layers, base.shape.llm_layers

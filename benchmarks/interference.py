@@ -50,7 +50,7 @@ class Trainers:
 
 def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: Any) -> None:
     """Train one candidate over and over, always with the same seed, and tell what came of it."""
-    from benchmarks.latency import full, named_base
+    from benchmarks.bases import full, named_base
     from rsopt.build import build
     from rsopt.latency_protocol import first_layers
     from rsopt.quiet import Quiet

@@ -21,20 +21,17 @@ from typing import Any
 
 import torch
 
-from benchmarks.bases import small_config
 from benchmarks.interference import Trainers
 from benchmarks.report import machine, table, write_section
-from rsopt.base import Base, best_device, best_dtype, load_base
+from rsopt.base import Base
 from rsopt.build import build
 from rsopt.latency_model import LatencyModel, design, held_out
 from rsopt.latency_protocol import Protocol, cross_layers, first_layers, latency_context
 from rsopt.latency_session import measure_latency, random_image
 from rsopt.ledger import Latency, Ledger
 from rsopt.quiet import Quiet
-from rsopt.synthetic import random_base
 
 DOCS = Path(__file__).parents[1] / "docs" / "measurement.md"
-Depths = tuple[int, int, int]
 Found = tuple[str, dict[str, Any], str]  # heading, facts, table
 
 
@@ -77,20 +74,9 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def named_base(name: str) -> Base:
-    """`small` with random weights, or what `load_base` takes, on the GPU where there is one."""
-    device = best_device()
-    return random_base("small", small_config(), device, best_dtype(device)) if name == "small" else load_base(name)
-
-
 def session(base: Base, depths: Depths, protocol: Protocol, quiet: Quiet) -> Latency:
     """One session on an architecture, without a ledger."""
     return measure_latency(build(base, first_layers(*depths)).model, base, random_image(base), protocol, quiet)
-
-
-def full(base: Base) -> Depths:
-    """Every layer."""
-    return base.shape.vision_layers, base.shape.qformer_layers, base.shape.llm_layers
 
 
 def own_quiet() -> Quiet:
