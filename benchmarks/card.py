@@ -13,9 +13,10 @@ import torch
 from rsopt.base import best_dtype
 from rsopt.build import build, merged
 from rsopt.caption import BATCH, caption_features
+from rsopt.cli import Parser, command
 from rsopt.configs import base_config
 from rsopt.cost import CostModel
-from rsopt.errors import Parser, UserError, command
+from rsopt.errors import UserError
 from rsopt.fit import CONTEXT, card_plan, free_bytes, training_plan
 from rsopt.recipe import Recipe
 from rsopt.shortage import fitting

@@ -191,8 +191,8 @@ def _row(
     figures: dict[str, float],
 ) -> Row:
     """All legs of one candidate, by the seam that the search uses, then its score on the test split."""
+    from rsopt.errors import CandidateError
     from rsopt.leg import run_leg
-    from rsopt.train import CandidateError
 
     stops = rungs if candidate.variant.lora is not None else rungs[-1:]
     cider: list[float] = []

@@ -12,9 +12,10 @@ from transformers import Blip2ForConditionalGeneration
 
 from rsopt.base import Base
 from rsopt.beam import beam_search
+from rsopt.errors import CandidateError
 from rsopt.form import BEAMS
 from rsopt.kv import SharedPrefix
-from rsopt.train import CandidateError, query_prefix
+from rsopt.train import query_prefix
 
 MAX_NEW_TOKENS = 50
 BATCH = {"cpu": 20, "cuda": 64}  # images at once; fixed, since rounding and with it a tie may depend on it
@@ -164,6 +165,6 @@ def check_garbage(captions: Sequence[str], references: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     from rsopt.caption_files import main
-    from rsopt.errors import command
+    from rsopt.cli import command
 
     sys.exit(command(main))

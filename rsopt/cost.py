@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from rsopt.cli import Parser, command
 from rsopt.configs import KNOWN, base_config, shape_of
-from rsopt.errors import Parser, UserError, command
+from rsopt.errors import UserError
 from rsopt.memory import BYTES, Widths, Workload, captioning_bytes, merged_bytes, training_bytes
 from rsopt.variant import TARGETS, Dtype, LoraPart, LoraSpec, Variant
 

@@ -10,6 +10,7 @@ from typing import Any
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.base import DTYPES, Base
+from rsopt.errors import CandidateError
 from rsopt.features import pixels
 from rsopt.form import Form
 from rsopt.latency_lookup import latency_metrics
@@ -20,7 +21,6 @@ from rsopt.plain import caption_samples
 from rsopt.quantise import in_form, stored_mb
 from rsopt.quiet import Quiet
 from rsopt.resident import Resident
-from rsopt.train import CandidateError
 from rsopt.variant import Variant
 
 TOLD = ("beams", "new_tokens", "runs", "device", "decoder")  # of a latency, on a model card

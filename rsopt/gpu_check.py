@@ -18,9 +18,10 @@ from rsopt.base import Base, best_dtype, load_base
 from rsopt.build import Built, build, merged
 from rsopt.cache import cache_dir
 from rsopt.caption import BATCH, BEAMS, Decode, caption_features, shared_prefix
+from rsopt.cli import Parser, command
 from rsopt.configs import base_config
 from rsopt.cost import CostModel
-from rsopt.errors import Parser, UserError, command
+from rsopt.errors import UserError
 from rsopt.features import SHARE, place
 from rsopt.fit import USABLE, free_bytes, training_plan
 from rsopt.graph import Captured

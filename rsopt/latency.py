@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rsopt.errors import Parser, UserError, command
+from rsopt.cli import Parser, command
+from rsopt.errors import UserError
 from rsopt.latency_device import device_name, quiet_name
 from rsopt.ledger import read_ledger
 from rsopt.variant import Architecture

@@ -15,7 +15,7 @@ from rsopt.build import Built, build, merged
 from rsopt.caption import BATCH, BEAMS, caption_features, check_garbage
 from rsopt.clock import Clock
 from rsopt.data.records import Sample
-from rsopt.errors import InfrastructureError
+from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.features import pixels
 from rsopt.latency_device import device_name
 from rsopt.latency_lookup import architecture_latency, architecture_throughput
@@ -30,7 +30,7 @@ from rsopt.rung import finish_rung, read_measurement, rung_folder, trained_befor
 from rsopt.shortage import fitting
 from rsopt.speed import measured_peak, training_flops
 from rsopt.stretch import train_stretch
-from rsopt.train import CandidateError, Trainer, TrainResult, validation_loss
+from rsopt.train import Trainer, TrainResult, validation_loss
 
 RUNG_IMAGES = 256  # a rung before the last is judged by greedy captions of at most so many validation images
 

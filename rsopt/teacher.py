@@ -22,11 +22,12 @@ from rsopt.build import Built, build
 from rsopt.cache import cache_dir
 from rsopt.chunks import build_together, is_whole
 from rsopt.distill import Answers, Distiller, cuts, listening
+from rsopt.errors import CandidateError
 from rsopt.export import load_weights
 from rsopt.recipe import Leg
 from rsopt.resident import Resident, pad_id
 from rsopt.rung import STATE, rung_folder
-from rsopt.train import CandidateError, Losses, caption_logits, packed_batch
+from rsopt.train import Losses, caption_logits, packed_batch
 from rsopt.training_set import TrainingSet, target_starts
 from rsopt.tuning import trainer_for, tuning_set
 from rsopt.variant import digest

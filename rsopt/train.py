@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.build import Built
-from rsopt.errors import InfrastructureError
+from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.lora import fuse
 from rsopt.pack import Packed, batches, pack
 from rsopt.recipe import Recipe
@@ -28,14 +28,6 @@ from rsopt.training_set import TrainingSet, move
 
 # (features, batch, its entries of the training set) -> what is minimised and the caption loss within, sums over the targets.
 Losses = Callable[[torch.Tensor, Packed, Sequence[int]], tuple[torch.Tensor, torch.Tensor]]
-
-
-class CandidateError(Exception):
-    """The candidate's own fault: `kind` and `reason` end up in a Fault."""
-
-    def __init__(self, kind: str, reason: str) -> None:
-        super().__init__(reason)
-        self.kind, self.reason = kind, reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from rsopt.errors import Parser, UserError, command
+from rsopt.cli import Parser, command
+from rsopt.errors import UserError
 from rsopt.files import write_asked
 
 EPILOG = """\

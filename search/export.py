@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.card import MANIFEST
-from rsopt.errors import Parser, UserError, command
+from rsopt.cli import Parser, command
+from rsopt.errors import UserError
 from rsopt.folder import check_new
 from rsopt.form import BEAMS, MOST_BEAMS
 from rsopt.rung import rung_folder

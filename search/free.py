@@ -7,7 +7,8 @@ import json
 import sys
 from typing import Any
 
-from rsopt.errors import EXIT_FAILED, EXIT_INTERRUPTED, Parser, UserError, command
+from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, Parser, command
+from rsopt.errors import UserError
 from search.front import study_front
 from search.pick import unpruned
 from search.settings import study_here

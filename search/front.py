@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rsopt.errors import Parser, UserError, command
+from rsopt.cli import Parser, command
+from rsopt.errors import UserError
 from rsopt.objectives import OBJECTIVES
 from search.agreement import rung_agreements, saved
 from search.free_points import beside, read_points

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from rsopt.errors import Parser, command
+from rsopt.cli import Parser, command
 from search.space import known_spaces
 
 EPILOG = """\

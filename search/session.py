@@ -13,11 +13,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED
 from rsopt.configs import base_config, shape_of
 from rsopt.data.mini import data_here, mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
-from rsopt.errors import EXIT_FAILED, EXIT_INTERRUPTED, InfrastructureError, UserError
+from rsopt.errors import InfrastructureError, UserError
 from rsopt.mend import check_base
 from rsopt.ranking import MeasuredRankings
 from rsopt.rung import read_measurement

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
-from rsopt.errors import Parser, UserError, command
+from rsopt.cli import Parser, command
+from rsopt.errors import UserError
 
 
 def parser() -> Parser:

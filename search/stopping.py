@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rsopt.errors import EXIT_INTERRUPTED
+from rsopt.cli import EXIT_INTERRUPTED
 
 
 class Stop:

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from rsopt.baselines.plans import BASELINES
-from rsopt.errors import Parser, UserError, command
+from rsopt.cli import Parser, command
+from rsopt.errors import UserError
 
 EPILOG = """\
 examples:

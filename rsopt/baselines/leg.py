@@ -12,7 +12,7 @@ from rsopt.baselines.make import make
 from rsopt.build import build
 from rsopt.caption import BATCH, BEAMS, check_garbage
 from rsopt.clock import Clock
-from rsopt.errors import InfrastructureError
+from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.features import pixels
 from rsopt.latency_device import device_name
 from rsopt.latency_lookup import latency_metrics
@@ -34,7 +34,6 @@ from rsopt.recipe import Leg
 from rsopt.resident import Resident
 from rsopt.rung import STATE, read_measurement, rung_folder, trained_before, write_rung
 from rsopt.shortage import fitting
-from rsopt.train import CandidateError
 
 MODEL = "model"  # the captioner's folder beside a last rung's measurement
 

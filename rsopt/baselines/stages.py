@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rsopt.baselines.plans import Plan
-from rsopt.errors import InfrastructureError
+from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.recipe import Recipe
 from rsopt.step import Stepper
-from rsopt.train import CandidateError, TrainResult
+from rsopt.train import TrainResult
 
 Loss = Callable[[Sequence[int]], torch.Tensor]  # mean loss over images of the training split, by index
 

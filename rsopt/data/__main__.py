@@ -10,7 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rsopt.errors import Parser, UserError, command
+from rsopt.cli import Parser, command
+from rsopt.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> int:

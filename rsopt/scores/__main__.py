@@ -12,8 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from rsopt.cli import Parser, command
 from rsopt.data.karpathy import load_json
-from rsopt.errors import Parser, UserError, command
+from rsopt.errors import UserError
 from rsopt.scores.floor import class_prior_without
 from rsopt.scores.java import JavaError
 from rsopt.scores.scorer import Scorer

@@ -14,8 +14,8 @@ from rsopt import tiny
 from rsopt.base import load_base
 from rsopt.caption import BEAMS
 from rsopt.caption_files import beams_of, main
+from rsopt.cli import command
 from rsopt.data.records import Sample
-from rsopt.errors import command
 from rsopt.plain import caption_samples
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from rsopt.cli import command
 from rsopt.cost import main
-from rsopt.errors import command
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from rsopt.cli import command
 from rsopt.data.__main__ import main
 from rsopt.data.mini import make_mini
 from rsopt.data.problems import KINDS
-from rsopt.errors import command
 from tests.rsopt.forms import drawn_set, write_karpathy, write_parquet
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from rsopt.cli import command
 from rsopt.data.__main__ import main
 from rsopt.data.fetch import fetch
 from rsopt.data.images import open_image
 from rsopt.data.read import read
-from rsopt.errors import UserError, command
+from rsopt.errors import UserError
 from tests.rsopt.forms import drawn_set, write_parquet
 
 

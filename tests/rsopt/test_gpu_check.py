@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rsopt import gpu_check
-from rsopt.errors import command
+from rsopt.cli import command
 from rsopt.selfcheck import Agreement
 
 

@@ -12,12 +12,12 @@ from rsopt.build import build, merged
 from rsopt.caption import caption_features, check_garbage, garbage
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
-from rsopt.errors import UserError
+from rsopt.errors import CandidateError, UserError
 from rsopt.features import pixels
 from rsopt.mend import mend
 from rsopt.pack import TokenCaption
 from rsopt.recipe import Recipe
-from rsopt.train import CandidateError, Trainer, TrainingSet
+from rsopt.train import Trainer, TrainingSet
 from rsopt.variant import LoraPart, LoraSpec, Variant
 
 LORA = LoraSpec(LoraPart(8, 16, "all_linear"))

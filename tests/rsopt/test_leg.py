@@ -14,6 +14,7 @@ from rsopt.base import load_base
 from rsopt.build import build
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
+from rsopt.errors import CandidateError
 from rsopt.features import pixels
 from rsopt.ledger import Ledger
 from rsopt.leg import run_leg
@@ -22,7 +23,7 @@ from rsopt.quiet import Quiet
 from rsopt.recipe import Candidate, Leg, Recipe
 from rsopt.resident import Resident
 from rsopt.rung import rung_folder, trained_folder
-from rsopt.train import CandidateError, Trainer, TrainResult, read_images
+from rsopt.train import Trainer, TrainResult, read_images
 from rsopt.variant import LoraPart, LoraSpec, Variant
 
 LLM = LoraSpec(LoraPart(8, 16, "all_linear"))

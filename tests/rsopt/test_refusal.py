@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from rsopt.errors import EXIT_FAILED, EXIT_USAGE, Parser, command, refusal
+from rsopt.cli import EXIT_FAILED, EXIT_USAGE, Parser, command
+from rsopt.errors import refusal
 
 
 def test_a_full_or_read_only_disk_is_one_line_and_a_bug_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:

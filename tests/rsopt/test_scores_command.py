@@ -13,7 +13,7 @@ from typing import Any
 import pycocoevalcap
 import pytest
 
-from rsopt.errors import command
+from rsopt.cli import command
 from rsopt.scores.__main__ import main, score
 from tests.rsopt.sentences import corpus
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rsopt.errors import command
+from rsopt.cli import command
 from search import front, run
 
 Make = Callable[[Path], list[str]]

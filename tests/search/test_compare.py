@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rsopt.cli import command
 from rsopt.configs import base_config
 from rsopt.cost import CostModel
 from rsopt.data.read import read
-from rsopt.errors import command
 from rsopt.rung import read_captions
 from rsopt.scores.floor import scorer_of
 from search import compare

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from rsopt.card import model_card, ranges
+from rsopt.cli import command
 from rsopt.data.read import read
-from rsopt.errors import command
 from search.export import main, read_manifest
 from search.front import study_front
 from search.pick import PICKS, choose

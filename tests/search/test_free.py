@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rsopt.errors import command
+from rsopt.cli import command
 from rsopt.form import Form, free_forms
 from search.export import main as export
 from search.export import read_manifest

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from rsopt.errors import UserError, command
+from rsopt.cli import command
+from rsopt.errors import UserError
 from rsopt.ledger import Ledger
 from search.front import main, study_front
 from search.redraw import redraw, told

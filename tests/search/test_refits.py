@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsopt.errors import UserError, command
+from rsopt.cli import command
+from rsopt.errors import UserError
 from rsopt.files import write_json
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg

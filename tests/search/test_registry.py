@@ -11,8 +11,8 @@ import mlflow
 import pandas as pd
 import pytest
 
+from rsopt.cli import command
 from rsopt.data.read import read
-from rsopt.errors import command
 from search.export import main, read_manifest
 from search.journal import read_history
 from search.settings import Settings, load_study, save_study

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from rsopt.cli import command
 from rsopt.configs import base_config, shape_of
 from rsopt.data.read import read
-from rsopt.errors import command
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg
 from rsopt.rung import read_curve

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rsopt.errors import InfrastructureError, command
+from rsopt.cli import command
+from rsopt.errors import InfrastructureError
 from rsopt.ledger import Latency, Ledger
 from rsopt.rung import rung_folder
 from rsopt.variant import Architecture

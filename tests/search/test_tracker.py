@@ -12,7 +12,8 @@ import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from rsopt.errors import UserError, command
+from rsopt.cli import command
+from rsopt.errors import UserError
 from search import front
 from search.settings import Settings
 from search.tracker import BackgroundTracker, Tracker, check_uri

@@ -10,8 +10,8 @@ from rsopt.baselines.__main__ import main
 from rsopt.baselines.bita import bita_config
 from rsopt.baselines.cost import bita_cost, puret_cost
 from rsopt.baselines.puret_config import puret_config
+from rsopt.cli import command
 from rsopt.configs import base_config
-from rsopt.errors import command
 from rsopt.memory import Workload
 
 

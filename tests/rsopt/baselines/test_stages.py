@@ -12,7 +12,7 @@ from torch import nn
 
 from rsopt.baselines.plans import BASELINES, Plan, plans
 from rsopt.baselines.stages import Stage, Training
-from rsopt.train import CandidateError
+from rsopt.errors import CandidateError
 
 PLANS = (Plan("first", 2, 4, 0.05, 3, "noam"), Plan("second", 3, 5, 0.02, 0, "cosine"))
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rsopt.errors import command
+from rsopt.cli import command
 from rsopt.objectives import OBJECTIVES
 from rsopt.scores.bootstrap import indistinguishable, paired_bootstrap
 from search import front
