@@ -32,9 +32,9 @@ def evaluate(name: str, seed: int) -> list[Result]:
     from transformers.utils import logging
 
     from rsopt.base import load_base
-    from rsopt.baselines.make import make
-    from rsopt.baselines.plans import plans
-    from rsopt.baselines.reload import reload
+    from rsopt.baselines.factory import make
+    from rsopt.baselines.load import reload
+    from rsopt.baselines.schedules import plans
     from rsopt.caption import BEAMS
     from rsopt.data.mini import mini_folder
     from rsopt.data.read import read

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rsopt.baselines.plans import BASELINES
+from rsopt.baselines.schedules import BASELINES
 from rsopt.variant import Variant, digest
 
 

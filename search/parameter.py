@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from rsopt.baselines.plans import BASELINES
+from rsopt.baselines.schedules import BASELINES
 from rsopt.variant import TARGETS
 from search.document import Place, shown
 

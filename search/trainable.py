@@ -132,7 +132,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     # Imported here: the driver imports this module and needs no torch.
     import torch
 
-    from rsopt.baselines.leg import run_baseline
+    from rsopt.baselines.run_leg import run_baseline
     from rsopt.errors import CandidateError
     from rsopt.latency_device import quiet_name
     from rsopt.leg import run_leg

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from rsopt.baselines.plans import BASELINES
+from rsopt.baselines.schedules import BASELINES
 from rsopt.cli import Parser, command
 from rsopt.errors import UserError
 
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     for image in options.images:
         if not Path(image).is_file():
             raise UserError(f"no image '{image}'")
-    from rsopt.baselines.reload import reload
+    from rsopt.baselines.load import reload
 
     for line in reload(Path(options.model), options.base)([Path(image) for image in options.images]):
         sys.stdout.write(f"{line}\n")

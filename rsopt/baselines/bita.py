@@ -17,7 +17,7 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2QForme
 
 from rsopt.base import Base
 from rsopt.baselines.ift import FourierTransformer
-from rsopt.baselines.towers import clip, clip_config, load_tower
+from rsopt.baselines.vision_towers import clip, clip_config, load_tower
 from rsopt.configs import shape_of
 
 WEIGHTS = "bita.safetensors"

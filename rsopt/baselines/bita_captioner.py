@@ -13,8 +13,8 @@ from torch.nn import functional
 from rsopt.baselines.bita import bita_base, bita_config, image_features, write_bita
 from rsopt.baselines.cost import bita_cost
 from rsopt.baselines.ift import TextSide, contrastive_loss
-from rsopt.baselines.plans import Plan, plans
-from rsopt.baselines.stages import Stage, Training, dropout
+from rsopt.baselines.schedules import Plan, plans
+from rsopt.baselines.training import Stage, Training, dropout
 from rsopt.caption import caption_features
 from rsopt.cost import Cost
 from rsopt.data.records import Sample

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from rsopt.baselines.puret_config import PureTConfig
 from rsopt.baselines.puret_decoder import Decoder
 from rsopt.baselines.puret_encoder import Refiner
-from rsopt.baselines.towers import swin
+from rsopt.baselines.vision_towers import swin
 
 
 class PureT(PreTrainedModel, GenerationMixin):

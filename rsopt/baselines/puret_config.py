@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PretrainedConfig, SwinConfig
 
-from rsopt.baselines.towers import swin_config
+from rsopt.baselines.vision_towers import swin_config
 
 
 class PureTConfig(PretrainedConfig):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from rsopt.baselines.plans import BASELINES, Plan, plans
-from rsopt.baselines.stages import Stage, Training
+from rsopt.baselines.schedules import BASELINES, Plan, plans
+from rsopt.baselines.training import Stage, Training
 from rsopt.errors import CandidateError
 
 PLANS = (Plan("first", 2, 4, 0.05, 3, "noam"), Plan("second", 3, 5, 0.02, 0, "cosine"))

@@ -11,7 +11,7 @@ import torch
 from rsopt.base import load_base
 from rsopt.baselines.bita import WEIGHTS, bita_base, read_bita
 from rsopt.baselines.puret import PureT
-from rsopt.baselines.towers import HUB
+from rsopt.baselines.vision_towers import HUB
 from rsopt.baselines.vocabulary import Vocabulary
 from rsopt.caption import BATCH, BEAMS, MAX_NEW_TOKENS, caption_features
 from rsopt.data.images import open_image

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from rsopt.baselines.plans import Plan
+from rsopt.baselines.schedules import Plan
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.recipe import Recipe
 from rsopt.step import Stepper

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from rsopt.baselines.stages import Training
+from rsopt.baselines.training import Training
 from rsopt.cost import Cost
 from rsopt.data.records import Sample
 from rsopt.latency_session import Subject

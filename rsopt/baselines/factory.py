@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rsopt.baselines.bita_captioner import BitaCaptioner
-from rsopt.baselines.captioner import Captioner
-from rsopt.baselines.plans import BASELINES
+from rsopt.baselines.protocol import Captioner
 from rsopt.baselines.puret_captioner import PureTCaptioner
-from rsopt.baselines.towers import HUB
+from rsopt.baselines.schedules import BASELINES
+from rsopt.baselines.vision_towers import HUB
 from rsopt.errors import UserError
 from rsopt.resident import Resident
 

@@ -7,8 +7,8 @@ import time
 from functools import partial
 from pathlib import Path
 
-from rsopt.baselines.captioner import Captioner
-from rsopt.baselines.make import make
+from rsopt.baselines.factory import make
+from rsopt.baselines.protocol import Captioner
 from rsopt.build import build
 from rsopt.caption import BATCH, BEAMS, check_garbage
 from rsopt.clock import Clock
