@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Blip2Config, CLIPVisionModel, SwinModel
 
-from rsopt.baselines.bita import Bita, BitaConfig, bita_config
+from rsopt.baselines.bita.model import Bita, BitaConfig, bita_config
 from rsopt.baselines.puret import PureT
 from rsopt.baselines.puret_config import PureTConfig, puret_config
 from rsopt.cost import Cost

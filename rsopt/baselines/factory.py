@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rsopt.baselines.bita_captioner import BitaCaptioner
+from rsopt.baselines.bita.captioner import BitaCaptioner
 from rsopt.baselines.protocol import Captioner
 from rsopt.baselines.puret_captioner import PureTCaptioner
 from rsopt.baselines.schedules import BASELINES

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from rsopt.base import load_base
-from rsopt.baselines.bita import WEIGHTS, bita_base, read_bita
+from rsopt.baselines.bita.model import WEIGHTS, bita_base, read_bita
 from rsopt.baselines.puret import PureT
 from rsopt.baselines.vision_towers import HUB
 from rsopt.baselines.vocabulary import Vocabulary

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from rsopt.baselines.bita import bita_config
+from rsopt.baselines.bita.model import bita_config
 from rsopt.baselines.cost import bita_cost, puret_cost
 from rsopt.baselines.puret_config import puret_config
 from rsopt.cache import cache_dir

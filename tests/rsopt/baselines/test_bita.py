@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from rsopt.base import load_base
-from rsopt.baselines.bita import bita_base, bita_config, read_bita, write_bita
+from rsopt.baselines.bita.model import bita_base, bita_config, read_bita, write_bita
 from rsopt.baselines.cost import bita_cost
 
 

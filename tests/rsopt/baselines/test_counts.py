@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rsopt.baselines.__main__ import main
-from rsopt.baselines.bita import bita_config
+from rsopt.baselines.bita.model import bita_config
 from rsopt.baselines.cost import bita_cost, puret_cost
 from rsopt.baselines.puret_config import puret_config
 from rsopt.cli import command

@@ -8,7 +8,7 @@ import math
 import torch
 from transformers import Blip2QFormerConfig
 
-from rsopt.baselines.ift import FourierTransformer, TextSide, contrastive_loss, fourier_mix
+from rsopt.baselines.bita.fourier_transformer import FourierTransformer, TextSide, contrastive_loss, fourier_mix
 
 CONFIG = Blip2QFormerConfig(
     hidden_size=12,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2QFormerConfig, CLIPVisionConfig, OPTConfig
 
 from rsopt.base import Base
-from rsopt.baselines.ift import FourierTransformer
+from rsopt.baselines.bita.fourier_transformer import FourierTransformer
 from rsopt.baselines.vision_towers import clip, clip_config, load_tower
 from rsopt.configs import shape_of
 
