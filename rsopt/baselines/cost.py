@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from transformers import Blip2Config, CLIPVisionModel, SwinModel
 
 from rsopt.baselines.bita.model import Bita, BitaConfig, bita_config
-from rsopt.baselines.puret import PureT
-from rsopt.baselines.puret_config import PureTConfig, puret_config
+from rsopt.baselines.puret.config import PureTConfig, puret_config
+from rsopt.baselines.puret.model import PureT
 from rsopt.cost import Cost
 from rsopt.counts import BaseCounts
 from rsopt.flops import macs_by_module

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rsopt.baselines.bita.captioner import BitaCaptioner
 from rsopt.baselines.protocol import Captioner
-from rsopt.baselines.puret_captioner import PureTCaptioner
+from rsopt.baselines.puret.captioner import PureTCaptioner
 from rsopt.baselines.schedules import BASELINES
 from rsopt.baselines.vision_towers import HUB
 from rsopt.errors import UserError

@@ -10,9 +10,9 @@ import torch
 
 from rsopt.base import load_base
 from rsopt.baselines.bita.model import WEIGHTS, bita_base, read_bita
-from rsopt.baselines.puret import PureT
+from rsopt.baselines.puret.model import PureT
+from rsopt.baselines.puret.vocabulary import Vocabulary
 from rsopt.baselines.vision_towers import HUB
-from rsopt.baselines.vocabulary import Vocabulary
 from rsopt.caption import BATCH, BEAMS, MAX_NEW_TOKENS, caption_features
 from rsopt.data.images import open_image
 from rsopt.data.records import Sample

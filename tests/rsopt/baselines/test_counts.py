@@ -9,7 +9,7 @@ import pytest
 from rsopt.baselines.__main__ import main
 from rsopt.baselines.bita.model import bita_config
 from rsopt.baselines.cost import bita_cost, puret_cost
-from rsopt.baselines.puret_config import puret_config
+from rsopt.baselines.puret.config import puret_config
 from rsopt.cli import command
 from rsopt.configs import base_config
 from rsopt.memory import Workload

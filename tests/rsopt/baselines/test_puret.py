@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rsopt.baselines.puret import PureT
-from rsopt.baselines.puret_config import PureTConfig, puret_config
-from rsopt.baselines.vocabulary import Vocabulary
+from rsopt.baselines.puret.config import PureTConfig, puret_config
+from rsopt.baselines.puret.model import PureT
+from rsopt.baselines.puret.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="module")

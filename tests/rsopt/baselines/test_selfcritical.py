@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rsopt.baselines.selfcritical import Reward, policy_loss
+from rsopt.baselines.puret.scst import Reward, policy_loss
 from rsopt.scores.cider import CiderScorer
 
 REFERENCES = {

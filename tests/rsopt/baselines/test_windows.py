@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from rsopt.baselines.puret_config import puret_config
-from rsopt.baselines.puret_encoder import RefiningLayer
-from rsopt.baselines.windows import join, partition, relative_index, shift, shifted_visible
+from rsopt.baselines.puret.config import puret_config
+from rsopt.baselines.puret.encoder import RefiningLayer
+from rsopt.baselines.puret.windows import join, partition, relative_index, shift, shifted_visible
 
 
 def region(at: int, side: int, window: int, by: int) -> int:

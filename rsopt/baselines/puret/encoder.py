@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rsopt.baselines.layers import FeedForward, Projections
-from rsopt.baselines.puret_config import PureTConfig
-from rsopt.baselines.windows import join, partition, relative_index, shift, shifted_visible
+from rsopt.baselines.puret.config import PureTConfig
+from rsopt.baselines.puret.windows import join, partition, relative_index, shift, shifted_visible
 
 
 class RefiningLayer(nn.Module):

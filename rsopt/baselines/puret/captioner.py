@@ -14,13 +14,13 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from rsopt.baselines.cost import puret_cost
-from rsopt.baselines.puret import PureT
-from rsopt.baselines.puret_config import puret_config
+from rsopt.baselines.puret.config import puret_config
+from rsopt.baselines.puret.model import PureT
+from rsopt.baselines.puret.scst import Reward, policy_loss
+from rsopt.baselines.puret.vocabulary import Vocabulary
 from rsopt.baselines.schedules import Plan, plans
-from rsopt.baselines.selfcritical import Reward, policy_loss
 from rsopt.baselines.training import Stage, Training, dropout
 from rsopt.baselines.vision_towers import load_tower
-from rsopt.baselines.vocabulary import Vocabulary
 from rsopt.caption import MAX_NEW_TOKENS
 from rsopt.cost import Cost
 from rsopt.data.images import open_image

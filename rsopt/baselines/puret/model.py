@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from transformers import Cache, GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from rsopt.baselines.puret_config import PureTConfig
-from rsopt.baselines.puret_decoder import Decoder
-from rsopt.baselines.puret_encoder import Refiner
+from rsopt.baselines.puret.config import PureTConfig
+from rsopt.baselines.puret.decoder import Decoder
+from rsopt.baselines.puret.encoder import Refiner
 from rsopt.baselines.vision_towers import swin
 
 

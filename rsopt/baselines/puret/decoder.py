@@ -8,7 +8,7 @@ from torch.nn import functional
 from transformers import Cache
 
 from rsopt.baselines.layers import FeedForward, Projections
-from rsopt.baselines.puret_config import PureTConfig
+from rsopt.baselines.puret.config import PureTConfig
 
 
 class DecoderLayer(nn.Module):
