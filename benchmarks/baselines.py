@@ -35,7 +35,7 @@ def evaluate(name: str, seed: int) -> list[Result]:
     from rsopt.baselines.factory import make
     from rsopt.baselines.load import reload
     from rsopt.baselines.schedules import plans
-    from rsopt.caption import BEAMS
+    from rsopt.caption.decoders import BEAMS
     from rsopt.data.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.resident import Resident

@@ -12,7 +12,7 @@ import torch
 
 from rsopt.base import best_dtype
 from rsopt.build import build, merged
-from rsopt.caption import BATCH, caption_features
+from rsopt.caption.decoders import BATCH, caption_features
 from rsopt.cli import Parser, command
 from rsopt.configs import base_config
 from rsopt.cost import CostModel

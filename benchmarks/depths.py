@@ -32,7 +32,8 @@ def evaluate(
 
     from rsopt.base import load_base
     from rsopt.build import build, merged
-    from rsopt.caption import caption_features, garbage
+    from rsopt.caption.decoders import caption_features
+    from rsopt.caption.degenerate import garbage
     from rsopt.data.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.recipe import Recipe

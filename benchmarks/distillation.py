@@ -64,7 +64,7 @@ def evaluate(depth: int, seed: int, setting: str, options: argparse.Namespace) -
 
     from rsopt.base import load_base
     from rsopt.build import build, merged
-    from rsopt.caption import caption_features
+    from rsopt.caption.decoders import caption_features
     from rsopt.data.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.resident import Resident, pad_id

@@ -223,7 +223,7 @@ def _row(
 def _test_cider(number: int, candidate: Candidate, resident: Any, work: Path, seed: int) -> float:
     """CIDEr x100 of the trained candidate on the test split, by the full protocol."""
     from rsopt.build import build, merged
-    from rsopt.caption import BEAMS, caption_features
+    from rsopt.caption.decoders import BEAMS, caption_features
     from rsopt.rung import STATE, rung_folder
     from rsopt.train import Trainer
 

@@ -10,8 +10,8 @@ import torch
 from benchmarks.work import Work, features_of
 from rsopt.base import DTYPES
 from rsopt.build import build, merged
-from rsopt.caption import Decode, prompt, shared_prefix
-from rsopt.graph import Captured
+from rsopt.caption.cuda_graph import Captured
+from rsopt.caption.decoders import Decode, prompt, shared_prefix
 from rsopt.memory import Widths, Workload, training_bytes
 from rsopt.recipe import Recipe
 from rsopt.speed import measured_peak, training_flops

@@ -26,11 +26,11 @@ from benchmarks.report import FILE, machine, table, write_section
 from benchmarks.work import Work, features_of, make_base, random_work, tiny_work
 from rsopt.base import best_device, best_dtype
 from rsopt.build import Built, build, merged
-from rsopt.caption import BATCH, caption_features, shared_prefix
-from rsopt.graph import Captured
+from rsopt.caption.cuda_graph import Captured
+from rsopt.caption.decoder_check import captured_pays
+from rsopt.caption.decoders import BATCH, caption_features, shared_prefix
 from rsopt.pack import TokenCaption
 from rsopt.recipe import Recipe
-from rsopt.selfcheck import captured_pays
 from rsopt.train import Trainer, TrainingSet, query_prefix
 from rsopt.variant import LoraPart, LoraSpec, Variant
 

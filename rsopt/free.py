@@ -10,6 +10,7 @@ from typing import Any
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.base import DTYPES, Base
+from rsopt.caption.captioner import caption_samples
 from rsopt.errors import CandidateError
 from rsopt.features import pixels
 from rsopt.form import Form
@@ -17,7 +18,6 @@ from rsopt.latency_lookup import latency_metrics
 from rsopt.latency_protocol import Protocol, cross_layers, latency_context
 from rsopt.latency_session import measure_latency
 from rsopt.ledger import Ledger
-from rsopt.plain import caption_samples
 from rsopt.quantise import in_form, stored_mb
 from rsopt.quiet import Quiet
 from rsopt.resident import Resident

@@ -10,7 +10,7 @@ import torch
 from transformers import Blip2Config
 
 from rsopt.base import Base
-from rsopt.caption import BEAMS
+from rsopt.caption.decoders import BEAMS
 from rsopt.latency_device import device_name
 from rsopt.variant import Architecture, BaseShape, Variant
 

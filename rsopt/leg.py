@@ -12,7 +12,8 @@ from pathlib import Path
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.build import Built, build, merged
-from rsopt.caption import BATCH, BEAMS, caption_features, check_garbage
+from rsopt.caption.decoders import BATCH, BEAMS, caption_features
+from rsopt.caption.degenerate import check_garbage
 from rsopt.clock import Clock
 from rsopt.data.records import Sample
 from rsopt.errors import CandidateError, InfrastructureError

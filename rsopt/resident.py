@@ -11,15 +11,15 @@ import torch
 
 from rsopt.base import Base
 from rsopt.build import Built
-from rsopt.caption import BATCH, Decode, shared_prefix, transformers_generate
+from rsopt.caption.cuda_graph import Captured
+from rsopt.caption.decoder_check import CHECKED_IMAGES, Agreement, captured_pays, compare_decoders
+from rsopt.caption.decoders import BATCH, Decode, shared_prefix, transformers_generate
 from rsopt.cost import CostModel
 from rsopt.data.records import SPLITS, CaptionData, Sample
 from rsopt.features import Progress, feature_key, load_features, place
-from rsopt.graph import Captured
 from rsopt.pack import TokenCaption
 from rsopt.scores.floor import scorer_of
 from rsopt.scores.scorer import Scorer
-from rsopt.selfcheck import CHECKED_IMAGES, Agreement, captured_pays, compare_decoders
 from rsopt.shortage import is_shortage, release
 from rsopt.train import TrainingSet, read_images
 

@@ -10,11 +10,11 @@ from typing import Any
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.base import Base
+from rsopt.caption.captioner import caption_samples
 from rsopt.data.records import CaptionData
 from rsopt.files import write_json
 from rsopt.form import Form
 from rsopt.latency_device import device_name
-from rsopt.plain import caption_samples
 from rsopt.scores.floor import ceiling_of, floor_of, scorer_of
 
 

@@ -13,7 +13,8 @@ from transformers.utils import logging
 
 from rsopt.base import Base, load_base
 from rsopt.build import build, merged
-from rsopt.caption import MAX_NEW_TOKENS
+from rsopt.caption.captioner import plain_captions
+from rsopt.caption.decoders import MAX_NEW_TOKENS
 from rsopt.card import MANIFEST, model_card
 from rsopt.data.images import open_image
 from rsopt.data.mini import data_here
@@ -24,7 +25,6 @@ from rsopt.export import load_weights, protocol_settings, reload, reload_adapter
 from rsopt.folder import new_folder
 from rsopt.form import BEAMS, Form, Weights
 from rsopt.free import run_in
-from rsopt.plain import plain_captions
 from rsopt.quantise import in_form, load_quantised, stored_mb
 from rsopt.recipe import Candidate
 from rsopt.rung import STATE, read_captions, read_measurement, rung_folder, scores_file

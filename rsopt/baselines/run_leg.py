@@ -10,7 +10,8 @@ from pathlib import Path
 from rsopt.baselines.factory import make
 from rsopt.baselines.protocol import Captioner
 from rsopt.build import build
-from rsopt.caption import BATCH, BEAMS, check_garbage
+from rsopt.caption.decoders import BATCH, BEAMS
+from rsopt.caption.degenerate import check_garbage
 from rsopt.clock import Clock
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.features import pixels

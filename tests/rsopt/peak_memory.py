@@ -18,7 +18,7 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration
 
 from rsopt.base import DTYPES, Base
 from rsopt.build import Built, build
-from rsopt.caption import generate_ids
+from rsopt.caption.decoders import generate_ids
 from rsopt.configs import shape_of
 from rsopt.memory import Workload
 from rsopt.pack import TokenCaption

@@ -13,7 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from rsopt.base import Base, load_base
 from rsopt.build import build
-from rsopt.caption import caption_features
+from rsopt.caption.decoders import caption_features
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import UserError

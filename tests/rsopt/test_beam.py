@@ -8,16 +8,16 @@ from itertools import cycle, product
 from typing import Any
 
 import pytest
+import rsopt.beam
 import torch
 from transformers import Blip2ForConditionalGeneration, OPTForCausalLM
 
-import rsopt.beam
 from rsopt.base import Base, load_base
-from rsopt.beam import beam_search
 from rsopt.build import build, merged
-from rsopt.caption import generate_ids
+from rsopt.caption.beam_search import beam_search
+from rsopt.caption.decoders import generate_ids
+from rsopt.caption.kv_cache import SharedPrefix
 from rsopt.configs import shape_of
-from rsopt.kv import SharedPrefix
 from rsopt.train import query_prefix
 from rsopt.variant import LoraPart, LoraSpec, Variant
 from tests.conftest import random_config

@@ -12,11 +12,11 @@ from PIL import Image
 
 from rsopt import tiny
 from rsopt.base import load_base
-from rsopt.caption import BEAMS
-from rsopt.caption_files import beams_of, main
+from rsopt.caption.__main__ import beams_of, main
+from rsopt.caption.captioner import caption_samples
+from rsopt.caption.decoders import BEAMS
 from rsopt.cli import command
 from rsopt.data.records import Sample
-from rsopt.plain import caption_samples
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import torch
 
 from rsopt.base import Base, load_base
 from rsopt.build import Built, build, merged
-from rsopt.caption import caption_features, generate_ids
+from rsopt.caption.decoders import caption_features, generate_ids
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import UserError

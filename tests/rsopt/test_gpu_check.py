@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from rsopt import gpu_check
+from rsopt.caption.decoder_check import Agreement
 from rsopt.cli import command
-from rsopt.selfcheck import Agreement
 
 
 def test_without_a_gpu_it_says_so_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,16 +8,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import rsopt.graph
 import torch
 from transformers import OPTForCausalLM
 
-import rsopt.graph
-from rsopt import resident, selfcheck
+from rsopt import resident
 from rsopt.base import Base
-from rsopt.caption import shared_prefix
-from rsopt.graph import Captured, FixedSteps
+from rsopt.caption import decoder_check as selfcheck
+from rsopt.caption.cuda_graph import Captured, FixedSteps
+from rsopt.caption.decoder_check import Agreement, captured_pays
+from rsopt.caption.decoders import shared_prefix
 from rsopt.resident import Resident
-from rsopt.selfcheck import Agreement, captured_pays
 from tests.rsopt.test_beam import differing, language_model, our_ids, prefixes, transformers_ids
 
 

@@ -9,7 +9,8 @@ import torch
 
 from rsopt.base import Base, load_base
 from rsopt.build import build, merged
-from rsopt.caption import caption_features, check_garbage, garbage
+from rsopt.caption.decoders import caption_features
+from rsopt.caption.degenerate import check_garbage, garbage
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import CandidateError, UserError

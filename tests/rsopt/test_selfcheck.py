@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from rsopt.base import Base
-from rsopt.caption import shared_prefix, transformers_generate
+from rsopt.caption.decoder_check import Agreement, compare_decoders
+from rsopt.caption.decoders import shared_prefix, transformers_generate
 from rsopt.resident import Resident
-from rsopt.selfcheck import Agreement, compare_decoders
 
 
 @pytest.fixture

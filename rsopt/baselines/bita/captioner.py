@@ -15,7 +15,7 @@ from rsopt.baselines.bita.model import bita_base, bita_config, image_features, w
 from rsopt.baselines.cost import bita_cost
 from rsopt.baselines.schedules import Plan, plans
 from rsopt.baselines.training import Stage, Training, dropout
-from rsopt.caption import caption_features
+from rsopt.caption.decoders import caption_features
 from rsopt.cost import Cost
 from rsopt.data.records import Sample
 from rsopt.features import pixels

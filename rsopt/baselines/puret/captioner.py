@@ -21,7 +21,7 @@ from rsopt.baselines.puret.vocabulary import Vocabulary
 from rsopt.baselines.schedules import Plan, plans
 from rsopt.baselines.training import Stage, Training, dropout
 from rsopt.baselines.vision_towers import load_tower
-from rsopt.caption import MAX_NEW_TOKENS
+from rsopt.caption.decoders import MAX_NEW_TOKENS
 from rsopt.cost import Cost
 from rsopt.data.images import open_image
 from rsopt.data.records import SPLITS, Sample

@@ -13,8 +13,8 @@ from transformers import Blip2ForConditionalGeneration
 
 from rsopt.base import Base
 from rsopt.build import Built
-from rsopt.caption import BEAMS, MAX_NEW_TOKENS, Decode, prompt, shared_prefix, transformers_generate
-from rsopt.graph import Captured
+from rsopt.caption.cuda_graph import Captured
+from rsopt.caption.decoders import BEAMS, MAX_NEW_TOKENS, Decode, prompt, shared_prefix, transformers_generate
 from rsopt.train import TrainingSet, query_prefix
 
 _LOG = logging.getLogger(__name__)

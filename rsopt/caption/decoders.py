@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.base import Base
-from rsopt.beam import beam_search
-from rsopt.errors import CandidateError
+from rsopt.caption.beam_search import beam_search
+from rsopt.caption.kv_cache import SharedPrefix
 from rsopt.form import BEAMS
-from rsopt.kv import SharedPrefix
 from rsopt.train import query_prefix
 
 MAX_NEW_TOKENS = 50
@@ -132,39 +130,8 @@ def clean(text: str) -> str:
     return " ".join(text.split())
 
 
-def garbage(captions: Sequence[str], references: Sequence[str]) -> str | None:
-    """Why these captions are garbage, or None: nearly all empty, endless, or one caption for all images.
-
-    What a broken model says (the study's LLM 24 of 32): found here, it is a state with a reason and not a low score.
-    """
-    words = [len(c.split()) for c in captions]
-    longest = max((len(r.split()) for r in references), default=0)
-    empty = sum(n == 0 for n in words) / len(words)
-    endless = sum(n > 2 * longest or _looping(c) for n, c in zip(words, captions, strict=True)) / len(words)
-    most, times = Counter(captions).most_common(1)[0]
-    if empty > 0.5:
-        return f"{empty:.0%} of the captions are empty"
-    if endless > 0.5:
-        return f"{endless:.0%} of the captions never end or repeat themselves"
-    if len(captions) >= 20 and times == len(captions):
-        return f"every image gets the same caption: '{most[:60]}'"
-    return None
-
-
-def _looping(caption: str) -> bool:
-    """Whether one word makes up more than half of a caption of at least eight words."""
-    words = caption.split()
-    return len(words) >= 8 and Counter(words).most_common(1)[0][1] > len(words) / 2
-
-
-def check_garbage(captions: Sequence[str], references: Sequence[str]) -> None:
-    """Raise CandidateError when the captions are garbage."""
-    if reason := garbage(captions, references):
-        raise CandidateError("garbage", reason)
-
-
 if __name__ == "__main__":
-    from rsopt.caption_files import main
+    from rsopt.caption.__main__ import main
     from rsopt.cli import command
 
     sys.exit(command(main))

@@ -12,8 +12,8 @@ import torch
 from transformers import Blip2ForConditionalGeneration, OPTForCausalLM
 
 from rsopt.base import Base
-from rsopt.caption import shared_prefix
-from rsopt.kv import SharedPrefix
+from rsopt.caption.decoders import shared_prefix
+from rsopt.caption.kv_cache import SharedPrefix
 from rsopt.shortage import is_shortage
 
 _LOG = logging.getLogger(__name__)

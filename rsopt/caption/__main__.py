@@ -17,12 +17,12 @@ from PIL import Image
 from transformers.utils import logging
 
 from rsopt.base import DTYPES, Base, load_base
-from rsopt.caption import BATCH, BEAMS
+from rsopt.caption.captioner import Captioner
+from rsopt.caption.decoders import BATCH, BEAMS
 from rsopt.card import MANIFEST
 from rsopt.cli import EXIT_FAILED, Parser
 from rsopt.data.records import Sample
 from rsopt.errors import UserError
-from rsopt.plain import Captioner
 
 EPILOG = """\
 examples:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import OPTForCausalLM
 
-from rsopt.kv import SharedPrefix
+from rsopt.caption.kv_cache import SharedPrefix
 
 _NEVER = -1.0e9  # transformers' score of what cannot be chosen
 

@@ -9,10 +9,10 @@ from PIL import Image
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from rsopt.base import Base
-from rsopt.caption import BATCH, BEAMS, Decode, caption_features, clean, shared_prefix, transformers_generate
+from rsopt.caption.decoder_check import compare_decoders
+from rsopt.caption.decoders import BATCH, BEAMS, Decode, caption_features, clean, shared_prefix, transformers_generate
 from rsopt.data.records import Sample
 from rsopt.features import pixels
-from rsopt.selfcheck import compare_decoders
 
 CHECKED_IMAGES = 4  # captioned both ways before the fast decoder is trusted
 

@@ -1,0 +1,39 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rsopt.errors import CandidateError
+
+
+def garbage(captions: Sequence[str], references: Sequence[str]) -> str | None:
+    """Why these captions are garbage, or None: nearly all empty, endless, or one caption for all images.
+
+    What a broken model says (the study's LLM 24 of 32): found here, it is a state with a reason and not a low score.
+    """
+    words = [len(c.split()) for c in captions]
+    longest = max((len(r.split()) for r in references), default=0)
+    empty = sum(n == 0 for n in words) / len(words)
+    endless = sum(n > 2 * longest or _looping(c) for n, c in zip(words, captions, strict=True)) / len(words)
+    most, times = Counter(captions).most_common(1)[0]
+    if empty > 0.5:
+        return f"{empty:.0%} of the captions are empty"
+    if endless > 0.5:
+        return f"{endless:.0%} of the captions never end or repeat themselves"
+    if len(captions) >= 20 and times == len(captions):
+        return f"every image gets the same caption: '{most[:60]}'"
+    return None
+
+
+def _looping(caption: str) -> bool:
+    """Whether one word makes up more than half of a caption of at least eight words."""
+    words = caption.split()
+    return len(words) >= 8 and Counter(words).most_common(1)[0][1] > len(words) / 2
+
+
+def check_garbage(captions: Sequence[str], references: Sequence[str]) -> None:
+    """Raise CandidateError when the captions are garbage."""
+    if reason := garbage(captions, references):
+        raise CandidateError("garbage", reason)
