@@ -14,12 +14,12 @@ from rsopt.base import best_dtype
 from rsopt.build import build, merged
 from rsopt.caption.decoders import BATCH, caption_features
 from rsopt.cli import Parser, command
+from rsopt.common.out_of_memory import fitting
 from rsopt.configs import base_config
 from rsopt.cost import CostModel
 from rsopt.errors import UserError
 from rsopt.fit import CONTEXT, card_plan, free_bytes, training_plan
 from rsopt.recipe import Recipe
-from rsopt.shortage import fitting
 from rsopt.synthetic import random_base, random_captions
 from rsopt.train import Trainer, TrainingSet
 from rsopt.variant import LoraPart, LoraSpec, Variant

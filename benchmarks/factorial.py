@@ -22,9 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rsopt.common.atomic_files import write_json
 from rsopt.configs import base_config, shape_of
 from rsopt.data.mini import mini_folder
-from rsopt.files import write_json
 from rsopt.recipe import Candidate, Leg
 from search.figures import exact_figures
 from search.legs import leg_seed

@@ -14,8 +14,8 @@ from transformers import Blip2ForConditionalGeneration, GenerationConfig
 from rsopt.base import DTYPES, Base
 from rsopt.build import Built, build, merged
 from rsopt.caption.decoders import BEAMS, MAX_NEW_TOKENS, caption_features
+from rsopt.common.atomic_files import new_folder
 from rsopt.errors import UserError
-from rsopt.folder import new_folder
 from rsopt.variant import Dtype, Variant
 
 KEPT_FILE = "kept_layers.json"

@@ -12,8 +12,8 @@ import torch
 
 from rsopt.base import Base
 from rsopt.build import clone_structure
-from rsopt.cache import cache_dir
-from rsopt.chunks import Progress, build_together, is_whole
+from rsopt.common.cache import cache_dir
+from rsopt.common.shared_array import Progress, build_together, is_whole
 from rsopt.data.images import open_image
 from rsopt.data.records import Sample
 from rsopt.variant import Dtype, digest

@@ -16,11 +16,11 @@ import torch
 
 from rsopt.base import Base, best_dtype, load_base
 from rsopt.build import Built, build, merged
-from rsopt.cache import cache_dir
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoder_check import captured_pays, compare_decoders, padded_loss
 from rsopt.caption.decoders import BATCH, BEAMS, Decode, caption_features, shared_prefix
 from rsopt.cli import Parser, command
+from rsopt.common.cache import cache_dir
 from rsopt.configs import base_config
 from rsopt.cost import CostModel
 from rsopt.errors import UserError

@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from rsopt.cache import cache_dir
+from rsopt.common.cache import cache_dir
 from rsopt.errors import UserError
 from rsopt.variant import Architecture, digest
 

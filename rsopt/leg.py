@@ -15,6 +15,7 @@ from rsopt.build import Built, build, merged
 from rsopt.caption.decoders import BATCH, BEAMS, caption_features
 from rsopt.caption.degenerate import check_garbage
 from rsopt.clock import Clock
+from rsopt.common.out_of_memory import fitting
 from rsopt.data.records import Sample
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.features import pixels
@@ -28,7 +29,6 @@ from rsopt.quiet import Quiet
 from rsopt.recipe import Leg
 from rsopt.resident import Resident, pad_id
 from rsopt.rung import finish_rung, read_measurement, rung_folder, trained_before, trained_folder, write_rung
-from rsopt.shortage import fitting
 from rsopt.speed import measured_peak, training_flops
 from rsopt.stretch import train_stretch
 from rsopt.train import Trainer, TrainResult, validation_loss

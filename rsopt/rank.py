@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from rsopt.base import Base
 from rsopt.build import clone_structure
-from rsopt.cache import cache_dir
-from rsopt.files import write_json
+from rsopt.common.atomic_files import write_json
+from rsopt.common.cache import cache_dir
 from rsopt.pack import IGNORE, Packed
 from rsopt.ranking import MEASURED, MeasuredRankings, Ranking
 from rsopt.resident import Resident, pad_id

@@ -14,13 +14,13 @@ from rsopt.build import Built
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoder_check import CHECKED_IMAGES, Agreement, captured_pays, compare_decoders
 from rsopt.caption.decoders import BATCH, Decode, shared_prefix, transformers_generate
+from rsopt.common.out_of_memory import is_shortage, release
 from rsopt.cost import CostModel
 from rsopt.data.records import SPLITS, CaptionData, Sample
 from rsopt.features import Progress, feature_key, load_features, place
 from rsopt.pack import TokenCaption
 from rsopt.scores.floor import scorer_of
 from rsopt.scores.scorer import Scorer
-from rsopt.shortage import is_shortage, release
 from rsopt.train import TrainingSet, read_images
 
 _KEPT = 2  # Q-Formers whose outputs stay: trials of one search often share theirs

@@ -19,8 +19,8 @@ import torch
 from filelock import FileLock, Timeout
 
 from rsopt.build import Built, build
-from rsopt.cache import cache_dir
-from rsopt.chunks import build_together, is_whole
+from rsopt.common.cache import cache_dir
+from rsopt.common.shared_array import build_together, is_whole
 from rsopt.distill import Answers, Distiller, cuts, listening
 from rsopt.errors import CandidateError
 from rsopt.export import load_weights

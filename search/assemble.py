@@ -63,7 +63,7 @@ def estimates_of(settings: Settings, space: Space, dtype: Dtype) -> Estimates:
 
     Memory as predicted, times what running out of it taught this study's sessions before.
     """
-    from rsopt.shortage import exceeded  # brings torch
+    from rsopt.common.out_of_memory import exceeded  # brings torch
 
     limited = settings.max_memory_gb is not None
     costs = exact_figures(settings.base, dtype, limited, exceeded(settings.folder) if limited else 1.0)

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from rsopt.cli import Parser, command
+from rsopt.common.atomic_files import write_asked
 from rsopt.errors import UserError
-from rsopt.files import write_asked
 
 EPILOG = """\
 examples:

@@ -28,8 +28,8 @@ import psutil
 import ray
 from ray import tune
 
+from rsopt.common.atomic_files import write_json
 from rsopt.errors import InfrastructureError, UserError, refusal
-from rsopt.files import write_json
 from rsopt.ranking import MeasuredRankings
 from search.history import History
 from search.keeper import Keeper

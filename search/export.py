@@ -11,8 +11,8 @@ from typing import Any
 
 from rsopt.card import MANIFEST
 from rsopt.cli import Parser, command
+from rsopt.common.atomic_files import check_new
 from rsopt.errors import UserError
-from rsopt.folder import check_new
 from rsopt.form import BEAMS, MOST_BEAMS
 from rsopt.rung import rung_folder
 from search.front import study_front

@@ -21,7 +21,7 @@ def exact_figures(base: str, dtype: Dtype, memory: bool = False, exceeded_by: fl
     """The cost model of a base as a function of candidates: microseconds each.
 
     `memory_gb`, the peak with weights and activations of `dtype`, takes a tenth of a millisecond and is there if asked for.
-    Training beside the weights counts `exceeded_by` times, which is how far predictions were exceeded (rsopt/shortage.py).
+    Training beside the weights counts `exceeded_by` times, which is how far predictions were exceeded (rsopt/common/out_of_memory.py).
     """
     from rsopt.cost import CostModel  # counts on torch's meta device
     from rsopt.memory import Workload

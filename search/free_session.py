@@ -6,9 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from rsopt.common.atomic_files import write_json
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
-from rsopt.files import write_json
 from rsopt.form import free_forms
 from rsopt.quantise import check_available
 from rsopt.variant import Dtype

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from rsopt.common.atomic_files import write_json
 from rsopt.errors import InfrastructureError, UserError
-from rsopt.files import write_json
 from search.free_points import FOLDER, Point
 from search.trainable import Work, resident_of
 
@@ -17,7 +17,7 @@ def measure_points(work: Work, points: list[Point]) -> list[tuple[str, str | Non
     A form in which the model does not run is recorded with its reason: no other trial is held up by it.
     """
     from rsopt.build import build, merged
-    from rsopt.cache import cache_dir
+    from rsopt.common.cache import cache_dir
     from rsopt.errors import CandidateError
     from rsopt.export import load_weights
     from rsopt.free import measure_form

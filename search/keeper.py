@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from rsopt.files import replacing
+from rsopt.common.atomic_files import replacing
 from rsopt.objectives import Objective
 from rsopt.rung import STATE, rung_folder
 from search.history import CandidateState, History, final_values

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from rsopt.common.atomic_files import replacing
 from rsopt.errors import InfrastructureError, UserError
-from rsopt.files import replacing
 from rsopt.rung import CAPTIONS, MEASUREMENT, STATE, rung_folder
 from rsopt.variant import digest
 from search.journal_file import FILE as JOURNAL

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rsopt.cache import cache_dir
+from rsopt.common.cache import cache_dir
 from rsopt.configs import base_config
 from rsopt.data.mini import IMAGES, mini_path
 from rsopt.data.records import CaptionData

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rsopt.files import write_json
+from rsopt.common.atomic_files import write_json
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Candidate, Leg
 from rsopt.rung import read_measurement, scores_file

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rsopt.common.atomic_files import write_json
 from rsopt.errors import UserError
-from rsopt.files import write_json
 from rsopt.ledger import read_ledger
 from rsopt.recipe import Leg
 from search.front import build_front, read_remeasured

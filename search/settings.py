@@ -7,8 +7,8 @@ import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from rsopt.common.atomic_files import write_json
 from rsopt.errors import UserError
-from rsopt.files import write_json
 from search.limits import Limits
 from search.store import (
     LEDGER_FILE,

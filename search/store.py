@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlparse
 
-from rsopt.cache import cache_dir
+from rsopt.common.cache import cache_dir
 from rsopt.errors import UserError
 
 STUDY_FILE, LEDGER_FILE = "study.json", "latency.jsonl"

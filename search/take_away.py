@@ -16,13 +16,13 @@ from rsopt.build import build, merged
 from rsopt.caption.captioner import plain_captions
 from rsopt.caption.decoders import MAX_NEW_TOKENS
 from rsopt.card import MANIFEST, model_card
+from rsopt.common.atomic_files import new_folder
 from rsopt.data.images import open_image
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
 from rsopt.export import load_weights, protocol_settings, reload, reload_adapter, write_adapter, write_model
-from rsopt.folder import new_folder
 from rsopt.form import BEAMS, Form, Weights
 from rsopt.free import run_in
 from rsopt.quantise import in_form, load_quantised, stored_mb

@@ -133,11 +133,11 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     import torch
 
     from rsopt.baselines.run_leg import run_baseline
+    from rsopt.common.out_of_memory import is_shortage, release
     from rsopt.errors import CandidateError
     from rsopt.latency_device import quiet_name
     from rsopt.leg import run_leg
     from rsopt.quiet import Quiet
-    from rsopt.shortage import is_shortage, release
 
     resident, store = resident_of(work), work.store()
     if leg.start > 0:

@@ -13,6 +13,7 @@ from rsopt.build import build
 from rsopt.caption.decoders import BATCH, BEAMS
 from rsopt.caption.degenerate import check_garbage
 from rsopt.clock import Clock
+from rsopt.common.out_of_memory import fitting
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.features import pixels
 from rsopt.latency_device import device_name
@@ -34,7 +35,6 @@ from rsopt.quiet import Quiet
 from rsopt.recipe import Leg
 from rsopt.resident import Resident
 from rsopt.rung import STATE, read_measurement, rung_folder, trained_before, write_rung
-from rsopt.shortage import fitting
 
 MODEL = "model"  # the captioner's folder beside a last rung's measurement
 

@@ -17,9 +17,9 @@ from typing import NamedTuple, cast
 
 from PIL import Image, ImageOps
 
-from rsopt.cache import cache_dir
+from rsopt.common.atomic_files import replacing
+from rsopt.common.cache import cache_dir
 from rsopt.data.records import Sample
-from rsopt.files import replacing
 
 # Fixed views for training: the eight symmetries of a square, since an overhead picture has no up.
 _TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)

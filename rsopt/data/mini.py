@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from rsopt.cache import cache_dir
+from rsopt.common.cache import cache_dir
 from rsopt.data.scenes import CAPTIONS, SCENES, draw_scene
 from rsopt.errors import UserError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from rsopt.cache import cache_dir
-from rsopt.files import replacing
+from rsopt.common.atomic_files import replacing
+from rsopt.common.cache import cache_dir
 from rsopt.scores.meteor import Meteor
 from rsopt.scores.ptb import VERSION, PtbTokenizer
 from rsopt.variant import digest

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rsopt.common.atomic_files import write_asked
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
-from rsopt.files import write_asked
 from search.figures import exact_figures, recorded_latencies
 from search.history import CandidateState, History
 from search.journal import read_history, read_trials

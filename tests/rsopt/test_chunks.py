@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsopt.chunks import build_together, is_whole
+from rsopt.common.shared_array import build_together, is_whole
 from rsopt.errors import InfrastructureError
 
 SHAPE, KIND, ROWS = (41, 3, 5), np.dtype(np.float32), 4

@@ -60,7 +60,7 @@ def live(base: Base, samples: list[Sample], layers: tuple[int, ...]) -> torch.Te
 
 
 def files(kind: str = "*.npy") -> list[Path]:
-    from rsopt.cache import cache_dir
+    from rsopt.common.cache import cache_dir
 
     return sorted((cache_dir() / "features").glob(kind))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rsopt.shortage import FILE, MOST, exceeded, fitting, is_shortage, note
+from rsopt.common.out_of_memory import FILE, MOST, exceeded, fitting, is_shortage, note
 
 
 def test_torchs_errors_on_both_devices_and_pythons_are_a_shortage() -> None:

@@ -4,11 +4,11 @@ import math
 
 import pytest
 
+from rsopt.common.out_of_memory import note
 from rsopt.errors import UserError
 from rsopt.latency_model import LEAST, Timed
 from rsopt.objectives import OBJECTIVES, Measurement
 from rsopt.recipe import Candidate, Recipe
-from rsopt.shortage import note
 from rsopt.variant import Architecture, LoraPart, LoraSpec, Variant
 from search.agreement import rung_agreements, saved
 from search.assemble import estimates_of

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from rsopt.baselines.bita.model import bita_config
 from rsopt.baselines.cost import bita_cost, puret_cost
 from rsopt.baselines.puret.config import puret_config
-from rsopt.cache import cache_dir
+from rsopt.common.cache import cache_dir
 from rsopt.configs import base_config, shape_of
 from rsopt.errors import UserError
 from rsopt.objectives import OBJECTIVES, Measurement

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from rsopt.cli import command
+from rsopt.common.atomic_files import write_json
 from rsopt.errors import UserError
-from rsopt.files import write_json
 from rsopt.objectives import Fault, Measurement
 from rsopt.recipe import Leg
 from rsopt.rung import MEASUREMENT, rung_folder, scores_file
