@@ -8,8 +8,8 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration
 from benchmarks.bases import small_config
 from rsopt.base import DTYPES, Base, best_device, best_dtype, load_base
 from rsopt.configs import shape_of
+from rsopt.core.variant import Dtype
 from rsopt.synthetic import random_base
-from rsopt.variant import Dtype
 
 
 def small_config() -> Blip2Config:

@@ -21,7 +21,7 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.base import Base
 from rsopt.build import build
 from rsopt.configs import base_config, shape_of
-from rsopt.variant import Variant
+from rsopt.core.variant import Variant
 
 
 def narrow_base() -> Base:

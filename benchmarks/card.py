@@ -12,17 +12,18 @@ import torch
 
 from rsopt.base import best_dtype
 from rsopt.build import build, merged
-from rsopt.caption.decoders import BATCH, caption_features
+from rsopt.caption.decoders import caption_features
 from rsopt.cli import Parser, command
 from rsopt.common.out_of_memory import fitting
 from rsopt.configs import base_config
+from rsopt.core.inference import BATCH
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.cost import CostModel
 from rsopt.errors import UserError
 from rsopt.fit import CONTEXT, card_plan, free_bytes, training_plan
-from rsopt.recipe import Recipe
 from rsopt.synthetic import random_base, random_captions
 from rsopt.train import Trainer, TrainingSet
-from rsopt.variant import LoraPart, LoraSpec, Variant
 
 LORA = LoraSpec(LoraPart(16, 32, "all_linear"), LoraPart(16, 32, "all_linear"), train_projection=True)
 

@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 
 from benchmarks.report import machine, table, write_section
-from rsopt.ranking import kept, kept_pairs, static_ranking
+from rsopt.core.ranking import kept, kept_pairs, static_ranking
 from rsopt.scores.bootstrap import bootstrap_interval, paired_bootstrap
 
 Result = tuple[
@@ -34,12 +34,12 @@ def evaluate(
     from rsopt.build import build, merged
     from rsopt.caption.decoders import caption_features
     from rsopt.caption.degenerate import garbage
+    from rsopt.core.recipe import Recipe
+    from rsopt.core.variant import LoraPart, LoraSpec, Variant
     from rsopt.data.mini import mini_folder
     from rsopt.data.read import read
-    from rsopt.recipe import Recipe
     from rsopt.resident import Resident, pad_id
     from rsopt.train import Trainer
-    from rsopt.variant import LoraPart, LoraSpec, Variant
 
     torch.set_num_threads(1)
     base = load_base("tiny")

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.report import machine, table, write_section
-from rsopt.ranking import kept, static_ranking
-from rsopt.recipe import Candidate, Leg, Recipe
+from rsopt.core.candidate import Candidate, Leg
+from rsopt.core.ranking import kept, static_ranking
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import TARGETS, BaseShape, LoraPart, LoraSpec, Variant
 from rsopt.scores.bootstrap import bootstrap_interval, paired_bootstrap
-from rsopt.variant import TARGETS, BaseShape, LoraPart, LoraSpec, Variant
 
 # logits, hidden, temperature
 SETTINGS = {

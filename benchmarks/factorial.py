@@ -24,8 +24,8 @@ from typing import Any
 
 from rsopt.common.atomic_files import write_json
 from rsopt.configs import base_config, shape_of
+from rsopt.core.candidate import Candidate, Leg
 from rsopt.data.mini import mini_folder
-from rsopt.recipe import Candidate, Leg
 from search.figures import exact_figures
 from search.legs import leg_seed
 from search.recording import TABLES, Row, save_recording
@@ -114,10 +114,11 @@ def record(missing: list[Any], space: Space, base: str, data: str, work: Path, p
 def _latencies(candidates: list[Candidate], base_name: str, data: str, work: Path) -> None:
     """Every architecture's latency, before anything trains beside it."""
     from rsopt.build import build
+    from rsopt.core.inference import GENERATE
     from rsopt.features import pixels
     from rsopt.latency_device import quiet_name
     from rsopt.latency_lookup import architecture_latency
-    from rsopt.latency_protocol import GENERATE, cross_layers
+    from rsopt.latency_protocol import cross_layers
     from rsopt.ledger import Ledger
     from rsopt.quiet import Quiet
 
@@ -224,7 +225,7 @@ def _test_cider(number: int, candidate: Candidate, resident: Any, work: Path, se
     """CIDEr x100 of the trained candidate on the test split, by the full protocol."""
     from rsopt.build import build, merged
     from rsopt.caption.decoders import BEAMS, caption_features
-    from rsopt.rung import STATE, rung_folder
+    from rsopt.core.leg_files import STATE, rung_folder
     from rsopt.train import Trainer
 
     base = resident.base

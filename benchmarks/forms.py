@@ -23,14 +23,14 @@ from benchmarks.report import machine, table, write_section
 from rsopt.base import Base, best_device, best_dtype, load_base
 from rsopt.build import build, merged
 from rsopt.configs import base_config
-from rsopt.form import Form, free_forms
+from rsopt.core.inference import Form, free_forms
+from rsopt.core.variant import Variant
 from rsopt.latency_device import quiet_name
 from rsopt.latency_protocol import Protocol
 from rsopt.latency_session import caption_ids, measure_latency, random_image
 from rsopt.quantise import in_form, stored_mb
 from rsopt.quiet import Quiet
 from rsopt.synthetic import random_base
-from rsopt.variant import Variant
 
 DOCS = Path(__file__).parents[1] / "docs" / "refit.md"
 HEADINGS = ("form", "latency, ms", "95 % interval", "to the first", "weights, MB", "peak memory, MB")

@@ -12,11 +12,11 @@ from rsopt.base import DTYPES
 from rsopt.build import build, merged
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoders import Decode, prompt, shared_prefix
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import LoraSpec, Variant
 from rsopt.memory import Widths, Workload, training_bytes
-from rsopt.recipe import Recipe
 from rsopt.speed import measured_peak, training_flops
 from rsopt.train import Trainer, TrainingSet
-from rsopt.variant import LoraSpec, Variant
 
 
 def gpu_lines(work: Work, lora: LoraSpec, recipe: Recipe, found: dict[str, Any]) -> dict[str, object]:

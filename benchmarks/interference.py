@@ -52,12 +52,12 @@ def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: 
     """Train one candidate over and over, always with the same seed, and tell what came of it."""
     from benchmarks.bases import full, named_base
     from rsopt.build import build
+    from rsopt.core.recipe import Recipe
+    from rsopt.core.variant import LoraPart, LoraSpec, Variant
     from rsopt.latency_protocol import first_layers
     from rsopt.quiet import Quiet
-    from rsopt.recipe import Recipe
     from rsopt.synthetic import random_captions
     from rsopt.train import Trainer, TrainingSet
-    from rsopt.variant import LoraPart, LoraSpec, Variant
 
     torch.set_num_threads(1)
     base = named_base(name)

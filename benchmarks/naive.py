@@ -22,10 +22,10 @@ from transformers import Blip2ForConditionalGeneration
 from benchmarks.work import Work
 from rsopt.base import DTYPES
 from rsopt.build import lora_config
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import LoraSpec
 from rsopt.pack import batches
-from rsopt.recipe import Recipe
 from rsopt.train import schedule
-from rsopt.variant import LoraSpec
 
 MICRO = 80  # pairs a forward pass: a whole step of 16 images where memory allows
 

@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import mean
 
-from rsopt.ranking import MEASURED, STRATEGIES, MeasuredRankings, kept, static_ranking
+from rsopt.core.ranking import MEASURED, STRATEGIES, MeasuredRankings, kept, static_ranking
 
 DOCS = Path(__file__).parents[1] / "docs"
 ALL = (*STRATEGIES, *MEASURED)
@@ -30,12 +30,12 @@ def measure(
 
     from rsopt.base import load_base
     from rsopt.build import build
+    from rsopt.core.recipe import Recipe
+    from rsopt.core.variant import LoraPart, LoraSpec, Variant
     from rsopt.data.mini import mini_folder
     from rsopt.data.read import read
-    from rsopt.recipe import Recipe
     from rsopt.resident import Resident, pad_id
     from rsopt.train import Trainer, validation_loss
-    from rsopt.variant import LoraPart, LoraSpec, Variant
 
     torch.set_num_threads(1)
     base = load_base(base_name)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.asktell import drive, key_of
-from rsopt.objectives import Fault, Measurement
-from rsopt.recipe import Leg
+from rsopt.core.candidate import Leg
+from rsopt.core.objectives import Fault, Measurement
 from search.bound import BoundSpace
 from search.bound import options as options_of
 from search.recording import Recording

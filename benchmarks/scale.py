@@ -18,9 +18,9 @@ import numpy as np
 
 from benchmarks.report import machine, table, write_section
 from benchmarks.synthetic_table import curve
-from rsopt.objectives import Measurement
-from rsopt.ranking import MeasuredRankings
-from rsopt.recipe import Leg
+from rsopt.core.candidate import Leg
+from rsopt.core.objectives import Measurement
+from rsopt.core.ranking import MeasuredRankings
 from search.bound import BoundSpace
 from search.estimates import Estimates
 from search.figures import exact_figures

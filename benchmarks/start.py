@@ -54,14 +54,15 @@ def main() -> int:
 def first_steps(begin: float, legs: int) -> None:
     """Print the seconds from assignment to first step of so many legs as JSON; the first was assigned at `begin`."""
     from rsopt.base import load_base
+    from rsopt.core.candidate import Candidate, Leg
+    from rsopt.core.recipe import Recipe
+    from rsopt.core.variant import LoraPart, LoraSpec, Variant
     from rsopt.data.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.ledger import Ledger
     from rsopt.leg import run_leg
     from rsopt.quiet import Quiet
-    from rsopt.recipe import Candidate, Leg, Recipe
     from rsopt.resident import Resident
-    from rsopt.variant import LoraPart, LoraSpec, Variant
 
     torch.set_num_threads(1)
     resident = Resident(load_base("tiny"), read(mini_folder()))

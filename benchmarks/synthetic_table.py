@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from rsopt.recipe import Candidate
-from rsopt.variant import BaseShape
+from rsopt.core.candidate import Candidate
+from rsopt.core.variant import BaseShape
 from search.bound import BoundSpace
 from search.recording import TABLES, Row, save_recording
 from search.space import load_space

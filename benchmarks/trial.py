@@ -28,11 +28,12 @@ from rsopt.base import best_device, best_dtype
 from rsopt.build import Built, build, merged
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoder_check import captured_pays
-from rsopt.caption.decoders import BATCH, caption_features, shared_prefix
+from rsopt.caption.decoders import caption_features, shared_prefix
+from rsopt.core.inference import BATCH
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.pack import TokenCaption
-from rsopt.recipe import Recipe
 from rsopt.train import Trainer, TrainingSet, query_prefix
-from rsopt.variant import LoraPart, LoraSpec, Variant
 
 LORA = LoraSpec(LoraPart(16, 32, "all_linear"), LoraPart(16, 32, "all_linear"))
 # Images for training and for captioning, new tokens, and epochs, by base.

@@ -11,9 +11,9 @@ import torch
 from benchmarks.bases import small_config
 from rsopt.base import DTYPES, Base, load_base
 from rsopt.configs import base_config
+from rsopt.core.variant import Dtype
 from rsopt.pack import TokenCaption
 from rsopt.synthetic import random_base, random_captions
-from rsopt.variant import Dtype
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from safetensors import SafetensorError
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from rsopt.configs import base_config, shape_of
+from rsopt.core.variant import BaseShape, Dtype
 from rsopt.errors import UserError
 from rsopt.hub import fetch
 from rsopt.mend import load_processor, mend
-from rsopt.variant import BaseShape, Dtype
 
 _LOG = logging.getLogger(__name__)
 DTYPES: dict[Dtype, torch.dtype] = {

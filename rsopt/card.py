@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rsopt.recipe import Recipe
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import ranges
 
 MANIFEST = "manifest.json"
 
@@ -159,17 +160,6 @@ def _kept(m: Mapping[str, Any]) -> str:
         kept = m["variant"][f"{part}_layers"]
         rows.append(f"| {title} | {len(kept)} | {m['depths'][part]} | {ranges(kept)} |")
     return "\n".join(rows)
-
-
-def ranges(kept: list[int]) -> str:
-    """Ascending indices as ranges: `0-5,7`."""
-    runs: list[list[int]] = []
-    for layer in kept:
-        if runs and layer == runs[-1][1] + 1:
-            runs[-1][1] = layer
-        else:
-            runs.append([layer, layer])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
 def _scores(m: Mapping[str, Any]) -> str:

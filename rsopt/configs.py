@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from rsopt.variant import BaseShape
 
 if TYPE_CHECKING:
     from transformers import Blip2Config

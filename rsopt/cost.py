@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from rsopt.cli import Parser, command
 from rsopt.configs import KNOWN, base_config, shape_of
+from rsopt.core.variant import TARGETS, Dtype, LoraPart, LoraSpec, Variant
 from rsopt.errors import UserError
 from rsopt.memory import BYTES, Widths, Workload, captioning_bytes, merged_bytes, training_bytes
-from rsopt.variant import TARGETS, Dtype, LoraPart, LoraSpec, Variant
 
 if TYPE_CHECKING:
     from transformers import Blip2Config

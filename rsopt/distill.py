@@ -16,8 +16,8 @@ import torch
 from torch.nn import functional
 
 from rsopt.build import Built
+from rsopt.core.recipe import Recipe
 from rsopt.pack import Packed
-from rsopt.recipe import Recipe
 from rsopt.train import caption_logits, caption_loss
 from rsopt.training_set import TrainingSet, move, target_starts
 

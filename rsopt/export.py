@@ -13,10 +13,11 @@ from transformers import Blip2ForConditionalGeneration, GenerationConfig
 
 from rsopt.base import DTYPES, Base
 from rsopt.build import Built, build, merged
-from rsopt.caption.decoders import BEAMS, MAX_NEW_TOKENS, caption_features
+from rsopt.caption.decoders import BEAMS, caption_features
 from rsopt.common.atomic_files import new_folder
+from rsopt.core.inference import MAX_NEW_TOKENS
+from rsopt.core.variant import Dtype, Variant
 from rsopt.errors import UserError
-from rsopt.variant import Dtype, Variant
 
 KEPT_FILE = "kept_layers.json"
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from rsopt.core.variant import Dtype, Variant
 from rsopt.cost import CostModel
 from rsopt.memory import Workload
-from rsopt.variant import Dtype, Variant
 
 USABLE = 0.85  # of what is free: allocators leave gaps, and other workers of the device need theirs
 CONTEXT = 0.7e9  # bytes of a card that CUDA and its libraries take for each process

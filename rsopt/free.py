@@ -11,9 +11,10 @@ from transformers import Blip2ForConditionalGeneration
 
 from rsopt.base import DTYPES, Base
 from rsopt.caption.captioner import caption_samples
+from rsopt.core.inference import Form
+from rsopt.core.variant import Variant
 from rsopt.errors import CandidateError
 from rsopt.features import pixels
-from rsopt.form import Form
 from rsopt.latency_lookup import latency_metrics
 from rsopt.latency_protocol import Protocol, cross_layers, latency_context
 from rsopt.latency_session import measure_latency
@@ -21,7 +22,6 @@ from rsopt.ledger import Ledger
 from rsopt.quantise import in_form, stored_mb
 from rsopt.quiet import Quiet
 from rsopt.resident import Resident
-from rsopt.variant import Variant
 
 TOLD = ("beams", "new_tokens", "runs", "device", "decoder")  # of a latency, on a model card
 

@@ -18,20 +18,21 @@ from rsopt.base import Base, best_dtype, load_base
 from rsopt.build import Built, build, merged
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoder_check import captured_pays, compare_decoders, padded_loss
-from rsopt.caption.decoders import BATCH, BEAMS, Decode, caption_features, shared_prefix
+from rsopt.caption.decoders import BEAMS, Decode, caption_features, shared_prefix
 from rsopt.cli import Parser, command
 from rsopt.common.cache import cache_dir
 from rsopt.configs import base_config
+from rsopt.core.inference import BATCH
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.cost import CostModel
 from rsopt.errors import UserError
 from rsopt.features import SHARE, place
 from rsopt.fit import USABLE, free_bytes, training_plan
 from rsopt.lora import compile_layers, fuse
-from rsopt.recipe import Recipe
 from rsopt.speed import measured_peak, training_flops
 from rsopt.synthetic import random_base, random_captions
 from rsopt.train import Trainer, TrainingSet, packed_batch, packed_loss
-from rsopt.variant import LoraPart, LoraSpec, Variant
 
 # RSICD, for what is extrapolated: images in all, to train on and to validate on.
 IMAGES, TRAIN, VAL = 10921, 8734, 1094

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsopt.cli import Parser, command
+from rsopt.core.variant import Architecture
 from rsopt.errors import UserError
 from rsopt.latency_device import device_name, quiet_name
 from rsopt.ledger import read_ledger
-from rsopt.variant import Architecture
 
 if TYPE_CHECKING:
     import torch

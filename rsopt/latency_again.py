@@ -8,15 +8,15 @@ from typing import Any
 from safetensors.torch import load_file
 
 from rsopt.build import build, merged
+from rsopt.core.candidate import Leg
+from rsopt.core.leg_files import STATE, rung_folder
 from rsopt.features import pixels
 from rsopt.latency_lookup import architecture_throughput
 from rsopt.latency_protocol import Protocol, cross_layers, latency_context
 from rsopt.latency_session import measure_latency
 from rsopt.ledger import Ledger, tied
 from rsopt.quiet import Quiet
-from rsopt.recipe import Leg
 from rsopt.resident import Resident
-from rsopt.rung import STATE, rung_folder
 from rsopt.step import Stepper
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rsopt.core.variant import Architecture
 from rsopt.latency_model import LatencyModel
 from rsopt.ledger import Entry, Latency
-from rsopt.variant import Architecture
 
 
 def latency_elsewhere(

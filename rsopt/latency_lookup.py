@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import Blip2ForConditionalGeneration
 
+from rsopt.core.variant import Architecture, Variant
 from rsopt.latency_device import device_name
 from rsopt.latency_elsewhere import latency_elsewhere, latency_metrics
 from rsopt.latency_protocol import Protocol, cross_layers, latency_context, model_context
@@ -16,7 +17,6 @@ from rsopt.ledger import Latency, Ledger
 from rsopt.quiet import Quiet
 from rsopt.resident import Resident
 from rsopt.throughput import Throughput, known_throughput, measure_throughput
-from rsopt.variant import Architecture, Variant
 
 
 def architecture_latency(

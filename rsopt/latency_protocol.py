@@ -11,11 +11,10 @@ from transformers import Blip2Config
 
 from rsopt.base import Base
 from rsopt.caption.decoders import BEAMS
+from rsopt.core.inference import DECODERS, GENERATE
+from rsopt.core.variant import Architecture, BaseShape, Variant
 from rsopt.latency_device import device_name
-from rsopt.variant import Architecture, BaseShape, Variant
 
-GENERATE, SHARED_PREFIX = "generate", "shared_prefix"  # plain transformers, and rsopt.beam
-DECODERS = (GENERATE, SHARED_PREFIX)
 UNSTEADY = 4
 
 

@@ -19,9 +19,10 @@ from transformers import Blip2ForConditionalGeneration
 
 from rsopt.base import Base
 from rsopt.build import build
-from rsopt.caption.decoders import MAX_NEW_TOKENS, prompt, shared_prefix, transformers_generate
+from rsopt.caption.decoders import prompt, shared_prefix, transformers_generate
+from rsopt.core.inference import DECODERS, MAX_NEW_TOKENS, SHARED_PREFIX
 from rsopt.latency_device import device_name, device_state, strangers
-from rsopt.latency_protocol import DECODERS, SHARED_PREFIX, UNSTEADY, Protocol, first_layers, reference_architecture
+from rsopt.latency_protocol import UNSTEADY, Protocol, first_layers, reference_architecture
 from rsopt.ledger import Latency
 from rsopt.quiet import Quiet
 

@@ -11,8 +11,8 @@ from typing import Any
 from filelock import FileLock
 
 from rsopt.common.cache import cache_dir
+from rsopt.core.variant import Architecture, digest
 from rsopt.errors import UserError
-from rsopt.variant import Architecture, digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,23 +12,31 @@ from pathlib import Path
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.build import Built, build, merged
-from rsopt.caption.decoders import BATCH, BEAMS, caption_features
+from rsopt.caption.decoders import BEAMS, caption_features
 from rsopt.caption.degenerate import check_garbage
 from rsopt.clock import Clock
 from rsopt.common.out_of_memory import fitting
+from rsopt.core.candidate import Leg
+from rsopt.core.inference import BATCH, GENERATE
+from rsopt.core.leg_files import (
+    finish_rung,
+    read_measurement,
+    rung_folder,
+    trained_before,
+    trained_folder,
+    write_rung,
+)
+from rsopt.core.objectives import Measurement
 from rsopt.data.records import Sample
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.features import pixels
 from rsopt.latency_device import device_name
 from rsopt.latency_lookup import architecture_latency, architecture_throughput
-from rsopt.latency_protocol import GENERATE, Protocol, cross_layers
+from rsopt.latency_protocol import Protocol, cross_layers
 from rsopt.latency_session import NATURAL_IMAGES, measure_latency, natural_latency
 from rsopt.ledger import Latency, Ledger
-from rsopt.objectives import Measurement
 from rsopt.quiet import Quiet
-from rsopt.recipe import Leg
 from rsopt.resident import Resident, pad_id
-from rsopt.rung import finish_rung, read_measurement, rung_folder, trained_before, trained_folder, write_rung
 from rsopt.speed import measured_peak, training_flops
 from rsopt.stretch import train_stretch
 from rsopt.train import Trainer, TrainResult, validation_loss

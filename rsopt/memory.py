@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rsopt.variant import Dtype, LoraPart, Variant
+from rsopt.core.variant import Dtype, LoraPart, Variant
 
 if TYPE_CHECKING:
     from transformers import Blip2Config

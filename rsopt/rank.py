@@ -21,11 +21,11 @@ from rsopt.base import Base
 from rsopt.build import clone_structure
 from rsopt.common.atomic_files import write_json
 from rsopt.common.cache import cache_dir
+from rsopt.core.ranking import MEASURED, MeasuredRankings, Ranking
+from rsopt.core.variant import digest
 from rsopt.pack import IGNORE, Packed
-from rsopt.ranking import MEASURED, MeasuredRankings, Ranking
 from rsopt.resident import Resident, pad_id
 from rsopt.train import TrainingSet, packed_batch, packed_loss
-from rsopt.variant import digest
 
 CALIBRATION_IMAGES = 64
 Progress = Callable[[str, int, int], None]  # what, done, of

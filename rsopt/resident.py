@@ -13,8 +13,9 @@ from rsopt.base import Base
 from rsopt.build import Built
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoder_check import CHECKED_IMAGES, Agreement, captured_pays, compare_decoders
-from rsopt.caption.decoders import BATCH, Decode, shared_prefix, transformers_generate
+from rsopt.caption.decoders import Decode, shared_prefix, transformers_generate
 from rsopt.common.out_of_memory import is_shortage, release
+from rsopt.core.inference import BATCH
 from rsopt.cost import CostModel
 from rsopt.data.records import SPLITS, CaptionData, Sample
 from rsopt.features import Progress, feature_key, load_features, place

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from rsopt.common.out_of_memory import is_shortage, release
-from rsopt.recipe import Recipe
+from rsopt.core.recipe import Recipe
 
 # Adds the gradients of the loss of these images to the parameters, times the factor; returns the loss. No host sync.
 Backward = Callable[[Sequence[int], Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]

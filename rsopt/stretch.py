@@ -12,9 +12,9 @@ from pathlib import Path
 from rsopt.build import Built
 from rsopt.clock import Clock
 from rsopt.common.out_of_memory import exceeded
-from rsopt.recipe import Leg
+from rsopt.core.candidate import Leg
+from rsopt.core.leg_files import CURVE, STATE, put, rung_folder, trained_folder
 from rsopt.resident import Resident
-from rsopt.rung import CURVE, STATE, put, rung_folder, trained_folder
 from rsopt.teacher import taught_losses
 from rsopt.train import Losses, Trainer, TrainResult
 from rsopt.tuning import curve_of, memory_watched, trainer_for, tuning_set

@@ -11,8 +11,8 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration
 
 from rsopt.base import DTYPES, Base
 from rsopt.configs import shape_of
+from rsopt.core.variant import Dtype
 from rsopt.pack import TokenCaption
-from rsopt.variant import Dtype
 
 # RSICD: images with 1 to 5 distinct captions among their 5, and words of a distinct caption.
 _DISTINCT = np.array([4853, 1667, 2182, 1495, 724]) / 10921

@@ -21,16 +21,16 @@ from filelock import FileLock, Timeout
 from rsopt.build import Built, build
 from rsopt.common.cache import cache_dir
 from rsopt.common.shared_array import build_together, is_whole
+from rsopt.core.candidate import Leg
+from rsopt.core.leg_files import STATE, rung_folder
+from rsopt.core.variant import digest
 from rsopt.distill import Answers, Distiller, cuts, listening
 from rsopt.errors import CandidateError
 from rsopt.export import load_weights
-from rsopt.recipe import Leg
 from rsopt.resident import Resident, pad_id
-from rsopt.rung import STATE, rung_folder
 from rsopt.train import Losses, caption_logits, packed_batch
 from rsopt.training_set import TrainingSet, target_starts
 from rsopt.tuning import trainer_for, tuning_set
-from rsopt.variant import digest
 
 TOP = 64  # tokens kept at each target: docs/benchmarks.md says how much of the teacher's probability they hold
 ROWS = 1024  # targets computed in one go

@@ -19,10 +19,10 @@ from torch.utils.checkpoint import checkpoint
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.build import Built
+from rsopt.core.recipe import Recipe
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.lora import fuse
 from rsopt.pack import Packed, batches, pack
-from rsopt.recipe import Recipe
 from rsopt.step import Stepper
 from rsopt.training_set import TrainingSet, move
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
-from rsopt.ranking import MeasuredRankings
-from rsopt.variant import BaseShape, Dtype
+from rsopt.core.ranking import MeasuredRankings
+from rsopt.core.variant import BaseShape, Dtype
 from search.budget import Budget
 from search.estimates import Estimates
 from search.figures import exact_figures, recorded_latencies

@@ -9,9 +9,9 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from rsopt.core.ranking import STRATEGIES, MeasuredRankings, Ranking, static_ranking
+from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from rsopt.ranking import STRATEGIES, MeasuredRankings, Ranking, static_ranking
-from rsopt.variant import BaseShape
 from search.bound import BoundSpace, Params, contains
 from search.document import Place, shown
 from search.parameter import DEPTHS, RULES, Parameter, Start, Value

@@ -15,9 +15,10 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
-from rsopt.ranking import MEASURED, Ranking, kept, kept_pairs
-from rsopt.recipe import Candidate, Recipe
-from rsopt.variant import BaseShape, LoraPart, LoraSpec, Variant, digest
+from rsopt.core.candidate import Candidate
+from rsopt.core.ranking import MEASURED, Ranking, kept, kept_pairs
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import BaseShape, LoraPart, LoraSpec, Variant, digest
 from search.parameter import DEPTHS, RULES, Value
 
 Params = dict[str, Any]  # parameter -> value, only those that are searched and exist under their `when`

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from rsopt.objectives import Measurement
+from rsopt.core.objectives import Measurement
 from search.history import CandidateState, History, leg_seconds
 
 

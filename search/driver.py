@@ -29,8 +29,8 @@ import ray
 from ray import tune
 
 from rsopt.common.atomic_files import write_json
+from rsopt.core.ranking import MeasuredRankings
 from rsopt.errors import InfrastructureError, UserError, refusal
-from rsopt.ranking import MeasuredRankings
 from search.history import History
 from search.keeper import Keeper
 from search.legs import LegSource

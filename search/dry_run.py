@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from rsopt.variant import BaseShape
+from rsopt.core.variant import BaseShape
 from search.bound import BoundSpace
 from search.encoding import Encoder
 from search.estimates import Estimates

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from rsopt.core.candidate import Candidate
 from rsopt.errors import UserError
-from rsopt.recipe import Candidate
 from search.budget import expected_seconds
 from search.journal import FILE, read_history
 from search.settings import Settings, load_study

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from rsopt.configs import base_config
-from rsopt.form import BEAMS
+from rsopt.core.candidate import Candidate
+from rsopt.core.inference import BEAMS
+from rsopt.core.variant import Dtype, digest
 from rsopt.latency_model import Timed, timed
 from rsopt.ledger import Ledger
-from rsopt.recipe import Candidate
-from rsopt.variant import Dtype, digest
 from search.estimates import Costs
 
 DTYPE: Dtype = "float32"  # of an architecture whose dtype nobody stated

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsopt.form import Form
-from rsopt.objectives import OBJECTIVES, minimised
-from rsopt.recipe import Candidate
+from rsopt.core.candidate import Candidate
+from rsopt.core.inference import Form
+from rsopt.core.objectives import OBJECTIVES, minimised
 from search.pareto import non_dominated
 
 FOLDER = "free"

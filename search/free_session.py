@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from rsopt.common.atomic_files import write_json
+from rsopt.core.inference import free_forms
+from rsopt.core.variant import Dtype
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
-from rsopt.form import free_forms
 from rsopt.quantise import check_available
-from rsopt.variant import Dtype
 from search.driver import cluster_address, run_tasks, started_ray
 from search.free_points import Point, missing
 from search.free_worker import measure_points

@@ -18,13 +18,13 @@ def measure_points(work: Work, points: list[Point]) -> list[tuple[str, str | Non
     """
     from rsopt.build import build, merged
     from rsopt.common.cache import cache_dir
+    from rsopt.core.leg_files import STATE, rung_folder
     from rsopt.errors import CandidateError
     from rsopt.export import load_weights
     from rsopt.free import measure_form
     from rsopt.latency_device import quiet_name
     from rsopt.ledger import Ledger
     from rsopt.quiet import Quiet
-    from rsopt.rung import STATE, rung_folder
 
     resident, study = resident_of(work), work.store().folder
     first = points[0]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.cli import Parser, command
+from rsopt.core.objectives import OBJECTIVES
 from rsopt.errors import UserError
-from rsopt.objectives import OBJECTIVES
 from search.agreement import rung_agreements, saved
 from search.free_points import beside, read_points
 from search.history import CandidateState, History, final_values, reference_point

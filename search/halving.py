@@ -15,7 +15,7 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rsopt.objectives import Objective
+from rsopt.core.objectives import Objective
 from search.estimates import UNCERTAIN, Estimates
 from search.history import CandidateState, History
 from search.policy import Decision, New, Promote, Wait

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from rsopt.objectives import Measurement, Objective, minimised
-from rsopt.recipe import Candidate
+from rsopt.core.candidate import Candidate
+from rsopt.core.objectives import Measurement, Objective, minimised
 
 Role = Literal["zero_shot", "full_depth", "start", "sampled"]
 State = Literal["running", "resting", "complete", "stopped", "infeasible", "failed", "interrupted"]

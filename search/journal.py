@@ -16,9 +16,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from rsopt.core.candidate import Candidate
+from rsopt.core.objectives import Measurement, Objective
 from rsopt.errors import InfrastructureError, UserError
-from rsopt.objectives import Measurement, Objective
-from rsopt.recipe import Candidate
 from search.history import CandidateState, History
 from search.journal_file import FILE, hold, mend
 

@@ -10,8 +10,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from rsopt.common.atomic_files import replacing
-from rsopt.objectives import Objective
-from rsopt.rung import STATE, rung_folder
+from rsopt.core.leg_files import STATE, rung_folder
+from rsopt.core.objectives import Objective
 from search.history import CandidateState, History, final_values
 from search.pareto import non_dominated
 from search.study import Search

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rsopt.objectives import Objective
+from rsopt.core.objectives import Objective
 from search.bound import BoundSpace, Params
 from search.estimates import UNCERTAIN, Estimates
 from search.history import History, final_values

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from rsopt.objectives import Fault, Measurement, Objective
-from rsopt.recipe import Candidate, Leg
+from rsopt.core.candidate import Candidate, Leg
+from rsopt.core.objectives import Fault, Measurement, Objective
 from search.history import REFERENCES, CandidateState
 
 FULL_DEPTH = REFERENCES.index("full_depth")  # the number of that trial in every study

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from rsopt.core.candidate import Candidate
 from rsopt.errors import UserError
-from rsopt.recipe import Candidate
 from search.estimates import Estimates
 
 # A latency that is only proportional to compute may be this far off; it refuses what even then is too slow.

@@ -46,9 +46,9 @@ def plan_memory(settings: Settings, bound: BoundSpace, device: Device, host: flo
 
     `host`: bytes of memory that are free here (default: asked). Raises UserError, with the numbers, where nothing fits.
     """
+    from rsopt.core.variant import Dtype
     from rsopt.cost import CostModel
     from rsopt.fit import USABLE, card_plan
-    from rsopt.variant import Dtype
 
     costs = CostModel(base_config(settings.base))
     candidate = bound.full_depth()[1]

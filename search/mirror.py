@@ -15,9 +15,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from rsopt.common.atomic_files import replacing
+from rsopt.core.leg_files import CAPTIONS, MEASUREMENT, STATE, rung_folder
+from rsopt.core.variant import digest
 from rsopt.errors import InfrastructureError, UserError
-from rsopt.rung import CAPTIONS, MEASUREMENT, STATE, rung_folder
-from rsopt.variant import digest
 from search.journal_file import FILE as JOURNAL
 from search.objects import Objects
 from search.store import LEDGER_FILE, STUDY_FILE, Store, working_folder

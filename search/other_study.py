@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from rsopt.core.candidate import Candidate
+from rsopt.core.objectives import Measurement
 from rsopt.errors import UserError
-from rsopt.objectives import Measurement
-from rsopt.recipe import Candidate
 from search.front import FRONT_FILE
 from search.history import CandidateState, History
 from search.journal import read_history

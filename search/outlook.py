@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rsopt.core.candidate import Candidate
+from rsopt.core.objectives import OBJECTIVES, Objective
 from rsopt.errors import UserError
-from rsopt.objectives import OBJECTIVES, Objective
-from rsopt.recipe import Candidate
 from search.bound import BoundSpace, Params
 from search.encoding import Encoder
 from search.estimates import UNCERTAIN, Estimates

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from rsopt.baselines.schedules import BASELINES
-from rsopt.variant import TARGETS
+from rsopt.core.candidate import BASELINES
+from rsopt.core.variant import TARGETS
 from search.document import Place, shown
 
 Value = bool | int | float | str

@@ -11,7 +11,7 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rsopt.objectives import Objective
+from rsopt.core.objectives import Objective
 
 # Pick -> the objective that it is best in. The knee needs none of them.
 BEST_IN = {"best_cider": "cider", "fastest": "latency_ms", "smallest": "params"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rsopt.core.objectives import OBJECTIVES, minimised
 from rsopt.errors import UserError
-from rsopt.objectives import OBJECTIVES, minimised
 from search.pareto import picks
 
 PICKS = ("knee", "best_cider", "fastest", "smallest")

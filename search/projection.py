@@ -17,12 +17,12 @@ from mlflow.exceptions import MlflowException
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from rsopt.core.leg_files import STATE, rung_folder
+from rsopt.core.variant import digest
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import SPLITS, CaptionData
 from rsopt.errors import InfrastructureError
-from rsopt.rung import STATE, rung_folder
-from rsopt.variant import digest
 from search.front import study_front
 from search.history import CandidateState, History
 from search.journal import read_history

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsopt.recipe import Candidate
+from rsopt.core.candidate import Candidate
 from search.bound import BoundSpace, Params
 from search.history import History, Role
 from search.sampler import Draw, Sampler

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rsopt.recipe import Candidate
+from rsopt.core.candidate import Candidate
 from search.bound import BoundSpace, Params
 from search.encoding import Encoder
 from search.estimates import Estimates

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from rsopt.core.candidate import Candidate, Leg
+from rsopt.core.objectives import Objective, minimised
+from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from rsopt.objectives import Objective, minimised
-from rsopt.recipe import Candidate, Leg
-from rsopt.variant import BaseShape
 from search.bound import BoundSpace, Params
 from search.pareto import hypervolume
 from search.space import Space, load_space

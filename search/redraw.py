@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.configs import base_config, shape_of
+from rsopt.core.objectives import Measurement
 from rsopt.errors import UserError
 from rsopt.latency_elsewhere import latency_elsewhere
 from rsopt.ledger import Entry, read_ledger
-from rsopt.objectives import Measurement
 from search.front import build_front, read_remeasured
 from search.history import CandidateState, History
 from search.journal import read_history

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from rsopt.rung import read_measurement
+from rsopt.core.leg_files import read_measurement
 from rsopt.scores.bootstrap import paired_over_seeds
 from search.pick import neighbours, unpruned
 from search.refits import FOLDER, Refit, read_plan, scored

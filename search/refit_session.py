@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.common.atomic_files import write_json
+from rsopt.core.candidate import Leg
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
-from rsopt.recipe import Leg
 from search.driver import Tick, cluster_address, fit, started_ray
 from search.front import FRONT_FILE, study_front
 from search.journal import read_history

@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 from typing import Any
 
+from rsopt.core.candidate import Leg
+from rsopt.core.inference import Form
+from rsopt.core.objectives import Measurement
 from rsopt.errors import InfrastructureError, UserError, refusal
-from rsopt.form import Form
-from rsopt.objectives import Measurement
-from rsopt.recipe import Leg
 from search.refits import AS_TRAINED
 from search.searcher import Refused, decode, encode
 from search.trainable import Work, resident_of, run_trial
@@ -35,10 +35,10 @@ def run_refit(config: dict[str, Any], work: Work) -> dict[str, str]:
 
 def _test(leg: Leg, work: Work) -> None:
     from rsopt.build import build, merged
+    from rsopt.core.leg_files import STATE, rung_folder, scores_file
     from rsopt.export import load_weights
     from rsopt.latency_device import quiet_name
     from rsopt.quiet import Quiet
-    from rsopt.rung import STATE, rung_folder, scores_file
     from rsopt.tested import scores_on_test
 
     resident, folder = resident_of(work), work.store().folder

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.common.atomic_files import write_json
-from rsopt.objectives import Fault, Measurement
-from rsopt.recipe import Candidate, Leg
-from rsopt.rung import read_measurement, scores_file
+from rsopt.core.candidate import Candidate, Leg
+from rsopt.core.leg_files import read_measurement, scores_file
+from rsopt.core.objectives import Fault, Measurement
 from search.history import CandidateState
 from search.legs import refit_seed
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rsopt.objectives import Fault, Measurement
-from rsopt.recipe import Candidate, Leg
+from rsopt.core.candidate import Candidate, Leg
+from rsopt.core.objectives import Fault, Measurement
 from search.estimates import Estimates
 from search.limits import Limits
 from search.pareto import hypervolume

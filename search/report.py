@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from rsopt.core.leg_files import read_captions
 from rsopt.data.records import CaptionData
-from rsopt.rung import read_captions
 from search.driver import Outcome
 from search.front import FRONT_FILE
 from search.page.write import PAGE_FILE

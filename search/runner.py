@@ -9,8 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
-from rsopt.objectives import Fault, Measurement
-from rsopt.recipe import Leg
+from rsopt.core.candidate import Leg
+from rsopt.core.objectives import Fault, Measurement
 
 
 @dataclass(frozen=True, slots=True)

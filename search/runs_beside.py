@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from rsopt.rung import read_measurement
+from rsopt.core.leg_files import read_measurement
 from search.free_points import read_points
 from search.history import History
 from search.refits import FOLDER, read_plan, scored

@@ -18,8 +18,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from rsopt.core.objectives import Objective
 from rsopt.errors import UserError
-from rsopt.objectives import Objective
 from search.bound import BoundSpace, Params
 from search.history import History
 from search.journal import quiet

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from rsopt.variant import digest
+from rsopt.core.variant import digest
 
 TAG = "mlflow.sharedViewState."
 COLUMNS = ("tags.`role`", "tags.`state`", "tags.`pareto`", "tags.`picks`")

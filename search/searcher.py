@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from ray.tune.search import Searcher
 
+from rsopt.core.candidate import Leg
+from rsopt.core.objectives import Fault, Measurement
 from rsopt.errors import InfrastructureError
-from rsopt.objectives import Fault, Measurement
-from rsopt.recipe import Leg
 from search.legs import LegSource
 
 AGAIN = "again"  # legs to measure again, in a trial's config, and what was found, in its outcome

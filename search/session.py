@@ -15,15 +15,15 @@ from rich.console import Console
 
 from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED
 from rsopt.configs import base_config, shape_of
+from rsopt.core.leg_files import read_measurement
+from rsopt.core.ranking import MeasuredRankings
+from rsopt.core.variant import BaseShape, Dtype
 from rsopt.data.mini import data_here, mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import InfrastructureError, UserError
 from rsopt.mend import check_base
-from rsopt.ranking import MeasuredRankings
-from rsopt.rung import read_measurement
 from rsopt.scores.floor import ceiling_of, floor_of
-from rsopt.variant import BaseShape, Dtype
 from search.asked import check_numbers, settings_of
 from search.assemble import assemble
 from search.changes import record, with_changes

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import spaces as shipped
+from rsopt.core.objectives import OBJECTIVES, Objective
+from rsopt.core.ranking import MEASURED, MeasuredRankings
+from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from rsopt.objectives import OBJECTIVES, Objective
-from rsopt.ranking import MEASURED, MeasuredRankings
-from rsopt.variant import BaseShape
 from search.binding import bind
 from search.bound import BoundSpace
 from search.document import Place, read, shown

@@ -7,8 +7,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from rsopt.core.objectives import Objective
 from rsopt.errors import UserError
-from rsopt.objectives import Objective
 from search.bound import BoundSpace
 from search.estimates import Estimates
 from search.halving import Halving

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
+from rsopt.core.candidate import Candidate, Leg
+from rsopt.core.objectives import Fault, Measurement, Objective
 from rsopt.errors import UserError
-from rsopt.objectives import Fault, Measurement, Objective
-from rsopt.recipe import Candidate, Leg
 from search.bound import BoundSpace
 from search.budget import Budget
 from search.estimates import Estimates

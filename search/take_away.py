@@ -14,20 +14,19 @@ from transformers.utils import logging
 from rsopt.base import Base, load_base
 from rsopt.build import build, merged
 from rsopt.caption.captioner import plain_captions
-from rsopt.caption.decoders import MAX_NEW_TOKENS
 from rsopt.card import MANIFEST, model_card
 from rsopt.common.atomic_files import new_folder
+from rsopt.core.candidate import Candidate
+from rsopt.core.inference import BEAMS, MAX_NEW_TOKENS, Form, Weights
+from rsopt.core.leg_files import STATE, read_captions, read_measurement, rung_folder, scores_file
 from rsopt.data.images import open_image
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
 from rsopt.export import load_weights, protocol_settings, reload, reload_adapter, write_adapter, write_model
-from rsopt.form import BEAMS, Form, Weights
 from rsopt.free import run_in
 from rsopt.quantise import in_form, load_quantised, stored_mb
-from rsopt.recipe import Candidate
-from rsopt.rung import STATE, read_captions, read_measurement, rung_folder, scores_file
 from rsopt.tested import scores_on_test
 from search.free_points import read_point
 from search.history import CandidateState

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rsopt.rung import read_captions
+from rsopt.core.leg_files import read_captions
 from rsopt.scores.bootstrap import indistinguishable
 
 

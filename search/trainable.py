@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from rsopt.core.candidate import Leg
+from rsopt.core.leg_files import trained_folder
+from rsopt.core.objectives import Fault, Measurement
 from rsopt.errors import InfrastructureError, UserError, refusal
-from rsopt.objectives import Fault, Measurement
-from rsopt.recipe import Leg
-from rsopt.rung import trained_folder
 from search.searcher import AGAIN, Refused, encode
 from search.settings import Facts, Settings
 from search.store import LEDGER_FILE, Store, open_store

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any
 
-from rsopt.card import ranges
-from rsopt.objectives import OBJECTIVES
-from rsopt.variant import Variant
+from rsopt.core.objectives import OBJECTIVES
+from rsopt.core.variant import Variant, ranges
 from search.front import build_front, hypervolume_share
 from search.history import CandidateState, History, final_values, reference_point
 from search.saved_view import MILLIONS, grid_name, view_tag

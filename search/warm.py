@@ -8,8 +8,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from rsopt.core.objectives import OBJECTIVES
 from rsopt.errors import UserError
-from rsopt.objectives import OBJECTIVES
 from search.bound import BoundSpace, Params, contains
 from search.history import History, final_values
 from search.pareto import non_dominated

@@ -11,10 +11,11 @@ import optuna
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from rsopt.objectives import Measurement
-from rsopt.recipe import Candidate, Recipe
-from rsopt.rung import CAPTIONS, rung_folder
-from rsopt.variant import LoraPart, LoraSpec, Variant
+from rsopt.core.candidate import Candidate
+from rsopt.core.leg_files import CAPTIONS, rung_folder
+from rsopt.core.objectives import Measurement
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from search.history import CandidateState, History, Role, State
 
 EVIL = "<script>document.title = 'broken'</script><img src=x onerror=\"document.title='broken'\"> </script> & {{DATA}}"

@@ -12,7 +12,7 @@ import torch
 from benchmarks import trial
 from benchmarks.report import write_section
 from benchmarks.work import random_work
-from rsopt.recipe import Recipe
+from rsopt.core.recipe import Recipe
 from rsopt.synthetic import random_base
 from tests.conftest import random_config
 

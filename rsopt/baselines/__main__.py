@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from rsopt.baselines.schedules import BASELINES
 from rsopt.cli import Parser, command
+from rsopt.core.candidate import BASELINES
 from rsopt.errors import UserError
 
 EPILOG = """\

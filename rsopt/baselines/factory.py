@@ -5,8 +5,8 @@ from __future__ import annotations
 from rsopt.baselines.bita.captioner import BitaCaptioner
 from rsopt.baselines.protocol import Captioner
 from rsopt.baselines.puret.captioner import PureTCaptioner
-from rsopt.baselines.schedules import BASELINES
 from rsopt.baselines.vision_towers import HUB
+from rsopt.core.candidate import BASELINES
 from rsopt.errors import UserError
 from rsopt.resident import Resident
 

@@ -10,31 +10,25 @@ from pathlib import Path
 from rsopt.baselines.factory import make
 from rsopt.baselines.protocol import Captioner
 from rsopt.build import build
-from rsopt.caption.decoders import BATCH, BEAMS
+from rsopt.caption.decoders import BEAMS
 from rsopt.caption.degenerate import check_garbage
 from rsopt.clock import Clock
 from rsopt.common.out_of_memory import fitting
+from rsopt.core.candidate import Leg
+from rsopt.core.inference import BATCH, GENERATE
+from rsopt.core.leg_files import STATE, read_measurement, rung_folder, trained_before, write_rung
+from rsopt.core.objectives import Measurement
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.features import pixels
 from rsopt.latency_device import device_name
 from rsopt.latency_lookup import latency_metrics
-from rsopt.latency_protocol import (
-    GENERATE,
-    Protocol,
-    cross_layers,
-    first_layers,
-    latency_context,
-    reference_architecture,
-)
+from rsopt.latency_protocol import Protocol, cross_layers, first_layers, latency_context, reference_architecture
 from rsopt.latency_session import NATURAL_IMAGES, Subject, measure_subject, natural_of
 from rsopt.ledger import Ledger
 from rsopt.leg import RUNG_IMAGES, between_chunks, score_captions
 from rsopt.memory import Workload
-from rsopt.objectives import Measurement
 from rsopt.quiet import Quiet
-from rsopt.recipe import Leg
 from rsopt.resident import Resident
-from rsopt.rung import STATE, read_measurement, rung_folder, trained_before, write_rung
 
 MODEL = "model"  # the captioner's folder beside a last rung's measurement
 

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
-BASELINES: dict[str, str] = {"puret_xe": "PureT cross-entropy", "puret": "PureT", "bita": "BITA"}  # name -> label
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:

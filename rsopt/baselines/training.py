@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rsopt.baselines.schedules import Plan
+from rsopt.core.recipe import Recipe
 from rsopt.errors import CandidateError, InfrastructureError
-from rsopt.recipe import Recipe
 from rsopt.step import Stepper
 from rsopt.train import TrainResult
 

@@ -18,9 +18,10 @@ from transformers.utils import logging
 
 from rsopt.base import DTYPES, Base, load_base
 from rsopt.caption.captioner import Captioner
-from rsopt.caption.decoders import BATCH, BEAMS
+from rsopt.caption.decoders import BEAMS
 from rsopt.card import MANIFEST
 from rsopt.cli import EXIT_FAILED, Parser
+from rsopt.core.inference import BATCH
 from rsopt.data.records import Sample
 from rsopt.errors import UserError
 

@@ -10,7 +10,8 @@ from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from rsopt.base import Base
 from rsopt.caption.decoder_check import compare_decoders
-from rsopt.caption.decoders import BATCH, BEAMS, Decode, caption_features, clean, shared_prefix, transformers_generate
+from rsopt.caption.decoders import BEAMS, Decode, caption_features, clean, shared_prefix, transformers_generate
+from rsopt.core.inference import BATCH
 from rsopt.data.records import Sample
 from rsopt.features import pixels
 

@@ -14,7 +14,8 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.base import Base
 from rsopt.build import Built
 from rsopt.caption.cuda_graph import Captured
-from rsopt.caption.decoders import BEAMS, MAX_NEW_TOKENS, Decode, prompt, shared_prefix, transformers_generate
+from rsopt.caption.decoders import BEAMS, Decode, prompt, shared_prefix, transformers_generate
+from rsopt.core.inference import MAX_NEW_TOKENS
 from rsopt.train import TrainingSet, query_prefix
 
 _LOG = logging.getLogger(__name__)

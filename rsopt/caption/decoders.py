@@ -12,11 +12,8 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.base import Base
 from rsopt.caption.beam_search import beam_search
 from rsopt.caption.kv_cache import SharedPrefix
-from rsopt.form import BEAMS
+from rsopt.core.inference import BATCH, BEAMS, MAX_NEW_TOKENS
 from rsopt.train import query_prefix
-
-MAX_NEW_TOKENS = 50
-BATCH = {"cpu": 20, "cuda": 64}  # images at once; fixed, since rounding and with it a tie may depend on it
 
 
 class Decode(Protocol):

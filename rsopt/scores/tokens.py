@@ -11,9 +11,9 @@ from filelock import FileLock
 
 from rsopt.common.atomic_files import replacing
 from rsopt.common.cache import cache_dir
+from rsopt.core.variant import digest
 from rsopt.scores.meteor import Meteor
 from rsopt.scores.ptb import VERSION, PtbTokenizer
-from rsopt.variant import digest
 
 
 @functools.cache

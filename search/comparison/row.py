@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from rsopt.core.leg_files import read_captions, read_curve
+from rsopt.core.variant import Variant
 from rsopt.cost import CostModel
 from rsopt.data.karpathy import load_json
 from rsopt.errors import UserError
-from rsopt.rung import read_captions, read_curve
 from rsopt.scores.bootstrap import Interval, paired_bootstrap
 from rsopt.scores.scorer import Scorer
-from rsopt.variant import Variant
 from search.comparison.curves import DIVERGED, state_of
 from search.page.content import latency_parts
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from rsopt.card import ranges
+from rsopt.core.candidate import Candidate
+from rsopt.core.leg_files import read_captions
+from rsopt.core.objectives import OBJECTIVES
+from rsopt.core.variant import ranges
 from rsopt.data.records import CaptionData
-from rsopt.objectives import OBJECTIVES
-from rsopt.recipe import Candidate
-from rsopt.rung import read_captions
 from search.agreement import rung_agreements, saved
 from search.free_points import read_points
 from search.front import build_front, read_remeasured

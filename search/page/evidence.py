@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rsopt.objectives import Objective
+from rsopt.core.objectives import Objective
 from search.front import hypervolume_share
 from search.history import CandidateState, History, final_values, leg_seconds, reference_point
 from search.pareto import hypervolume

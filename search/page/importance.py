@@ -9,7 +9,7 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from rsopt.objectives import Objective
+from rsopt.core.objectives import Objective
 from search.journal import quiet
 
 LEAST = 10  # finished trials below which an importance would be noise

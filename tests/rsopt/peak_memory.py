@@ -20,11 +20,11 @@ from rsopt.base import DTYPES, Base
 from rsopt.build import Built, build
 from rsopt.caption.decoders import generate_ids
 from rsopt.configs import shape_of
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import Dtype, Variant
 from rsopt.memory import Workload
 from rsopt.pack import TokenCaption
-from rsopt.recipe import Recipe
 from rsopt.train import Trainer, TrainingSet
-from rsopt.variant import Dtype, Variant
 
 
 def resident(field: str) -> int:

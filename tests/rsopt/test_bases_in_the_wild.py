@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 from rsopt.base import Base, load_base
 from rsopt.build import build
 from rsopt.caption.decoders import caption_features
+from rsopt.core.variant import Variant
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import UserError
@@ -22,7 +23,6 @@ from rsopt.features import pixels
 from rsopt.hub import fetch
 from rsopt.latency_session import caption_ids
 from rsopt.mend import check_base
-from rsopt.variant import Variant
 from search.settings import Settings
 from tests.base_forms import FORMS, in_hub_cache, of_today, sharded_fp16
 

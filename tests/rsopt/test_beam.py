@@ -18,8 +18,8 @@ from rsopt.caption.beam_search import beam_search
 from rsopt.caption.decoders import generate_ids
 from rsopt.caption.kv_cache import SharedPrefix
 from rsopt.configs import shape_of
+from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.train import query_prefix
-from rsopt.variant import LoraPart, LoraSpec, Variant
 from tests.conftest import random_config
 
 END, PAD = 4, 1

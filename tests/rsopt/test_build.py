@@ -9,10 +9,10 @@ import torch
 
 from rsopt.base import Base
 from rsopt.build import build, clone_structure, merged
+from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.errors import UserError
 from rsopt.pack import TokenCaption, pack
 from rsopt.train import packed_loss
-from rsopt.variant import LoraPart, LoraSpec, Variant
 
 LORA = LoraSpec(LoraPart(4, 8, "qkvo"), LoraPart(2, 4, "all_linear"))
 CAPTIONS = [[TokenCaption((2, 10, 11, 12, 4), 1.0)], [TokenCaption((2, 20, 21, 4), 2.0), TokenCaption((2, 30, 4), 1.0)]]

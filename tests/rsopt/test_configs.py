@@ -9,8 +9,8 @@ import pytest
 from transformers import Blip2Config, OPTConfig, T5Config
 
 from rsopt.configs import base_config, shape_of
+from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from rsopt.variant import BaseShape
 
 
 def test_opt_2_7b_is_the_hubs() -> None:

@@ -19,10 +19,10 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration
 from rsopt.base import Base
 from rsopt.build import build
 from rsopt.configs import base_config, shape_of
+from rsopt.core.variant import TARGETS, LoraPart, LoraSpec, Variant
 from rsopt.cost import CostModel, cost
 from rsopt.errors import UserError
 from rsopt.memory import Workload
-from rsopt.variant import TARGETS, LoraPart, LoraSpec, Variant
 
 ROOT = Path(__file__).parents[2]
 QK = LoraPart(16, 32, "qk")

@@ -11,18 +11,19 @@ import torch
 
 from rsopt.base import Base, load_base
 from rsopt.build import build
+from rsopt.core.candidate import Candidate, Leg
+from rsopt.core.leg_files import STATE, rung_folder
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.distill import Answers, Distiller, cuts, listening
 from rsopt.pack import pack
-from rsopt.recipe import Candidate, Leg, Recipe
 from rsopt.resident import Resident
-from rsopt.rung import STATE, rung_folder
 from rsopt.teacher import TOP, Teacher, taught_losses
 from rsopt.train import Trainer, caption_logits, caption_loss, packed_batch, summed_loss
 from rsopt.training_set import TrainingSet, in_pairs, target_starts
 from rsopt.tuning import trainer_for, tuning_set
-from rsopt.variant import LoraPart, LoraSpec, Variant
 from tests.rsopt.test_pack import padded_loss, random_captions
 
 BOTH = LoraSpec(LoraPart(4, 8, "all_linear"), LoraPart(3, 6, "all_linear"))

@@ -52,7 +52,7 @@ def samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
 
 def live(base: Base, samples: list[Sample], layers: tuple[int, ...]) -> torch.Tensor:
     from rsopt.build import build
-    from rsopt.variant import Variant
+    from rsopt.core.variant import Variant
 
     vision = build(base, Variant(layers, (0, 1), (0,))).model.vision_model
     with torch.inference_mode():

@@ -10,13 +10,13 @@ from rsopt.base import Base
 from rsopt.build import build, merged
 from rsopt.clock import Clock
 from rsopt.configs import base_config
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import LoraPart, LoraSpec, Targets, Variant
 from rsopt.cost import CostModel
 from rsopt.fit import USABLE, CardPlan, card_plan, free_bytes, training_need, training_plan
 from rsopt.pack import TokenCaption
-from rsopt.recipe import Recipe
 from rsopt.speed import training_flops
 from rsopt.train import Trainer, TrainingSet
-from rsopt.variant import LoraPart, LoraSpec, Targets, Variant
 
 LORA = LoraSpec(LoraPart(4, 8, "all_linear"))
 

@@ -11,15 +11,15 @@ from rsopt.base import Base, load_base
 from rsopt.build import build, merged
 from rsopt.caption.decoders import caption_features
 from rsopt.caption.degenerate import check_garbage, garbage
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import CandidateError, UserError
 from rsopt.features import pixels
 from rsopt.mend import mend
 from rsopt.pack import TokenCaption
-from rsopt.recipe import Recipe
 from rsopt.train import Trainer, TrainingSet
-from rsopt.variant import LoraPart, LoraSpec, Variant
 
 LORA = LoraSpec(LoraPart(8, 16, "all_linear"))
 

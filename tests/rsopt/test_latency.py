@@ -11,14 +11,15 @@ import torch
 
 from rsopt.base import Base, load_base
 from rsopt.build import build
+from rsopt.core.inference import DECODERS
+from rsopt.core.variant import Variant
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.features import pixels
 from rsopt.latency_compare import compare
-from rsopt.latency_protocol import DECODERS, Protocol, cross_layers, first_layers, reference_architecture
+from rsopt.latency_protocol import Protocol, cross_layers, first_layers, reference_architecture
 from rsopt.latency_session import caption_ids, measure_latency, natural_latency
 from rsopt.quiet import Quiet
-from rsopt.variant import Variant
 
 SHORT = Protocol(12, warmups=1, least_runs=4, most_runs=8, width=0.5, seconds=0.1, drift=10.0, repeats=0)
 

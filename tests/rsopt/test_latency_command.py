@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from rsopt.configs import base_config
+from rsopt.core.variant import Architecture
 from rsopt.errors import UserError
 from rsopt.latency import main
 from rsopt.latency_lookup import architecture_latency
 from rsopt.latency_protocol import Protocol
 from rsopt.ledger import Ledger
 from rsopt.synthetic import random_base
-from rsopt.variant import Architecture
 from tests.conftest import random_config
 
 PROMISED = {

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rsopt.core.variant import Architecture, BaseShape
 from rsopt.latency_model import LEAST, LatencyModel, design, held_out
 from rsopt.ledger import Entry, Latency
-from rsopt.variant import Architecture, BaseShape
 
 SHAPE = BaseShape(vision_layers=39, qformer_layers=12, llm_layers=32)
 TOKENS = 12

@@ -12,19 +12,20 @@ import torch
 import rsopt.leg
 from rsopt.base import load_base
 from rsopt.build import build
+from rsopt.core.candidate import Candidate, Leg
+from rsopt.core.leg_files import rung_folder, trained_folder
+from rsopt.core.objectives import Measurement
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.data.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import CandidateError
 from rsopt.features import pixels
 from rsopt.ledger import Ledger
 from rsopt.leg import run_leg
-from rsopt.objectives import Measurement
 from rsopt.quiet import Quiet
-from rsopt.recipe import Candidate, Leg, Recipe
 from rsopt.resident import Resident
-from rsopt.rung import rung_folder, trained_folder
 from rsopt.train import Trainer, TrainResult, read_images
-from rsopt.variant import LoraPart, LoraSpec, Variant
 
 LLM = LoraSpec(LoraPart(8, 16, "all_linear"))
 BOTH = LoraSpec(LoraPart(8, 16, "qkvo"), LoraPart(8, 16, "qkvo"))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from rsopt.base import Base
 from rsopt.build import build
+from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.pack import TokenCaption, batches, pack
 from rsopt.train import packed_loss, query_prefix
-from rsopt.variant import LoraPart, LoraSpec, Variant
 
 LORA = LoraSpec(LoraPart(4, 8, "all_linear"), LoraPart(4, 8, "qkvo"))
 

@@ -9,11 +9,11 @@ import torch
 
 from rsopt.base import Base
 from rsopt.build import build
+from rsopt.core.ranking import MEASURED, MeasuredRankings
+from rsopt.core.variant import Variant
 from rsopt.pack import pack
 from rsopt.rank import Calibration, angular_block, block_influence, greedy, score_layers, score_pairs
-from rsopt.ranking import MEASURED, MeasuredRankings
 from rsopt.train import TrainingSet, packed_loss
-from rsopt.variant import Variant
 from tests.rsopt.test_pack import random_captions
 
 

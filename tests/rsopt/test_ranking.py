@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rsopt.core.ranking import STRATEGIES, kept, kept_pairs, static_ranking
 from rsopt.errors import UserError
-from rsopt.ranking import STRATEGIES, kept, kept_pairs, static_ranking
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,14 @@ import torch
 
 from rsopt import throughput as module
 from rsopt.base import Base
+from rsopt.core.candidate import Candidate
+from rsopt.core.objectives import OBJECTIVES
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import Architecture, BaseShape, Variant
 from rsopt.latency_protocol import Protocol
 from rsopt.latency_session import random_image
-from rsopt.objectives import OBJECTIVES
 from rsopt.quiet import Quiet
-from rsopt.recipe import Candidate, Recipe
 from rsopt.throughput import FILE, Throughput, known_throughput, measure_throughput
-from rsopt.variant import Architecture, BaseShape, Variant
 from search.estimates import Estimates
 
 

@@ -12,11 +12,11 @@ import torch
 from rsopt import train as module
 from rsopt.base import DTYPES, Base
 from rsopt.build import Built, build, merged
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import Dtype, LoraPart, LoraSpec, Variant
 from rsopt.lora import compile_layers, fuse
 from rsopt.pack import pack
-from rsopt.recipe import Recipe
 from rsopt.train import Trainer, TrainingSet, packed_loss, read_images, validation_loss
-from rsopt.variant import Dtype, LoraPart, LoraSpec, Variant
 from tests.rsopt.test_pack import random_captions
 
 BOTH = LoraSpec(LoraPart(4, 8, "all_linear"), LoraPart(3, 6, "all_linear"))

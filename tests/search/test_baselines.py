@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rsopt.core.candidate import Candidate
+from rsopt.core.variant import BaseShape, Variant
 from rsopt.errors import UserError
-from rsopt.recipe import Candidate
-from rsopt.variant import BaseShape, Variant
 from search.estimates import Estimates
 from search.space import load_space
 

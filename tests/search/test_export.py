@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from rsopt.card import model_card, ranges
+from rsopt.card import model_card
 from rsopt.cli import command
+from rsopt.core.variant import ranges
 from rsopt.data.read import read
 from search.export import main, read_manifest
 from search.front import study_front

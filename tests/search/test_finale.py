@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ray.tune.search import Searcher
 
-from rsopt.recipe import Leg
+from rsopt.core.candidate import Leg
 from search.front import read_remeasured
 from search.remeasure import Remeasurement
 from search.searcher import AGAIN, LegSearcher, Refused, encode

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rsopt.cli import command
-from rsopt.form import Form, free_forms
+from rsopt.core.inference import Form, free_forms
 from search.export import main as export
 from search.export import read_manifest
 from search.free import main, of_front

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from rsopt.objectives import OBJECTIVES, Measurement
-from rsopt.recipe import Candidate
-from rsopt.variant import BaseShape, LoraPart, LoraSpec, Variant
+from rsopt.core.candidate import Candidate
+from rsopt.core.objectives import OBJECTIVES, Measurement
+from rsopt.core.variant import BaseShape, LoraPart, LoraSpec, Variant
 from search.front import build_front, hypervolume_share
 from search.history import CandidateState, reference_point
 from search.pareto import non_dominated

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsopt.objectives import OBJECTIVES, Measurement
-from rsopt.recipe import Candidate
-from rsopt.variant import LoraPart, LoraSpec, Variant
+from rsopt.core.candidate import Candidate
+from rsopt.core.objectives import OBJECTIVES, Measurement
+from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from search.estimates import Estimates
 from search.halving import Halving, contributions, promoted, ranks
 from search.history import CandidateState

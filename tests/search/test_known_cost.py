@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rsopt.core.objectives import OBJECTIVES, Fault, Measurement
+from rsopt.core.ranking import MeasuredRankings
+from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from rsopt.objectives import OBJECTIVES, Fault, Measurement
-from rsopt.ranking import MeasuredRankings
-from rsopt.variant import BaseShape
 from search.encoding import Encoder
 from search.estimates import Estimates
 from search.known_cost import KnownCost

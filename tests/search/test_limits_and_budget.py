@@ -5,11 +5,12 @@ import math
 import pytest
 
 from rsopt.common.out_of_memory import note
+from rsopt.core.candidate import Candidate
+from rsopt.core.objectives import OBJECTIVES, Measurement
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import Architecture, LoraPart, LoraSpec, Variant
 from rsopt.errors import UserError
 from rsopt.latency_model import LEAST, Timed
-from rsopt.objectives import OBJECTIVES, Measurement
-from rsopt.recipe import Candidate, Recipe
-from rsopt.variant import Architecture, LoraPart, LoraSpec, Variant
 from search.agreement import rung_agreements, saved
 from search.assemble import estimates_of
 from search.budget import Budget, expected_seconds, spent_seconds

@@ -16,11 +16,11 @@ from rsopt.baselines.cost import bita_cost, puret_cost
 from rsopt.baselines.puret.config import puret_config
 from rsopt.common.cache import cache_dir
 from rsopt.configs import base_config, shape_of
+from rsopt.core.candidate import Leg
+from rsopt.core.leg_files import STATE, rung_folder
+from rsopt.core.objectives import OBJECTIVES, Measurement
+from rsopt.core.ranking import MeasuredRankings
 from rsopt.errors import UserError
-from rsopt.objectives import OBJECTIVES, Measurement
-from rsopt.ranking import MeasuredRankings
-from rsopt.recipe import Leg
-from rsopt.rung import STATE, rung_folder
 from search.bound import BoundSpace
 from search.estimates import Costs, Estimates
 from search.figures import exact_figures

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsopt.objectives import OBJECTIVES
+from rsopt.core.objectives import OBJECTIVES
 from search.pareto import hypervolume, knee, non_dominated, picks
 
 MANY = settings(max_examples=1000, deadline=None)

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsopt.objectives import Measurement
-from rsopt.recipe import Candidate
-from rsopt.variant import Variant
+from rsopt.core.candidate import Candidate
+from rsopt.core.objectives import Measurement
+from rsopt.core.variant import Variant
 from search.history import CandidateState
 from search.policy import New, Promote, Wait, run_to_end
 

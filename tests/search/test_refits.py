@@ -12,10 +12,10 @@ import pytest
 
 from rsopt.cli import command
 from rsopt.common.atomic_files import write_json
+from rsopt.core.candidate import Leg
+from rsopt.core.leg_files import MEASUREMENT, rung_folder, scores_file
+from rsopt.core.objectives import Fault, Measurement
 from rsopt.errors import UserError
-from rsopt.objectives import Fault, Measurement
-from rsopt.recipe import Leg
-from rsopt.rung import MEASUREMENT, rung_folder, scores_file
 from rsopt.scores.bootstrap import paired_bootstrap, paired_over_seeds
 from search.front import build_front
 from search.legs import leg_seed

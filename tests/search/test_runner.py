@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import pytest
 
-from rsopt.objectives import Fault, Measurement
-from rsopt.ranking import MeasuredRankings
-from rsopt.recipe import Candidate, Leg
-from rsopt.variant import BaseShape, Variant
+from rsopt.core.candidate import Candidate, Leg
+from rsopt.core.objectives import Fault, Measurement
+from rsopt.core.ranking import MeasuredRankings
+from rsopt.core.variant import BaseShape, Variant
 from search.runner import Lost, simulate
 from search.space import load_space
 from search.study import Search

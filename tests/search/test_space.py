@@ -5,10 +5,10 @@ from dataclasses import replace
 import optuna
 import pytest
 
+from rsopt.core.candidate import Candidate
+from rsopt.core.ranking import MeasuredRankings
+from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from rsopt.ranking import MeasuredRankings
-from rsopt.recipe import Candidate
-from rsopt.variant import BaseShape
 from search.space import known_spaces, load_space
 
 TINY, OPT = BaseShape(4, 6, 8), BaseShape(39, 12, 32)

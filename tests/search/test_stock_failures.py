@@ -10,8 +10,8 @@ import pickle
 import pytest
 from optuna.trial import TrialState
 
-from rsopt.objectives import Fault, Measurement
-from rsopt.recipe import Leg
+from rsopt.core.candidate import Leg
+from rsopt.core.objectives import Fault, Measurement
 from search.history import final_values
 from search.limits import Limits
 from search.searcher import LegSearcher, decode, encode

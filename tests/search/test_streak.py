@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rsopt.objectives import Fault
+from rsopt.core.objectives import Fault
 from search.streak import Streak
 from tests.search.test_study import drive, measure, open_search
 

@@ -14,9 +14,9 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from rsopt.core.objectives import Fault, Measurement
+from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from rsopt.objectives import Fault, Measurement
-from rsopt.variant import BaseShape
 from search.history import REFERENCES
 from search.journal import read_history
 from search.policy import New, Wait

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import ray
 
-from rsopt.objectives import Measurement
-from rsopt.recipe import Candidate, Leg, Recipe
-from rsopt.variant import LoraPart, LoraSpec, Variant
+from rsopt.core.candidate import Candidate, Leg
+from rsopt.core.objectives import Measurement
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from search import driver
 from search.searcher import AGAIN, encode
 from search.settings import Settings

@@ -21,18 +21,17 @@ from rsopt.baselines.puret.vocabulary import Vocabulary
 from rsopt.baselines.schedules import Plan, plans
 from rsopt.baselines.training import Stage, Training, dropout
 from rsopt.baselines.vision_towers import load_tower
-from rsopt.caption.decoders import MAX_NEW_TOKENS
+from rsopt.core.inference import GENERATE, MAX_NEW_TOKENS
+from rsopt.core.variant import digest
 from rsopt.cost import Cost
 from rsopt.data.images import open_image
 from rsopt.data.records import SPLITS, Sample
 from rsopt.features import BATCH, cached_features, images_digest, weights_digest
-from rsopt.latency_protocol import GENERATE
 from rsopt.latency_session import Subject
 from rsopt.memory import Workload
 from rsopt.pack import IGNORE
 from rsopt.resident import Resident
 from rsopt.scores.tokens import learn_tokens, tokenizer
-from rsopt.variant import digest
 
 Rows = list[tuple[list[int], int]]  # captions of an image as rows of the vocabulary, with how often they stand there
 SMOOTHING = 0.1

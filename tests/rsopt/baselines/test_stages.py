@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from rsopt.baselines.schedules import BASELINES, Plan, plans
+from rsopt.baselines.schedules import Plan, plans
 from rsopt.baselines.training import Stage, Training
+from rsopt.core.candidate import BASELINES
 from rsopt.errors import CandidateError
 
 PLANS = (Plan("first", 2, 4, 0.05, 3, "noam"), Plan("second", 3, 5, 0.02, 0, "cosine"))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rsopt.cli import command
-from rsopt.objectives import OBJECTIVES
+from rsopt.core.objectives import OBJECTIVES
 from rsopt.scores.bootstrap import indistinguishable, paired_bootstrap
 from search import front
 from search.agreement import rung_agreements, saved

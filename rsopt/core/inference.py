@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from rsopt.variant import Dtype
+from rsopt.caption.decoders import BEAMS
+from rsopt.core.variant import Dtype
 
 Weights = Literal["float32", "bfloat16", "float16", "int8", "int4"]
 QUANTISED: tuple[Weights, ...] = ("int8", "int4")
@@ -46,3 +47,10 @@ def free_forms(native: Dtype) -> list[Form]:
         Form("int4"),
         Form("int8", 1),
     ]
+
+
+MAX_NEW_TOKENS = 50
+BATCH = {"cpu": 20, "cuda": 64}  # images at once; fixed, since rounding and with it a tie may depend on it
+
+GENERATE, SHARED_PREFIX = "generate", "shared_prefix"  # plain transformers, and rsopt.beam
+DECODERS = (GENERATE, SHARED_PREFIX)

@@ -139,3 +139,14 @@ class Variant:
 def digest(value: Any) -> str:
     """Sixteen hex digits of SHA-256 over canonical JSON: the key of every cache. Never `hash()`, which changes by process."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+
+
+def ranges(kept: list[int]) -> str:
+    """Ascending indices as ranges: `0-5,7`."""
+    runs: list[list[int]] = []
+    for layer in kept:
+        if runs and layer == runs[-1][1] + 1:
+            runs[-1][1] = layer
+        else:
+            runs.append([layer, layer])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rsopt.objectives import Measurement
+from rsopt.core.objectives import Measurement
 
 STATE, MEASUREMENT, CAPTIONS, CURVE = "state.safetensors", "measurement.json", "captions.json", "curve.json"
 

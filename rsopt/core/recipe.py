@@ -1,0 +1,48 @@
+"""Recipe, Candidate and Leg: how a variant is tuned, a point of the space, and one stretch of its training. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a variant is tuned. One epoch shows every distinct caption of every training image once, weighted by repetition.
+
+    `packed` false: a step takes `batch_images` image-caption pairs, each caption behind an image of its own and as often as the
+    data repeats it. `distill_logits` and `distill_hidden` weigh what a teacher adds to the loss, 0 is off (rsopt.distill).
+    """
+
+    lr: float = 3e-4
+    epochs: float = 1.0
+    batch_images: int = 16
+    weight_decay: float = 0.0
+    warmup_share: float = 0.05
+    max_grad_norm: float = 1.0
+    packed: bool = True
+    distill_logits: float = 0.0
+    distill_hidden: float = 0.0
+    distill_temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0 or not self.epochs > 0 or self.batch_images < 1:
+            raise ValueError(f"lr and epochs must be above 0 and batch_images at least 1: {asdict(self)}")
+        if not 0 <= self.warmup_share <= 1 or self.weight_decay < 0 or not self.max_grad_norm > 0:
+            raise ValueError(
+                f"warmup_share is in [0, 1], weight_decay at least 0, max_grad_norm above 0: {asdict(self)}"
+            )
+        if min(self.distill_logits, self.distill_hidden) < 0 or not self.distill_temperature > 0:
+            raise ValueError(f"weights of distillation are at least 0, its temperature above 0: {asdict(self)}")
+
+    @property
+    def distills(self) -> bool:
+        """Whether a teacher has a say."""
+        return self.distill_logits > 0 or self.distill_hidden > 0
+
+    @property
+    def words(self) -> str:
+        """For people: `lr 0.003, 3 epochs, 8 images a step`, and who teaches what."""
+        unit = "images" if self.packed else "image-caption pairs"
+        text = f"lr {self.lr:.3g}, {self.epochs:g} epochs, {self.batch_images} {unit} a step"
+        taught = [f"{n} {w:g}" for n, w in (("logits", self.distill_logits), ("hidden", self.distill_hidden)) if w > 0]
+        return f"{text}, taught by the full depth ({', '.join(taught)})" if taught else text
