@@ -19,9 +19,9 @@ from rsopt.configs import base_config
 from rsopt.core.inference import BATCH
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from rsopt.cost import CostModel
+from rsopt.cost.memory_plan import CONTEXT, card_plan, free_bytes, training_plan
+from rsopt.cost.model import CostModel
 from rsopt.errors import UserError
-from rsopt.fit import CONTEXT, card_plan, free_bytes, training_plan
 from rsopt.synthetic import random_base, random_captions
 from rsopt.train import Trainer, TrainingSet
 

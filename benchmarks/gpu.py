@@ -14,8 +14,9 @@ from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoders import Decode, prompt, shared_prefix
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraSpec, Variant
-from rsopt.memory import Widths, Workload, training_bytes
-from rsopt.speed import measured_peak, training_flops
+from rsopt.cost.memory import Widths, Workload, training_bytes
+from rsopt.cost.peak_flops import measured_peak
+from rsopt.speed import training_flops
 from rsopt.train import Trainer, TrainingSet
 
 

@@ -25,12 +25,13 @@ from rsopt.configs import base_config
 from rsopt.core.inference import BATCH
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from rsopt.cost import CostModel
+from rsopt.cost.memory_plan import USABLE, free_bytes, training_plan
+from rsopt.cost.model import CostModel
+from rsopt.cost.peak_flops import measured_peak
 from rsopt.errors import UserError
 from rsopt.features import SHARE, place
-from rsopt.fit import USABLE, free_bytes, training_plan
 from rsopt.lora import compile_layers, fuse
-from rsopt.speed import measured_peak, training_flops
+from rsopt.speed import training_flops
 from rsopt.synthetic import random_base, random_captions
 from rsopt.train import Trainer, TrainingSet, packed_batch, packed_loss
 

@@ -27,6 +27,7 @@ from rsopt.core.leg_files import (
     write_rung,
 )
 from rsopt.core.objectives import Measurement
+from rsopt.cost.peak_flops import measured_peak
 from rsopt.data.records import Sample
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.features import pixels
@@ -37,7 +38,7 @@ from rsopt.latency_session import NATURAL_IMAGES, measure_latency, natural_laten
 from rsopt.ledger import Latency, Ledger
 from rsopt.quiet import Quiet
 from rsopt.resident import Resident, pad_id
-from rsopt.speed import measured_peak, training_flops
+from rsopt.speed import training_flops
 from rsopt.stretch import train_stretch
 from rsopt.train import Trainer, TrainResult, validation_loss
 

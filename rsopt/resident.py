@@ -16,7 +16,7 @@ from rsopt.caption.decoder_check import CHECKED_IMAGES, Agreement, captured_pays
 from rsopt.caption.decoders import Decode, shared_prefix, transformers_generate
 from rsopt.common.out_of_memory import is_shortage, release
 from rsopt.core.inference import BATCH
-from rsopt.cost import CostModel
+from rsopt.cost.model import CostModel
 from rsopt.data.records import SPLITS, CaptionData, Sample
 from rsopt.features import Progress, feature_key, load_features, place
 from rsopt.pack import TokenCaption

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from functools import cache
-
-import torch
 
 from rsopt.build import Built
 from rsopt.pack import TokenCaption
@@ -26,18 +22,3 @@ def training_flops(built: Built, captions: Sequence[Sequence[TokenCaption]], qfo
     positions = len(captions) * built.model.query_tokens.shape[1] + text
     macs = layers * positions + head * targets + qformer_macs * len(captions)
     return 2.0 * 2.0 * macs  # a multiply-add is two; forward and backward
-
-
-@cache
-def measured_peak(device: torch.device, dtype: torch.dtype, size: int = 8192, seconds: float = 0.2) -> float:
-    """FLOP/s of a large square matrix product on a GPU: what MFU is a share of. Takes a few tenths of a second, once."""
-    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    for _ in range(3):
-        a @ b
-    torch.cuda.synchronize(device)
-    begin, runs = time.perf_counter(), 0
-    while time.perf_counter() - begin < seconds:
-        a @ b
-        torch.cuda.synchronize(device)
-        runs += 1
-    return 2.0 * size**3 * runs / (time.perf_counter() - begin)

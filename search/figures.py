@@ -23,8 +23,8 @@ def exact_figures(base: str, dtype: Dtype, memory: bool = False, exceeded_by: fl
     `memory_gb`, the peak with weights and activations of `dtype`, takes a tenth of a millisecond and is there if asked for.
     Training beside the weights counts `exceeded_by` times, which is how far predictions were exceeded (rsopt/common/out_of_memory.py).
     """
-    from rsopt.cost import CostModel  # counts on torch's meta device
-    from rsopt.memory import Workload
+    from rsopt.cost.memory import Workload
+    from rsopt.cost.model import CostModel  # counts on torch's meta device
 
     model = CostModel(base_config(base))
     plain: dict[tuple[int, tuple[int, ...], int], dict[str, float]] = {}

@@ -26,8 +26,8 @@ def full_size(study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     from rsopt.baselines.cost import baseline_cost  # brings torch: --help does without
     from rsopt.configs import base_config
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
-    from rsopt.cost import CostModel
-    from rsopt.memory import Workload
+    from rsopt.cost.memory import Workload
+    from rsopt.cost.model import CostModel
 
     base = base_config(study["config"], vocab_size=study["vocabulary"])
     model = CostModel(base)

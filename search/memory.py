@@ -47,8 +47,8 @@ def plan_memory(settings: Settings, bound: BoundSpace, device: Device, host: flo
     `host`: bytes of memory that are free here (default: asked). Raises UserError, with the numbers, where nothing fits.
     """
     from rsopt.core.variant import Dtype
-    from rsopt.cost import CostModel
-    from rsopt.fit import USABLE, card_plan
+    from rsopt.cost.memory_plan import USABLE, card_plan
+    from rsopt.cost.model import CostModel
 
     costs = CostModel(base_config(settings.base))
     candidate = bound.full_depth()[1]

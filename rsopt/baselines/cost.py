@@ -9,10 +9,10 @@ from transformers import Blip2Config, CLIPVisionModel, SwinModel
 from rsopt.baselines.bita.model import Bita, BitaConfig, bita_config
 from rsopt.baselines.puret.config import PureTConfig, puret_config
 from rsopt.baselines.puret.model import PureT
-from rsopt.cost import Cost
-from rsopt.counts import BaseCounts
-from rsopt.flops import macs_by_module
-from rsopt.memory import BYTES, Workload
+from rsopt.cost.layer_counts import BaseCounts
+from rsopt.cost.macs import macs_by_module
+from rsopt.cost.memory import BYTES, Workload
+from rsopt.cost.model import Cost
 
 
 def baseline_cost(name: str, base: Blip2Config, tiny: bool, words: int, load: Workload = Workload()) -> Cost:  # noqa: B008 - frozen

@@ -9,10 +9,10 @@ from typing import Protocol
 import torch
 
 from rsopt.baselines.training import Training
-from rsopt.cost import Cost
+from rsopt.cost.memory import Workload
+from rsopt.cost.model import Cost
 from rsopt.data.records import Sample
 from rsopt.latency_session import Subject
-from rsopt.memory import Workload
 
 
 class Captioner(Protocol):

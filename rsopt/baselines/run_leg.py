@@ -18,6 +18,7 @@ from rsopt.core.candidate import Leg
 from rsopt.core.inference import BATCH, GENERATE
 from rsopt.core.leg_files import STATE, read_measurement, rung_folder, trained_before, write_rung
 from rsopt.core.objectives import Measurement
+from rsopt.cost.memory import Workload
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.features import pixels
 from rsopt.latency_device import device_name
@@ -26,7 +27,6 @@ from rsopt.latency_protocol import Protocol, cross_layers, first_layers, latency
 from rsopt.latency_session import NATURAL_IMAGES, Subject, measure_subject, natural_of
 from rsopt.ledger import Ledger
 from rsopt.leg import RUNG_IMAGES, between_chunks, score_captions
-from rsopt.memory import Workload
 from rsopt.quiet import Quiet
 from rsopt.resident import Resident
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.configs import base_config
-from rsopt.cost import CostModel
+from rsopt.cost.model import CostModel
 from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.scores.floor import scorer_of

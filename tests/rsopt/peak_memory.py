@@ -22,7 +22,7 @@ from rsopt.caption.decoders import generate_ids
 from rsopt.configs import shape_of
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Dtype, Variant
-from rsopt.memory import Workload
+from rsopt.cost.memory import Workload
 from rsopt.pack import TokenCaption
 from rsopt.train import Trainer, TrainingSet
 

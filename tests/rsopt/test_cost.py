@@ -20,9 +20,9 @@ from rsopt.base import Base
 from rsopt.build import build
 from rsopt.configs import base_config, shape_of
 from rsopt.core.variant import TARGETS, LoraPart, LoraSpec, Variant
-from rsopt.cost import CostModel, cost
+from rsopt.cost.memory import Workload
+from rsopt.cost.model import CostModel, cost
 from rsopt.errors import UserError
-from rsopt.memory import Workload
 
 ROOT = Path(__file__).parents[2]
 QK = LoraPart(16, 32, "qk")

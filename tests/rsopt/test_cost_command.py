@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rsopt.cli import command
-from rsopt.cost import main
+from rsopt.cost.__main__ import main
 
 ROOT = Path(__file__).parents[2]
 

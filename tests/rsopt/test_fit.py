@@ -12,8 +12,8 @@ from rsopt.clock import Clock
 from rsopt.configs import base_config
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Targets, Variant
-from rsopt.cost import CostModel
-from rsopt.fit import USABLE, CardPlan, card_plan, free_bytes, training_need, training_plan
+from rsopt.cost.memory_plan import USABLE, CardPlan, card_plan, free_bytes, training_need, training_plan
+from rsopt.cost.model import CostModel
 from rsopt.pack import TokenCaption
 from rsopt.speed import training_flops
 from rsopt.train import Trainer, TrainingSet

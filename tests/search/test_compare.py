@@ -13,7 +13,7 @@ import pytest
 from rsopt.cli import command
 from rsopt.configs import base_config
 from rsopt.core.leg_files import read_captions
-from rsopt.cost import CostModel
+from rsopt.cost.model import CostModel
 from rsopt.data.read import read
 from rsopt.scores.floor import scorer_of
 from search import compare

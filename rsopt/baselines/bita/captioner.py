@@ -16,11 +16,11 @@ from rsopt.baselines.cost import bita_cost
 from rsopt.baselines.schedules import Plan, plans
 from rsopt.baselines.training import Stage, Training, dropout
 from rsopt.caption.decoders import caption_features
-from rsopt.cost import Cost
+from rsopt.cost.memory import Workload
+from rsopt.cost.model import Cost
 from rsopt.data.records import Sample
 from rsopt.features import pixels
 from rsopt.latency_session import Subject
-from rsopt.memory import Workload
 from rsopt.resident import Resident, pad_id
 from rsopt.train import TrainingSet, packed_batch, packed_loss, validation_loss
 

@@ -23,12 +23,12 @@ from rsopt.baselines.training import Stage, Training, dropout
 from rsopt.baselines.vision_towers import load_tower
 from rsopt.core.inference import GENERATE, MAX_NEW_TOKENS
 from rsopt.core.variant import digest
-from rsopt.cost import Cost
+from rsopt.cost.memory import Workload
+from rsopt.cost.model import Cost
 from rsopt.data.images import open_image
 from rsopt.data.records import SPLITS, Sample
 from rsopt.features import BATCH, cached_features, images_digest, weights_digest
 from rsopt.latency_session import Subject
-from rsopt.memory import Workload
 from rsopt.pack import IGNORE
 from rsopt.resident import Resident
 from rsopt.scores.tokens import learn_tokens, tokenizer

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import Blip2Config, Blip2ForConditionalGeneration
 
 from rsopt.configs import shape_of
-from rsopt.flops import macs_by_module
+from rsopt.cost.macs import macs_by_module
 
 # Linear modules that LoRA is put on, by their name inside one layer.
 _LLM_ATTENTION: dict[str, tuple[str, ...]] = {"qk": ("q_proj", "k_proj"), "qkv": ("q_proj", "k_proj", "v_proj")}

@@ -9,8 +9,8 @@ import psutil
 import torch
 
 from rsopt.core.variant import Dtype, Variant
-from rsopt.cost import CostModel
-from rsopt.memory import Workload
+from rsopt.cost.memory import Workload
+from rsopt.cost.model import CostModel
 
 USABLE = 0.85  # of what is free: allocators leave gaps, and other workers of the device need theirs
 CONTEXT = 0.7e9  # bytes of a card that CUDA and its libraries take for each process
