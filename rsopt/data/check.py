@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 from rsopt.data.clean import clean_captions
+from rsopt.data.formats.listing import IMAGE_SUFFIXES, SPLIT_NAMES, Listing, Row, is_inside, split_of
 from rsopt.data.problems import Findings
 from rsopt.data.records import SPLITS, CaptionData, Sample
-from rsopt.data.rows import IMAGE_SUFFIXES, SPLIT_NAMES, Listing, Row, is_inside, split_of
 
 _KEEP_FIRST = ("test", "val", "train")  # of an image in two splits the one that is scored stays
 

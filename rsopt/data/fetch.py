@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rsopt.data.hub import cached_parquet
-from rsopt.data.huggingface import count_rows, is_hugging_face, rows_of
-from rsopt.data.rows import Row, is_inside, split_of
+from rsopt.data.formats.hub import cached_parquet
+from rsopt.data.formats.huggingface import count_rows, is_hugging_face, rows_of
+from rsopt.data.formats.listing import Row, is_inside, split_of
 from rsopt.errors import UserError
 
 SOURCES = {"rsicd": "arampacha/rsicd"}

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.data.check import check
-from rsopt.data.huggingface import is_hugging_face, read_hugging_face
+from rsopt.data.formats.huggingface import is_hugging_face, read_hugging_face
+from rsopt.data.formats.karpathy import load_json, read_karpathy
+from rsopt.data.formats.listing import Listing
+from rsopt.data.formats.nwpu import is_nwpu, read_nwpu
 from rsopt.data.images import broken_images
-from rsopt.data.karpathy import load_json, read_karpathy
-from rsopt.data.nwpu import is_nwpu, read_nwpu
 from rsopt.data.problems import REFUSED, Findings
 from rsopt.data.records import SPLITS, CaptionData
-from rsopt.data.rows import Listing
 from rsopt.errors import UserError
 
 _FORMS = (
@@ -54,7 +54,7 @@ def find(path_or_id: str | Path) -> Listing:
     if path.exists():
         return _folder(path)
     if is_hub_id(str(path_or_id)):
-        from rsopt.data.hub import cached_parquet  # the hub client takes a second to import
+        from rsopt.data.formats.hub import cached_parquet  # the hub client takes a second to import
 
         return read_hugging_face(cached_parquet(str(path_or_id)), name=str(path_or_id))
     raise UserError(f"data '{path_or_id}': no such folder; allowed are {_FORMS}")

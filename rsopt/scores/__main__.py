@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rsopt.cli import Parser, command
-from rsopt.data.karpathy import load_json
+from rsopt.data.formats.karpathy import load_json
 from rsopt.errors import UserError
 from rsopt.scores.floor import class_prior_without
 from rsopt.scores.java import JavaError

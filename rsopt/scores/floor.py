@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from rsopt.data.formats.listing import scene_of
 from rsopt.data.records import CaptionData, Sample
-from rsopt.data.rows import scene_of
 from rsopt.scores.scorer import Scorer
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from rsopt.core.leg_files import read_captions, read_curve
 from rsopt.core.variant import Variant
 from rsopt.cost.model import CostModel
-from rsopt.data.karpathy import load_json
+from rsopt.data.formats.karpathy import load_json
 from rsopt.errors import UserError
 from rsopt.scores.bootstrap import Interval, paired_bootstrap
 from rsopt.scores.scorer import Scorer

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
 
-from rsopt.data.rows import Listing, Row, scene_of, split_of
+from rsopt.data.formats.listing import Listing, Row, scene_of, split_of
 from rsopt.errors import UserError
 
 _SHARD = re.compile(r"[-._]")

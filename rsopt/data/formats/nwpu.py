@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rsopt.data.rows import Listing, Row, image_folder
+from rsopt.data.formats.listing import Listing, Row, image_folder
 from rsopt.errors import UserError
 
 _RAW = re.compile(r"raw(_\d+)?")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rsopt.data.rows import Listing, Row, image_folder, scene_of
+from rsopt.data.formats.listing import Listing, Row, image_folder, scene_of
 from rsopt.errors import UserError
 
 
