@@ -36,7 +36,7 @@ def evaluate(name: str, seed: int) -> list[Result]:
     from rsopt.baselines.load import reload
     from rsopt.baselines.schedules import plans
     from rsopt.caption.decoders import BEAMS
-    from rsopt.data.mini import mini_folder
+    from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.resident import Resident
 
@@ -105,7 +105,7 @@ def main() -> int:
 
 
 def _floor() -> dict[str, float]:
-    from rsopt.data.mini import mini_folder
+    from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.scores.floor import floor_of
 

@@ -21,7 +21,7 @@ import transformers
 from benchmarks.bases import benchmark_base
 from rsopt.base import Base
 from rsopt.caption.beam_search import beam_search
-from rsopt.data.mini import mini_folder
+from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.features import pixels
 from rsopt.latency_device import device_name

@@ -36,7 +36,7 @@ def evaluate(
     from rsopt.caption.degenerate import garbage
     from rsopt.core.recipe import Recipe
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
-    from rsopt.data.mini import mini_folder
+    from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.resident import Resident, pad_id
     from rsopt.train import Trainer

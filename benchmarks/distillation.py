@@ -66,7 +66,7 @@ def evaluate(depth: int, seed: int, setting: str, options: argparse.Namespace) -
     from rsopt.base import load_base
     from rsopt.build import build, merged
     from rsopt.caption.decoders import caption_features
-    from rsopt.data.mini import mini_folder
+    from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.resident import Resident, pad_id
     from rsopt.teacher import taught_losses
@@ -106,7 +106,7 @@ def prepare(seed: int, depths: list[int], options: argparse.Namespace) -> dict[s
     import torch
 
     from rsopt.base import load_base
-    from rsopt.data.mini import mini_folder
+    from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.distill import cuts
     from rsopt.resident import Resident

@@ -25,7 +25,7 @@ from typing import Any
 from rsopt.common.atomic_files import write_json
 from rsopt.configs import base_config, shape_of
 from rsopt.core.candidate import Candidate, Leg
-from rsopt.data.mini import mini_folder
+from rsopt.data.generated.mini import mini_folder
 from search.figures import exact_figures
 from search.legs import leg_seed
 from search.recording import TABLES, Row, save_recording

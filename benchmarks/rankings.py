@@ -32,7 +32,7 @@ def measure(
     from rsopt.build import build
     from rsopt.core.recipe import Recipe
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
-    from rsopt.data.mini import mini_folder
+    from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.resident import Resident, pad_id
     from rsopt.train import Trainer, validation_loss
@@ -55,7 +55,7 @@ def measure(
 def rankings_of(base_name: str) -> MeasuredRankings:
     """Measured rankings, from the cache or scored now."""
     from rsopt.base import load_base
-    from rsopt.data.mini import mini_folder
+    from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.rank import measure_rankings
     from rsopt.resident import Resident

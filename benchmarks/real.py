@@ -27,7 +27,7 @@ from benchmarks.rivals import STOCK, stock_legs
 from rsopt.configs import base_config, shape_of
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Fault, Measurement, minimised
-from rsopt.data.mini import mini_folder
+from rsopt.data.generated.mini import mini_folder
 from search.bound import BoundSpace
 from search.estimates import Estimates
 from search.figures import exact_figures

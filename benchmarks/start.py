@@ -57,7 +57,7 @@ def first_steps(begin: float, legs: int) -> None:
     from rsopt.core.candidate import Candidate, Leg
     from rsopt.core.recipe import Recipe
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
-    from rsopt.data.mini import mini_folder
+    from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.ledger import Ledger
     from rsopt.leg import run_leg

@@ -57,8 +57,8 @@ def random_work(base: Base, train: int, evaluated: int, seed: int = 0) -> Work:
 
 def tiny_work(train: int, evaluated: int) -> Work:
     """The shipped base on the generated set, judged by CIDEr."""
+    from rsopt.data.generated.mini import mini_folder
     from rsopt.data.images import open_image
-    from rsopt.data.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.resident import Resident
     from rsopt.scores.scorer import Scorer

@@ -240,7 +240,7 @@ def _protocol(base: Base, options: argparse.Namespace) -> Protocol:
 
 
 def _images(base: Base, options: argparse.Namespace, count: int) -> list[torch.Tensor]:
-    from rsopt.data.mini import mini_folder
+    from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.features import pixels
 

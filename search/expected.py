@@ -45,7 +45,7 @@ def _of_compute(settings: Settings, candidates: Sequence[Candidate]) -> str:
     from rsopt.configs import base_config
     from rsopt.cost.model import CostModel
     from rsopt.cost.peak_flops import matmul_pace
-    from rsopt.data.mini import IMAGES
+    from rsopt.data.generated.mini import IMAGES
     from rsopt.data.read import read
 
     images = len(read(settings.data, skip_bad=settings.skip_bad).split("train")) if settings.data else IMAGES * 4 // 5

@@ -9,7 +9,7 @@ from pathlib import Path
 from rsopt.common.atomic_files import write_json
 from rsopt.core.inference import free_forms
 from rsopt.core.variant import Dtype
-from rsopt.data.mini import data_here
+from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.quantise import check_available
 from search.driver import cluster_address, run_tasks, started_ray

@@ -12,7 +12,7 @@ from typing import Any
 from rsopt.common.cache import cache_dir
 from rsopt.configs import base_config
 from rsopt.core.variant import Dtype
-from rsopt.data.mini import IMAGES, mini_path
+from rsopt.data.generated.mini import IMAGES, mini_path
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
 from rsopt.hub import cached, hub_cache

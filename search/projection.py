@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from rsopt.core.leg_files import STATE, rung_folder
 from rsopt.core.variant import digest
-from rsopt.data.mini import data_here
+from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import SPLITS, CaptionData
 from rsopt.errors import InfrastructureError

@@ -12,7 +12,7 @@ from typing import Any
 
 from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Leg
-from rsopt.data.mini import data_here
+from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from search.driver import Tick, cluster_address, fit, started_ray
 from search.front import FRONT_FILE, study_front

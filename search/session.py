@@ -18,7 +18,7 @@ from rsopt.configs import base_config, shape_of
 from rsopt.core.leg_files import read_measurement
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape, Dtype
-from rsopt.data.mini import data_here, mini_folder
+from rsopt.data.generated.mini import data_here, mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import InfrastructureError, UserError

@@ -19,8 +19,8 @@ from rsopt.common.atomic_files import new_folder
 from rsopt.core.candidate import Candidate
 from rsopt.core.inference import BEAMS, MAX_NEW_TOKENS, Form, Weights
 from rsopt.core.leg_files import STATE, read_captions, read_measurement, rung_folder, scores_file
+from rsopt.data.generated.mini import data_here
 from rsopt.data.images import open_image
-from rsopt.data.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError

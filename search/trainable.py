@@ -229,7 +229,7 @@ def _load(work: Work) -> Any:
     from transformers.utils import logging
 
     from rsopt.base import load_base
-    from rsopt.data.mini import data_here
+    from rsopt.data.generated.mini import data_here
     from rsopt.data.read import read
     from rsopt.hub import fetch
     from rsopt.resident import Resident

@@ -74,7 +74,7 @@ def _fetch(options: argparse.Namespace) -> int:
 
 
 def _make_mini(options: argparse.Namespace) -> int:
-    from rsopt.data.mini import IMAGES, make_mini
+    from rsopt.data.generated.mini import IMAGES, make_mini
 
     images = IMAGES if options.images is None else options.images
     if images < 1:

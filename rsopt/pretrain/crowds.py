@@ -8,8 +8,8 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from rsopt.data import things
-from rsopt.data.draw import GROUNDS, WATERS, Box, Canvas, Mark, grid
+from rsopt.data.generated import objects as things
+from rsopt.data.generated.canvas import GROUNDS, WATERS, Box, Canvas, Mark, grid
 from rsopt.pretrain.words import COLOUR_NAMES, KINDS, LAND_NAMES, SIDES, WATER_NAMES
 
 RENDER_SIZE, LABEL_SIZE = 128, 64

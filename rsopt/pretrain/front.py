@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rsopt.data.draw import COLOURS, GROUNDS, WATERS, Canvas
+from rsopt.data.generated.canvas import COLOURS, GROUNDS, WATERS, Canvas
 
 _NUMBERS = ("no", "a", "two", "three", "four")
 

@@ -11,8 +11,8 @@ from random import Random
 
 import numpy as np
 
-from rsopt.data import things
-from rsopt.data.draw import COLOURS, GROUNDS, WATERS, Canvas, apart, curve, grid
+from rsopt.data.generated import objects as things
+from rsopt.data.generated.canvas import COLOURS, GROUNDS, WATERS, Canvas, apart, curve, grid
 from rsopt.pretrain.crowds import LABEL_SIZE, RENDER_SIZE, Picture, land, put
 from rsopt.pretrain.front import front_picture
 from rsopt.pretrain.words import (

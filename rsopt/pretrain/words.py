@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from rsopt.data.draw import COLOURS, WATERS, Box
+from rsopt.data.generated.canvas import COLOURS, WATERS, Box
 
 KINDS = (
     "nothing", "plane", "car", "boat", "tree", "house", "tank", "court", "pool", "track", "road", "water",

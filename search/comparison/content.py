@@ -9,7 +9,7 @@ from typing import Any
 
 from rsopt.configs import base_config
 from rsopt.cost.model import CostModel
-from rsopt.data.mini import data_here
+from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.scores.floor import scorer_of
 from search.comparison.conclusions import Check, checks

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.common.atomic_files import write_asked
-from rsopt.data.mini import data_here
+from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError

@@ -15,7 +15,7 @@ from rsopt.base import Base, load_base
 from rsopt.build import build
 from rsopt.caption.decoders import caption_features
 from rsopt.core.variant import Variant
-from rsopt.data.mini import mini_folder
+from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import UserError
 from rsopt.export import check_export, export_model, load_weights, write_adapter

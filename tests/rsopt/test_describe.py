@@ -14,7 +14,7 @@ from PIL import Image
 
 from rsopt.cli import command
 from rsopt.data.__main__ import main
-from rsopt.data.mini import make_mini
+from rsopt.data.generated.mini import make_mini
 from rsopt.data.problems import KINDS
 from tests.rsopt.forms import drawn_set, write_karpathy, write_parquet
 

@@ -15,7 +15,7 @@ from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.leg_files import STATE, rung_folder
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from rsopt.data.mini import mini_folder
+from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.distill import Answers, Distiller, cuts, listening
 from rsopt.pack import pack

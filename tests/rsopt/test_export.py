@@ -16,7 +16,7 @@ from rsopt.base import Base, load_base
 from rsopt.build import Built, build, merged
 from rsopt.caption.decoders import caption_features, generate_ids
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from rsopt.data.mini import mini_folder
+from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import UserError
 from rsopt.export import check_export, export_model, reload

@@ -13,7 +13,7 @@ from rsopt.caption.decoders import caption_features
 from rsopt.caption.degenerate import check_garbage, garbage
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from rsopt.data.mini import mini_folder
+from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import CandidateError, UserError
 from rsopt.features import pixels

@@ -13,7 +13,7 @@ from rsopt.base import Base, load_base
 from rsopt.build import build
 from rsopt.core.inference import DECODERS
 from rsopt.core.variant import Variant
-from rsopt.data.mini import mini_folder
+from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.features import pixels
 from rsopt.latency_compare import compare

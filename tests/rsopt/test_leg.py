@@ -17,7 +17,7 @@ from rsopt.core.leg_files import rung_folder, trained_folder
 from rsopt.core.objectives import Measurement
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from rsopt.data.mini import mini_folder
+from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import CandidateError
 from rsopt.features import pixels

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rsopt.data.mini import IMAGES, make_mini, mini_folder
-from rsopt.data.scenes import SCENES
+from rsopt.data.generated.mini import IMAGES, make_mini, mini_folder
+from rsopt.data.generated.scenes import SCENES
 
 Rows = list[dict[str, Any]]
 

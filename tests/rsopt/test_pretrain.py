@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoProcessor, Blip2ForConditionalGeneration
 
-from rsopt.data.mini import make_mini
+from rsopt.data.generated.mini import make_mini
 from rsopt.pretrain.__main__ import main
 from rsopt.pretrain.corpus import SIDE, UNKNOWN, draw_corpus, draw_sentences
 from rsopt.pretrain.model import make_model, train_tokenizer

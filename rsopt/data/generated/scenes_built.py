@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from rsopt.data.draw import COLOURS, GROUNDS, Canvas, apart, grid
-from rsopt.data.phrases import AROUND, Frames, be, counted
-from rsopt.data.things import across, car, court, cover, ground, house, plane, pool, road, tank, track, tree, woods
+from rsopt.data.generated.canvas import COLOURS, GROUNDS, Canvas, apart, grid
+from rsopt.data.generated.objects import (
+    across,
+    car,
+    court,
+    cover,
+    ground,
+    house,
+    plane,
+    pool,
+    road,
+    tank,
+    track,
+    tree,
+    woods,
+)
+from rsopt.data.generated.phrases import AROUND, Frames, be, counted
 
 ROOFS = ("red", "grey", "white", "blue")
 

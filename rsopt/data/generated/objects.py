@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from rsopt.data.draw import COLOURS, GROUNDS, WATERS, Box, Canvas, Point, curve, grid, turned
+from rsopt.data.generated.canvas import COLOURS, GROUNDS, WATERS, Box, Canvas, Point, curve, grid, turned
 
 COVERS = ("trees", "buildings", "meadow", "bareland", "farmland")
 

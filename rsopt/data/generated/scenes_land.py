@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rsopt.data.draw import GROUNDS, WATERS, Canvas, curve
-from rsopt.data.phrases import AROUND, Frames, be, counted
-from rsopt.data.things import across, car, cover, field, house, river, road, woods
+from rsopt.data.generated.canvas import GROUNDS, WATERS, Canvas, curve
+from rsopt.data.generated.objects import across, car, cover, field, house, river, road, woods
+from rsopt.data.generated.phrases import AROUND, Frames, be, counted
 
 ROOFS = ("red", "grey", "white", "blue")
 

@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from rsopt.common.cache import cache_dir
-from rsopt.data.scenes import CAPTIONS, SCENES, draw_scene
+from rsopt.data.generated.scenes import CAPTIONS, SCENES, draw_scene
 from rsopt.errors import UserError
 
 VERSION = 1  # raise it whenever the same seed draws other pictures or captions: the cache is keyed by it

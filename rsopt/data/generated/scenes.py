@@ -7,9 +7,9 @@ from random import Random
 
 from PIL import Image
 
-from rsopt.data import scenes_built, scenes_land, scenes_water
-from rsopt.data.draw import Canvas
-from rsopt.data.phrases import Frames, slipped, varied
+from rsopt.data.generated import scenes_built, scenes_land, scenes_water
+from rsopt.data.generated.canvas import Canvas
+from rsopt.data.generated.phrases import Frames, slipped, varied
 
 SCENES: dict[str, Callable[[Canvas], Frames]] = {
     "airport": scenes_built.airport,
