@@ -24,7 +24,7 @@ from rsopt.caption.beam_search import beam_search
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.features import pixels
-from rsopt.latency_device import device_name
+from rsopt.latency.device import device_name
 from rsopt.train import query_prefix
 
 Decode = Callable[[torch.Tensor], torch.Tensor]

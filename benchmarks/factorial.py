@@ -116,11 +116,11 @@ def _latencies(candidates: list[Candidate], base_name: str, data: str, work: Pat
     from rsopt.build import build
     from rsopt.core.inference import GENERATE
     from rsopt.features import pixels
-    from rsopt.latency_device import quiet_name
+    from rsopt.latency.device import quiet_name
+    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.ledger import Ledger
+    from rsopt.latency.protocol import cross_layers
     from rsopt.latency_lookup import architecture_latency
-    from rsopt.latency_protocol import cross_layers
-    from rsopt.ledger import Ledger
-    from rsopt.quiet import Quiet
 
     resident = resident_of(base_name, data)
     base, ledger = resident.base, Ledger(work / "latency.jsonl")
@@ -141,7 +141,7 @@ def _latencies(candidates: list[Candidate], base_name: str, data: str, work: Pat
 
 
 def _timed(model: Any, base: Any, image: Any, quiet: Any, protocol: Any) -> Any:
-    from rsopt.latency_session import measure_latency
+    from rsopt.latency.session import measure_latency
 
     return measure_latency(model, base, image, protocol, quiet)
 
@@ -162,9 +162,9 @@ def resident_of(base: str, data: str) -> Any:
 
 
 def _work(queue: Any, done: Any, base: str, data: str, rungs: tuple[float, ...], work: Path, seed: int) -> None:
-    from rsopt.latency_device import quiet_name
-    from rsopt.ledger import Ledger
-    from rsopt.quiet import Quiet
+    from rsopt.latency.device import quiet_name
+    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.ledger import Ledger
 
     resident = resident_of(base, data)
     ledger = Ledger(work / "latency.jsonl")

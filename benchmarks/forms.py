@@ -25,11 +25,12 @@ from rsopt.build import build, merged
 from rsopt.configs import base_config
 from rsopt.core.inference import Form, free_forms
 from rsopt.core.variant import Variant
-from rsopt.latency_device import quiet_name
-from rsopt.latency_protocol import Protocol
-from rsopt.latency_session import caption_ids, measure_latency, random_image
+from rsopt.latency.device import quiet_name
+from rsopt.latency.device_lock import Quiet
+from rsopt.latency.protocol import Protocol
+from rsopt.latency.session import measure_latency
+from rsopt.latency.subject import caption_ids, random_image
 from rsopt.quantise import in_form, stored_mb
-from rsopt.quiet import Quiet
 from rsopt.synthetic import random_base
 
 DOCS = Path(__file__).parents[1] / "docs" / "refit.md"

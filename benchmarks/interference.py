@@ -54,8 +54,8 @@ def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: 
     from rsopt.build import build
     from rsopt.core.recipe import Recipe
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
-    from rsopt.latency_protocol import first_layers
-    from rsopt.quiet import Quiet
+    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.protocol import first_layers
     from rsopt.synthetic import random_captions
     from rsopt.train import Trainer, TrainingSet
 

@@ -48,9 +48,9 @@ class Bank:
     """Legs by candidate, trained by the seam that the search uses when they are first asked for."""
 
     def __init__(self, work: Path) -> None:
-        from rsopt.latency_device import quiet_name
-        from rsopt.ledger import Ledger
-        from rsopt.quiet import Quiet
+        from rsopt.latency.device import quiet_name
+        from rsopt.latency.device_lock import Quiet
+        from rsopt.latency.ledger import Ledger
 
         self._work = work
         self._resident = resident_of("tiny", str(mini_folder()))

@@ -59,9 +59,9 @@ def first_steps(begin: float, legs: int) -> None:
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
-    from rsopt.ledger import Ledger
+    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.ledger import Ledger
     from rsopt.leg import run_leg
-    from rsopt.quiet import Quiet
     from rsopt.resident import Resident
 
     torch.set_num_threads(1)

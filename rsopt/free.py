@@ -15,12 +15,12 @@ from rsopt.core.inference import Form
 from rsopt.core.variant import Variant
 from rsopt.errors import CandidateError
 from rsopt.features import pixels
+from rsopt.latency.device_lock import Quiet
+from rsopt.latency.ledger import Ledger
+from rsopt.latency.protocol import Protocol, cross_layers, latency_context
+from rsopt.latency.session import measure_latency
 from rsopt.latency_lookup import latency_metrics
-from rsopt.latency_protocol import Protocol, cross_layers, latency_context
-from rsopt.latency_session import measure_latency
-from rsopt.ledger import Ledger
 from rsopt.quantise import in_form, stored_mb
-from rsopt.quiet import Quiet
 from rsopt.resident import Resident
 
 TOLD = ("beams", "new_tokens", "runs", "device", "decoder")  # of a latency, on a model card

@@ -11,11 +11,11 @@ from rsopt.build import build, merged
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import STATE, rung_folder
 from rsopt.features import pixels
+from rsopt.latency.device_lock import Quiet
+from rsopt.latency.ledger import Ledger, tied
+from rsopt.latency.protocol import Protocol, cross_layers, latency_context
+from rsopt.latency.session import measure_latency
 from rsopt.latency_lookup import architecture_throughput
-from rsopt.latency_protocol import Protocol, cross_layers, latency_context
-from rsopt.latency_session import measure_latency
-from rsopt.ledger import Ledger, tied
-from rsopt.quiet import Quiet
 from rsopt.resident import Resident
 from rsopt.step import Stepper
 

@@ -10,13 +10,13 @@ import torch
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.core.variant import Architecture, Variant
-from rsopt.latency_device import device_name
-from rsopt.latency_elsewhere import latency_elsewhere, latency_metrics
-from rsopt.latency_protocol import Protocol, cross_layers, latency_context, model_context
-from rsopt.ledger import Latency, Ledger
-from rsopt.quiet import Quiet
+from rsopt.latency.device import device_name
+from rsopt.latency.device_lock import Quiet
+from rsopt.latency.ledger import Latency, Ledger
+from rsopt.latency.other_device import latency_elsewhere, latency_metrics
+from rsopt.latency.protocol import Protocol, cross_layers, latency_context, model_context
+from rsopt.latency.throughput import Throughput, known_throughput, measure_throughput
 from rsopt.resident import Resident
-from rsopt.throughput import Throughput, known_throughput, measure_throughput
 
 
 def architecture_latency(

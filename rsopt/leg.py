@@ -31,12 +31,12 @@ from rsopt.cost.peak_flops import measured_peak
 from rsopt.data.records import Sample
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.features import pixels
-from rsopt.latency_device import device_name
+from rsopt.latency.device import device_name
+from rsopt.latency.device_lock import Quiet
+from rsopt.latency.ledger import Latency, Ledger
+from rsopt.latency.protocol import Protocol, cross_layers
+from rsopt.latency.session import NATURAL_IMAGES, measure_latency, natural_latency
 from rsopt.latency_lookup import architecture_latency, architecture_throughput
-from rsopt.latency_protocol import Protocol, cross_layers
-from rsopt.latency_session import NATURAL_IMAGES, measure_latency, natural_latency
-from rsopt.ledger import Latency, Ledger
-from rsopt.quiet import Quiet
 from rsopt.resident import Resident, pad_id
 from rsopt.speed import training_flops
 from rsopt.stretch import train_stretch

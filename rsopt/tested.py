@@ -14,7 +14,7 @@ from rsopt.caption.captioner import caption_samples
 from rsopt.common.atomic_files import write_json
 from rsopt.core.inference import Form
 from rsopt.data.records import CaptionData
-from rsopt.latency_device import device_name
+from rsopt.latency.device import device_name
 from rsopt.scores.floor import ceiling_of, floor_of, scorer_of
 
 

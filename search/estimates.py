@@ -11,7 +11,7 @@ import numpy as np
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Objective
 from rsopt.core.variant import Architecture
-from rsopt.latency_model import PARTS, LatencyModel, Timed
+from rsopt.latency.additive_model import PARTS, LatencyModel, Timed
 from search.history import CandidateState, History
 
 # Figures of a candidate that are known without running it (params, gmacs, memory_gb, ...); what is not known is absent.

@@ -10,8 +10,8 @@ from rsopt.configs import base_config
 from rsopt.core.candidate import Candidate
 from rsopt.core.inference import BEAMS
 from rsopt.core.variant import Dtype, digest
-from rsopt.latency_model import Timed, timed
-from rsopt.ledger import Ledger
+from rsopt.latency.additive_model import Timed, timed
+from rsopt.latency.ledger import Ledger
 from search.estimates import Costs
 
 DTYPE: Dtype = "float32"  # of an architecture whose dtype nobody stated

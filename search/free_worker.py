@@ -22,9 +22,9 @@ def measure_points(work: Work, points: list[Point]) -> list[tuple[str, str | Non
     from rsopt.errors import CandidateError
     from rsopt.export import load_weights
     from rsopt.free import measure_form
-    from rsopt.latency_device import quiet_name
-    from rsopt.ledger import Ledger
-    from rsopt.quiet import Quiet
+    from rsopt.latency.device import quiet_name
+    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.ledger import Ledger
 
     resident, study = resident_of(work), work.store().folder
     first = points[0]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rsopt.ledger import Ledger
+from rsopt.latency.ledger import Ledger
 from search.history import CandidateState
 
 

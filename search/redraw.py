@@ -10,8 +10,8 @@ from typing import Any
 from rsopt.configs import base_config, shape_of
 from rsopt.core.objectives import Measurement
 from rsopt.errors import UserError
-from rsopt.latency_elsewhere import latency_elsewhere
-from rsopt.ledger import Entry, read_ledger
+from rsopt.latency.ledger import Entry, read_ledger
+from rsopt.latency.other_device import latency_elsewhere
 from search.front import build_front, read_remeasured
 from search.history import CandidateState, History
 from search.journal import read_history
@@ -120,7 +120,7 @@ def told(front: Mapping[str, Any]) -> list[str]:
 
 
 def _entries(settings: Settings, ledger: Path, device: str | None) -> Elsewhere:
-    from rsopt.latency_protocol import shape_context  # brings torch
+    from rsopt.latency.protocol import shape_context  # brings torch
 
     shape = shape_context(base_config(settings.base))
     entries = [e for e in read_ledger(ledger) if all(e.context[name] == value for name, value in shape.items())]

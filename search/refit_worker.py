@@ -37,8 +37,8 @@ def _test(leg: Leg, work: Work) -> None:
     from rsopt.build import build, merged
     from rsopt.core.leg_files import STATE, rung_folder, scores_file
     from rsopt.export import load_weights
-    from rsopt.latency_device import quiet_name
-    from rsopt.quiet import Quiet
+    from rsopt.latency.device import quiet_name
+    from rsopt.latency.device_lock import Quiet
     from rsopt.tested import scores_on_test
 
     resident, folder = resident_of(work), work.store().folder

@@ -11,7 +11,7 @@ from typing import Any
 from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Leg
 from rsopt.errors import UserError
-from rsopt.ledger import read_ledger
+from rsopt.latency.ledger import read_ledger
 from search.front import build_front, read_remeasured
 from search.legs import leg_seed
 from search.searcher import AGAIN

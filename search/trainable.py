@@ -26,7 +26,7 @@ from search.settings import Facts, Settings
 from search.store import LEDGER_FILE, Store, open_store
 
 if TYPE_CHECKING:
-    from rsopt.ledger import Ledger
+    from rsopt.latency.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Work:
 
     def ledger(self) -> Ledger:
         """The study's latencies, one ledger for all its parts."""
-        from rsopt.ledger import Ledger
+        from rsopt.latency.ledger import Ledger
 
         study = self.study()
         return Ledger.of_study(study.folder / LEDGER_FILE, study.share_ledger)
@@ -135,9 +135,9 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     from rsopt.baselines.run_leg import run_baseline
     from rsopt.common.out_of_memory import is_shortage, release
     from rsopt.errors import CandidateError
-    from rsopt.latency_device import quiet_name
+    from rsopt.latency.device import quiet_name
+    from rsopt.latency.device_lock import Quiet
     from rsopt.leg import run_leg
-    from rsopt.quiet import Quiet
 
     resident, store = resident_of(work), work.store()
     if leg.start > 0:
@@ -186,10 +186,10 @@ def _again(legs: Sequence[Leg], work: Work) -> dict[str, Any]:
 
     `refused` says why the rest is missing, if any is: nothing that was measured is lost with it.
     """
+    from rsopt.latency.device import device_name, quiet_name
+    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.ledger import Ledger
     from rsopt.latency_again import measure_again
-    from rsopt.latency_device import device_name, quiet_name
-    from rsopt.ledger import Ledger
-    from rsopt.quiet import Quiet
 
     resident, store = resident_of(work), work.store()
     device, found = resident.base.device, dict[int, dict[str, Any]]()

@@ -12,7 +12,7 @@ from rsopt.baselines.training import Training
 from rsopt.cost.memory import Workload
 from rsopt.cost.model import Cost
 from rsopt.data.records import Sample
-from rsopt.latency_session import Subject
+from rsopt.latency.subject import Subject
 
 
 class Captioner(Protocol):

@@ -21,13 +21,14 @@ from rsopt.core.objectives import Measurement
 from rsopt.cost.memory import Workload
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.features import pixels
-from rsopt.latency_device import device_name
+from rsopt.latency.device import device_name
+from rsopt.latency.device_lock import Quiet
+from rsopt.latency.ledger import Ledger
+from rsopt.latency.protocol import Protocol, cross_layers, first_layers, latency_context, reference_architecture
+from rsopt.latency.session import NATURAL_IMAGES, measure_subject, natural_of
+from rsopt.latency.subject import Subject
 from rsopt.latency_lookup import latency_metrics
-from rsopt.latency_protocol import Protocol, cross_layers, first_layers, latency_context, reference_architecture
-from rsopt.latency_session import NATURAL_IMAGES, Subject, measure_subject, natural_of
-from rsopt.ledger import Ledger
 from rsopt.leg import RUNG_IMAGES, between_chunks, score_captions
-from rsopt.quiet import Quiet
 from rsopt.resident import Resident
 
 MODEL = "model"  # the captioner's folder beside a last rung's measurement

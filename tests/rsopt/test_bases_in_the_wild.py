@@ -21,7 +21,7 @@ from rsopt.errors import UserError
 from rsopt.export import check_export, export_model, load_weights, write_adapter
 from rsopt.features import pixels
 from rsopt.hub import fetch
-from rsopt.latency_session import caption_ids
+from rsopt.latency.subject import caption_ids
 from rsopt.mend import check_base
 from search.settings import Settings
 from tests.base_forms import FORMS, in_hub_cache, of_today, sharded_fp16

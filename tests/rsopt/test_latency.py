@@ -16,10 +16,11 @@ from rsopt.core.variant import Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.features import pixels
-from rsopt.latency_compare import compare
-from rsopt.latency_protocol import Protocol, cross_layers, first_layers, reference_architecture
-from rsopt.latency_session import caption_ids, measure_latency, natural_latency
-from rsopt.quiet import Quiet
+from rsopt.latency.compare import compare
+from rsopt.latency.device_lock import Quiet
+from rsopt.latency.protocol import Protocol, cross_layers, first_layers, reference_architecture
+from rsopt.latency.session import measure_latency, natural_latency
+from rsopt.latency.subject import caption_ids
 
 SHORT = Protocol(12, warmups=1, least_runs=4, most_runs=8, width=0.5, seconds=0.1, drift=10.0, repeats=0)
 

@@ -15,10 +15,10 @@ import torch
 from rsopt.configs import base_config
 from rsopt.core.variant import Architecture
 from rsopt.errors import UserError
-from rsopt.latency import main
+from rsopt.latency.__main__ import main
+from rsopt.latency.ledger import Ledger
+from rsopt.latency.protocol import Protocol
 from rsopt.latency_lookup import architecture_latency
-from rsopt.latency_protocol import Protocol
-from rsopt.ledger import Ledger
 from rsopt.synthetic import random_base
 from tests.conftest import random_config
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsopt.core.variant import Architecture
-from rsopt.ledger import Entry, Latency, Ledger, tied
+from rsopt.latency.ledger import Entry, Latency, Ledger, tied
 
 CONTEXT = {"device": "card", "torch": "2.13", "protocol": {"new_tokens": 12, "decoder": "generate"}, "threads": 1}
 FULL, HALF = Architecture(4, 6, 8), Architecture(4, 6, 4)

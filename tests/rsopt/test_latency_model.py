@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rsopt.core.variant import Architecture, BaseShape
-from rsopt.latency_model import LEAST, LatencyModel, design, held_out
-from rsopt.ledger import Entry, Latency
+from rsopt.latency.additive_model import LEAST, LatencyModel, design, held_out
+from rsopt.latency.ledger import Entry, Latency
 
 SHAPE = BaseShape(vision_layers=39, qformer_layers=12, llm_layers=32)
 TOKENS = 12
@@ -86,7 +86,7 @@ def test_entries_of_two_devices_are_not_mixed() -> None:
 @pytest.mark.parametrize("shape", [SHAPE, BaseShape(4, 6, 8), BaseShape(14, 6, 16), BaseShape(3, 6, 4)])
 def test_the_design_can_be_built_and_covers_the_base(shape: BaseShape) -> None:
     from rsopt.build import check_loadable
-    from rsopt.latency_protocol import first_layers
+    from rsopt.latency.protocol import first_layers
 
     depths = design(shape)
     assert 6 <= len(depths) <= 9

@@ -21,9 +21,9 @@ from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import CandidateError
 from rsopt.features import pixels
-from rsopt.ledger import Ledger
+from rsopt.latency.device_lock import Quiet
+from rsopt.latency.ledger import Ledger
 from rsopt.leg import run_leg
-from rsopt.quiet import Quiet
 from rsopt.resident import Resident
 from rsopt.train import Trainer, TrainResult, read_images
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rsopt.quiet import Quiet
+from rsopt.latency.device_lock import Quiet
 
 SPAWN = mp.get_context("spawn")
 

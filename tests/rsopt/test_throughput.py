@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from rsopt import throughput as module
 from rsopt.base import Base
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import OBJECTIVES
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Architecture, BaseShape, Variant
-from rsopt.latency_protocol import Protocol
-from rsopt.latency_session import random_image
-from rsopt.quiet import Quiet
-from rsopt.throughput import FILE, Throughput, known_throughput, measure_throughput
+from rsopt.latency import throughput as module
+from rsopt.latency.device_lock import Quiet
+from rsopt.latency.protocol import Protocol
+from rsopt.latency.subject import random_image
+from rsopt.latency.throughput import FILE, Throughput, known_throughput, measure_throughput
 from search.estimates import Estimates
 
 

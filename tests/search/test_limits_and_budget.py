@@ -10,7 +10,7 @@ from rsopt.core.objectives import OBJECTIVES, Measurement
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Architecture, LoraPart, LoraSpec, Variant
 from rsopt.errors import UserError
-from rsopt.latency_model import LEAST, Timed
+from rsopt.latency.additive_model import LEAST, Timed
 from search.agreement import rung_agreements, saved
 from search.assemble import estimates_of
 from search.budget import Budget, expected_seconds, spent_seconds

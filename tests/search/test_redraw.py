@@ -11,7 +11,7 @@ import pytest
 
 from rsopt.cli import command
 from rsopt.errors import UserError
-from rsopt.ledger import Ledger
+from rsopt.latency.ledger import Ledger
 from search.front import main, study_front
 from search.redraw import redraw, told
 from search.settings import Settings

@@ -15,7 +15,7 @@ from rsopt.cli import command
 from rsopt.core.leg_files import rung_folder
 from rsopt.core.variant import Architecture
 from rsopt.errors import InfrastructureError
-from rsopt.ledger import Latency, Ledger
+from rsopt.latency.ledger import Latency, Ledger
 from search import export, front, run
 from search.journal_file import FILE as JOURNAL
 from search.mirror import Mirror

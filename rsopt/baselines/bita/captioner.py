@@ -20,7 +20,7 @@ from rsopt.cost.memory import Workload
 from rsopt.cost.model import Cost
 from rsopt.data.records import Sample
 from rsopt.features import pixels
-from rsopt.latency_session import Subject
+from rsopt.latency.subject import Subject
 from rsopt.resident import Resident, pad_id
 from rsopt.train import TrainingSet, packed_batch, packed_loss, validation_loss
 

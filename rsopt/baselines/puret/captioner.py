@@ -28,7 +28,7 @@ from rsopt.cost.model import Cost
 from rsopt.data.images import open_image
 from rsopt.data.records import SPLITS, Sample
 from rsopt.features import BATCH, cached_features, images_digest, weights_digest
-from rsopt.latency_session import Subject
+from rsopt.latency.subject import Subject
 from rsopt.pack import IGNORE
 from rsopt.resident import Resident
 from rsopt.scores.tokens import learn_tokens, tokenizer

@@ -5,11 +5,9 @@ One preprocessed image in, caption ids out, batch 1, vision tower included, adap
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,79 +17,17 @@ from transformers import Blip2ForConditionalGeneration
 
 from rsopt.base import Base
 from rsopt.build import build
-from rsopt.caption.decoders import prompt, shared_prefix, transformers_generate
-from rsopt.core.inference import DECODERS, MAX_NEW_TOKENS, SHARED_PREFIX
-from rsopt.latency_device import device_name, device_state, strangers
-from rsopt.latency_protocol import UNSTEADY, Protocol, first_layers, reference_architecture
-from rsopt.ledger import Latency
-from rsopt.quiet import Quiet
+from rsopt.core.inference import MAX_NEW_TOKENS
+from rsopt.latency.device import device_name, device_state
+from rsopt.latency.device_lock import Quiet
+from rsopt.latency.ledger import Latency
+from rsopt.latency.protocol import UNSTEADY, Protocol, first_layers, reference_architecture
+from rsopt.latency.subject import Subject
+from rsopt.latency.timing import alone_and_steady, ratio_interval, timed
 
 OTHER_EVERY = 4  # the decoder that is not the objective's is timed in every fourth round
 NATURAL_IMAGES = 4
 PART_RUNS = 5
-
-
-def random_image(base: Base, seed: int = 0) -> torch.Tensor:
-    """An image for bases without a processor, (1, 3, height, width): what it shows does not change the time."""
-    side = base.model.config.vision_config.image_size
-    values = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(seed))
-    return values.to(base.device, base.model.dtype)
-
-
-def caption_ids(
-    decoder: str,
-    model: Blip2ForConditionalGeneration,
-    base: Base,
-    pixel_values: torch.Tensor,
-    beams: int,
-    least: int,
-    most: int,
-) -> torch.Tensor:
-    """Ids of the new tokens, (1, least to most), for one image (1, 3, height, width), from pixels on."""
-    if decoder == SHARED_PREFIX:
-        features = model.vision_model(pixel_values).last_hidden_state
-        return shared_prefix(model, base, prompt(model, base, features), beams, most, least)
-    ids = model.generate(
-        pixel_values,
-        num_beams=beams,
-        do_sample=False,
-        min_new_tokens=least or None,
-        max_new_tokens=most,
-        eos_token_id=base.end_id,
-        pad_token_id=base.tokenizer.pad_token_id,
-    )
-    return ids[:, base.model.config.num_query_tokens + 1 :]  # the prompt comes back too
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is timed: a captioner before one image.
-
-    `caption(decoder, least, most)` gives ids of the new tokens, (1, least to most), from pixels on. `stages` are its parts in
-    turn, each fed with what the one before gave: vision tower, what stands between, and the first token by a decoder.
-    """
-
-    caption: Callable[[str, int, int], torch.Tensor]
-    stages: Callable[[str], tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], Any]]]
-    pixel_values: torch.Tensor
-    decoders: tuple[str, ...] = DECODERS
-
-    @classmethod
-    def of(cls, model: Blip2ForConditionalGeneration, base: Base, pixel_values: torch.Tensor, beams: int) -> Subject:
-        """A merged model over `base` before one image, (1, 3, height, width)."""
-
-        def stages(decoder: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], Any]]:
-            decode = shared_prefix if decoder == SHARED_PREFIX else transformers_generate
-            return (
-                lambda pixels: model.vision_model(pixels).last_hidden_state,
-                partial(prompt, model, base),
-                lambda prefix: decode(model, base, prefix, beams, 1, 1),
-            )
-
-        def caption(decoder: str, least: int, most: int) -> torch.Tensor:
-            return caption_ids(decoder, model, base, pixel_values, beams, least, most)
-
-        return cls(caption, stages, pixel_values)
 
 
 def measure_latency(
@@ -250,40 +186,3 @@ def natural_of(
             times.append(float(np.median(taken[-runs:])))
             lengths.append(ids.shape[1])
     return float(np.mean(times)), float(np.mean(lengths))
-
-
-def timed(call: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
-    """Milliseconds of a call, the device's part included, and its result."""
-    begin = time.perf_counter()
-    result = call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return 1e3 * (time.perf_counter() - begin), result
-
-
-def ratio_interval(pairs: np.ndarray, seed: int, draws: int = 1000) -> tuple[float, float]:
-    """95 % bootstrap interval of median(candidate) / median(reference), drawn pair by pair; pairs is (runs, 2)."""
-    drawn = np.random.default_rng(seed).integers(len(pairs), size=(draws, len(pairs)))
-    medians = np.median(pairs[drawn], axis=1)
-    low, high = np.percentile(medians[:, 1] / medians[:, 0], [2.5, 97.5])
-    return float(low), float(high)
-
-
-@contextmanager
-def alone_and_steady(quiet: Quiet, device: torch.device) -> Iterator[str | None]:
-    """The device alone, and no garbage collection, which would land on whichever run is timed.
-
-    Gives the reason why what is timed inside is not to be trusted, None where it is.
-    """
-    with quiet.measuring() as alone:
-        disturbed = None if alone else "others computed on without a pause"
-        if company := strangers(device, quiet.members()):
-            disturbed = f"{company} other process{'es' * (company > 1)} on the card"
-        was = gc.isenabled()
-        gc.collect()
-        gc.disable()
-        try:
-            yield disturbed
-        finally:
-            if was:
-                gc.enable()

@@ -13,7 +13,7 @@ from rsopt.base import Base
 from rsopt.caption.decoders import BEAMS
 from rsopt.core.inference import DECODERS, GENERATE
 from rsopt.core.variant import Architecture, BaseShape, Variant
-from rsopt.latency_device import device_name
+from rsopt.latency.device import device_name
 
 UNSTEADY = 4
 

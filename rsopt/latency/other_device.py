@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rsopt.core.variant import Architecture
-from rsopt.latency_model import LatencyModel
-from rsopt.ledger import Entry, Latency
+from rsopt.latency.additive_model import LatencyModel
+from rsopt.latency.ledger import Entry, Latency
 
 
 def latency_elsewhere(

@@ -17,10 +17,11 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.base import Base
 from rsopt.common.out_of_memory import is_shortage, release
 from rsopt.core.variant import Architecture
-from rsopt.latency_protocol import Protocol
-from rsopt.latency_session import alone_and_steady, caption_ids, timed
-from rsopt.ledger import entry_key
-from rsopt.quiet import Quiet
+from rsopt.latency.device_lock import Quiet
+from rsopt.latency.ledger import entry_key
+from rsopt.latency.protocol import Protocol
+from rsopt.latency.subject import caption_ids
+from rsopt.latency.timing import alone_and_steady, timed
 
 FILE = "throughput.jsonl"  # in a study's folder: an architecture and device a line
 LARGEST = {"cpu": 16, "cuda": 512}  # images at once

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsopt.cli import Parser, command
-from rsopt.core.variant import Architecture
 from rsopt.errors import UserError
-from rsopt.latency_device import device_name, quiet_name
-from rsopt.ledger import read_ledger
+from rsopt.latency.device import device_name, quiet_name
 
 if TYPE_CHECKING:
-    import torch
-
-    from rsopt.base import Base
-    from rsopt.latency_protocol import Protocol
+    pass
+from rsopt.latency.fill_ledger import _ledger, _tokens_of
+from rsopt.latency.setup import _images, _load, _protocol
 
 __all__ = ["device_name", "main"]
 
@@ -106,8 +100,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _model(options: argparse.Namespace) -> dict[str, Any]:
-    from rsopt.latency_session import NATURAL_IMAGES, measure_latency, natural_latency
-    from rsopt.quiet import Quiet
+    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.session import NATURAL_IMAGES, measure_latency, natural_latency
 
     base = _load(options.model, options)
     images = _images(base, options, NATURAL_IMAGES)
@@ -124,8 +118,8 @@ def _model(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _compare(options: argparse.Namespace) -> dict[str, Any]:
-    from rsopt.latency_compare import compare
-    from rsopt.quiet import Quiet
+    from rsopt.latency.compare import compare
+    from rsopt.latency.device_lock import Quiet
 
     one, other = (_load(name, options) for name in options.compare)
     if one.model.config.vision_config.image_size != other.model.config.vision_config.image_size:
@@ -134,118 +128,6 @@ def _compare(options: argparse.Namespace) -> dict[str, Any]:
     found = compare(one, other, _images(one, options, 1)[0], _protocol(one, options), quiet)
     quiet.close()
     return {"models": list(options.compare), **found}
-
-
-def _ledger(options: argparse.Namespace) -> dict[str, Any]:
-    from rsopt.base import best_dtype
-    from rsopt.build import build
-    from rsopt.configs import base_config
-    from rsopt.latency_model import LatencyModel, design
-    from rsopt.latency_protocol import Protocol, cross_layers, first_layers, latency_context, of_depths
-    from rsopt.latency_session import measure_latency, random_image
-    from rsopt.ledger import Ledger
-    from rsopt.quiet import Quiet
-    from rsopt.synthetic import random_base
-
-    if options.random_weights:
-        device = _device(options)
-        base = random_base(options.base, base_config(options.base), device, options.dtype or best_dtype(device))
-    else:
-        base = _load(options.base, options)
-    # A search looks for exactly its own protocol: what is asked here beyond the length would make entries that never serve.
-    protocol = Protocol.for_device(base.device, options.new_tokens, options.decoder)
-    if options.runs:
-        raise UserError("--runs does not go with --ledger: a search only takes entries of its own protocol")
-    ledger, quiet = Ledger(Path(options.ledger)), Quiet(quiet_name(base.device))
-    context, rows = latency_context(base, protocol), []
-    if options.like:
-        variants = [of_depths(a, cross, base.shape) for a, cross in _architectures(Path(options.like), base)]
-    else:
-        variants = [first_layers(*depths) for depths in design(base.shape)]
-    for variant in variants:
-        depths = [len(layers) for layers in (variant.vision_layers, variant.qformer_layers, variant.llm_layers)]
-        built = build(base, variant)
-        latency, new = ledger.get_or_measure(
-            context,
-            variant.architecture(base.dtype),
-            cross_layers(variant, base.shape),
-            lambda model=built.model: measure_latency(model, base, random_image(base), protocol, quiet),  # type: ignore[misc]
-        )
-        rows.append({"layers": depths, "latency_ms": latency.latency_ms, "measured": new})
-        sys.stderr.write(f"V{depths[0]} Q{depths[1]} L{depths[2]}: {latency.latency_ms:.2f} ms\n")
-    quiet.close()
-    model = LatencyModel.fit(ledger.entries(context))
-    return {
-        "ledger": options.ledger,
-        "device": context["device"],
-        "dtype": base.dtype,
-        "new_tokens": protocol.new_tokens,
-        "decoder": protocol.decoder,
-        "architectures": rows,
-        "model_error": model.error if math.isfinite(model.error) else None,
-    }
-
-
-def _tokens_of(path: str) -> int:
-    """New tokens of a ledger's sessions. Raises UserError for a file that is none, or holds several lengths."""
-    lengths = {entry.latency.new_tokens for entry in read_ledger(Path(path))}
-    if len(lengths) != 1:
-        raise UserError(f"latency ledger '{path}' holds latencies of {len(lengths)} lengths: say which, --new-tokens N")
-    return lengths.pop()
-
-
-def _architectures(path: Path, base: Base) -> list[tuple[Architecture, int]]:
-    """Architectures of this base in a ledger, with their cross-attention layers, each once. UserError where there are none."""
-    from rsopt.latency_protocol import shape_context
-
-    model = shape_context(base.model.config)
-    ours = [e for e in read_ledger(path) if all(e.context[name] == value for name, value in model.items())]
-    found = list(dict.fromkeys((replace(e.architecture, dtype=base.dtype), e.cross_layers) for e in ours))
-    if not found:
-        raise UserError(f"latency ledger '{path}' holds no architecture of base '{base.name}'")
-    return found
-
-
-def _device(options: argparse.Namespace) -> torch.device:
-    import torch
-
-    from rsopt.base import best_device
-
-    device = torch.device("cpu") if options.cpu else best_device()
-    if device.type == "cpu":
-        torch.set_num_threads(options.threads or 1)
-    return device
-
-
-def _load(name: str, options: argparse.Namespace) -> Base:
-    from transformers.utils import logging
-
-    from rsopt.base import load_base
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    return load_base(name, _device(options), options.dtype)
-
-
-def _protocol(base: Base, options: argparse.Namespace) -> Protocol:
-    """The search's protocol; on a CPU with more rounds, since no search waits."""
-    from rsopt.latency_protocol import Protocol
-
-    protocol = Protocol.for_device(base.device, options.new_tokens, options.decoder)
-    if base.device.type == "cpu":
-        protocol = replace(protocol, least_runs=20, seconds=10.0)
-    if options.runs:
-        protocol = replace(protocol, least_runs=options.runs, most_runs=options.runs)
-    return protocol
-
-
-def _images(base: Base, options: argparse.Namespace, count: int) -> list[torch.Tensor]:
-    from rsopt.data.generated.mini import mini_folder
-    from rsopt.data.read import read
-    from rsopt.features import pixels
-
-    samples = read(options.data or mini_folder()).split("val")[:count]
-    return [pixels(base, [sample]) for sample in samples]
 
 
 def _text(found: dict[str, Any]) -> str:

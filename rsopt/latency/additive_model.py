@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsopt.core.variant import Architecture, BaseShape
-from rsopt.ledger import Entry
+from rsopt.latency.ledger import Entry
 
 LEAST = 4  # entries below which nothing is predicted: leaving one out must leave a line to check it against
 PARTS: dict[str, Callable[[Architecture], int]] = {

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from rsopt.base import Base
-from rsopt.latency_device import device_name
-from rsopt.latency_protocol import Protocol
-from rsopt.latency_session import alone_and_steady, caption_ids, ratio_interval, timed
-from rsopt.quiet import Quiet
+from rsopt.latency.device import device_name
+from rsopt.latency.device_lock import Quiet
+from rsopt.latency.protocol import Protocol
+from rsopt.latency.subject import caption_ids
+from rsopt.latency.timing import alone_and_steady, ratio_interval, timed
 
 
 @torch.inference_mode()

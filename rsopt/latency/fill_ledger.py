@@ -1,0 +1,90 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rsopt.core.variant import Architecture
+from rsopt.errors import UserError
+from rsopt.latency.device import quiet_name
+from rsopt.latency.ledger import read_ledger
+
+if TYPE_CHECKING:
+    from rsopt.base import Base
+from rsopt.latency.setup import _device, _load
+
+
+def _ledger(options: argparse.Namespace) -> dict[str, Any]:
+    from rsopt.base import best_dtype
+    from rsopt.build import build
+    from rsopt.configs import base_config
+    from rsopt.latency.additive_model import LatencyModel, design
+    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.ledger import Ledger
+    from rsopt.latency.protocol import Protocol, cross_layers, first_layers, latency_context, of_depths
+    from rsopt.latency.session import measure_latency
+    from rsopt.latency.subject import random_image
+    from rsopt.synthetic import random_base
+
+    if options.random_weights:
+        device = _device(options)
+        base = random_base(options.base, base_config(options.base), device, options.dtype or best_dtype(device))
+    else:
+        base = _load(options.base, options)
+    # A search looks for exactly its own protocol: what is asked here beyond the length would make entries that never serve.
+    protocol = Protocol.for_device(base.device, options.new_tokens, options.decoder)
+    if options.runs:
+        raise UserError("--runs does not go with --ledger: a search only takes entries of its own protocol")
+    ledger, quiet = Ledger(Path(options.ledger)), Quiet(quiet_name(base.device))
+    context, rows = latency_context(base, protocol), []
+    if options.like:
+        variants = [of_depths(a, cross, base.shape) for a, cross in _architectures(Path(options.like), base)]
+    else:
+        variants = [first_layers(*depths) for depths in design(base.shape)]
+    for variant in variants:
+        depths = [len(layers) for layers in (variant.vision_layers, variant.qformer_layers, variant.llm_layers)]
+        built = build(base, variant)
+        latency, new = ledger.get_or_measure(
+            context,
+            variant.architecture(base.dtype),
+            cross_layers(variant, base.shape),
+            lambda model=built.model: measure_latency(model, base, random_image(base), protocol, quiet),  # type: ignore[misc]
+        )
+        rows.append({"layers": depths, "latency_ms": latency.latency_ms, "measured": new})
+        sys.stderr.write(f"V{depths[0]} Q{depths[1]} L{depths[2]}: {latency.latency_ms:.2f} ms\n")
+    quiet.close()
+    model = LatencyModel.fit(ledger.entries(context))
+    return {
+        "ledger": options.ledger,
+        "device": context["device"],
+        "dtype": base.dtype,
+        "new_tokens": protocol.new_tokens,
+        "decoder": protocol.decoder,
+        "architectures": rows,
+        "model_error": model.error if math.isfinite(model.error) else None,
+    }
+
+
+def _tokens_of(path: str) -> int:
+    """New tokens of a ledger's sessions. Raises UserError for a file that is none, or holds several lengths."""
+    lengths = {entry.latency.new_tokens for entry in read_ledger(Path(path))}
+    if len(lengths) != 1:
+        raise UserError(f"latency ledger '{path}' holds latencies of {len(lengths)} lengths: say which, --new-tokens N")
+    return lengths.pop()
+
+
+def _architectures(path: Path, base: Base) -> list[tuple[Architecture, int]]:
+    """Architectures of this base in a ledger, with their cross-attention layers, each once. UserError where there are none."""
+    from rsopt.latency.protocol import shape_context
+
+    model = shape_context(base.model.config)
+    ours = [e for e in read_ledger(path) if all(e.context[name] == value for name, value in model.items())]
+    found = list(dict.fromkeys((replace(e.architecture, dtype=base.dtype), e.cross_layers) for e in ours))
+    if not found:
+        raise UserError(f"latency ledger '{path}' holds no architecture of base '{base.name}'")
+    return found

@@ -1,0 +1,55 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+    from rsopt.base import Base
+    from rsopt.latency.protocol import Protocol
+
+
+def _device(options: argparse.Namespace) -> torch.device:
+    import torch
+
+    from rsopt.base import best_device
+
+    device = torch.device("cpu") if options.cpu else best_device()
+    if device.type == "cpu":
+        torch.set_num_threads(options.threads or 1)
+    return device
+
+
+def _load(name: str, options: argparse.Namespace) -> Base:
+    from transformers.utils import logging
+
+    from rsopt.base import load_base
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    return load_base(name, _device(options), options.dtype)
+
+
+def _protocol(base: Base, options: argparse.Namespace) -> Protocol:
+    """The search's protocol; on a CPU with more rounds, since no search waits."""
+    from rsopt.latency.protocol import Protocol
+
+    protocol = Protocol.for_device(base.device, options.new_tokens, options.decoder)
+    if base.device.type == "cpu":
+        protocol = replace(protocol, least_runs=20, seconds=10.0)
+    if options.runs:
+        protocol = replace(protocol, least_runs=options.runs, most_runs=options.runs)
+    return protocol
+
+
+def _images(base: Base, options: argparse.Namespace, count: int) -> list[torch.Tensor]:
+    from rsopt.data.generated.mini import mini_folder
+    from rsopt.data.read import read
+    from rsopt.features import pixels
+
+    samples = read(options.data or mini_folder()).split("val")[:count]
+    return [pixels(base, [sample]) for sample in samples]

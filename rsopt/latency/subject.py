@@ -1,0 +1,78 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import Blip2ForConditionalGeneration
+
+from rsopt.base import Base
+from rsopt.caption.decoders import prompt, shared_prefix, transformers_generate
+from rsopt.core.inference import DECODERS, SHARED_PREFIX
+
+
+def random_image(base: Base, seed: int = 0) -> torch.Tensor:
+    """An image for bases without a processor, (1, 3, height, width): what it shows does not change the time."""
+    side = base.model.config.vision_config.image_size
+    values = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(seed))
+    return values.to(base.device, base.model.dtype)
+
+
+def caption_ids(
+    decoder: str,
+    model: Blip2ForConditionalGeneration,
+    base: Base,
+    pixel_values: torch.Tensor,
+    beams: int,
+    least: int,
+    most: int,
+) -> torch.Tensor:
+    """Ids of the new tokens, (1, least to most), for one image (1, 3, height, width), from pixels on."""
+    if decoder == SHARED_PREFIX:
+        features = model.vision_model(pixel_values).last_hidden_state
+        return shared_prefix(model, base, prompt(model, base, features), beams, most, least)
+    ids = model.generate(
+        pixel_values,
+        num_beams=beams,
+        do_sample=False,
+        min_new_tokens=least or None,
+        max_new_tokens=most,
+        eos_token_id=base.end_id,
+        pad_token_id=base.tokenizer.pad_token_id,
+    )
+    return ids[:, base.model.config.num_query_tokens + 1 :]  # the prompt comes back too
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is timed: a captioner before one image.
+
+    `caption(decoder, least, most)` gives ids of the new tokens, (1, least to most), from pixels on. `stages` are its parts in
+    turn, each fed with what the one before gave: vision tower, what stands between, and the first token by a decoder.
+    """
+
+    caption: Callable[[str, int, int], torch.Tensor]
+    stages: Callable[[str], tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], Any]]]
+    pixel_values: torch.Tensor
+    decoders: tuple[str, ...] = DECODERS
+
+    @classmethod
+    def of(cls, model: Blip2ForConditionalGeneration, base: Base, pixel_values: torch.Tensor, beams: int) -> Subject:
+        """A merged model over `base` before one image, (1, 3, height, width)."""
+
+        def stages(decoder: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], Any]]:
+            decode = shared_prefix if decoder == SHARED_PREFIX else transformers_generate
+            return (
+                lambda pixels: model.vision_model(pixels).last_hidden_state,
+                partial(prompt, model, base),
+                lambda prefix: decode(model, base, prefix, beams, 1, 1),
+            )
+
+        def caption(decoder: str, least: int, most: int) -> torch.Tensor:
+            return caption_ids(decoder, model, base, pixel_values, beams, least, most)
+
+        return cls(caption, stages, pixel_values)

@@ -1,0 +1,52 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from rsopt.latency.device import strangers
+from rsopt.latency.device_lock import Quiet
+
+
+def timed(call: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
+    """Milliseconds of a call, the device's part included, and its result."""
+    begin = time.perf_counter()
+    result = call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return 1e3 * (time.perf_counter() - begin), result
+
+
+def ratio_interval(pairs: np.ndarray, seed: int, draws: int = 1000) -> tuple[float, float]:
+    """95 % bootstrap interval of median(candidate) / median(reference), drawn pair by pair; pairs is (runs, 2)."""
+    drawn = np.random.default_rng(seed).integers(len(pairs), size=(draws, len(pairs)))
+    medians = np.median(pairs[drawn], axis=1)
+    low, high = np.percentile(medians[:, 1] / medians[:, 0], [2.5, 97.5])
+    return float(low), float(high)
+
+
+@contextmanager
+def alone_and_steady(quiet: Quiet, device: torch.device) -> Iterator[str | None]:
+    """The device alone, and no garbage collection, which would land on whichever run is timed.
+
+    Gives the reason why what is timed inside is not to be trusted, None where it is.
+    """
+    with quiet.measuring() as alone:
+        disturbed = None if alone else "others computed on without a pause"
+        if company := strangers(device, quiet.members()):
+            disturbed = f"{company} other process{'es' * (company > 1)} on the card"
+        was = gc.isenabled()
+        gc.collect()
+        gc.disable()
+        try:
+            yield disturbed
+        finally:
+            if was:
+                gc.enable()
