@@ -31,13 +31,13 @@ def evaluate(name: str, seed: int) -> list[Result]:
     import torch
     from transformers.utils import logging
 
-    from rsopt.base import load_base
     from rsopt.baselines.factory import make
     from rsopt.baselines.load import reload
     from rsopt.baselines.schedules import plans
     from rsopt.caption.decoders import BEAMS
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
+    from rsopt.model.base import load_base
     from rsopt.resident import Resident
 
     torch.set_num_threads(1)

@@ -6,10 +6,10 @@ import torch
 from transformers import Blip2Config, Blip2ForConditionalGeneration
 
 from benchmarks.bases import small_config
-from rsopt.base import DTYPES, Base, best_device, best_dtype, load_base
-from rsopt.configs import shape_of
 from rsopt.core.variant import Dtype
-from rsopt.synthetic import random_base
+from rsopt.model.base import DTYPES, Base, best_device, best_dtype, load_base
+from rsopt.model.configs import shape_of
+from rsopt.model.random_base import random_base
 
 
 def small_config() -> Blip2Config:

@@ -18,10 +18,10 @@ import psutil
 import torch
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.base import Base
-from rsopt.build import build
-from rsopt.configs import base_config, shape_of
 from rsopt.core.variant import Variant
+from rsopt.model.base import Base
+from rsopt.model.build import build
+from rsopt.model.configs import base_config, shape_of
 
 
 def narrow_base() -> Base:

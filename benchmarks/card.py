@@ -10,19 +10,20 @@ import time
 
 import torch
 
-from rsopt.base import best_dtype
-from rsopt.build import build, merged
 from rsopt.caption.decoders import caption_features
 from rsopt.cli import Parser, command
 from rsopt.common.out_of_memory import fitting
-from rsopt.configs import base_config
 from rsopt.core.inference import BATCH
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.cost.memory_plan import CONTEXT, card_plan, free_bytes, training_plan
 from rsopt.cost.model import CostModel
 from rsopt.errors import UserError
-from rsopt.synthetic import random_base, random_captions
+from rsopt.model.base import best_dtype
+from rsopt.model.build import build, merged
+from rsopt.model.configs import base_config
+from rsopt.model.random_base import random_base
+from rsopt.synthetic import random_captions
 from rsopt.train import Trainer, TrainingSet
 
 LORA = LoraSpec(LoraPart(16, 32, "all_linear"), LoraPart(16, 32, "all_linear"), train_projection=True)

@@ -19,13 +19,13 @@ import torch
 import transformers
 
 from benchmarks.bases import benchmark_base
-from rsopt.base import Base
 from rsopt.caption.beam_search import beam_search
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
-from rsopt.features import pixels
 from rsopt.latency.device import device_name
-from rsopt.train import query_prefix
+from rsopt.model.base import Base
+from rsopt.model.prefix import query_prefix
+from rsopt.model.vision_features import pixels
 
 Decode = Callable[[torch.Tensor], torch.Tensor]
 

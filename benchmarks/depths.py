@@ -30,14 +30,14 @@ def evaluate(
     """Tune (or not) one depth with one seed and caption the validation split by the full protocol."""
     import torch
 
-    from rsopt.base import load_base
-    from rsopt.build import build, merged
     from rsopt.caption.decoders import caption_features
     from rsopt.caption.degenerate import garbage
     from rsopt.core.recipe import Recipe
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
+    from rsopt.model.base import load_base
+    from rsopt.model.build import build, merged
     from rsopt.resident import Resident, pad_id
     from rsopt.train import Trainer
 

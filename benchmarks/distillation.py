@@ -63,11 +63,11 @@ def evaluate(depth: int, seed: int, setting: str, options: argparse.Namespace) -
     """Tune one variant and caption the validation split by the full protocol. Asked first, the teacher's files are made."""
     import torch
 
-    from rsopt.base import load_base
-    from rsopt.build import build, merged
     from rsopt.caption.decoders import caption_features
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
+    from rsopt.model.base import load_base
+    from rsopt.model.build import build, merged
     from rsopt.resident import Resident, pad_id
     from rsopt.teacher import taught_losses
     from rsopt.train import validation_loss
@@ -105,10 +105,10 @@ def prepare(seed: int, depths: list[int], options: argparse.Namespace) -> dict[s
     """The teacher of a seed: its files made, with their bytes, and CPU seconds of tuning it and of writing them."""
     import torch
 
-    from rsopt.base import load_base
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.distill import cuts
+    from rsopt.model.base import load_base
     from rsopt.resident import Resident
     from rsopt.teacher import TOP, Teacher
 

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.common.atomic_files import write_json
-from rsopt.configs import base_config, shape_of
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.data.generated.mini import mini_folder
+from rsopt.model.configs import base_config, shape_of
 from search.figures import exact_figures
 from search.legs import leg_seed
 from search.recording import TABLES, Row, save_recording
@@ -113,14 +113,14 @@ def record(missing: list[Any], space: Space, base: str, data: str, work: Path, p
 
 def _latencies(candidates: list[Candidate], base_name: str, data: str, work: Path) -> None:
     """Every architecture's latency, before anything trains beside it."""
-    from rsopt.build import build
     from rsopt.core.inference import GENERATE
-    from rsopt.features import pixels
     from rsopt.latency.device import quiet_name
     from rsopt.latency.device_lock import Quiet
     from rsopt.latency.ledger import Ledger
     from rsopt.latency.protocol import cross_layers
     from rsopt.latency_lookup import architecture_latency
+    from rsopt.model.build import build
+    from rsopt.model.vision_features import pixels
 
     resident = resident_of(base_name, data)
     base, ledger = resident.base, Ledger(work / "latency.jsonl")
@@ -151,8 +151,8 @@ def resident_of(base: str, data: str) -> Any:
     import torch
     from transformers.utils import logging
 
-    from rsopt.base import load_base
     from rsopt.data.read import read
+    from rsopt.model.base import load_base
     from rsopt.resident import Resident
 
     logging.set_verbosity_error()
@@ -223,9 +223,9 @@ def _row(
 
 def _test_cider(number: int, candidate: Candidate, resident: Any, work: Path, seed: int) -> float:
     """CIDEr x100 of the trained candidate on the test split, by the full protocol."""
-    from rsopt.build import build, merged
     from rsopt.caption.decoders import BEAMS, caption_features
     from rsopt.core.leg_files import STATE, rung_folder
+    from rsopt.model.build import build, merged
     from rsopt.train import Trainer
 
     base = resident.base

@@ -20,9 +20,6 @@ import torch
 
 from benchmarks.bases import small_config
 from benchmarks.report import machine, table, write_section
-from rsopt.base import Base, best_device, best_dtype, load_base
-from rsopt.build import build, merged
-from rsopt.configs import base_config
 from rsopt.core.inference import Form, free_forms
 from rsopt.core.variant import Variant
 from rsopt.latency.device import quiet_name
@@ -30,8 +27,11 @@ from rsopt.latency.device_lock import Quiet
 from rsopt.latency.protocol import Protocol
 from rsopt.latency.session import measure_latency
 from rsopt.latency.subject import caption_ids, random_image
-from rsopt.quantise import in_form, stored_mb
-from rsopt.synthetic import random_base
+from rsopt.model.base import Base, best_device, best_dtype, load_base
+from rsopt.model.build import build, merged
+from rsopt.model.configs import base_config
+from rsopt.model.quantization import in_form, stored_mb
+from rsopt.model.random_base import random_base
 
 DOCS = Path(__file__).parents[1] / "docs" / "refit.md"
 HEADINGS = ("form", "latency, ms", "95 % interval", "to the first", "weights, MB", "peak memory, MB")

@@ -8,14 +8,14 @@ from typing import Any
 import torch
 
 from benchmarks.work import Work, features_of
-from rsopt.base import DTYPES
-from rsopt.build import build, merged
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoders import Decode, prompt, shared_prefix
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraSpec, Variant
 from rsopt.cost.memory import Widths, Workload, training_bytes
 from rsopt.cost.peak_flops import measured_peak
+from rsopt.model.base import DTYPES
+from rsopt.model.build import build, merged
 from rsopt.speed import training_flops
 from rsopt.train import Trainer, TrainingSet
 

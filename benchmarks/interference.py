@@ -51,11 +51,11 @@ class Trainers:
 def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: Any) -> None:
     """Train one candidate over and over, always with the same seed, and tell what came of it."""
     from benchmarks.bases import full, named_base
-    from rsopt.build import build
     from rsopt.core.recipe import Recipe
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
     from rsopt.latency.device_lock import Quiet
     from rsopt.latency.protocol import first_layers
+    from rsopt.model.build import build
     from rsopt.synthetic import random_captions
     from rsopt.train import Trainer, TrainingSet
 

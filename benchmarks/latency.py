@@ -23,14 +23,14 @@ import torch
 
 from benchmarks.interference import Trainers
 from benchmarks.report import machine, table, write_section
-from rsopt.base import Base
-from rsopt.build import build
 from rsopt.latency.additive_model import LatencyModel, design, held_out
 from rsopt.latency.device_lock import Quiet
 from rsopt.latency.ledger import Latency, Ledger
 from rsopt.latency.protocol import Protocol, cross_layers, first_layers, latency_context
 from rsopt.latency.session import measure_latency
 from rsopt.latency.subject import random_image
+from rsopt.model.base import Base
+from rsopt.model.build import build
 
 DOCS = Path(__file__).parents[1] / "docs" / "measurement.md"
 Found = tuple[str, dict[str, Any], str]  # heading, facts, table

@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import Blip2ForConditionalGeneration
 
 from benchmarks.work import Work
-from rsopt.base import DTYPES
-from rsopt.build import lora_config
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraSpec
+from rsopt.model.base import DTYPES
+from rsopt.model.build import lora_config
 from rsopt.pack import batches
 from rsopt.train import schedule
 

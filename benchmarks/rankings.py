@@ -28,12 +28,12 @@ def measure(
     """Losses of one strategy at each depth with one seed; runs in a process of its own, on one core."""
     import torch
 
-    from rsopt.base import load_base
-    from rsopt.build import build
     from rsopt.core.recipe import Recipe
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
+    from rsopt.model.base import load_base
+    from rsopt.model.build import build
     from rsopt.resident import Resident, pad_id
     from rsopt.train import Trainer, validation_loss
 
@@ -54,9 +54,9 @@ def measure(
 
 def rankings_of(base_name: str) -> MeasuredRankings:
     """Measured rankings, from the cache or scored now."""
-    from rsopt.base import load_base
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
+    from rsopt.model.base import load_base
     from rsopt.rank import measure_rankings
     from rsopt.resident import Resident
 

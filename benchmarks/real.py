@@ -24,10 +24,10 @@ import numpy as np
 from benchmarks.factorial import resident_of
 from benchmarks.report import machine, table, write_section
 from benchmarks.rivals import STOCK, stock_legs
-from rsopt.configs import base_config, shape_of
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Fault, Measurement, minimised
 from rsopt.data.generated.mini import mini_folder
+from rsopt.model.configs import base_config, shape_of
 from search.bound import BoundSpace
 from search.estimates import Estimates
 from search.figures import exact_figures

@@ -122,7 +122,7 @@ def open_search(folder: Path, trials: int, workers: int, sampler: str, seed: int
 
 
 def _bound(space: Space) -> BoundSpace:
-    from rsopt.configs import base_config, shape_of
+    from rsopt.model.configs import base_config, shape_of
 
     shape = shape_of(base_config("opt-2.7b"))
     return space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))

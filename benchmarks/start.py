@@ -53,7 +53,6 @@ def main() -> int:
 
 def first_steps(begin: float, legs: int) -> None:
     """Print the seconds from assignment to first step of so many legs as JSON; the first was assigned at `begin`."""
-    from rsopt.base import load_base
     from rsopt.core.candidate import Candidate, Leg
     from rsopt.core.recipe import Recipe
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
@@ -62,6 +61,7 @@ def first_steps(begin: float, legs: int) -> None:
     from rsopt.latency.device_lock import Quiet
     from rsopt.latency.ledger import Ledger
     from rsopt.leg import run_leg
+    from rsopt.model.base import load_base
     from rsopt.resident import Resident
 
     torch.set_num_threads(1)

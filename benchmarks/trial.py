@@ -24,16 +24,17 @@ from benchmarks.gpu import gpu_lines
 from benchmarks.naive import Outcome, run_naive
 from benchmarks.report import FILE, machine, table, write_section
 from benchmarks.work import Work, features_of, make_base, random_work, tiny_work
-from rsopt.base import best_device, best_dtype
-from rsopt.build import Built, build, merged
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoder_check import captured_pays
 from rsopt.caption.decoders import caption_features, shared_prefix
 from rsopt.core.inference import BATCH
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
+from rsopt.model.base import best_device, best_dtype
+from rsopt.model.build import Built, build, merged
+from rsopt.model.prefix import query_prefix
 from rsopt.pack import TokenCaption
-from rsopt.train import Trainer, TrainingSet, query_prefix
+from rsopt.train import Trainer, TrainingSet
 
 LORA = LoraSpec(LoraPart(16, 32, "all_linear"), LoraPart(16, 32, "all_linear"))
 # Images for training and for captioning, new tokens, and epochs, by base.

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from benchmarks.bases import small_config
-from rsopt.base import DTYPES, Base, load_base
-from rsopt.configs import base_config
 from rsopt.core.variant import Dtype
+from rsopt.model.base import DTYPES, Base, load_base
+from rsopt.model.configs import base_config
+from rsopt.model.random_base import random_base
 from rsopt.pack import TokenCaption
-from rsopt.synthetic import random_base, random_captions
+from rsopt.synthetic import random_captions
 
 
 @dataclass(frozen=True)

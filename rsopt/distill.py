@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from rsopt.build import Built
 from rsopt.core.recipe import Recipe
+from rsopt.model.build import Built
 from rsopt.pack import Packed
 from rsopt.train import caption_logits, caption_loss
 from rsopt.training_set import TrainingSet, move, target_starts

@@ -9,18 +9,18 @@ from typing import Any
 
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.base import DTYPES, Base
 from rsopt.caption.captioner import caption_samples
 from rsopt.core.inference import Form
 from rsopt.core.variant import Variant
 from rsopt.errors import CandidateError
-from rsopt.features import pixels
 from rsopt.latency.device_lock import Quiet
 from rsopt.latency.ledger import Ledger
 from rsopt.latency.protocol import Protocol, cross_layers, latency_context
 from rsopt.latency.session import measure_latency
 from rsopt.latency_lookup import latency_metrics
-from rsopt.quantise import in_form, stored_mb
+from rsopt.model.base import DTYPES, Base
+from rsopt.model.quantization import in_form, stored_mb
+from rsopt.model.vision_features import pixels
 from rsopt.resident import Resident
 
 TOLD = ("beams", "new_tokens", "runs", "device", "decoder")  # of a latency, on a model card

@@ -14,14 +14,11 @@ from typing import TypeVar
 
 import torch
 
-from rsopt.base import Base, best_dtype, load_base
-from rsopt.build import Built, build, merged
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoder_check import captured_pays, compare_decoders, padded_loss
 from rsopt.caption.decoders import BEAMS, Decode, caption_features, shared_prefix
 from rsopt.cli import Parser, command
 from rsopt.common.cache import cache_dir
-from rsopt.configs import base_config
 from rsopt.core.inference import BATCH
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
@@ -29,10 +26,14 @@ from rsopt.cost.memory_plan import USABLE, free_bytes, training_plan
 from rsopt.cost.model import CostModel
 from rsopt.cost.peak_flops import measured_peak
 from rsopt.errors import UserError
-from rsopt.features import SHARE, place
 from rsopt.lora import compile_layers, fuse
+from rsopt.model.base import Base, best_dtype, load_base
+from rsopt.model.build import Built, build, merged
+from rsopt.model.configs import base_config
+from rsopt.model.random_base import random_base
+from rsopt.model.vision_features import SHARE, place
 from rsopt.speed import training_flops
-from rsopt.synthetic import random_base, random_captions
+from rsopt.synthetic import random_captions
 from rsopt.train import Trainer, TrainingSet, packed_batch, packed_loss
 
 # RSICD, for what is extrapolated: images in all, to train on and to validate on.

@@ -7,15 +7,15 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from rsopt.build import build, merged
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import STATE, rung_folder
-from rsopt.features import pixels
 from rsopt.latency.device_lock import Quiet
 from rsopt.latency.ledger import Ledger, tied
 from rsopt.latency.protocol import Protocol, cross_layers, latency_context
 from rsopt.latency.session import measure_latency
 from rsopt.latency_lookup import architecture_throughput
+from rsopt.model.build import build, merged
+from rsopt.model.vision_features import pixels
 from rsopt.resident import Resident
 from rsopt.step import Stepper
 

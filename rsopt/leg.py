@@ -11,7 +11,6 @@ from pathlib import Path
 
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.build import Built, build, merged
 from rsopt.caption.decoders import BEAMS, caption_features
 from rsopt.caption.degenerate import check_garbage
 from rsopt.clock import Clock
@@ -30,13 +29,14 @@ from rsopt.core.objectives import Measurement
 from rsopt.cost.peak_flops import measured_peak
 from rsopt.data.records import Sample
 from rsopt.errors import CandidateError, InfrastructureError
-from rsopt.features import pixels
 from rsopt.latency.device import device_name
 from rsopt.latency.device_lock import Quiet
 from rsopt.latency.ledger import Latency, Ledger
 from rsopt.latency.protocol import Protocol, cross_layers
 from rsopt.latency.session import NATURAL_IMAGES, measure_latency, natural_latency
 from rsopt.latency_lookup import architecture_latency, architecture_throughput
+from rsopt.model.build import Built, build, merged
+from rsopt.model.vision_features import pixels
 from rsopt.resident import Resident, pad_id
 from rsopt.speed import training_flops
 from rsopt.stretch import train_stretch

@@ -17,12 +17,12 @@ from filelock import FileLock
 from torch import nn
 from torch.nn import functional
 
-from rsopt.base import Base
-from rsopt.build import clone_structure
 from rsopt.common.atomic_files import write_json
 from rsopt.common.cache import cache_dir
 from rsopt.core.ranking import MEASURED, MeasuredRankings, Ranking
 from rsopt.core.variant import digest
+from rsopt.model.base import Base
+from rsopt.model.build import clone_structure
 from rsopt.pack import IGNORE, Packed
 from rsopt.resident import Resident, pad_id
 from rsopt.train import TrainingSet, packed_batch, packed_loss

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-from rsopt.base import Base
-from rsopt.build import Built
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoder_check import CHECKED_IMAGES, Agreement, captured_pays, compare_decoders
 from rsopt.caption.decoders import Decode, shared_prefix, transformers_generate
@@ -18,11 +16,14 @@ from rsopt.common.out_of_memory import is_shortage, release
 from rsopt.core.inference import BATCH
 from rsopt.cost.model import CostModel
 from rsopt.data.records import SPLITS, CaptionData, Sample
-from rsopt.features import Progress, feature_key, load_features, place
+from rsopt.model.base import Base
+from rsopt.model.build import Built
+from rsopt.model.prefix import read_images
+from rsopt.model.vision_features import Progress, feature_key, load_features, place
 from rsopt.pack import TokenCaption
 from rsopt.scores.floor import scorer_of
 from rsopt.scores.scorer import Scorer
-from rsopt.train import TrainingSet, read_images
+from rsopt.train import TrainingSet
 
 _KEPT = 2  # Q-Formers whose outputs stay: trials of one search often share theirs
 

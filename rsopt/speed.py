@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rsopt.build import Built
+from rsopt.model.build import Built
 from rsopt.pack import TokenCaption
 
 

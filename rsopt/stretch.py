@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from rsopt.build import Built
 from rsopt.clock import Clock
 from rsopt.common.out_of_memory import exceeded
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import CURVE, STATE, put, rung_folder, trained_folder
+from rsopt.model.build import Built
 from rsopt.resident import Resident
 from rsopt.teacher import taught_losses
 from rsopt.train import Losses, Trainer, TrainResult

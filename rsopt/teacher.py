@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
-from rsopt.build import Built, build
 from rsopt.common.cache import cache_dir
 from rsopt.common.shared_array import build_together, is_whole
 from rsopt.core.candidate import Leg
@@ -26,7 +25,8 @@ from rsopt.core.leg_files import STATE, rung_folder
 from rsopt.core.variant import digest
 from rsopt.distill import Answers, Distiller, cuts, listening
 from rsopt.errors import CandidateError
-from rsopt.export import load_weights
+from rsopt.model.build import Built, build
+from rsopt.model.export import load_weights
 from rsopt.resident import Resident, pad_id
 from rsopt.train import Losses, caption_logits, packed_batch
 from rsopt.training_set import TrainingSet, target_starts

@@ -9,12 +9,12 @@ from typing import Any
 
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.base import Base
 from rsopt.caption.captioner import caption_samples
 from rsopt.common.atomic_files import write_json
 from rsopt.core.inference import Form
 from rsopt.data.records import CaptionData
 from rsopt.latency.device import device_name
+from rsopt.model.base import Base
 from rsopt.scores.floor import ceiling_of, floor_of, scorer_of
 
 

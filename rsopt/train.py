@@ -18,10 +18,11 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.build import Built
 from rsopt.core.recipe import Recipe
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.lora import fuse
+from rsopt.model.build import Built
+from rsopt.model.prefix import query_prefix
 from rsopt.pack import Packed, batches, pack
 from rsopt.step import Stepper
 from rsopt.training_set import TrainingSet, move
@@ -44,17 +45,6 @@ class TrainResult:
     tokens: int = 0
     micro_images: int = 0
     losses: tuple[float, ...] = ()
-
-
-def read_images(model: Blip2ForConditionalGeneration, features: torch.Tensor) -> torch.Tensor:
-    """The Q-Former over vision features (B, tokens, width): (B, queries, Q-Former width)."""
-    queries = model.query_tokens.expand(features.shape[0], -1, -1)
-    return model.qformer(query_embeds=queries, encoder_hidden_states=features).last_hidden_state.to(features.dtype)
-
-
-def query_prefix(model: Blip2ForConditionalGeneration, features: torch.Tensor, queried: bool = False) -> torch.Tensor:
-    """Q-Former and projection over vision features (B, tokens, width): the LLM's image prefix (B, Q, hidden)."""
-    return model.language_projection(features if queried else read_images(model, features))
 
 
 def packed_loss(

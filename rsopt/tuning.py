@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rsopt.build import Built
 from rsopt.common.out_of_memory import fitting, is_shortage, note
 from rsopt.core.candidate import Leg
 from rsopt.cost.memory_plan import free_bytes, training_need, training_plan
 from rsopt.curve import Curve
 from rsopt.errors import CandidateError
+from rsopt.model.build import Built
 from rsopt.resident import Resident, pad_id
 from rsopt.train import Losses, Trainer, validation_loss
 from rsopt.training_set import TrainingSet, in_pairs

@@ -42,11 +42,11 @@ def _of_a_study(settings: Settings, space: Space) -> str | None:
 
 def _of_compute(settings: Settings, candidates: Sequence[Candidate]) -> str:
     """Forward and backward through Q-Former and LLM, one caption an image, as fast as large matrices multiply here."""
-    from rsopt.configs import base_config
     from rsopt.cost.model import CostModel
     from rsopt.cost.peak_flops import matmul_pace
     from rsopt.data.generated.mini import IMAGES
     from rsopt.data.read import read
+    from rsopt.model.configs import base_config
 
     images = len(read(settings.data, skip_bad=settings.skip_bad).split("train")) if settings.data else IMAGES * 4 // 5
     model = CostModel(base_config(settings.base))

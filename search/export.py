@@ -9,12 +9,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from rsopt.card import MANIFEST
 from rsopt.cli import Parser, command
 from rsopt.common.atomic_files import check_new
 from rsopt.core.inference import BEAMS, MOST_BEAMS
 from rsopt.core.leg_files import rung_folder
 from rsopt.errors import UserError
+from rsopt.model.model_card import MANIFEST
 from search.front import study_front
 from search.journal import read_history
 from search.pick import PICKS, choose

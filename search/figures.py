@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from rsopt.configs import base_config
 from rsopt.core.candidate import Candidate
 from rsopt.core.inference import BEAMS
 from rsopt.core.variant import Dtype, digest
 from rsopt.latency.additive_model import Timed, timed
 from rsopt.latency.ledger import Ledger
+from rsopt.model.configs import base_config
 from search.estimates import Costs
 
 DTYPE: Dtype = "float32"  # of an architecture whose dtype nobody stated

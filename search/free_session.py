@@ -11,7 +11,7 @@ from rsopt.core.inference import free_forms
 from rsopt.core.variant import Dtype
 from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
-from rsopt.quantise import check_available
+from rsopt.model.quantization import check_available
 from search.driver import cluster_address, run_tasks, started_ray
 from search.free_points import Point, missing
 from search.free_worker import measure_points

@@ -16,15 +16,15 @@ def measure_points(work: Work, points: list[Point]) -> list[tuple[str, str | Non
 
     A form in which the model does not run is recorded with its reason: no other trial is held up by it.
     """
-    from rsopt.build import build, merged
     from rsopt.common.cache import cache_dir
     from rsopt.core.leg_files import STATE, rung_folder
     from rsopt.errors import CandidateError
-    from rsopt.export import load_weights
     from rsopt.free import measure_form
     from rsopt.latency.device import quiet_name
     from rsopt.latency.device_lock import Quiet
     from rsopt.latency.ledger import Ledger
+    from rsopt.model.build import build, merged
+    from rsopt.model.export import load_weights
 
     resident, study = resident_of(work), work.store().folder
     first = points[0]

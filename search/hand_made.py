@@ -24,10 +24,10 @@ def full_size(study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     PureT with the vocabulary it `said`, BITA before the study's own language model, in the stage that trains its Q-Former.
     """
     from rsopt.baselines.cost import baseline_cost  # brings torch: --help does without
-    from rsopt.configs import base_config
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
     from rsopt.cost.memory import Workload
     from rsopt.cost.model import CostModel
+    from rsopt.model.configs import base_config
 
     base = base_config(study["config"], vocab_size=study["vocabulary"])
     model = CostModel(base)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from rsopt.configs import base_config
 from rsopt.errors import UserError
+from rsopt.model.configs import base_config
 from search.bound import BoundSpace
 from search.resources import GB_PER_CPU_WORKER
 from search.settings import Settings

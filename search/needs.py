@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.common.cache import cache_dir
-from rsopt.configs import base_config
 from rsopt.core.variant import Dtype
 from rsopt.data.generated.mini import IMAGES, mini_path
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
-from rsopt.hub import cached, hub_cache
+from rsopt.model.configs import base_config
+from rsopt.model.hub import cached, hub_cache
 from search.bound import BoundSpace
 from search.dry_run import drawn_candidates
 from search.estimates import Costs

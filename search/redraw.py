@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsopt.configs import base_config, shape_of
 from rsopt.core.objectives import Measurement
 from rsopt.errors import UserError
 from rsopt.latency.ledger import Entry, read_ledger
 from rsopt.latency.other_device import latency_elsewhere
+from rsopt.model.configs import base_config, shape_of
 from search.front import build_front, read_remeasured
 from search.history import CandidateState, History
 from search.journal import read_history

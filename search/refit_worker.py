@@ -34,11 +34,11 @@ def run_refit(config: dict[str, Any], work: Work) -> dict[str, str]:
 
 
 def _test(leg: Leg, work: Work) -> None:
-    from rsopt.build import build, merged
     from rsopt.core.leg_files import STATE, rung_folder, scores_file
-    from rsopt.export import load_weights
     from rsopt.latency.device import quiet_name
     from rsopt.latency.device_lock import Quiet
+    from rsopt.model.build import build, merged
+    from rsopt.model.export import load_weights
     from rsopt.tested import scores_on_test
 
     resident, folder = resident_of(work), work.store().folder

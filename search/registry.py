@@ -14,8 +14,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
-from rsopt.card import MANIFEST
 from rsopt.errors import UserError
+from rsopt.model.model_card import MANIFEST
 from search.settings import Settings
 from search.tracker import Tracker, check_uri
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from rich.console import Console
 
 from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED
-from rsopt.configs import base_config, shape_of
 from rsopt.core.leg_files import read_measurement
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape, Dtype
@@ -22,7 +21,8 @@ from rsopt.data.generated.mini import data_here, mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import InfrastructureError, UserError
-from rsopt.mend import check_base
+from rsopt.model.config_repair import check_base
+from rsopt.model.configs import base_config, shape_of
 from rsopt.scores.floor import ceiling_of, floor_of
 from search.asked import check_numbers, settings_of
 from search.assemble import assemble

@@ -11,10 +11,7 @@ from typing import Any
 from transformers import Blip2Processor
 from transformers.utils import logging
 
-from rsopt.base import Base, load_base
-from rsopt.build import build, merged
 from rsopt.caption.captioner import plain_captions
-from rsopt.card import MANIFEST, model_card
 from rsopt.common.atomic_files import new_folder
 from rsopt.core.candidate import Candidate
 from rsopt.core.inference import BEAMS, MAX_NEW_TOKENS, Form, Weights
@@ -24,9 +21,12 @@ from rsopt.data.images import open_image
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
-from rsopt.export import load_weights, protocol_settings, reload, reload_adapter, write_adapter, write_model
 from rsopt.free import run_in
-from rsopt.quantise import in_form, load_quantised, stored_mb
+from rsopt.model.base import Base, load_base
+from rsopt.model.build import build, merged
+from rsopt.model.export import load_weights, protocol_settings, reload, reload_adapter, write_adapter, write_model
+from rsopt.model.model_card import MANIFEST, model_card
+from rsopt.model.quantization import in_form, load_quantised, stored_mb
 from rsopt.tested import scores_on_test
 from search.free_points import read_point
 from search.history import CandidateState

@@ -228,10 +228,10 @@ def _load(work: Work) -> Any:
     import torch
     from transformers.utils import logging
 
-    from rsopt.base import load_base
     from rsopt.data.generated.mini import data_here
     from rsopt.data.read import read
-    from rsopt.hub import fetch
+    from rsopt.model.base import load_base
+    from rsopt.model.hub import fetch
     from rsopt.resident import Resident
 
     logging.set_verbosity_error()

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from rsopt.configs import TINY
+from rsopt.model.configs import TINY
 
 WEIGHTS = "model.safetensors"
 # What transformers 4 wrote into every part of a config, and 5 no longer does.

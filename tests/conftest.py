@@ -12,8 +12,8 @@ import pytest
 import torch
 from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2QFormerConfig, Blip2VisionConfig, OPTConfig
 
-from rsopt.base import Base
-from rsopt.configs import shape_of
+from rsopt.model.base import Base
+from rsopt.model.configs import shape_of
 from search.settings import Settings
 
 torch.set_num_threads(1)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-from rsopt.base import load_base
 from rsopt.data.read import read
 from rsopt.latency.device_lock import Quiet
 from rsopt.latency.ledger import Ledger
 from rsopt.leg import run_leg
+from rsopt.model.base import load_base
 from rsopt.resident import Resident
 from rsopt.scores.floor import ceiling_of, floor_of
 from search.settings import Facts, Settings, save_study

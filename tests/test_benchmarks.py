@@ -13,7 +13,7 @@ from benchmarks import trial
 from benchmarks.report import write_section
 from benchmarks.work import random_work
 from rsopt.core.recipe import Recipe
-from rsopt.synthetic import random_base
+from rsopt.model.random_base import random_base
 from tests.conftest import random_config
 
 MISSING = (

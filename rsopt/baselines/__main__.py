@@ -60,8 +60,8 @@ def _cost(options: argparse.Namespace) -> int:
     if min(options.words, options.text_tokens, options.beams) < 1:
         raise UserError("--words, --text-tokens and --beams must be at least 1")
     from rsopt.baselines.cost import baseline_cost
-    from rsopt.configs import base_config
     from rsopt.cost.memory import Workload
+    from rsopt.model.configs import base_config
 
     load = Workload(text_tokens=options.text_tokens, beams=options.beams)
     found = baseline_cost(options.name, base_config(options.base), options.base == "tiny", options.words, load)

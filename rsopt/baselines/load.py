@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 
-from rsopt.base import load_base
 from rsopt.baselines.bita.model import WEIGHTS, bita_base, read_bita
 from rsopt.baselines.puret.model import PureT
 from rsopt.baselines.puret.vocabulary import Vocabulary
@@ -18,7 +17,8 @@ from rsopt.core.inference import BATCH, MAX_NEW_TOKENS
 from rsopt.data.images import open_image
 from rsopt.data.records import Sample
 from rsopt.errors import UserError
-from rsopt.features import pixels
+from rsopt.model.base import load_base
+from rsopt.model.vision_features import pixels
 
 Tell = Callable[[Sequence[Path]], list[str]]
 

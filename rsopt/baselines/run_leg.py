@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rsopt.baselines.factory import make
 from rsopt.baselines.protocol import Captioner
-from rsopt.build import build
 from rsopt.caption.decoders import BEAMS
 from rsopt.caption.degenerate import check_garbage
 from rsopt.clock import Clock
@@ -20,7 +19,6 @@ from rsopt.core.leg_files import STATE, read_measurement, rung_folder, trained_b
 from rsopt.core.objectives import Measurement
 from rsopt.cost.memory import Workload
 from rsopt.errors import CandidateError, InfrastructureError
-from rsopt.features import pixels
 from rsopt.latency.device import device_name
 from rsopt.latency.device_lock import Quiet
 from rsopt.latency.ledger import Ledger
@@ -29,6 +27,8 @@ from rsopt.latency.session import NATURAL_IMAGES, measure_subject, natural_of
 from rsopt.latency.subject import Subject
 from rsopt.latency_lookup import latency_metrics
 from rsopt.leg import RUNG_IMAGES, between_chunks, score_captions
+from rsopt.model.build import build
+from rsopt.model.vision_features import pixels
 from rsopt.resident import Resident
 
 MODEL = "model"  # the captioner's folder beside a last rung's measurement

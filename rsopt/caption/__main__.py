@@ -16,14 +16,14 @@ from typing import TextIO
 from PIL import Image
 from transformers.utils import logging
 
-from rsopt.base import DTYPES, Base, load_base
 from rsopt.caption.captioner import Captioner
 from rsopt.caption.decoders import BEAMS
-from rsopt.card import MANIFEST
 from rsopt.cli import EXIT_FAILED, Parser
 from rsopt.core.inference import BATCH
 from rsopt.data.records import Sample
 from rsopt.errors import UserError
+from rsopt.model.base import DTYPES, Base, load_base
+from rsopt.model.model_card import MANIFEST
 
 EPILOG = """\
 examples:

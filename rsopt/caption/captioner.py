@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
-from rsopt.base import Base
 from rsopt.caption.decoder_check import compare_decoders
 from rsopt.caption.decoders import BEAMS, Decode, caption_features, clean, shared_prefix, transformers_generate
 from rsopt.core.inference import BATCH
 from rsopt.data.records import Sample
-from rsopt.features import pixels
+from rsopt.model.base import Base
+from rsopt.model.vision_features import pixels
 
 CHECKED_IMAGES = 4  # captioned both ways before the fast decoder is trusted
 

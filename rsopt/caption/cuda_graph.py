@@ -11,10 +11,10 @@ from functools import cache
 import torch
 from transformers import Blip2ForConditionalGeneration, OPTForCausalLM
 
-from rsopt.base import Base
 from rsopt.caption.decoders import shared_prefix
 from rsopt.caption.kv_cache import SharedPrefix
 from rsopt.common.out_of_memory import is_shortage
+from rsopt.model.base import Base
 
 _LOG = logging.getLogger(__name__)
 _WARM_UPS = 2  # steps before capturing: libraries set up their workspaces in the first

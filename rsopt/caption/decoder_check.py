@@ -11,12 +11,13 @@ import torch
 from torch.nn import functional
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.base import Base
-from rsopt.build import Built
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoders import BEAMS, Decode, prompt, shared_prefix, transformers_generate
 from rsopt.core.inference import MAX_NEW_TOKENS
-from rsopt.train import TrainingSet, query_prefix
+from rsopt.model.base import Base
+from rsopt.model.build import Built
+from rsopt.model.prefix import query_prefix
+from rsopt.train import TrainingSet
 
 _LOG = logging.getLogger(__name__)
 

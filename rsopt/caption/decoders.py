@@ -9,11 +9,11 @@ from typing import Protocol
 import torch
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.base import Base
 from rsopt.caption.beam_search import beam_search
 from rsopt.caption.kv_cache import SharedPrefix
 from rsopt.core.inference import BATCH, BEAMS, MAX_NEW_TOKENS
-from rsopt.train import query_prefix
+from rsopt.model.base import Base
+from rsopt.model.prefix import query_prefix
 
 
 class Decode(Protocol):

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rsopt.cli import Parser, command
-from rsopt.configs import KNOWN, base_config, shape_of
 from rsopt.core.variant import TARGETS, LoraPart, LoraSpec, Variant
 from rsopt.cost.memory import BYTES, Workload
 from rsopt.errors import UserError
+from rsopt.model.configs import KNOWN, base_config, shape_of
 
 if TYPE_CHECKING:
     pass

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from transformers import Blip2Config, Blip2ForConditionalGeneration
 
-from rsopt.configs import shape_of
 from rsopt.cost.macs import macs_by_module
+from rsopt.model.configs import shape_of
 
 # Linear modules that LoRA is put on, by their name inside one layer.
 _LLM_ATTENTION: dict[str, tuple[str, ...]] = {"qk": ("q_proj", "k_proj"), "qkv": ("q_proj", "k_proj", "v_proj")}

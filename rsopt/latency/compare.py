@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from rsopt.base import Base
 from rsopt.latency.device import device_name
 from rsopt.latency.device_lock import Quiet
 from rsopt.latency.protocol import Protocol
 from rsopt.latency.subject import caption_ids
 from rsopt.latency.timing import alone_and_steady, ratio_interval, timed
+from rsopt.model.base import Base
 
 
 @torch.inference_mode()

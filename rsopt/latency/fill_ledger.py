@@ -15,21 +15,21 @@ from rsopt.latency.device import quiet_name
 from rsopt.latency.ledger import read_ledger
 
 if TYPE_CHECKING:
-    from rsopt.base import Base
+    from rsopt.model.base import Base
 from rsopt.latency.setup import _device, _load
 
 
 def _ledger(options: argparse.Namespace) -> dict[str, Any]:
-    from rsopt.base import best_dtype
-    from rsopt.build import build
-    from rsopt.configs import base_config
     from rsopt.latency.additive_model import LatencyModel, design
     from rsopt.latency.device_lock import Quiet
     from rsopt.latency.ledger import Ledger
     from rsopt.latency.protocol import Protocol, cross_layers, first_layers, latency_context, of_depths
     from rsopt.latency.session import measure_latency
     from rsopt.latency.subject import random_image
-    from rsopt.synthetic import random_base
+    from rsopt.model.base import best_dtype
+    from rsopt.model.build import build
+    from rsopt.model.configs import base_config
+    from rsopt.model.random_base import random_base
 
     if options.random_weights:
         device = _device(options)

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from transformers import Blip2Config
 
-from rsopt.base import Base
 from rsopt.caption.decoders import BEAMS
 from rsopt.core.inference import DECODERS, GENERATE
 from rsopt.core.variant import Architecture, BaseShape, Variant
 from rsopt.latency.device import device_name
+from rsopt.model.base import Base
 
 UNSTEADY = 4
 

@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.base import Base
-from rsopt.build import build
 from rsopt.core.inference import MAX_NEW_TOKENS
 from rsopt.latency.device import device_name, device_state
 from rsopt.latency.device_lock import Quiet
@@ -24,6 +22,8 @@ from rsopt.latency.ledger import Latency
 from rsopt.latency.protocol import UNSTEADY, Protocol, first_layers, reference_architecture
 from rsopt.latency.subject import Subject
 from rsopt.latency.timing import alone_and_steady, ratio_interval, timed
+from rsopt.model.base import Base
+from rsopt.model.build import build
 
 OTHER_EVERY = 4  # the decoder that is not the objective's is timed in every fourth round
 NATURAL_IMAGES = 4

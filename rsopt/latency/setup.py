@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-    from rsopt.base import Base
     from rsopt.latency.protocol import Protocol
+    from rsopt.model.base import Base
 
 
 def _device(options: argparse.Namespace) -> torch.device:
     import torch
 
-    from rsopt.base import best_device
+    from rsopt.model.base import best_device
 
     device = torch.device("cpu") if options.cpu else best_device()
     if device.type == "cpu":
@@ -27,7 +27,7 @@ def _device(options: argparse.Namespace) -> torch.device:
 def _load(name: str, options: argparse.Namespace) -> Base:
     from transformers.utils import logging
 
-    from rsopt.base import load_base
+    from rsopt.model.base import load_base
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -49,7 +49,7 @@ def _protocol(base: Base, options: argparse.Namespace) -> Protocol:
 def _images(base: Base, options: argparse.Namespace, count: int) -> list[torch.Tensor]:
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
-    from rsopt.features import pixels
+    from rsopt.model.vision_features import pixels
 
     samples = read(options.data or mini_folder()).split("val")[:count]
     return [pixels(base, [sample]) for sample in samples]

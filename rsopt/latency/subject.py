@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.base import Base
 from rsopt.caption.decoders import prompt, shared_prefix, transformers_generate
 from rsopt.core.inference import DECODERS, SHARED_PREFIX
+from rsopt.model.base import Base
 
 
 def random_image(base: Base, seed: int = 0) -> torch.Tensor:

@@ -14,7 +14,6 @@ import torch
 from filelock import FileLock
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.base import Base
 from rsopt.common.out_of_memory import is_shortage, release
 from rsopt.core.variant import Architecture
 from rsopt.latency.device_lock import Quiet
@@ -22,6 +21,7 @@ from rsopt.latency.ledger import entry_key
 from rsopt.latency.protocol import Protocol
 from rsopt.latency.subject import caption_ids
 from rsopt.latency.timing import alone_and_steady, timed
+from rsopt.model.base import Base
 
 FILE = "throughput.jsonl"  # in a study's folder: an architecture and device a line
 LARGEST = {"cpu": 16, "cuda": 512}  # images at once

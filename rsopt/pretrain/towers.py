@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from transformers import Blip2VisionModel, CLIPVisionModel
 
-from rsopt.base import load_base
 from rsopt.baselines.vision_towers import clip, clip_config, swin, swin_config
+from rsopt.model.base import load_base
 from rsopt.pretrain.apart import report
 from rsopt.pretrain.corpus import draw_corpus
 from rsopt.pretrain.steps import Progress, as_input, batches, schedule_of, take_step

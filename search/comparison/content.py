@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rsopt.configs import base_config
 from rsopt.cost.model import CostModel
 from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
+from rsopt.model.configs import base_config
 from rsopt.scores.floor import scorer_of
 from search.comparison.conclusions import Check, checks
 from search.comparison.row import Row, caption_row, find, timed_alike, trial_row

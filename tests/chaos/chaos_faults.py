@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rsopt.cli import command
-from rsopt.configs import TINY
+from rsopt.model.configs import TINY
 from search import front as front_command
 from tests.chaos.command import check_mlflow, front, interrupt, out_of_order, prepare, rungs, running, until
 

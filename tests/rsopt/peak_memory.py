@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from transformers import Blip2Config, Blip2ForConditionalGeneration
 
-from rsopt.base import DTYPES, Base
-from rsopt.build import Built, build
 from rsopt.caption.decoders import generate_ids
-from rsopt.configs import shape_of
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Dtype, Variant
 from rsopt.cost.memory import Workload
+from rsopt.model.base import DTYPES, Base
+from rsopt.model.build import Built, build
+from rsopt.model.configs import shape_of
 from rsopt.pack import TokenCaption
 from rsopt.train import Trainer, TrainingSet
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rsopt.base import load_base
-from rsopt.configs import TINY
 from rsopt.errors import UserError
+from rsopt.model.base import load_base
+from rsopt.model.configs import TINY
 
 CPU = torch.device("cpu")
 

@@ -11,18 +11,18 @@ import pytest
 import torch
 from transformers.utils import logging as transformers_logging
 
-from rsopt.base import Base, load_base
-from rsopt.build import build
 from rsopt.caption.decoders import caption_features
 from rsopt.core.variant import Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import UserError
-from rsopt.export import check_export, export_model, load_weights, write_adapter
-from rsopt.features import pixels
-from rsopt.hub import fetch
 from rsopt.latency.subject import caption_ids
-from rsopt.mend import check_base
+from rsopt.model.base import Base, load_base
+from rsopt.model.build import build
+from rsopt.model.config_repair import check_base
+from rsopt.model.export import check_export, export_model, load_weights, write_adapter
+from rsopt.model.hub import fetch
+from rsopt.model.vision_features import pixels
 from search.settings import Settings
 from tests.base_forms import FORMS, in_hub_cache, of_today, sharded_fp16
 
@@ -72,7 +72,7 @@ def test_it_loads_and_says_what_it_repaired(
     folder = str(FORMS[form](tmp_path / "base"))
     with caplog.at_level(logging.WARNING, "rsopt"):
         base = load_base(folder, CPU)
-    told = [record.getMessage() for record in caplog.records if record.name == "rsopt.base"]
+    told = [record.getMessage() for record in caplog.records if record.name == "rsopt.model.base"]
     assert len(told) == len(LOADS[form]) and check_base(folder) == [line.split(": ", 1)[1] for line in told]
     assert all(words in line and "\n" not in line for words, line in zip(LOADS[form], told, strict=True))
     if form != "bfloat16":

@@ -12,14 +12,14 @@ import rsopt.beam
 import torch
 from transformers import Blip2ForConditionalGeneration, OPTForCausalLM
 
-from rsopt.base import Base, load_base
-from rsopt.build import build, merged
 from rsopt.caption.beam_search import beam_search
 from rsopt.caption.decoders import generate_ids
 from rsopt.caption.kv_cache import SharedPrefix
-from rsopt.configs import shape_of
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from rsopt.train import query_prefix
+from rsopt.model.base import Base, load_base
+from rsopt.model.build import build, merged
+from rsopt.model.configs import shape_of
+from rsopt.model.prefix import query_prefix
 from tests.conftest import random_config
 
 END, PAD = 4, 1

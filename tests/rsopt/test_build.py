@@ -7,10 +7,10 @@ import gc
 import pytest
 import torch
 
-from rsopt.base import Base
-from rsopt.build import build, clone_structure, merged
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.errors import UserError
+from rsopt.model.base import Base
+from rsopt.model.build import build, clone_structure, merged
 from rsopt.pack import TokenCaption, pack
 from rsopt.train import packed_loss
 

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from rsopt import tiny
-from rsopt.base import load_base
 from rsopt.caption.__main__ import beams_of, main
 from rsopt.caption.captioner import caption_samples
 from rsopt.caption.decoders import BEAMS
 from rsopt.cli import command
 from rsopt.data.records import Sample
+from rsopt.model.base import load_base
 
 
 @pytest.fixture(scope="module")

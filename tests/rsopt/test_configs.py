@@ -8,9 +8,9 @@ import huggingface_hub
 import pytest
 from transformers import Blip2Config, OPTConfig, T5Config
 
-from rsopt.configs import base_config, shape_of
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
+from rsopt.model.configs import base_config, shape_of
 
 
 def test_opt_2_7b_is_the_hubs() -> None:

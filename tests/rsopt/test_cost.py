@@ -16,13 +16,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import Blip2Config, Blip2ForConditionalGeneration
 
-from rsopt.base import Base
-from rsopt.build import build
-from rsopt.configs import base_config, shape_of
 from rsopt.core.variant import TARGETS, LoraPart, LoraSpec, Variant
 from rsopt.cost.memory import Workload
 from rsopt.cost.model import CostModel, cost
 from rsopt.errors import UserError
+from rsopt.model.base import Base
+from rsopt.model.build import build
+from rsopt.model.configs import base_config, shape_of
 
 ROOT = Path(__file__).parents[2]
 QK = LoraPart(16, 32, "qk")

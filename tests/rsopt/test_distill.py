@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from rsopt.base import Base, load_base
-from rsopt.build import build
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.leg_files import STATE, rung_folder
 from rsopt.core.recipe import Recipe
@@ -18,6 +16,8 @@ from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.distill import Answers, Distiller, cuts, listening
+from rsopt.model.base import Base, load_base
+from rsopt.model.build import build
 from rsopt.pack import pack
 from rsopt.resident import Resident
 from rsopt.teacher import TOP, Teacher, taught_losses

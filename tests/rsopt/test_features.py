@@ -14,10 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from rsopt.base import Base
 from rsopt.data.records import Caption, Sample
 from rsopt.errors import InfrastructureError
-from rsopt.features import feature_key, load_features, pixels, place
+from rsopt.model.base import Base
+from rsopt.model.vision_features import feature_key, load_features, pixels, place
 
 
 class Processor:
@@ -51,8 +51,8 @@ def samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
 
 
 def live(base: Base, samples: list[Sample], layers: tuple[int, ...]) -> torch.Tensor:
-    from rsopt.build import build
     from rsopt.core.variant import Variant
+    from rsopt.model.build import build
 
     vision = build(base, Variant(layers, (0, 1), (0,))).model.vision_model
     with torch.inference_mode():

@@ -6,14 +6,14 @@ import time
 
 import torch
 
-from rsopt.base import Base
-from rsopt.build import build, merged
 from rsopt.clock import Clock
-from rsopt.configs import base_config
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Targets, Variant
 from rsopt.cost.memory_plan import USABLE, CardPlan, card_plan, free_bytes, training_need, training_plan
 from rsopt.cost.model import CostModel
+from rsopt.model.base import Base
+from rsopt.model.build import build, merged
+from rsopt.model.configs import base_config
 from rsopt.pack import TokenCaption
 from rsopt.speed import training_flops
 from rsopt.train import Trainer, TrainingSet

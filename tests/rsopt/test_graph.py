@@ -13,11 +13,11 @@ import torch
 from transformers import OPTForCausalLM
 
 from rsopt import resident
-from rsopt.base import Base
 from rsopt.caption import decoder_check as selfcheck
 from rsopt.caption.cuda_graph import Captured, FixedSteps
 from rsopt.caption.decoder_check import Agreement, captured_pays
 from rsopt.caption.decoders import shared_prefix
+from rsopt.model.base import Base
 from rsopt.resident import Resident
 from tests.rsopt.test_beam import differing, language_model, our_ids, prefixes, transformers_ids
 

@@ -7,8 +7,6 @@ from copy import deepcopy
 import pytest
 import torch
 
-from rsopt.base import Base, load_base
-from rsopt.build import build, merged
 from rsopt.caption.decoders import caption_features
 from rsopt.caption.degenerate import check_garbage, garbage
 from rsopt.core.recipe import Recipe
@@ -16,8 +14,10 @@ from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import CandidateError, UserError
-from rsopt.features import pixels
-from rsopt.mend import mend
+from rsopt.model.base import Base, load_base
+from rsopt.model.build import build, merged
+from rsopt.model.config_repair import mend
+from rsopt.model.vision_features import pixels
 from rsopt.pack import TokenCaption
 from rsopt.train import Trainer, TrainingSet
 
@@ -81,7 +81,7 @@ def test_without_the_end_token_captions_run_on_and_the_layout_check_refuses(tiny
 
 
 def test_lora_on_no_module_or_too_many_is_an_error(tiny: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rsopt import build as module
+    from rsopt.model import build as module
 
     variant = Variant.full(tiny.shape, LORA)
     # A pattern that also hits the Q-Former, as `all-linear` does: PEFT takes it silently.

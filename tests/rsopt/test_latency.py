@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from rsopt.base import Base, load_base
-from rsopt.build import build
 from rsopt.core.inference import DECODERS
 from rsopt.core.variant import Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
-from rsopt.features import pixels
 from rsopt.latency.compare import compare
 from rsopt.latency.device_lock import Quiet
 from rsopt.latency.protocol import Protocol, cross_layers, first_layers, reference_architecture
 from rsopt.latency.session import measure_latency, natural_latency
 from rsopt.latency.subject import caption_ids
+from rsopt.model.base import Base, load_base
+from rsopt.model.build import build
+from rsopt.model.vision_features import pixels
 
 SHORT = Protocol(12, warmups=1, least_runs=4, most_runs=8, width=0.5, seconds=0.1, drift=10.0, repeats=0)
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from rsopt.configs import base_config
 from rsopt.core.variant import Architecture
 from rsopt.errors import UserError
 from rsopt.latency.__main__ import main
 from rsopt.latency.ledger import Ledger
 from rsopt.latency.protocol import Protocol
 from rsopt.latency_lookup import architecture_latency
-from rsopt.synthetic import random_base
+from rsopt.model.configs import base_config
+from rsopt.model.random_base import random_base
 from tests.conftest import random_config
 
 PROMISED = {

@@ -85,8 +85,8 @@ def test_entries_of_two_devices_are_not_mixed() -> None:
 
 @pytest.mark.parametrize("shape", [SHAPE, BaseShape(4, 6, 8), BaseShape(14, 6, 16), BaseShape(3, 6, 4)])
 def test_the_design_can_be_built_and_covers_the_base(shape: BaseShape) -> None:
-    from rsopt.build import check_loadable
     from rsopt.latency.protocol import first_layers
+    from rsopt.model.build import check_loadable
 
     depths = design(shape)
     assert 6 <= len(depths) <= 9

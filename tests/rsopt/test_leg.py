@@ -10,8 +10,6 @@ import pytest
 import torch
 
 import rsopt.leg
-from rsopt.base import load_base
-from rsopt.build import build
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.leg_files import rung_folder, trained_folder
 from rsopt.core.objectives import Measurement
@@ -20,12 +18,15 @@ from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import CandidateError
-from rsopt.features import pixels
 from rsopt.latency.device_lock import Quiet
 from rsopt.latency.ledger import Ledger
 from rsopt.leg import run_leg
+from rsopt.model.base import load_base
+from rsopt.model.build import build
+from rsopt.model.prefix import read_images
+from rsopt.model.vision_features import pixels
 from rsopt.resident import Resident
-from rsopt.train import Trainer, TrainResult, read_images
+from rsopt.train import Trainer, TrainResult
 
 LLM = LoraSpec(LoraPart(8, 16, "all_linear"))
 BOTH = LoraSpec(LoraPart(8, 16, "qkvo"), LoraPart(8, 16, "qkvo"))

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsopt.base import Base
-from rsopt.build import build
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
+from rsopt.model.base import Base
+from rsopt.model.build import build
+from rsopt.model.prefix import query_prefix
 from rsopt.pack import TokenCaption, batches, pack
-from rsopt.train import packed_loss, query_prefix
+from rsopt.train import packed_loss
 
 LORA = LoraSpec(LoraPart(4, 8, "all_linear"), LoraPart(4, 8, "qkvo"))
 

@@ -7,10 +7,10 @@ import itertools
 import pytest
 import torch
 
-from rsopt.base import Base
-from rsopt.build import build
 from rsopt.core.ranking import MEASURED, MeasuredRankings
 from rsopt.core.variant import Variant
+from rsopt.model.base import Base
+from rsopt.model.build import build
 from rsopt.pack import pack
 from rsopt.rank import Calibration, angular_block, block_influence, greedy, score_layers, score_pairs
 from rsopt.train import TrainingSet, packed_loss

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from rsopt.base import Base
 from rsopt.caption.decoder_check import Agreement, compare_decoders
 from rsopt.caption.decoders import shared_prefix, transformers_generate
+from rsopt.model.base import Base
 from rsopt.resident import Resident
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from rsopt.base import Base
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import OBJECTIVES
 from rsopt.core.recipe import Recipe
@@ -21,6 +20,7 @@ from rsopt.latency.device_lock import Quiet
 from rsopt.latency.protocol import Protocol
 from rsopt.latency.subject import random_image
 from rsopt.latency.throughput import FILE, Throughput, known_throughput, measure_throughput
+from rsopt.model.base import Base
 from search.estimates import Estimates
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from rsopt.cli import command
-from rsopt.configs import base_config
 from rsopt.core.leg_files import read_captions
 from rsopt.cost.model import CostModel
 from rsopt.data.read import read
+from rsopt.model.configs import base_config
 from rsopt.scores.floor import scorer_of
 from search import compare
 from search.comparison.conclusions import FAILS, HOLDS, UNMEASURED, UNTOLD, checks

@@ -97,9 +97,9 @@ def test_the_search_ends_with_a_front(folder: Path, first: str) -> None:
 
 
 def test_counts_are_those_of_the_cost_command(folder: Path, first: str) -> None:
-    from rsopt.configs import base_config
     from rsopt.core.variant import Variant
     from rsopt.cost.model import CostModel
+    from rsopt.model.configs import base_config
 
     model = CostModel(base_config("tiny"))
     for trial in load(folder, "small-1")["trials"]:

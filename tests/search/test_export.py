@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from rsopt.card import model_card
 from rsopt.cli import command
 from rsopt.core.variant import ranges
 from rsopt.data.read import read
+from rsopt.model.model_card import model_card
 from search.export import main, read_manifest
 from search.front import study_front
 from search.pick import PICKS, choose

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from rsopt.cli import command
-from rsopt.configs import TINY
 from rsopt.data.__main__ import main as data_main
+from rsopt.model.configs import TINY
 from search import front, run
 from tests.search.test_bad_input import OWN, rsicd
 

@@ -15,12 +15,12 @@ from rsopt.baselines.bita.model import bita_config
 from rsopt.baselines.cost import bita_cost, puret_cost
 from rsopt.baselines.puret.config import puret_config
 from rsopt.common.cache import cache_dir
-from rsopt.configs import base_config, shape_of
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import STATE, rung_folder
 from rsopt.core.objectives import OBJECTIVES, Measurement
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.errors import UserError
+from rsopt.model.configs import base_config, shape_of
 from search.bound import BoundSpace
 from search.estimates import Costs, Estimates
 from search.figures import exact_figures
@@ -201,9 +201,9 @@ def test_a_search_stays_within_its_cap(tmp_path: Path, tight: bool) -> None:
 def test_a_front_without_moments_still_exports(small_study: Settings, tmp_path: Path) -> None:
     import torch
 
-    from rsopt.base import load_base
-    from rsopt.build import build, merged
-    from rsopt.export import load_weights
+    from rsopt.model.base import load_base
+    from rsopt.model.build import build, merged
+    from rsopt.model.export import load_weights
     from search.keeper import _drop_moments
 
     candidate = next(c for c in read_history(small_study.folder) if c.role == "full_depth").candidate

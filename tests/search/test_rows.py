@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from rsopt.cli import command
-from rsopt.configs import base_config, shape_of
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import read_curve
 from rsopt.core.objectives import Fault, Measurement
 from rsopt.data.read import read
+from rsopt.model.configs import base_config, shape_of
 from rsopt.scores.floor import ceiling_of, floor_of
 from search import run
 from search.assemble import assemble

@@ -19,8 +19,8 @@ from rsopt.caption.decoders import caption_features
 from rsopt.cost.memory import Workload
 from rsopt.cost.model import Cost
 from rsopt.data.records import Sample
-from rsopt.features import pixels
 from rsopt.latency.subject import Subject
+from rsopt.model.vision_features import pixels
 from rsopt.resident import Resident, pad_id
 from rsopt.train import TrainingSet, packed_batch, packed_loss, validation_loss
 

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2QFormerConfig, CLIPVisionConfig, OPTConfig
 
-from rsopt.base import Base
 from rsopt.baselines.bita.fourier_transformer import FourierTransformer
 from rsopt.baselines.vision_towers import clip, clip_config, load_tower
-from rsopt.configs import shape_of
+from rsopt.model.base import Base
+from rsopt.model.configs import shape_of
 
 WEIGHTS = "bita.safetensors"
 

@@ -27,8 +27,8 @@ from rsopt.cost.memory import Workload
 from rsopt.cost.model import Cost
 from rsopt.data.images import open_image
 from rsopt.data.records import SPLITS, Sample
-from rsopt.features import BATCH, cached_features, images_digest, weights_digest
 from rsopt.latency.subject import Subject
+from rsopt.model.vision_features import BATCH, cached_features, images_digest, weights_digest
 from rsopt.pack import IGNORE
 from rsopt.resident import Resident
 from rsopt.scores.tokens import learn_tokens, tokenizer

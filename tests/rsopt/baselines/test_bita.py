@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from rsopt.base import load_base
 from rsopt.baselines.bita.model import bita_base, bita_config, read_bita, write_bita
 from rsopt.baselines.cost import bita_cost
+from rsopt.model.base import load_base
 
 
 def test_only_the_tiny_one_tunes_its_language_model_and_that_is_a_copy(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from rsopt.baselines.bita.model import bita_config
 from rsopt.baselines.cost import bita_cost, puret_cost
 from rsopt.baselines.puret.config import puret_config
 from rsopt.cli import command
-from rsopt.configs import base_config
 from rsopt.cost.memory import Workload
+from rsopt.model.configs import base_config
 
 
 def test_puret_has_the_studys_parameters_at_cocos_vocabulary() -> None:

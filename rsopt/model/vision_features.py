@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from rsopt.base import Base
-from rsopt.build import clone_structure
 from rsopt.common.cache import cache_dir
 from rsopt.common.shared_array import Progress, build_together, is_whole
 from rsopt.core.variant import Dtype, digest
 from rsopt.data.images import open_image
 from rsopt.data.records import Sample
+from rsopt.model.base import Base
+from rsopt.model.build import clone_structure
 
 BATCH = 32
 SHARE = 0.2  # of free GPU memory that features may take: the rest is for training

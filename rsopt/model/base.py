@@ -11,11 +11,11 @@ import torch
 from safetensors import SafetensorError
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
-from rsopt.configs import base_config, shape_of
 from rsopt.core.variant import BaseShape, Dtype
 from rsopt.errors import UserError
-from rsopt.hub import fetch
-from rsopt.mend import load_processor, mend
+from rsopt.model.config_repair import load_processor, mend
+from rsopt.model.configs import base_config, shape_of
+from rsopt.model.hub import fetch
 
 _LOG = logging.getLogger(__name__)
 DTYPES: dict[Dtype, torch.dtype] = {

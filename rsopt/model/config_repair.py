@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rsopt.configs import base_config
 from rsopt.errors import UserError
-from rsopt.hub import fetch
+from rsopt.model.configs import base_config
+from rsopt.model.hub import fetch
 
 if TYPE_CHECKING:
     from transformers import Blip2Config, Blip2Processor

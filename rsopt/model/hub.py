@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rsopt.configs import TINY
 from rsopt.errors import UserError
+from rsopt.model.configs import TINY
 
 _CONFIGS = ("*.json", "*.txt", "*.model")
 # File name endings, a single file and the index of a sharded one: the first kind that is there is taken.

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from transformers import BitsAndBytesConfig, Blip2ForConditionalGeneration
 
-from rsopt.base import DTYPES, Base
 from rsopt.core.inference import Form, Weights
 from rsopt.errors import UserError
-from rsopt.export import in_dtype
+from rsopt.model.base import DTYPES, Base
+from rsopt.model.export import in_dtype
 
 BLOCK = 64  # weights that share a scale in 4 bits; a row that is no multiple of it is left as it is
 ROWS = 32  # packed at once by the kernel for CPUs

@@ -11,13 +11,13 @@ from peft import PeftModel
 from safetensors import safe_open
 from transformers import Blip2ForConditionalGeneration, GenerationConfig
 
-from rsopt.base import DTYPES, Base
-from rsopt.build import Built, build, merged
 from rsopt.caption.decoders import BEAMS, caption_features
 from rsopt.common.atomic_files import new_folder
 from rsopt.core.inference import MAX_NEW_TOKENS
 from rsopt.core.variant import Dtype, Variant
 from rsopt.errors import UserError
+from rsopt.model.base import DTYPES, Base
+from rsopt.model.build import Built, build, merged
 
 KEPT_FILE = "kept_layers.json"
 

@@ -14,9 +14,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.base import Base
 from rsopt.core.variant import BaseShape, LoraSpec, Variant
 from rsopt.errors import UserError
+from rsopt.model.base import Base
 
 # Module names inside one layer, by component. lm_head is tied to the embeddings and never a target: merging would alter both.
 LLM_TARGETS = {

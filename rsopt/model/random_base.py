@@ -1,0 +1,41 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from transformers import Blip2Config, Blip2ForConditionalGeneration
+
+from rsopt.core.variant import Dtype
+from rsopt.model.base import DTYPES, Base
+from rsopt.model.configs import shape_of
+
+
+class NumberTokenizer:
+    """Stands in for a tokenizer: a caption is its numbers."""
+
+    pad_token_id = 1
+
+    def batch_decode(self, ids: torch.Tensor, skip_special_tokens: bool = True) -> list[str]:
+        """Numbers with spaces between, padding left out."""
+        return [" ".join(str(t) for t in row if t != self.pad_token_id) for row in ids.tolist()]
+
+
+def random_base(name: str, config: Blip2Config, device: torch.device, dtype: Dtype, seed: int = 0) -> Base:
+    """A base of this configuration with random weights, made in `dtype` on `device`. It has no image processor."""
+    torch.manual_seed(seed)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(DTYPES[dtype])  # in float32 first, a model that fits in half precision might not
+    try:
+        with torch.device(device):
+            model = Blip2ForConditionalGeneration(config)
+            with torch.no_grad():  # tokens must differ by more than rounding
+                for parameter in model.parameters():
+                    parameter.add_(torch.randn_like(parameter), alpha=0.02)
+    finally:
+        torch.set_default_dtype(before)
+    model.requires_grad_(False).eval()
+    processor: Any = SimpleNamespace(tokenizer=NumberTokenizer(), image_processor=None)
+    return Base(f"{name} (random weights)", model, processor, shape_of(config), dtype)
