@@ -15,12 +15,12 @@ import torch
 from torch import nn
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
-from rsopt.pretrain.apart import keep_stage, load_kept, read_words, report
+from rsopt.pretrain.common import Budget
 from rsopt.pretrain.corpus import draw_corpus, draw_sentences
-from rsopt.pretrain.heads import Heads
+from rsopt.pretrain.language_process import keep_stage, load_kept, read_words, report
 from rsopt.pretrain.model import make_model, make_processor, save, train_tokenizer
+from rsopt.pretrain.probe_heads import Heads
 from rsopt.pretrain.stages import look, see, tell
-from rsopt.pretrain.steps import Budget
 
 
 def main(arguments: list[str] | None = None) -> int:

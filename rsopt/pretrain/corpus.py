@@ -11,7 +11,7 @@ from random import Random
 import numpy as np
 from PIL import Image
 
-from rsopt.pretrain.crowds import LABEL_SIZE, draw_crowd
+from rsopt.pretrain.dense_scenes import LABEL_SIZE, draw_crowd
 from rsopt.pretrain.model import IMAGE_SIZE, PATCH_SIZE
 from rsopt.pretrain.pictures import draw_picture
 from rsopt.pretrain.texts import sentence

@@ -13,8 +13,8 @@ import numpy as np
 
 from rsopt.data.generated import objects as things
 from rsopt.data.generated.canvas import COLOURS, GROUNDS, WATERS, Canvas, apart, curve, grid
-from rsopt.pretrain.crowds import LABEL_SIZE, RENDER_SIZE, Picture, land, put
-from rsopt.pretrain.front import front_picture
+from rsopt.pretrain.dense_scenes import LABEL_SIZE, RENDER_SIZE, Picture, land, put
+from rsopt.pretrain.ground_scenes import front_picture
 from rsopt.pretrain.words import (
     ABOVE,
     COLOUR_NAMES,

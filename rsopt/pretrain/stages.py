@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerBase
 
+from rsopt.pretrain.common import Budget, Progress, as_input, batches, queried, schedule_of, take_step, thinned
 from rsopt.pretrain.corpus import UNKNOWN, Pictures
-from rsopt.pretrain.heads import Heads, Known, looking
-from rsopt.pretrain.steps import Budget, Progress, as_input, batches, queried, schedule_of, take_step, thinned
+from rsopt.pretrain.probe_heads import Heads, Known, looking
 
 # How often a layer is left out of a step. At 0.1 half of the LLM's layers, tuned, caption as well as all of them, and a
 # search over depths has nothing to trade.

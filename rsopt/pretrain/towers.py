@@ -21,9 +21,9 @@ from transformers import Blip2VisionModel, CLIPVisionModel
 
 from rsopt.baselines.vision_towers import clip, clip_config, swin, swin_config
 from rsopt.model.base import load_base
-from rsopt.pretrain.apart import report
+from rsopt.pretrain.common import Progress, as_input, batches, schedule_of, take_step
 from rsopt.pretrain.corpus import draw_corpus
-from rsopt.pretrain.steps import Progress, as_input, batches, schedule_of, take_step
+from rsopt.pretrain.language_process import report
 
 BATCH = 32
 

@@ -13,10 +13,10 @@ from transformers import AutoProcessor, Blip2ForConditionalGeneration
 
 from rsopt.data.generated.mini import make_mini
 from rsopt.pretrain.__main__ import main
+from rsopt.pretrain.common import thinned
 from rsopt.pretrain.corpus import SIDE, UNKNOWN, draw_corpus, draw_sentences
 from rsopt.pretrain.model import make_model, train_tokenizer
 from rsopt.pretrain.pictures import draw_picture
-from rsopt.pretrain.steps import thinned
 from rsopt.pretrain.words import FACTS, KINDS
 
 
