@@ -107,7 +107,7 @@ def main() -> int:
 def _floor() -> dict[str, float]:
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
-    from rsopt.scores.floor import floor_of
+    from rsopt.scores.reference_points import floor_of
 
     return {name.replace("_", " "): value for name, value in floor_of(read(mini_folder()), "val").items()}
 

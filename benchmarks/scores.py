@@ -53,7 +53,7 @@ def run(images: int, repeats: int, cold: int) -> dict[str, Any]:
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
     from rsopt.scores.cider import CiderScorer
-    from rsopt.scores.java import find_java
+    from rsopt.scores.java_process import find_java
     from rsopt.scores.meteor import Meteor
     from rsopt.scores.scorer import Scorer
 

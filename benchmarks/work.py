@@ -86,7 +86,7 @@ def tiny_work(train: int, evaluated: int) -> Work:
         from pycocoevalcap.cider.cider import Cider
         from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-        from rsopt.scores.java import find_java
+        from rsopt.scores.java_process import find_java
 
         os.environ["PATH"] = f"{Path(find_java()).parent}{os.pathsep}{os.environ['PATH']}"
         given = by_id(captions)

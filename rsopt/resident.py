@@ -21,7 +21,7 @@ from rsopt.model.build import Built
 from rsopt.model.prefix import read_images
 from rsopt.model.vision_features import Progress, feature_key, load_features, place
 from rsopt.pack import TokenCaption
-from rsopt.scores.floor import scorer_of
+from rsopt.scores.reference_points import scorer_of
 from rsopt.scores.scorer import Scorer
 from rsopt.train import TrainingSet
 

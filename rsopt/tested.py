@@ -15,7 +15,7 @@ from rsopt.core.inference import Form
 from rsopt.data.records import CaptionData
 from rsopt.latency.device import device_name
 from rsopt.model.base import Base
-from rsopt.scores.floor import ceiling_of, floor_of, scorer_of
+from rsopt.scores.reference_points import ceiling_of, floor_of, scorer_of
 
 
 def scores_on_test(

@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--row: each needs a name of its own")
     baselines = study_folder(options.storage, options.baselines) if options.baselines else None
     # After what can be refused: counting and scoring bring torch.
-    from rsopt.scores.java import JavaError
+    from rsopt.scores.java_process import JavaError
     from search.comparison.content import compare
     from search.comparison.markdown import markdown
     from search.comparison.page import page

@@ -23,7 +23,7 @@ from rsopt.data.records import CaptionData
 from rsopt.errors import InfrastructureError, UserError
 from rsopt.model.config_repair import check_base
 from rsopt.model.configs import base_config, shape_of
-from rsopt.scores.floor import ceiling_of, floor_of
+from rsopt.scores.reference_points import ceiling_of, floor_of
 from search.asked import check_numbers, settings_of
 from search.assemble import assemble
 from search.changes import record, with_changes

@@ -18,7 +18,7 @@ from rsopt.latency.ledger import Ledger
 from rsopt.leg import run_leg
 from rsopt.model.base import load_base
 from rsopt.resident import Resident
-from rsopt.scores.floor import ceiling_of, floor_of
+from rsopt.scores.reference_points import ceiling_of, floor_of
 from search.settings import Facts, Settings, save_study
 from search.space import load_space
 from search.study import Search

@@ -15,8 +15,8 @@ from rich.table import Table
 from rsopt.cli import Parser, command
 from rsopt.data.formats.karpathy import load_json
 from rsopt.errors import UserError
-from rsopt.scores.floor import class_prior_without
-from rsopt.scores.java import JavaError
+from rsopt.scores.java_process import JavaError
+from rsopt.scores.reference_points import class_prior_without
 from rsopt.scores.scorer import Scorer
 
 METRICS = {

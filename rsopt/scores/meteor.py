@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rsopt.scores.java import JavaProcess
-from rsopt.scores.ptb import jar
+from rsopt.scores.java_process import JavaProcess
+from rsopt.scores.ptb_tokenizer import jar
 
 _BATCH = 512  # images a question: bounds what a restart repeats
 

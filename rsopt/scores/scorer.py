@@ -13,7 +13,7 @@ from rsopt.scores.bootstrap import Interval, bootstrap_interval, corpus_interval
 from rsopt.scores.cider import CiderScorer
 from rsopt.scores.meteor import summable
 from rsopt.scores.rouge import RougeScorer
-from rsopt.scores.tokens import learn_tokens, meteor, tokenizer
+from rsopt.scores.token_cache import learn_tokens, meteor, tokenizer
 
 
 @dataclass(frozen=True, slots=True)

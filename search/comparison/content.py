@@ -11,7 +11,7 @@ from rsopt.cost.model import CostModel
 from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.model.configs import base_config
-from rsopt.scores.floor import scorer_of
+from rsopt.scores.reference_points import scorer_of
 from search.comparison.conclusions import Check, checks
 from search.comparison.row import Row, caption_row, find, timed_alike, trial_row
 from search.front import study_front

@@ -18,10 +18,10 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from rsopt.scores.bleu import BleuScorer, bleu_of
 from rsopt.scores.cider import CiderScorer
-from rsopt.scores.java import find_java
+from rsopt.scores.java_process import find_java
 from rsopt.scores.rouge import RougeScorer, common_length
 from rsopt.scores.scorer import Scorer
-from rsopt.scores.tokens import tokenizer
+from rsopt.scores.token_cache import tokenizer
 from tests.rsopt.sentences import corpus
 
 AWKWARD = {

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from rsopt.data.records import Caption, CaptionData, Sample
 from rsopt.errors import UserError
-from rsopt.scores import tokens as tokens_module
+from rsopt.scores import token_cache as tokens_module
 from rsopt.scores.bootstrap import bootstrap_interval, corpus_interval, paired_bootstrap
 from rsopt.scores.cider import CiderScorer
-from rsopt.scores.floor import (
+from rsopt.scores.reference_points import (
     ceiling_of,
     class_prior_captions,
     class_prior_without,

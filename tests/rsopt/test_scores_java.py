@@ -15,9 +15,9 @@ import psutil
 import pytest
 
 from rsopt.errors import UserError
-from rsopt.scores import java as java_module
-from rsopt.scores.java import JavaError, JavaProcess, find_java
-from rsopt.scores.ptb import PtbTokenizer, jar
+from rsopt.scores import java_process as java_module
+from rsopt.scores.java_process import JavaError, JavaProcess, find_java
+from rsopt.scores.ptb_tokenizer import PtbTokenizer, jar
 from tests.rsopt.sentences import corpus
 
 TEXTS = [text for own in corpus(40)[0].values() for text in own]

@@ -15,7 +15,7 @@ from rsopt.core.leg_files import read_captions
 from rsopt.cost.model import CostModel
 from rsopt.data.read import read
 from rsopt.model.configs import base_config
-from rsopt.scores.floor import scorer_of
+from rsopt.scores.reference_points import scorer_of
 from search import compare
 from search.comparison.conclusions import FAILS, HOLDS, UNMEASURED, UNTOLD, checks
 from search.comparison.content import Comparison

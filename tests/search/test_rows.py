@@ -12,7 +12,7 @@ from rsopt.core.leg_files import read_curve
 from rsopt.core.objectives import Fault, Measurement
 from rsopt.data.read import read
 from rsopt.model.configs import base_config, shape_of
-from rsopt.scores.floor import ceiling_of, floor_of
+from rsopt.scores.reference_points import ceiling_of, floor_of
 from search import run
 from search.assemble import assemble
 from search.front import study_front

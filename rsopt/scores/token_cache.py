@@ -13,7 +13,7 @@ from rsopt.common.atomic_files import replacing
 from rsopt.common.cache import cache_dir
 from rsopt.core.variant import digest
 from rsopt.scores.meteor import Meteor
-from rsopt.scores.ptb import VERSION, PtbTokenizer
+from rsopt.scores.ptb_tokenizer import VERSION, PtbTokenizer
 
 
 @functools.cache

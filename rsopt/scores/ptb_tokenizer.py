@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rsopt.scores.java import JavaProcess
+from rsopt.scores.java_process import JavaProcess
 
 VERSION = "corenlp-3.4.1"  # of the jar in pycocoevalcap; part of the key of tokens kept on disk
 
