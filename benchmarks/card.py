@@ -23,8 +23,8 @@ from rsopt.model.base import best_dtype
 from rsopt.model.build import build, merged
 from rsopt.model.configs import base_config
 from rsopt.model.random_base import random_base
-from rsopt.synthetic import random_captions
-from rsopt.train import Trainer, TrainingSet
+from rsopt.training.synthetic_captions import random_captions
+from rsopt.training.trainer import Trainer, TrainingSet
 
 LORA = LoraSpec(LoraPart(16, 32, "all_linear"), LoraPart(16, 32, "all_linear"), train_projection=True)
 

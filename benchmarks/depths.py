@@ -39,7 +39,7 @@ def evaluate(
     from rsopt.model.base import load_base
     from rsopt.model.build import build, merged
     from rsopt.resident import Resident, pad_id
-    from rsopt.train import Trainer
+    from rsopt.training.trainer import Trainer
 
     torch.set_num_threads(1)
     base = load_base("tiny")

@@ -70,7 +70,7 @@ def evaluate(depth: int, seed: int, setting: str, options: argparse.Namespace) -
     from rsopt.model.build import build, merged
     from rsopt.resident import Resident, pad_id
     from rsopt.teacher import taught_losses
-    from rsopt.train import validation_loss
+    from rsopt.training.losses import validation_loss
     from rsopt.tuning import trainer_for, tuning_set
 
     torch.set_num_threads(1)
@@ -107,10 +107,10 @@ def prepare(seed: int, depths: list[int], options: argparse.Namespace) -> dict[s
 
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
-    from rsopt.distill import cuts
     from rsopt.model.base import load_base
     from rsopt.resident import Resident
     from rsopt.teacher import TOP, Teacher
+    from rsopt.training.distillation import cuts
 
     torch.set_num_threads(1)
     resident = Resident(load_base("tiny"), read(mini_folder()))

@@ -226,7 +226,7 @@ def _test_cider(number: int, candidate: Candidate, resident: Any, work: Path, se
     from rsopt.caption.decoders import BEAMS, caption_features
     from rsopt.core.leg_files import STATE, rung_folder
     from rsopt.model.build import build, merged
-    from rsopt.train import Trainer
+    from rsopt.training.trainer import Trainer
 
     base = resident.base
     built = build(base, candidate.variant, leg_seed(seed, number))

@@ -16,8 +16,8 @@ from rsopt.cost.memory import Widths, Workload, training_bytes
 from rsopt.cost.peak_flops import measured_peak
 from rsopt.model.base import DTYPES
 from rsopt.model.build import build, merged
-from rsopt.speed import training_flops
-from rsopt.train import Trainer, TrainingSet
+from rsopt.training.model_flops import training_flops
+from rsopt.training.trainer import Trainer, TrainingSet
 
 
 def gpu_lines(work: Work, lora: LoraSpec, recipe: Recipe, found: dict[str, Any]) -> dict[str, object]:

@@ -56,8 +56,8 @@ def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: 
     from rsopt.latency.device_lock import Quiet
     from rsopt.latency.protocol import first_layers
     from rsopt.model.build import build
-    from rsopt.synthetic import random_captions
-    from rsopt.train import Trainer, TrainingSet
+    from rsopt.training.synthetic_captions import random_captions
+    from rsopt.training.trainer import Trainer, TrainingSet
 
     torch.set_num_threads(1)
     base = named_base(name)

@@ -24,8 +24,8 @@ from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraSpec
 from rsopt.model.base import DTYPES
 from rsopt.model.build import lora_config
-from rsopt.pack import batches
-from rsopt.train import schedule
+from rsopt.training.dataset import batches
+from rsopt.training.trainer import schedule
 
 MICRO = 80  # pairs a forward pass: a whole step of 16 images where memory allows
 

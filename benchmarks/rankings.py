@@ -35,7 +35,8 @@ def measure(
     from rsopt.model.base import load_base
     from rsopt.model.build import build
     from rsopt.resident import Resident, pad_id
-    from rsopt.train import Trainer, validation_loss
+    from rsopt.training.losses import validation_loss
+    from rsopt.training.trainer import Trainer
 
     torch.set_num_threads(1)
     base = load_base(base_name)

@@ -33,8 +33,8 @@ from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.model.base import best_device, best_dtype
 from rsopt.model.build import Built, build, merged
 from rsopt.model.prefix import query_prefix
-from rsopt.pack import TokenCaption
-from rsopt.train import Trainer, TrainingSet
+from rsopt.training.dataset import TokenCaption
+from rsopt.training.trainer import Trainer, TrainingSet
 
 LORA = LoraSpec(LoraPart(16, 32, "all_linear"), LoraPart(16, 32, "all_linear"))
 # Images for training and for captioning, new tokens, and epochs, by base.

@@ -13,8 +13,8 @@ from rsopt.core.variant import Dtype
 from rsopt.model.base import DTYPES, Base, load_base
 from rsopt.model.configs import base_config
 from rsopt.model.random_base import random_base
-from rsopt.pack import TokenCaption
-from rsopt.synthetic import random_captions
+from rsopt.training.dataset import TokenCaption
+from rsopt.training.synthetic_captions import random_captions
 
 
 @dataclass(frozen=True)

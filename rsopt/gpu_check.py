@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 
 from rsopt.caption.cuda_graph import Captured
-from rsopt.caption.decoder_check import captured_pays, compare_decoders, padded_loss
+from rsopt.caption.decoder_check import captured_pays, compare_decoders
 from rsopt.caption.decoders import BEAMS, Decode, caption_features, shared_prefix
 from rsopt.cli import Parser, command
 from rsopt.common.cache import cache_dir
@@ -26,15 +26,16 @@ from rsopt.cost.memory_plan import USABLE, free_bytes, training_plan
 from rsopt.cost.model import CostModel
 from rsopt.cost.peak_flops import measured_peak
 from rsopt.errors import UserError
-from rsopt.lora import compile_layers, fuse
 from rsopt.model.base import Base, best_dtype, load_base
 from rsopt.model.build import Built, build, merged
 from rsopt.model.configs import base_config
 from rsopt.model.random_base import random_base
 from rsopt.model.vision_features import SHARE, place
-from rsopt.speed import training_flops
-from rsopt.synthetic import random_captions
-from rsopt.train import Trainer, TrainingSet, packed_batch, packed_loss
+from rsopt.training.fused_lora import compile_layers, fuse
+from rsopt.training.losses import packed_batch, packed_loss, padded_loss
+from rsopt.training.model_flops import training_flops
+from rsopt.training.synthetic_captions import random_captions
+from rsopt.training.trainer import Trainer, TrainingSet
 
 # RSICD, for what is extrapolated: images in all, to train on and to validate on.
 IMAGES, TRAIN, VAL = 10921, 8734, 1094

@@ -17,7 +17,7 @@ from rsopt.latency_lookup import architecture_throughput
 from rsopt.model.build import build, merged
 from rsopt.model.vision_features import pixels
 from rsopt.resident import Resident
-from rsopt.step import Stepper
+from rsopt.training.optimizer import Stepper
 
 
 def measure_again(

@@ -38,9 +38,10 @@ from rsopt.latency_lookup import architecture_latency, architecture_throughput
 from rsopt.model.build import Built, build, merged
 from rsopt.model.vision_features import pixels
 from rsopt.resident import Resident, pad_id
-from rsopt.speed import training_flops
 from rsopt.stretch import train_stretch
-from rsopt.train import Trainer, TrainResult, validation_loss
+from rsopt.training.losses import validation_loss
+from rsopt.training.model_flops import training_flops
+from rsopt.training.trainer import Trainer, TrainResult
 
 RUNG_IMAGES = 256  # a rung before the last is judged by greedy captions of at most so many validation images
 

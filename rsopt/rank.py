@@ -23,9 +23,10 @@ from rsopt.core.ranking import MEASURED, MeasuredRankings, Ranking
 from rsopt.core.variant import digest
 from rsopt.model.base import Base
 from rsopt.model.build import clone_structure
-from rsopt.pack import IGNORE, Packed
 from rsopt.resident import Resident, pad_id
-from rsopt.train import TrainingSet, packed_batch, packed_loss
+from rsopt.training.dataset import IGNORE, Packed
+from rsopt.training.losses import packed_batch, packed_loss
+from rsopt.training.trainer import TrainingSet
 
 CALIBRATION_IMAGES = 64
 Progress = Callable[[str, int, int], None]  # what, done, of

@@ -20,10 +20,10 @@ from rsopt.model.base import Base
 from rsopt.model.build import Built
 from rsopt.model.prefix import read_images
 from rsopt.model.vision_features import Progress, feature_key, load_features, place
-from rsopt.pack import TokenCaption
 from rsopt.scores.reference_points import scorer_of
 from rsopt.scores.scorer import Scorer
-from rsopt.train import TrainingSet
+from rsopt.training.dataset import TokenCaption
+from rsopt.training.trainer import TrainingSet
 
 _KEPT = 2  # Q-Formers whose outputs stay: trials of one search often share theirs
 

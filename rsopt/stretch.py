@@ -16,7 +16,8 @@ from rsopt.core.leg_files import CURVE, STATE, put, rung_folder, trained_folder
 from rsopt.model.build import Built
 from rsopt.resident import Resident
 from rsopt.teacher import taught_losses
-from rsopt.train import Losses, Trainer, TrainResult
+from rsopt.training.losses import Losses
+from rsopt.training.trainer import Trainer, TrainResult
 from rsopt.tuning import curve_of, memory_watched, trainer_for, tuning_set
 
 TRAINING = "training.json"  # result and seconds

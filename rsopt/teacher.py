@@ -23,13 +23,13 @@ from rsopt.common.shared_array import build_together, is_whole
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import STATE, rung_folder
 from rsopt.core.variant import digest
-from rsopt.distill import Answers, Distiller, cuts, listening
 from rsopt.errors import CandidateError
 from rsopt.model.build import Built, build
 from rsopt.model.export import load_weights
 from rsopt.resident import Resident, pad_id
-from rsopt.train import Losses, caption_logits, packed_batch
-from rsopt.training_set import TrainingSet, target_starts
+from rsopt.training.dataset import TrainingSet, target_starts
+from rsopt.training.distillation import Answers, Distiller, cuts, listening
+from rsopt.training.losses import Losses, caption_logits, packed_batch
 from rsopt.tuning import trainer_for, tuning_set
 
 TOP = 64  # tokens kept at each target: docs/benchmarks.md says how much of the teacher's probability they hold

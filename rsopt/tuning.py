@@ -13,8 +13,9 @@ from rsopt.curve import Curve
 from rsopt.errors import CandidateError
 from rsopt.model.build import Built
 from rsopt.resident import Resident, pad_id
-from rsopt.train import Losses, Trainer, validation_loss
-from rsopt.training_set import TrainingSet, in_pairs
+from rsopt.training.dataset import TrainingSet, in_pairs
+from rsopt.training.losses import Losses, validation_loss
+from rsopt.training.trainer import Trainer
 
 
 def tuning_set(leg: Leg, built: Built, resident: Resident) -> TrainingSet:

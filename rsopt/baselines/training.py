@@ -16,8 +16,8 @@ from torch import nn
 from rsopt.baselines.schedules import Plan
 from rsopt.core.recipe import Recipe
 from rsopt.errors import CandidateError, InfrastructureError
-from rsopt.step import Stepper
-from rsopt.train import TrainResult
+from rsopt.training.optimizer import Stepper
+from rsopt.training.trainer import TrainResult
 
 Loss = Callable[[Sequence[int]], torch.Tensor]  # mean loss over images of the training split, by index
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +14,6 @@ from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoders import BEAMS, Decode, prompt, shared_prefix, transformers_generate
 from rsopt.core.inference import MAX_NEW_TOKENS
 from rsopt.model.base import Base
-from rsopt.model.build import Built
-from rsopt.model.prefix import query_prefix
-from rsopt.train import TrainingSet
 
 _LOG = logging.getLogger(__name__)
 
@@ -95,22 +91,6 @@ def _seconds(decode: Decode, model: Blip2ForConditionalGeneration, base: Base, p
             torch.cuda.synchronize(base.device)
         taken = time.perf_counter() - begin
     return taken
-
-
-@torch.inference_mode()
-def padded_loss(built: Built, data: TrainingSet, chosen: Sequence[int]) -> float:
-    """What `packed_loss` must equal: every caption behind its image in a row of its own, repeats counted as often."""
-    model, device = built.model, built.model.query_tokens.device
-    total = weight = 0.0
-    for image in chosen:
-        prefix = query_prefix(model, data.features[image : image + 1].to(device), data.queried)
-        for caption in data.captions[image]:
-            ids = torch.tensor([caption.ids], device=device)
-            embeds = torch.cat([prefix, model.get_input_embeddings()(ids).to(prefix.dtype)], dim=1)
-            logits = model.language_model(inputs_embeds=embeds).logits[0, prefix.shape[1] : -1].float()
-            total += caption.weight * functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item()
-            weight += caption.weight * (len(caption.ids) - 1)
-    return total / weight
 
 
 def _scores(model: Blip2ForConditionalGeneration, base: Base, prefix: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:

@@ -23,8 +23,8 @@ from rsopt.cost.memory import Workload
 from rsopt.model.base import DTYPES, Base
 from rsopt.model.build import Built, build
 from rsopt.model.configs import shape_of
-from rsopt.pack import TokenCaption
-from rsopt.train import Trainer, TrainingSet
+from rsopt.training.dataset import TokenCaption
+from rsopt.training.trainer import Trainer, TrainingSet
 
 
 def resident(field: str) -> int:

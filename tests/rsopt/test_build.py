@@ -11,8 +11,8 @@ from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.errors import UserError
 from rsopt.model.base import Base
 from rsopt.model.build import build, clone_structure, merged
-from rsopt.pack import TokenCaption, pack
-from rsopt.train import packed_loss
+from rsopt.training.dataset import TokenCaption, pack
+from rsopt.training.losses import packed_loss
 
 LORA = LoraSpec(LoraPart(4, 8, "qkvo"), LoraPart(2, 4, "all_linear"))
 CAPTIONS = [[TokenCaption((2, 10, 11, 12, 4), 1.0)], [TokenCaption((2, 20, 21, 4), 2.0), TokenCaption((2, 30, 4), 1.0)]]

@@ -15,14 +15,14 @@ from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
-from rsopt.distill import Answers, Distiller, cuts, listening
 from rsopt.model.base import Base, load_base
 from rsopt.model.build import build
-from rsopt.pack import pack
 from rsopt.resident import Resident
 from rsopt.teacher import TOP, Teacher, taught_losses
-from rsopt.train import Trainer, caption_logits, caption_loss, packed_batch, summed_loss
-from rsopt.training_set import TrainingSet, in_pairs, target_starts
+from rsopt.training.dataset import TrainingSet, in_pairs, pack, target_starts
+from rsopt.training.distillation import Answers, Distiller, cuts, listening
+from rsopt.training.losses import caption_logits, caption_loss, packed_batch, summed_loss
+from rsopt.training.trainer import Trainer
 from rsopt.tuning import trainer_for, tuning_set
 from tests.rsopt.test_pack import padded_loss, random_captions
 

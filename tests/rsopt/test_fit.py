@@ -14,9 +14,9 @@ from rsopt.cost.model import CostModel
 from rsopt.model.base import Base
 from rsopt.model.build import build, merged
 from rsopt.model.configs import base_config
-from rsopt.pack import TokenCaption
-from rsopt.speed import training_flops
-from rsopt.train import Trainer, TrainingSet
+from rsopt.training.dataset import TokenCaption
+from rsopt.training.model_flops import training_flops
+from rsopt.training.trainer import Trainer, TrainingSet
 
 LORA = LoraSpec(LoraPart(4, 8, "all_linear"))
 

@@ -18,8 +18,8 @@ from rsopt.model.base import Base, load_base
 from rsopt.model.build import build, merged
 from rsopt.model.config_repair import mend
 from rsopt.model.vision_features import pixels
-from rsopt.pack import TokenCaption
-from rsopt.train import Trainer, TrainingSet
+from rsopt.training.dataset import TokenCaption
+from rsopt.training.trainer import Trainer, TrainingSet
 
 LORA = LoraSpec(LoraPart(8, 16, "all_linear"))
 

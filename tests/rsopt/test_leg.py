@@ -26,7 +26,7 @@ from rsopt.model.build import build
 from rsopt.model.prefix import read_images
 from rsopt.model.vision_features import pixels
 from rsopt.resident import Resident
-from rsopt.train import Trainer, TrainResult
+from rsopt.training.trainer import Trainer, TrainResult
 
 LLM = LoraSpec(LoraPart(8, 16, "all_linear"))
 BOTH = LoraSpec(LoraPart(8, 16, "qkvo"), LoraPart(8, 16, "qkvo"))

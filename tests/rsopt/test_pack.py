@@ -12,8 +12,8 @@ from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.model.base import Base
 from rsopt.model.build import build
 from rsopt.model.prefix import query_prefix
-from rsopt.pack import TokenCaption, batches, pack
-from rsopt.train import packed_loss
+from rsopt.training.dataset import TokenCaption, batches, pack
+from rsopt.training.losses import packed_loss
 
 LORA = LoraSpec(LoraPart(4, 8, "all_linear"), LoraPart(4, 8, "qkvo"))
 

@@ -66,7 +66,7 @@ def test_a_checkpoint_that_the_disk_refuses_is_not_the_candidates_fault(tmp_path
 
 
 def test_a_damaged_checkpoint_is_the_candidates_end_alone(tmp_path: Path) -> None:
-    from rsopt.train import Trainer
+    from rsopt.training.trainer import Trainer
 
     path = tmp_path / "state.safetensors"
     save_file({"weight": torch.zeros(1000)}, path)

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from rsopt import train as module
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Dtype, LoraPart, LoraSpec, Variant
-from rsopt.lora import compile_layers, fuse
 from rsopt.model.base import DTYPES, Base
 from rsopt.model.build import Built, build, merged
 from rsopt.model.prefix import read_images
-from rsopt.pack import pack
-from rsopt.train import Trainer, TrainingSet, packed_loss, validation_loss
+from rsopt.training import trainer as module
+from rsopt.training.dataset import pack
+from rsopt.training.fused_lora import compile_layers, fuse
+from rsopt.training.losses import packed_loss, validation_loss
+from rsopt.training.trainer import Trainer, TrainingSet
 from tests.rsopt.test_pack import random_captions
 
 BOTH = LoraSpec(LoraPart(4, 8, "all_linear"), LoraPart(3, 6, "all_linear"))

@@ -22,7 +22,8 @@ from rsopt.data.records import Sample
 from rsopt.latency.subject import Subject
 from rsopt.model.vision_features import pixels
 from rsopt.resident import Resident, pad_id
-from rsopt.train import TrainingSet, packed_batch, packed_loss, validation_loss
+from rsopt.training.losses import packed_batch, packed_loss, validation_loss
+from rsopt.training.trainer import TrainingSet
 
 
 class BitaCaptioner:

@@ -17,7 +17,7 @@ class _After(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Lets `rsopt.train` load as always, then wraps its trainer."""
 
     def find_spec(self, name, path, target=None):
-        if name != "rsopt.train":
+        if name != "rsopt.training.trainer":
             return None
         sys.meta_path.remove(self)
         self.spec = importlib.util.find_spec(name)

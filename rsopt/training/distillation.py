@@ -17,9 +17,8 @@ from torch.nn import functional
 
 from rsopt.core.recipe import Recipe
 from rsopt.model.build import Built
-from rsopt.pack import Packed
-from rsopt.train import caption_logits, caption_loss
-from rsopt.training_set import TrainingSet, move, target_starts
+from rsopt.training.dataset import Packed, TrainingSet, move, target_starts
+from rsopt.training.losses import caption_logits, caption_loss
 
 Cut = tuple[int, int]  # (which of the student's layers, which of the base's layers)
 

@@ -14,21 +14,15 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
-from transformers import Blip2ForConditionalGeneration
 
 from rsopt.core.recipe import Recipe
 from rsopt.errors import CandidateError, InfrastructureError
-from rsopt.lora import fuse
 from rsopt.model.build import Built
-from rsopt.model.prefix import query_prefix
-from rsopt.pack import Packed, batches, pack
-from rsopt.step import Stepper
-from rsopt.training_set import TrainingSet, move
-
-# (features, batch, its entries of the training set) -> what is minimised and the caption loss within, sums over the targets.
-Losses = Callable[[torch.Tensor, Packed, Sequence[int]], tuple[torch.Tensor, torch.Tensor]]
+from rsopt.training.dataset import TrainingSet, batches
+from rsopt.training.fused_lora import fuse
+from rsopt.training.losses import Losses, packed_batch, summed_loss
+from rsopt.training.optimizer import Stepper
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,50 +39,6 @@ class TrainResult:
     tokens: int = 0
     micro_images: int = 0
     losses: tuple[float, ...] = ()
-
-
-def packed_loss(
-    model: Blip2ForConditionalGeneration, features: torch.Tensor, batch: Packed, queried: bool = False
-) -> torch.Tensor:
-    """Mean cross-entropy over target tokens, repeated captions counted as often as they are repeated. A scalar, float32."""
-    return summed_loss(model, features, batch, queried) / batch.weights.sum()
-
-
-def summed_loss(
-    model: Blip2ForConditionalGeneration, features: torch.Tensor, batch: Packed, queried: bool = False
-) -> torch.Tensor:
-    """The same before the division by the sum of weights."""
-    return caption_loss(caption_logits(model, features, batch, queried), batch)
-
-
-def caption_logits(
-    model: Blip2ForConditionalGeneration, features: torch.Tensor, batch: Packed, queried: bool = False
-) -> torch.Tensor:
-    """What the model says where something is predicted, (N, vocabulary), in float32."""
-    decoder = model.language_model.model.decoder
-    prefix = query_prefix(model, features, queried)
-    embeds = torch.cat([prefix, decoder.embed_tokens(batch.ids).to(prefix.dtype)], dim=1)
-    mask = torch.zeros(batch.visible.shape, dtype=embeds.dtype, device=embeds.device)
-    mask.masked_fill_(~batch.visible, torch.finfo(embeds.dtype).min)
-    hidden = decoder(inputs_embeds=embeds, attention_mask=mask, position_ids=batch.positions, use_cache=False)
-    text = hidden.last_hidden_state[:, prefix.shape[1] :].flatten(0, 1)
-    return model.language_model.lm_head(text[batch.chosen]).float()
-
-
-def caption_loss(logits: torch.Tensor, batch: Packed) -> torch.Tensor:
-    """Cross-entropy of these logits (N, vocabulary), weighted and summed over the targets. A scalar."""
-    losses = functional.cross_entropy(logits, batch.targets.flatten()[batch.chosen], reduction="none")
-    return (losses * batch.weights.flatten()[batch.chosen]).sum()
-
-
-def packed_batch(
-    model: Blip2ForConditionalGeneration, data: TrainingSet, chosen: Sequence[int], pad_id: int
-) -> tuple[torch.Tensor, Packed]:
-    """Features (B, tokens, width) and packed captions of the chosen images, on the model's device."""
-    device = model.query_tokens.device
-    packed = pack([data.captions[i] for i in chosen], model.query_tokens.shape[1], pad_id)
-    batch = Packed(*(move(getattr(packed, name), device) for name in Packed.__slots__))
-    return move(data.features_of(chosen), device), batch
 
 
 @contextmanager
@@ -218,17 +168,3 @@ def schedule(step: int, total: int, warmup_share: float) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
-
-
-@torch.inference_mode()
-def validation_loss(
-    model: Blip2ForConditionalGeneration, data: TrainingSet, pad_id: int, batch_images: int = 32
-) -> float:
-    """Weighted mean token loss over `data`, without training."""
-    total = weight = 0.0
-    for start in range(0, len(data.captions), batch_images):
-        chosen = range(start, min(start + batch_images, len(data.captions)))
-        features, batch = packed_batch(model, data, chosen, pad_id)
-        total += summed_loss(model, features, batch, data.queried).item()
-        weight += sum(c.weight * (len(c.ids) - 1) for i in chosen for c in data.captions[i])
-    return total / weight

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rsopt.model.base import Base
-from rsopt.pack import TokenCaption
+from rsopt.training.dataset import TokenCaption
 
 # RSICD: images with 1 to 5 distinct captions among their 5, and words of a distinct caption.
 _DISTINCT = np.array([4853, 1667, 2182, 1495, 724]) / 10921

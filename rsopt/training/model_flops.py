@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rsopt.model.build import Built
-from rsopt.pack import TokenCaption
+from rsopt.training.dataset import TokenCaption
 
 
 def training_flops(built: Built, captions: Sequence[Sequence[TokenCaption]], qformer_macs: float = 0.0) -> float:
