@@ -38,7 +38,7 @@ def evaluate(name: str, seed: int) -> list[Result]:
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.model.base import load_base
-    from rsopt.resident import Resident
+    from rsopt.trial.worker_context import Resident
 
     torch.set_num_threads(1)
     logging.set_verbosity_error()

@@ -38,8 +38,8 @@ def evaluate(
     from rsopt.data.read import read
     from rsopt.model.base import load_base
     from rsopt.model.build import build, merged
-    from rsopt.resident import Resident, pad_id
     from rsopt.training.trainer import Trainer
+    from rsopt.trial.worker_context import Resident, pad_id
 
     torch.set_num_threads(1)
     base = load_base("tiny")

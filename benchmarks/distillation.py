@@ -68,10 +68,10 @@ def evaluate(depth: int, seed: int, setting: str, options: argparse.Namespace) -
     from rsopt.data.read import read
     from rsopt.model.base import load_base
     from rsopt.model.build import build, merged
-    from rsopt.resident import Resident, pad_id
-    from rsopt.teacher import taught_losses
     from rsopt.training.losses import validation_loss
-    from rsopt.tuning import trainer_for, tuning_set
+    from rsopt.trial.teacher import taught_losses
+    from rsopt.trial.trainer_setup import trainer_for, tuning_set
+    from rsopt.trial.worker_context import Resident, pad_id
 
     torch.set_num_threads(1)
     resident = Resident(load_base("tiny"), read(mini_folder()))
@@ -108,9 +108,9 @@ def prepare(seed: int, depths: list[int], options: argparse.Namespace) -> dict[s
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.model.base import load_base
-    from rsopt.resident import Resident
-    from rsopt.teacher import TOP, Teacher
     from rsopt.training.distillation import cuts
+    from rsopt.trial.teacher import TOP, Teacher
+    from rsopt.trial.worker_context import Resident
 
     torch.set_num_threads(1)
     resident = Resident(load_base("tiny"), read(mini_folder()))

@@ -118,9 +118,9 @@ def _latencies(candidates: list[Candidate], base_name: str, data: str, work: Pat
     from rsopt.latency.device_lock import Quiet
     from rsopt.latency.ledger import Ledger
     from rsopt.latency.protocol import cross_layers
-    from rsopt.latency_lookup import architecture_latency
     from rsopt.model.build import build
     from rsopt.model.vision_features import pixels
+    from rsopt.trial.latency_metrics import architecture_latency
 
     resident = resident_of(base_name, data)
     base, ledger = resident.base, Ledger(work / "latency.jsonl")
@@ -153,7 +153,7 @@ def resident_of(base: str, data: str) -> Any:
 
     from rsopt.data.read import read
     from rsopt.model.base import load_base
-    from rsopt.resident import Resident
+    from rsopt.trial.worker_context import Resident
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -193,7 +193,7 @@ def _row(
 ) -> Row:
     """All legs of one candidate, by the seam that the search uses, then its score on the test split."""
     from rsopt.errors import CandidateError
-    from rsopt.leg import run_leg
+    from rsopt.trial.run_leg import run_leg
 
     stops = rungs if candidate.variant.lora is not None else rungs[-1:]
     cider: list[float] = []

@@ -34,9 +34,9 @@ def measure(
     from rsopt.data.read import read
     from rsopt.model.base import load_base
     from rsopt.model.build import build
-    from rsopt.resident import Resident, pad_id
     from rsopt.training.losses import validation_loss
     from rsopt.training.trainer import Trainer
+    from rsopt.trial.worker_context import Resident, pad_id
 
     torch.set_num_threads(1)
     base = load_base(base_name)
@@ -58,8 +58,8 @@ def rankings_of(base_name: str) -> MeasuredRankings:
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.model.base import load_base
-    from rsopt.rank import measure_rankings
-    from rsopt.resident import Resident
+    from rsopt.trial.layer_ranking import measure_rankings
+    from rsopt.trial.worker_context import Resident
 
     return measure_rankings(Resident(load_base(base_name), read(mini_folder())))
 

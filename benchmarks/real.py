@@ -60,7 +60,7 @@ class Bank:
     def leg(self, candidate: Candidate, start: float, stop: float) -> Measurement | Fault:
         """What training a candidate from one rung to the next finds; the rungs below must have been asked for."""
         from rsopt.errors import CandidateError
-        from rsopt.leg import run_leg
+        from rsopt.trial.run_leg import run_leg
 
         number = int(candidate.key[:7], 16)  # the candidate's own, so that whoever asks shares it
         fault = self._work / f"fault-{number}-{stop:g}.json"

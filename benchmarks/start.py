@@ -60,9 +60,9 @@ def first_steps(begin: float, legs: int) -> None:
     from rsopt.data.read import read
     from rsopt.latency.device_lock import Quiet
     from rsopt.latency.ledger import Ledger
-    from rsopt.leg import run_leg
     from rsopt.model.base import load_base
-    from rsopt.resident import Resident
+    from rsopt.trial.run_leg import run_leg
+    from rsopt.trial.worker_context import Resident
 
     torch.set_num_threads(1)
     resident = Resident(load_base("tiny"), read(mini_folder()))

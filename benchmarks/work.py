@@ -61,8 +61,8 @@ def tiny_work(train: int, evaluated: int) -> Work:
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.images import open_image
     from rsopt.data.read import read
-    from rsopt.resident import Resident
     from rsopt.scores.scorer import Scorer
+    from rsopt.trial.worker_context import Resident
 
     base = load_base("tiny")
     resident = Resident(base, read(mini_folder()))

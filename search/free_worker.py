@@ -19,12 +19,12 @@ def measure_points(work: Work, points: list[Point]) -> list[tuple[str, str | Non
     from rsopt.common.cache import cache_dir
     from rsopt.core.leg_files import STATE, rung_folder
     from rsopt.errors import CandidateError
-    from rsopt.free import measure_form
     from rsopt.latency.device import quiet_name
     from rsopt.latency.device_lock import Quiet
     from rsopt.latency.ledger import Ledger
     from rsopt.model.build import build, merged
     from rsopt.model.export import load_weights
+    from rsopt.trial.inference_variant import measure_form
 
     resident, study = resident_of(work), work.store().folder
     first = points[0]

@@ -39,7 +39,7 @@ def _test(leg: Leg, work: Work) -> None:
     from rsopt.latency.device_lock import Quiet
     from rsopt.model.build import build, merged
     from rsopt.model.export import load_weights
-    from rsopt.tested import scores_on_test
+    from rsopt.trial.held_out_scores import scores_on_test
 
     resident, folder = resident_of(work), work.store().folder
     base, quiet = resident.base, Quiet(quiet_name(resident.base.device))

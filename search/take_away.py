@@ -21,13 +21,13 @@ from rsopt.data.images import open_image
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
-from rsopt.free import run_in
 from rsopt.model.base import Base, load_base
 from rsopt.model.build import build, merged
 from rsopt.model.export import load_weights, protocol_settings, reload, reload_adapter, write_adapter, write_model
 from rsopt.model.model_card import MANIFEST, model_card
 from rsopt.model.quantization import in_form, load_quantised, stored_mb
-from rsopt.tested import scores_on_test
+from rsopt.trial.held_out_scores import scores_on_test
+from rsopt.trial.inference_variant import run_in
 from search.free_points import read_point
 from search.history import CandidateState
 from search.measured import recorded_latency

@@ -104,7 +104,7 @@ def run_trial(config: dict[str, Any], work: Work) -> dict[str, str]:
 
 def rank_layers(work: Work) -> Iterator[tuple[str, int, int] | dict[str, Any]]:
     """Score the layers over base and data: progress (what, done, of), and at last the rankings as JSON."""
-    from rsopt.rank import measure_rankings
+    from rsopt.trial.layer_ranking import measure_rankings
 
     news: queue.Queue[tuple[str, int, int] | dict[str, Any]] = queue.Queue()
     failure: list[BaseException] = []
@@ -137,7 +137,7 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     from rsopt.errors import CandidateError
     from rsopt.latency.device import quiet_name
     from rsopt.latency.device_lock import Quiet
-    from rsopt.leg import run_leg
+    from rsopt.trial.run_leg import run_leg
 
     resident, store = resident_of(work), work.store()
     if leg.start > 0:
@@ -189,7 +189,7 @@ def _again(legs: Sequence[Leg], work: Work) -> dict[str, Any]:
     from rsopt.latency.device import device_name, quiet_name
     from rsopt.latency.device_lock import Quiet
     from rsopt.latency.ledger import Ledger
-    from rsopt.latency_again import measure_again
+    from rsopt.trial.remeasure import measure_again
 
     resident, store = resident_of(work), work.store()
     device, found = resident.base.device, dict[int, dict[str, Any]]()
@@ -232,7 +232,7 @@ def _load(work: Work) -> Any:
     from rsopt.data.read import read
     from rsopt.model.base import load_base
     from rsopt.model.hub import fetch
-    from rsopt.resident import Resident
+    from rsopt.trial.worker_context import Resident
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -15,10 +15,10 @@ import torch
 from rsopt.data.read import read
 from rsopt.latency.device_lock import Quiet
 from rsopt.latency.ledger import Ledger
-from rsopt.leg import run_leg
 from rsopt.model.base import load_base
-from rsopt.resident import Resident
 from rsopt.scores.reference_points import ceiling_of, floor_of
+from rsopt.trial.run_leg import run_leg
+from rsopt.trial.worker_context import Resident
 from search.settings import Facts, Settings, save_study
 from search.space import load_space
 from search.study import Search

@@ -8,7 +8,7 @@ from rsopt.baselines.puret.captioner import PureTCaptioner
 from rsopt.baselines.vision_towers import HUB
 from rsopt.core.candidate import BASELINES
 from rsopt.errors import UserError
-from rsopt.resident import Resident
+from rsopt.trial.worker_context import Resident
 
 
 def make(name: str, resident: Resident, seed: int) -> Captioner:

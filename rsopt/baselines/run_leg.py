@@ -11,7 +11,6 @@ from rsopt.baselines.factory import make
 from rsopt.baselines.protocol import Captioner
 from rsopt.caption.decoders import BEAMS
 from rsopt.caption.degenerate import check_garbage
-from rsopt.clock import Clock
 from rsopt.common.out_of_memory import fitting
 from rsopt.core.candidate import Leg
 from rsopt.core.inference import BATCH, GENERATE
@@ -25,11 +24,13 @@ from rsopt.latency.ledger import Ledger
 from rsopt.latency.protocol import Protocol, cross_layers, first_layers, latency_context, reference_architecture
 from rsopt.latency.session import NATURAL_IMAGES, measure_subject, natural_of
 from rsopt.latency.subject import Subject
-from rsopt.latency_lookup import latency_metrics
-from rsopt.leg import RUNG_IMAGES, between_chunks, score_captions
 from rsopt.model.build import build
 from rsopt.model.vision_features import pixels
-from rsopt.resident import Resident
+from rsopt.trial.latency_metrics import latency_metrics
+from rsopt.trial.quality import RUNG_IMAGES, score_captions
+from rsopt.trial.run_leg import between_chunks
+from rsopt.trial.stopwatch import Clock
+from rsopt.trial.worker_context import Resident
 
 MODEL = "model"  # the captioner's folder beside a last rung's measurement
 

@@ -17,13 +17,13 @@ from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.model.base import Base, load_base
 from rsopt.model.build import build
-from rsopt.resident import Resident
-from rsopt.teacher import TOP, Teacher, taught_losses
 from rsopt.training.dataset import TrainingSet, in_pairs, pack, target_starts
 from rsopt.training.distillation import Answers, Distiller, cuts, listening
 from rsopt.training.losses import caption_logits, caption_loss, packed_batch, summed_loss
 from rsopt.training.trainer import Trainer
-from rsopt.tuning import trainer_for, tuning_set
+from rsopt.trial.teacher import TOP, Teacher, taught_losses
+from rsopt.trial.trainer_setup import trainer_for, tuning_set
+from rsopt.trial.worker_context import Resident
 from tests.rsopt.test_pack import padded_loss, random_captions
 
 BOTH = LoraSpec(LoraPart(4, 8, "all_linear"), LoraPart(3, 6, "all_linear"))
@@ -133,7 +133,7 @@ def resident() -> Resident:
 
 def test_the_teachers_files(resident: Resident, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("rsopt.teacher.ROWS", 64)  # rows of a chunk end within an image
+    monkeypatch.setattr("rsopt.trial.teacher.ROWS", 64)  # rows of a chunk end within an image
     variant = Variant.full(resident.base.shape, LoraSpec(LoraPart(4, 8, "qk")))
     leg = Leg(1, Candidate(variant, Recipe(lr=1e-3, epochs=1, batch_images=8)), 0, 1, 5)
     first = Teacher(leg, resident, tmp_path / "study")
@@ -170,7 +170,7 @@ def test_the_teachers_files(resident: Resident, tmp_path: Path, monkeypatch: pyt
     own = rung_folder(tmp_path / "study", 1, 1.0)
     own.mkdir(parents=True)
     trainer.save(own / STATE)
-    monkeypatch.setattr("rsopt.teacher.trainer_for", None)
+    monkeypatch.setattr("rsopt.trial.teacher.trainer_for", None)
     taken = Teacher(leg, resident, tmp_path / "study")
     assert np.array_equal(taken.answers([]).ids, answers.ids)
     assert (taken.folder / STATE).read_bytes() == (own / STATE).read_bytes()

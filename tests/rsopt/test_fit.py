@@ -6,7 +6,6 @@ import time
 
 import torch
 
-from rsopt.clock import Clock
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Targets, Variant
 from rsopt.cost.memory_plan import USABLE, CardPlan, card_plan, free_bytes, training_need, training_plan
@@ -17,6 +16,7 @@ from rsopt.model.configs import base_config
 from rsopt.training.dataset import TokenCaption
 from rsopt.training.model_flops import training_flops
 from rsopt.training.trainer import Trainer, TrainingSet
+from rsopt.trial.stopwatch import Clock
 
 LORA = LoraSpec(LoraPart(4, 8, "all_linear"))
 

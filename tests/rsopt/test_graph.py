@@ -12,13 +12,13 @@ import rsopt.graph
 import torch
 from transformers import OPTForCausalLM
 
-from rsopt import resident
 from rsopt.caption import decoder_check as selfcheck
 from rsopt.caption.cuda_graph import Captured, FixedSteps
 from rsopt.caption.decoder_check import Agreement, captured_pays
 from rsopt.caption.decoders import shared_prefix
 from rsopt.model.base import Base
-from rsopt.resident import Resident
+from rsopt.trial import worker_context as resident
+from rsopt.trial.worker_context import Resident
 from tests.rsopt.test_beam import differing, language_model, our_ids, prefixes, transformers_ids
 
 

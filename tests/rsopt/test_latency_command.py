@@ -17,9 +17,9 @@ from rsopt.errors import UserError
 from rsopt.latency.__main__ import main
 from rsopt.latency.ledger import Ledger
 from rsopt.latency.protocol import Protocol
-from rsopt.latency_lookup import architecture_latency
 from rsopt.model.configs import base_config
 from rsopt.model.random_base import random_base
+from rsopt.trial.latency_metrics import architecture_latency
 from tests.conftest import random_config
 
 PROMISED = {

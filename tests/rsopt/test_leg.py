@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rsopt.leg
 import torch
 
-import rsopt.leg
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.leg_files import rung_folder, trained_folder
 from rsopt.core.objectives import Measurement
@@ -20,13 +20,13 @@ from rsopt.data.read import read
 from rsopt.errors import CandidateError
 from rsopt.latency.device_lock import Quiet
 from rsopt.latency.ledger import Ledger
-from rsopt.leg import run_leg
 from rsopt.model.base import load_base
 from rsopt.model.build import build
 from rsopt.model.prefix import read_images
 from rsopt.model.vision_features import pixels
-from rsopt.resident import Resident
 from rsopt.training.trainer import Trainer, TrainResult
+from rsopt.trial.run_leg import run_leg
+from rsopt.trial.worker_context import Resident
 
 LLM = LoraSpec(LoraPart(8, 16, "all_linear"))
 BOTH = LoraSpec(LoraPart(8, 16, "qkvo"), LoraPart(8, 16, "qkvo"))
@@ -146,7 +146,7 @@ def test_a_fault_leaves_no_rung(resident: Resident, tmp_path: Path, monkeypatch:
     def fail(*_: object) -> None:
         raise CandidateError("garbage", "every image gets the same caption")
 
-    monkeypatch.setattr("rsopt.leg.check_garbage", fail)
+    monkeypatch.setattr("rsopt.trial.run_leg.check_garbage", fail)
     with pytest.raises(CandidateError):
         run(resident, tmp_path, LLM, 0, 0.5)
     assert not rung_folder(tmp_path, 0, 0.5).exists()

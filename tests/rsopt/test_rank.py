@@ -11,10 +11,10 @@ from rsopt.core.ranking import MEASURED, MeasuredRankings
 from rsopt.core.variant import Variant
 from rsopt.model.base import Base
 from rsopt.model.build import build
-from rsopt.rank import Calibration, angular_block, block_influence, greedy, score_layers, score_pairs
 from rsopt.training.dataset import pack
 from rsopt.training.losses import packed_loss
 from rsopt.training.trainer import TrainingSet
+from rsopt.trial.layer_ranking import Calibration, angular_block, block_influence, greedy, score_layers, score_pairs
 from tests.rsopt.test_pack import random_captions
 
 

@@ -12,7 +12,7 @@ import torch
 from rsopt.caption.decoder_check import Agreement, compare_decoders
 from rsopt.caption.decoders import shared_prefix, transformers_generate
 from rsopt.model.base import Base
-from rsopt.resident import Resident
+from rsopt.trial.worker_context import Resident
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from rsopt.cost.model import Cost
 from rsopt.data.records import Sample
 from rsopt.latency.subject import Subject
 from rsopt.model.vision_features import pixels
-from rsopt.resident import Resident, pad_id
 from rsopt.training.losses import packed_batch, packed_loss, validation_loss
 from rsopt.training.trainer import TrainingSet
+from rsopt.trial.worker_context import Resident, pad_id
 
 
 class BitaCaptioner:

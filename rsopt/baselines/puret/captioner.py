@@ -29,9 +29,9 @@ from rsopt.data.images import open_image
 from rsopt.data.records import SPLITS, Sample
 from rsopt.latency.subject import Subject
 from rsopt.model.vision_features import BATCH, cached_features, images_digest, weights_digest
-from rsopt.resident import Resident
 from rsopt.scores.token_cache import learn_tokens, tokenizer
 from rsopt.training.dataset import IGNORE
+from rsopt.trial.worker_context import Resident
 
 Rows = list[tuple[list[int], int]]  # captions of an image as rows of the vocabulary, with how often they stand there
 SMOOTHING = 0.1

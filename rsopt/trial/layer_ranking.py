@@ -23,10 +23,10 @@ from rsopt.core.ranking import MEASURED, MeasuredRankings, Ranking
 from rsopt.core.variant import digest
 from rsopt.model.base import Base
 from rsopt.model.build import clone_structure
-from rsopt.resident import Resident, pad_id
 from rsopt.training.dataset import IGNORE, Packed
 from rsopt.training.losses import packed_batch, packed_loss
 from rsopt.training.trainer import TrainingSet
+from rsopt.trial.worker_context import Resident, pad_id
 
 CALIBRATION_IMAGES = 64
 Progress = Callable[[str, int, int], None]  # what, done, of

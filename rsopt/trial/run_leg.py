@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.caption.decoders import BEAMS, caption_features
-from rsopt.caption.degenerate import check_garbage
-from rsopt.clock import Clock
-from rsopt.common.out_of_memory import fitting
 from rsopt.core.candidate import Leg
-from rsopt.core.inference import BATCH, GENERATE
+from rsopt.core.inference import GENERATE
 from rsopt.core.leg_files import (
     finish_rung,
     read_measurement,
@@ -27,23 +23,21 @@ from rsopt.core.leg_files import (
 )
 from rsopt.core.objectives import Measurement
 from rsopt.cost.peak_flops import measured_peak
-from rsopt.data.records import Sample
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.latency.device import device_name
 from rsopt.latency.device_lock import Quiet
 from rsopt.latency.ledger import Latency, Ledger
 from rsopt.latency.protocol import Protocol, cross_layers
 from rsopt.latency.session import NATURAL_IMAGES, measure_latency, natural_latency
-from rsopt.latency_lookup import architecture_latency, architecture_throughput
 from rsopt.model.build import Built, build, merged
 from rsopt.model.vision_features import pixels
-from rsopt.resident import Resident, pad_id
-from rsopt.stretch import train_stretch
-from rsopt.training.losses import validation_loss
 from rsopt.training.model_flops import training_flops
 from rsopt.training.trainer import Trainer, TrainResult
-
-RUNG_IMAGES = 256  # a rung before the last is judged by greedy captions of at most so many validation images
+from rsopt.trial.latency_metrics import architecture_latency, architecture_throughput
+from rsopt.trial.quality import _measure_quality
+from rsopt.trial.stopwatch import Clock
+from rsopt.trial.training_segment import train_stretch
+from rsopt.trial.worker_context import Resident
 
 
 def run_leg(
@@ -125,60 +119,6 @@ def _training_metrics(result: TrainResult, trainer: Trainer, resident: Resident,
         peak = measured_peak(device, trainer.built.model.language_model.dtype)
         metrics["mfu"] = 100 * epoch * result.images / len(data.captions) / train_s / peak
     return metrics
-
-
-def _measure_quality(
-    leg: Leg,
-    built: Built,
-    plain: Blip2ForConditionalGeneration,
-    resident: Resident,
-    clock: Clock,
-    give_way: Callable[[], None],
-) -> tuple[dict[str, float], dict[str, object]]:
-    """Captions and scores on the validation split: full protocol at the last rung, greedy on a part of it before."""
-    base, samples = resident.base, resident.data.split("val")
-    step = 1 if leg.last else math.ceil(len(samples) / RUNG_IMAGES)
-    chosen = samples[::step]
-    with clock.timed("check"):  # once a process
-        _ = resident.decode
-    with clock.timed("caption"):
-        inputs, queried = resident.inputs("val", built)
-        captions = fitting(
-            BATCH[base.device.type],
-            lambda batch: caption_features(
-                plain,
-                base,
-                inputs[::step],
-                beams=BEAMS if leg.last else 1,
-                batch=batch,
-                between_batches=give_way,
-                decode=resident.decode,  # anew in each attempt: one that ran out of memory may still hold some
-                queried=queried,
-            ),
-        )
-    with clock.timed("score"):
-        metrics, record = score_captions(resident, chosen, captions, leg.last)
-    if built.variant.lora is not None:  # the untuned base may say what it likes: it is a reference, not a candidate
-        check_garbage(captions, [text for sample in chosen for text in sample.references])
-    if leg.last:
-        with clock.timed("val_loss"):
-            val = resident.training_set("val", leg.candidate.variant.vision_layers, built)
-            metrics["val_loss"] = fitting(32, lambda images: validation_loss(plain, val, pad_id(base), images))
-    return metrics, record
-
-
-def score_captions(
-    resident: Resident, samples: Sequence[Sample], captions: Sequence[str], every_metric: bool
-) -> tuple[dict[str, float], dict[str, object]]:
-    """CIDEr with its interval (and all other metrics if asked for) of captions of validation samples; what is written down."""
-    answers = {sample.image_id: caption for sample, caption in zip(samples, captions, strict=True)}
-    scorer = resident.scorer("val")
-    score = scorer.cider_of_part(answers)
-    low, high = score.interval()
-    metrics = {"cider": score.corpus, "cider_low": low, "cider_high": high}
-    if every_metric:
-        metrics |= scorer.all(answers)
-    return metrics, {"captions": answers, "cider": dict(zip(score.image_ids, score.per_image.tolist(), strict=True))}
 
 
 def _measure_cost(

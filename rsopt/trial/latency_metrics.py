@@ -16,7 +16,7 @@ from rsopt.latency.ledger import Latency, Ledger
 from rsopt.latency.other_device import latency_elsewhere, latency_metrics
 from rsopt.latency.protocol import Protocol, cross_layers, latency_context, model_context
 from rsopt.latency.throughput import Throughput, known_throughput, measure_throughput
-from rsopt.resident import Resident
+from rsopt.trial.worker_context import Resident
 
 
 def architecture_latency(

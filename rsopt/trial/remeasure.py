@@ -13,11 +13,11 @@ from rsopt.latency.device_lock import Quiet
 from rsopt.latency.ledger import Ledger, tied
 from rsopt.latency.protocol import Protocol, cross_layers, latency_context
 from rsopt.latency.session import measure_latency
-from rsopt.latency_lookup import architecture_throughput
 from rsopt.model.build import build, merged
 from rsopt.model.vision_features import pixels
-from rsopt.resident import Resident
 from rsopt.training.optimizer import Stepper
+from rsopt.trial.latency_metrics import architecture_throughput
+from rsopt.trial.worker_context import Resident
 
 
 def measure_again(

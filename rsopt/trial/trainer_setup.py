@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rsopt.common.out_of_memory import fitting, is_shortage, note
 from rsopt.core.candidate import Leg
 from rsopt.cost.memory_plan import free_bytes, training_need, training_plan
-from rsopt.curve import Curve
 from rsopt.errors import CandidateError
 from rsopt.model.build import Built
-from rsopt.resident import Resident, pad_id
 from rsopt.training.dataset import TrainingSet, in_pairs
 from rsopt.training.losses import Losses, validation_loss
 from rsopt.training.trainer import Trainer
+from rsopt.trial.worker_context import Resident, pad_id
 
 
 def tuning_set(leg: Leg, built: Built, resident: Resident) -> TrainingSet:
@@ -82,3 +82,31 @@ def memory_watched(leg: Leg, trainer: Trainer, resident: Resident, folder: Path)
     finally:
         if trainer.stepper.micro_images < planned:
             note(folder, need(planned), free)
+
+
+POINTS = 100  # of the training loss in one leg; each is a mean over the steps since the one before
+
+
+class Curve:
+    """Follows a training from step `first` on. `loss` gives the validation loss, asked for `times` times in `total` steps."""
+
+    def __init__(self, first: int, total: int, times: int, loss: Callable[[], float]) -> None:
+        self.first, self.done, self.loss = first, first, loss
+        self.val: list[tuple[int, float]] = []
+        self.seconds = 0.0  # that validating took
+        self._at = {round(total * n / times) for n in range(1, times + 1)}
+
+    def step(self) -> None:
+        """One more step is done."""
+        self.done += 1
+        if self.done in self._at:
+            begin = time.perf_counter()
+            self.val.append((self.done, self.loss()))
+            self.seconds += time.perf_counter() - begin
+
+    def to_json(self, losses: Sequence[float]) -> dict[str, object]:
+        """`train` and `val` as [step, nats a token]; `losses` are those of every step of this leg."""
+        size = max(1, -(-len(losses) // POINTS))
+        parts = [losses[at : at + size] for at in range(0, len(losses), size)]
+        train = [[self.first + min(len(losses), (n + 1) * size), sum(p) / len(p)] for n, p in enumerate(parts)]
+        return {"train": train, "val": [list(point) for point in self.val]}

@@ -17,11 +17,11 @@ from rsopt.latency.device_lock import Quiet
 from rsopt.latency.ledger import Ledger
 from rsopt.latency.protocol import Protocol, cross_layers, latency_context
 from rsopt.latency.session import measure_latency
-from rsopt.latency_lookup import latency_metrics
 from rsopt.model.base import DTYPES, Base
 from rsopt.model.quantization import in_form, stored_mb
 from rsopt.model.vision_features import pixels
-from rsopt.resident import Resident
+from rsopt.trial.latency_metrics import latency_metrics
+from rsopt.trial.worker_context import Resident
 
 TOLD = ("beams", "new_tokens", "runs", "device", "decoder")  # of a latency, on a model card
 

@@ -26,11 +26,11 @@ from rsopt.core.variant import digest
 from rsopt.errors import CandidateError
 from rsopt.model.build import Built, build
 from rsopt.model.export import load_weights
-from rsopt.resident import Resident, pad_id
 from rsopt.training.dataset import TrainingSet, target_starts
 from rsopt.training.distillation import Answers, Distiller, cuts, listening
 from rsopt.training.losses import Losses, caption_logits, packed_batch
-from rsopt.tuning import trainer_for, tuning_set
+from rsopt.trial.trainer_setup import trainer_for, tuning_set
+from rsopt.trial.worker_context import Resident, pad_id
 
 TOP = 64  # tokens kept at each target: docs/benchmarks.md says how much of the teacher's probability they hold
 ROWS = 1024  # targets computed in one go

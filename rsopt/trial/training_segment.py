@@ -9,16 +9,16 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from rsopt.clock import Clock
 from rsopt.common.out_of_memory import exceeded
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import CURVE, STATE, put, rung_folder, trained_folder
 from rsopt.model.build import Built
-from rsopt.resident import Resident
-from rsopt.teacher import taught_losses
 from rsopt.training.losses import Losses
 from rsopt.training.trainer import Trainer, TrainResult
-from rsopt.tuning import curve_of, memory_watched, trainer_for, tuning_set
+from rsopt.trial.stopwatch import Clock
+from rsopt.trial.teacher import taught_losses
+from rsopt.trial.trainer_setup import curve_of, memory_watched, trainer_for, tuning_set
+from rsopt.trial.worker_context import Resident
 
 TRAINING = "training.json"  # result and seconds
 _LOG = logging.getLogger(__name__)
