@@ -58,8 +58,8 @@ def main(argv: list[str] | None = None) -> int:
     # After what can be refused: counting and scoring bring torch.
     from rsopt.scores.java_process import JavaError
     from search.comparison.content import compare
+    from search.comparison.html import page
     from search.comparison.markdown import markdown
-    from search.comparison.page import page
     from search.comparison.sections import sections
 
     try:

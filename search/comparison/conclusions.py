@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.comparison.curves import CONVERGED, DIVERGED, OVERFITS, figures
-from search.comparison.row import Row, cider_against, find, latency_against
+from search.comparison.rows import Row, cider_against, find, latency_against
 
 HOLDS, FAILS, UNTOLD, UNMEASURED = "holds", "does not hold", "cannot be told", "not measured"
 NAMES = {"vision": "vision tower", "qformer": "Q-Former", "llm": "LLM", "projection": "projection"}

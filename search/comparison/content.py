@@ -13,7 +13,7 @@ from rsopt.data.read import read
 from rsopt.model.configs import base_config
 from rsopt.scores.reference_points import scorer_of
 from search.comparison.conclusions import Check, checks
-from search.comparison.row import Row, caption_row, find, timed_alike, trial_row
+from search.comparison.rows import Row, caption_row, find, timed_alike, trial_row
 from search.front import study_front
 from search.hand_made import full_size, read_hand_made
 from search.settings import load_study

@@ -8,7 +8,7 @@ from typing import Any
 
 from search.comparison.content import SCOPES, Comparison
 from search.comparison.curves import figures
-from search.comparison.row import Row, find
+from search.comparison.rows import Row, find
 
 METRICS = {
     "bleu_1": "B1",

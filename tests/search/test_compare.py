@@ -20,9 +20,9 @@ from search import compare
 from search.comparison.conclusions import FAILS, HOLDS, UNMEASURED, UNTOLD, checks
 from search.comparison.content import Comparison
 from search.comparison.curves import state_of
+from search.comparison.html import page
 from search.comparison.markdown import markdown
-from search.comparison.page import page
-from search.comparison.row import Row, find, timed_alike, trial_row
+from search.comparison.rows import Row, find, timed_alike, trial_row
 from search.comparison.sections import Table, sections
 from search.front import study_front
 from search.hand_made import full_size, read_hand_made

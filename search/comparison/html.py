@@ -8,7 +8,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from search.comparison.row import Row
+from search.comparison.rows import Row
 from search.comparison.sections import Heading, Section, Table, Text
 
 STYLE = """\
