@@ -26,8 +26,8 @@ from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.data.generated.mini import mini_folder
 from rsopt.model.configs import base_config, shape_of
+from search.engine.legs import leg_seed
 from search.figures import exact_figures
-from search.legs import leg_seed
 from search.recording import TABLES, Row, save_recording
 from search.space import Space, load_space
 

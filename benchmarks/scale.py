@@ -22,13 +22,13 @@ from rsopt.core.candidate import Leg
 from rsopt.core.objectives import Measurement
 from rsopt.core.ranking import MeasuredRankings
 from search.bound import BoundSpace
+from search.engine.search import Search
 from search.estimates import Estimates
 from search.figures import exact_figures
 from search.limits import Limits
 from search.runner import Outcome, simulate
 from search.space import Space, load_space
 from search.strategy import make_strategy
-from search.study import Search
 
 MARKS = (100, 1000, 2000)
 

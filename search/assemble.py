@@ -9,12 +9,12 @@ from dataclasses import replace
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape, Dtype
 from search.budget import Budget
+from search.engine.search import Search
 from search.estimates import Estimates
 from search.figures import exact_figures, recorded_latencies
 from search.settings import Facts, Settings
 from search.space import Space
 from search.strategy import make_strategy
-from search.study import Search
 from search.warm import FILE, WarmStart
 
 

@@ -31,9 +31,10 @@ from ray import tune
 from rsopt.common.atomic_files import write_json
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.errors import InfrastructureError, UserError, refusal
+from search.engine.legs import LegSource
+from search.engine.search import Search
 from search.history import History
 from search.keeper import Keeper
-from search.legs import LegSource
 from search.progress import Progress, status_line
 from search.remeasure import Remeasurement
 from search.resources import Resources, plan_resources
@@ -41,7 +42,6 @@ from search.searcher import Finale, LegSearcher
 from search.settings import RANKINGS_FILE, Facts, Settings
 from search.stopping import Stop, restored_signals
 from search.store import Store
-from search.study import Search
 from search.tracker import BackgroundTracker, StudyView
 from search.trainable import Work, rank_layers, run_trial
 from search.view import study_view

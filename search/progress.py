@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from search.engine.search import Search
 from search.front import hypervolume_share
 from search.history import History, final_values, reference_point
 from search.settings import Settings
-from search.study import Search
 
 PLAIN_EVERY_S = 15.0  # where there is no terminal, a line so often at most
 

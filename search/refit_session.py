@@ -15,10 +15,10 @@ from rsopt.core.candidate import Leg
 from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from search.driver import Tick, cluster_address, fit, started_ray
+from search.engine.legs import FULL_DEPTH, teacher_leg
 from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.journal_file import hold
-from search.legs import FULL_DEPTH, teacher_leg
 from search.page.write import write_page
 from search.progress import status_line
 from search.projection import project

@@ -12,8 +12,8 @@ from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.leg_files import read_measurement, scores_file
 from rsopt.core.objectives import Fault, Measurement
+from search.engine.legs import refit_seed
 from search.history import CandidateState
-from search.legs import refit_seed
 
 FOLDER, PLAN = "refits", "plan.json"
 AS_TRAINED = "as-trained"  # the form of the scores that refits are compared by

@@ -12,11 +12,11 @@ from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Leg
 from rsopt.errors import UserError
 from rsopt.latency.ledger import read_ledger
+from search.engine.legs import leg_seed
+from search.engine.search import Search
 from search.front import build_front, read_remeasured
-from search.legs import leg_seed
 from search.searcher import AGAIN
 from search.settings import REMEASURED_FILE, Facts, Settings
-from search.study import Search
 
 _LOG = logging.getLogger(__name__)
 

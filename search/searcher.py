@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 from rsopt.core.candidate import Leg
 from rsopt.core.objectives import Fault, Measurement
 from rsopt.errors import InfrastructureError
-from search.legs import LegSource
+from search.engine.legs import LegSource
 
 AGAIN = "again"  # legs to measure again, in a trial's config, and what was found, in its outcome
 

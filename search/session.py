@@ -30,6 +30,7 @@ from search.changes import record, with_changes
 from search.database import database_is_here, tracking_uri
 from search.driver import Driver, Outcome, Resources, cluster_address
 from search.dry_run import print_dry_run
+from search.engine.search import Search
 from search.estimates import Estimates
 from search.figures import exact_figures, recorded_latencies
 from search.front import FRONT_FILE, build_front, with_evidence
@@ -53,7 +54,6 @@ from search.settings import (
 )
 from search.space import Space, known_spaces, load_space
 from search.store import Store, open_store
-from search.study import Search
 from search.tracker import check_uri
 from search.warm import FILE as WARM_FILE
 from search.warm import warm_start

@@ -19,9 +19,9 @@ from rsopt.model.base import load_base
 from rsopt.scores.reference_points import ceiling_of, floor_of
 from rsopt.trial.run_leg import run_leg
 from rsopt.trial.worker_context import Resident
+from search.engine.search import Search
 from search.settings import Facts, Settings, save_study
 from search.space import load_space
-from search.study import Search
 from tests.other_data import draw_other
 
 SPACE = """\

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from search.legs import leg_seed
+from search.engine.legs import leg_seed
 from tests.chaos.command import check_whole, essence, rungs, running, search, times, trained
 from tests.chaos.conftest import TRIALS, Undisturbed
 

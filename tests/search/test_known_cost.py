@@ -12,13 +12,13 @@ from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
 from search.encoding import Encoder
+from search.engine.search import Search
 from search.estimates import Estimates
 from search.known_cost import KnownCost
 from search.pareto import hypervolume
 from search.policy import New, Promote, Wait
 from search.space import load_space
 from search.strategy import make_strategy
-from search.study import Search
 from search.surrogate import GroupedMatern, RungNoise, Scale, Surrogate
 
 SHAPE = BaseShape(4, 6, 8)

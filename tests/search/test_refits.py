@@ -17,8 +17,8 @@ from rsopt.core.leg_files import MEASUREMENT, rung_folder, scores_file
 from rsopt.core.objectives import Fault, Measurement
 from rsopt.errors import UserError
 from rsopt.scores.bootstrap import paired_bootstrap, paired_over_seeds
+from search.engine.legs import leg_seed
 from search.front import build_front
-from search.legs import leg_seed
 from search.pick import neighbours
 from search.refit import asked, main
 from search.refit_report import best_refit, front_refits, refit_summary

@@ -15,9 +15,9 @@ from rsopt.model.configs import base_config, shape_of
 from rsopt.scores.reference_points import ceiling_of, floor_of
 from search import run
 from search.assemble import assemble
+from search.engine.legs import FULL_DEPTH, teacher_leg
 from search.front import study_front
 from search.journal import read_history
-from search.legs import FULL_DEPTH, teacher_leg
 from search.refits import FOLDER, plan_refits
 from search.searcher import decode
 from search.settings import Facts, Settings, load_study, save_study

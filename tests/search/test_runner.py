@@ -8,9 +8,9 @@ from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Fault, Measurement
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape, Variant
+from search.engine.search import Search
 from search.runner import Lost, simulate
 from search.space import load_space
-from search.study import Search
 
 SHAPE = BaseShape(4, 6, 8)
 RANKINGS = MeasuredRankings.stand_in(SHAPE.llm_layers)

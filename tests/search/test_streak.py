@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rsopt.core.objectives import Fault
-from search.streak import Streak
+from search.engine.failure_monitor import Streak
 from tests.search.test_study import drive, measure, open_search
 
 NAN = "nan: training loss is nan at step {} of 40"

@@ -17,11 +17,11 @@ from optuna.trial import TrialState
 from rsopt.core.objectives import Fault, Measurement
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
+from search.engine.search import Search
 from search.history import REFERENCES
 from search.journal import read_history
 from search.policy import New, Wait
 from search.space import load_space
-from search.study import Search
 
 SHAPE = BaseShape(4, 6, 8)
 SEARCHED = "{llm_layers: {layers: [0.5, 1.0]}, lora: {choice: [llm, both]}, lr: {float: [1.0e-4, 1.0e-2], log: true}}"
@@ -269,7 +269,7 @@ def test_limits_refuse_before_anything_runs(tmp_path):
 
 
 def test_limits_that_exclude_everything_end_the_search(tmp_path, monkeypatch):
-    monkeypatch.setattr("search.study.INFEASIBLE_LIMIT", 30)
+    monkeypatch.setattr("search.engine.search.INFEASIBLE_LIMIT", 30)
     search = open_search(tmp_path, limit=lambda candidate: "too much", sampler="random")
     legs = drive(search)
     assert search.done and len(legs) == 3 and len(search.history) == 32

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from rsopt.errors import UserError
+from search.engine.search import Search
 from search.estimates import Estimates
 from search.other_study import other_study
 from search.settings import Facts, Settings
 from search.strategy import make_strategy
-from search.study import Search
 from search.tracker import Tracker
 from search.view import study_view
 from search.warm import WarmStart, expresses, warm_start

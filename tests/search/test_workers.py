@@ -17,9 +17,9 @@ from rsopt.core.objectives import Measurement
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from search import driver
+from search.engine.search import Search
 from search.searcher import AGAIN, encode
 from search.settings import Settings
-from search.study import Search
 from search.trainable import Work, run_trial
 from tests.other_data import draw_other
 from tests.search.test_study import open_search

@@ -14,14 +14,14 @@ from rsopt.core.objectives import Fault, Measurement, Objective
 from rsopt.errors import UserError
 from search.bound import BoundSpace
 from search.budget import Budget
+from search.engine.failure_monitor import Streak
+from search.engine.legs import flaw, next_leg, teacher_leg
+from search.engine.proposer import Proposer
 from search.estimates import Estimates
 from search.history import REFERENCES, CandidateState, History, Role, State
 from search.journal import LOST_LIMIT, Journal, ending, interrupted
-from search.legs import flaw, next_leg, teacher_leg
 from search.policy import New, Policy, Promote, Wait, run_to_end
-from search.proposer import Proposer
 from search.sampler import Draw, OptunaSampler, Sampler
-from search.streak import Streak
 
 MEMORY = "memory: "  # how the reason of a candidate begins that ran and did not fit
 INFEASIBLE_LIMIT = 1000  # draws in a row that break a limit, after which the limits are taken to exclude the space
