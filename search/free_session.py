@@ -12,19 +12,20 @@ from rsopt.core.variant import Dtype
 from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.model.quantization import check_available
-from search.driver import cluster_address, run_tasks, started_ray
+from search.execution.progress import status_line
+from search.execution.ray_runtime import cluster_address, started_ray
+from search.execution.resources import plan_resources
+from search.execution.signals import Stop, restored_signals
+from search.execution.tune_loop import run_tasks
+from search.execution.work import Work
 from search.free_points import Point, missing
 from search.free_worker import measure_points
 from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.measured import recorded_latency
 from search.page.write import write_page
-from search.progress import status_line
 from search.projection import project
-from search.resources import plan_resources
 from search.settings import load_study
-from search.stopping import Stop, restored_signals
-from search.trainable import Work
 
 
 def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) -> tuple[bool, list[str]]:

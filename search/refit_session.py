@@ -14,22 +14,23 @@ from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Leg
 from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
-from search.driver import Tick, cluster_address, fit, started_ray
 from search.engine.legs import FULL_DEPTH, teacher_leg
+from search.execution.progress import status_line
+from search.execution.ray_runtime import cluster_address, started_ray
+from search.execution.resources import plan_resources
+from search.execution.signals import Stop, restored_signals
+from search.execution.tune_loop import Tick, fit
+from search.execution.work import Work
 from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.journal_file import hold
 from search.page.write import write_page
-from search.progress import status_line
 from search.projection import project
 from search.refit_report import refit_summary
 from search.refit_worker import run_refit
 from search.refits import FOLDER, Refit, Refits, plan_refits, read_plan
-from search.resources import plan_resources
 from search.settings import Facts, Settings, load_study
 from search.space import load_space
-from search.stopping import Stop, restored_signals
-from search.trainable import Work
 
 SUMMARY = "refits.json"
 

@@ -9,9 +9,10 @@ from rsopt.core.candidate import Leg
 from rsopt.core.inference import Form
 from rsopt.core.objectives import Measurement
 from rsopt.errors import InfrastructureError, UserError, refusal
+from search.execution.messages import Refused, decode, encode
+from search.execution.work import Work
+from search.execution.worker import resident_of, run_trial
 from search.refits import AS_TRAINED
-from search.searcher import Refused, decode, encode
-from search.trainable import Work, resident_of, run_trial
 
 
 def run_refit(config: dict[str, Any], work: Work) -> dict[str, str]:

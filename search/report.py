@@ -7,10 +7,10 @@ from typing import Any
 
 from rsopt.core.leg_files import read_captions
 from rsopt.data.records import CaptionData
-from search.driver import Outcome
+from search.execution.driver import Outcome
+from search.execution.remeasurement import told
 from search.front import FRONT_FILE
 from search.page.write import PAGE_FILE
-from search.remeasure import told
 from search.saved_view import view_key
 from search.settings import Settings
 from search.store import checked_storage, is_remote

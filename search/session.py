@@ -28,10 +28,13 @@ from search.asked import check_numbers, settings_of
 from search.assemble import assemble
 from search.changes import record, with_changes
 from search.database import database_is_here, tracking_uri
-from search.driver import Driver, Outcome, Resources, cluster_address
 from search.dry_run import print_dry_run
 from search.engine.search import Search
 from search.estimates import Estimates
+from search.execution.driver import Driver, Outcome, Resources
+from search.execution.ray_runtime import cluster_address
+from search.execution.remeasurement import check_ledger
+from search.execution.resources import GB_PER_CPU_WORKER
 from search.figures import exact_figures, recorded_latencies
 from search.front import FRONT_FILE, build_front, with_evidence
 from search.memory import Device, plan_memory
@@ -39,9 +42,7 @@ from search.needs import Images, check_disks, study_needs
 from search.other_study import OtherStudy, other_study
 from search.page.write import write_page
 from search.projection import project
-from search.remeasure import check_ledger
 from search.report import print_report
-from search.resources import GB_PER_CPU_WORKER
 from search.settings import (
     RANKINGS_FILE,
     STUDY_FILE,

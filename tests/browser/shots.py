@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from search.driver import Outcome
+from search.execution.driver import Outcome
 from search.page.write import write_page
 from search.report import mlflow_link
 from search.settings import load_study

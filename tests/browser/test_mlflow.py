@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from search.driver import Outcome
+from search.execution.driver import Outcome
 from search.report import mlflow_link
 from search.settings import Settings
 from search.tracker import Tracker

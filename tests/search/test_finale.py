@@ -13,9 +13,10 @@ from ray.tune.search import Searcher
 
 from rsopt.core.candidate import Leg
 from search.engine.search import Search
+from search.execution.messages import AGAIN, Refused, encode
+from search.execution.ray_searcher import LegSearcher
+from search.execution.remeasurement import Remeasurement
 from search.front import read_remeasured
-from search.remeasure import Remeasurement
-from search.searcher import AGAIN, LegSearcher, Refused, encode
 from search.settings import REMEASURED_FILE
 from tests.search.test_study import measure, open_search
 from tests.search.test_warm import FACTS, settings_of

@@ -69,9 +69,9 @@ def test_a_free_point_is_judged_beside_the_members() -> None:
 @pytest.fixture(scope="module")
 def measured(small_study: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A copy of the small study with some forms of trial 2 measured, in this process."""
+    from search.execution.work import Work
     from search.free_worker import measure_points
     from search.journal import read_history
-    from search.trainable import Work
 
     study = replace(small_study, storage=str(tmp_path_factory.mktemp("free") / "runs"))
     shutil.copytree(small_study.folder, study.folder)

@@ -40,7 +40,7 @@ def test_mlflow(monkeypatch: pytest.MonkeyPatch, small_study: Settings, tmp_path
 
 
 def test_ray_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    from search.driver import cluster_address
+    from search.execution.ray_runtime import cluster_address
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert cluster_address(None) is None, "a Ray of one's own"

@@ -23,11 +23,11 @@ from rsopt.errors import UserError
 from rsopt.model.configs import base_config, shape_of
 from search.bound import BoundSpace
 from search.estimates import Costs, Estimates
+from search.execution.checkpoint_retention import DROPPED, Keeper, used_bytes
 from search.figures import exact_figures
 from search.halving import Halving
 from search.history import CandidateState, History, final_values
 from search.journal import read_history
-from search.keeper import DROPPED, Keeper, used_bytes
 from search.memory import Device, plan_memory
 from search.needs import WORDS, DiskNeeds, Images, check_disks, disk_needs
 from search.pareto import non_dominated
@@ -204,7 +204,7 @@ def test_a_front_without_moments_still_exports(small_study: Settings, tmp_path: 
     from rsopt.model.base import load_base
     from rsopt.model.build import build, merged
     from rsopt.model.export import load_weights
-    from search.keeper import _drop_moments
+    from search.execution.checkpoint_retention import _drop_moments
 
     candidate = next(c for c in read_history(small_study.folder) if c.role == "full_depth").candidate
     source = next(small_study.folder.glob(f"candidates/0001/rung-1.0000/{STATE}"))

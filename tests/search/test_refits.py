@@ -171,14 +171,14 @@ def test_refusals_are_one_line_and_write_nothing(
 
 def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study: Settings, tmp_path: Path) -> None:
     """The worker's part for real, in this process; Ray's part is in the chaos suite's kind of test, not here."""
+    from search.execution.messages import decode
+    from search.execution.work import Work
     from search.export import main as export
     from search.export import read_manifest
     from search.front import study_front
     from search.journal import read_history
     from search.refit_worker import run_refit
-    from search.searcher import decode
     from search.settings import load_study
-    from search.trainable import Work
 
     study = replace(small_study, storage=str(tmp_path / "runs"))
     shutil.copytree(small_study.folder, study.folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rsopt.errors import UserError
-from search.resources import Resources, plan_resources
+from search.execution.resources import Resources, plan_resources
 
 
 @pytest.mark.parametrize(

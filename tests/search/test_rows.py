@@ -16,13 +16,14 @@ from rsopt.scores.reference_points import ceiling_of, floor_of
 from search import run
 from search.assemble import assemble
 from search.engine.legs import FULL_DEPTH, teacher_leg
+from search.execution.messages import decode
+from search.execution.work import Work
+from search.execution.worker import run_trial
 from search.front import study_front
 from search.journal import read_history
 from search.refits import FOLDER, plan_refits
-from search.searcher import decode
 from search.settings import Facts, Settings, load_study, save_study
 from search.space import load_space
-from search.trainable import Work, run_trial
 from search.view import study_view
 from tests.other_data import draw_other
 

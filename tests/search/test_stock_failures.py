@@ -12,9 +12,10 @@ from optuna.trial import TrialState
 
 from rsopt.core.candidate import Leg
 from rsopt.core.objectives import Fault, Measurement
+from search.execution.messages import decode, encode
+from search.execution.ray_searcher import LegSearcher
 from search.history import final_values
 from search.limits import Limits
-from search.searcher import LegSearcher, decode, encode
 from search.view import study_view
 from tests.search.test_known_cost import finding
 from tests.search.test_known_cost import open_search as open_default

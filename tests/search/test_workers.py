@@ -16,11 +16,12 @@ from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Measurement
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from search import driver
 from search.engine.search import Search
-from search.searcher import AGAIN, encode
+from search.execution import driver
+from search.execution.messages import AGAIN, encode
+from search.execution.work import Work
+from search.execution.worker import run_trial
 from search.settings import Settings
-from search.trainable import Work, run_trial
 from tests.other_data import draw_other
 from tests.search.test_study import open_search
 
@@ -138,7 +139,7 @@ def test_a_leg_may_run_on_another_worker_than_the_one_before(two_gpus: None, tmp
 
 def decode(outcome: str) -> Measurement:
     """A leg's outcome, which must be a measurement."""
-    from search.searcher import decode as decoded
+    from search.execution.messages import decode as decoded
 
     found = decoded(outcome)
     assert isinstance(found, Measurement), found

@@ -14,8 +14,8 @@ from rsopt.errors import UserError
 from rsopt.latency.ledger import read_ledger
 from search.engine.legs import leg_seed
 from search.engine.search import Search
+from search.execution.messages import AGAIN
 from search.front import build_front, read_remeasured
-from search.searcher import AGAIN
 from search.settings import REMEASURED_FILE, Facts, Settings
 
 _LOG = logging.getLogger(__name__)
