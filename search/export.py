@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
     say(f"trial {trial['id']} of {settings.name}: {trial['name']}")
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of calls of its own
     # After what can be refused at once: torch and transformers take seconds to import.
-    from search.take_away import Wish, take_away
+    from search.followup.export_trial import Wish, take_away
 
     name = options.pick if options.pick in PICKS else None
     if options.pick is None:

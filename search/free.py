@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = study_here(options.storage, options.name, "search.free")
     trials = of_front(study_front(folder))
     # After what can be refused at once: Ray, torch and MLflow take seconds to import.
-    from search.free_session import measure_front
+    from search.followup.variant_session import measure_front
     from search.table import print_front
 
     interrupted, faults = measure_front(folder, [t["id"] for t in trials], options)

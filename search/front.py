@@ -13,10 +13,10 @@ from rsopt.cli import Parser, command
 from rsopt.core.objectives import OBJECTIVES
 from rsopt.errors import UserError
 from search.agreement import rung_agreements, saved
+from search.followup.refit_report import front_refits
 from search.free_points import beside, read_points
 from search.history import CandidateState, History, final_values, reference_point
 from search.pareto import hypervolume, non_dominated, picks
-from search.refit_report import front_refits
 from search.settings import REMEASURED_FILE, Facts, load_study, study_folder
 from search.ties import mark_ties
 

@@ -63,8 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     front = study_front(folder)
     picked, wanted = asked(front, options.pick)
     # After what can be refused at once: Ray, torch and MLflow take seconds to import.
-    from search.refit_report import print_refits
-    from search.refit_session import refit
+    from search.followup.refit_report import print_refits
+    from search.followup.refit_session import refit
 
     outcome = refit(folder, front, picked, wanted, options)
     if options.json:

@@ -15,6 +15,7 @@ from rsopt.core.objectives import OBJECTIVES
 from rsopt.core.variant import ranges
 from rsopt.data.records import CaptionData
 from search.agreement import rung_agreements, saved
+from search.followup.refit_report import front_refits
 from search.free_points import read_points
 from search.front import build_front, read_remeasured
 from search.hand_made import read_hand_made
@@ -23,7 +24,6 @@ from search.page.beside import lines_beside
 from search.page.evidence import curve, volume_over_compute
 from search.page.importance import importance
 from search.page.pictures import chosen, picture
-from search.refit_report import front_refits
 from search.settings import Facts, Settings
 from search.table import COLUMNS, ROLE_NAMES
 from search.ties import same_cider

@@ -70,7 +70,7 @@ def test_a_free_point_is_judged_beside_the_members() -> None:
 def measured(small_study: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A copy of the small study with some forms of trial 2 measured, in this process."""
     from search.execution.work import Work
-    from search.free_worker import measure_points
+    from search.followup.variant_worker import measure_points
     from search.journal import read_history
 
     study = replace(small_study, storage=str(tmp_path_factory.mktemp("free") / "runs"))

@@ -28,10 +28,10 @@ from rsopt.model.model_card import MANIFEST, model_card
 from rsopt.model.quantization import in_form, load_quantised, stored_mb
 from rsopt.trial.held_out_scores import scores_on_test
 from rsopt.trial.inference_variant import run_in
+from search.followup.refit_report import best_refit
 from search.free_points import read_point
 from search.history import CandidateState
 from search.measured import recorded_latency
-from search.refit_report import best_refit
 from search.refits import AS_TRAINED
 from search.refits import FOLDER as REFITS
 from search.settings import Facts, Settings

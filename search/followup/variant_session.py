@@ -18,8 +18,8 @@ from search.execution.resources import plan_resources
 from search.execution.signals import Stop, restored_signals
 from search.execution.tune_loop import run_tasks
 from search.execution.work import Work
+from search.followup.variant_worker import measure_points
 from search.free_points import Point, missing
-from search.free_worker import measure_points
 from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.measured import recorded_latency

@@ -21,14 +21,15 @@ from search.execution.resources import plan_resources
 from search.execution.signals import Stop, restored_signals
 from search.execution.tune_loop import Tick, fit
 from search.execution.work import Work
+from search.followup.refit_legs import Refits, plan_refits
+from search.followup.refit_report import refit_summary
+from search.followup.refit_worker import run_refit
 from search.front import FRONT_FILE, study_front
 from search.journal import read_history
 from search.journal_file import hold
 from search.page.write import write_page
 from search.projection import project
-from search.refit_report import refit_summary
-from search.refit_worker import run_refit
-from search.refits import FOLDER, Refit, Refits, plan_refits, read_plan
+from search.refits import FOLDER, Refit, read_plan
 from search.settings import Facts, Settings, load_study
 from search.space import load_space
 
