@@ -166,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.write(f"written to {sync(folder, options.sync or None)}\n")
         return 0
     if options.html:
-        from search.page.write import write_page
+        from search.html_report.write import write_page
 
         sys.stdout.write(f"{write_page(folder, Path(options.html))}\n")
         return 0

@@ -25,8 +25,8 @@ from rsopt.data.records import SPLITS, CaptionData
 from rsopt.errors import InfrastructureError
 from search.front import study_front
 from search.history import CandidateState, History
+from search.html_report.write import PAGE_FILE, write_page
 from search.journal import read_history
-from search.page.write import PAGE_FILE, write_page
 from search.runs_beside import free_runs, refit_runs
 from search.settings import RANKINGS_FILE, Facts, Settings, load_study
 from search.store import open_store

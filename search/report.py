@@ -10,7 +10,7 @@ from rsopt.data.records import CaptionData
 from search.execution.driver import Outcome
 from search.execution.remeasurement import told
 from search.front import FRONT_FILE
-from search.page.write import PAGE_FILE
+from search.html_report.write import PAGE_FILE
 from search.saved_view import view_key
 from search.settings import Settings
 from search.store import checked_storage, is_remote

@@ -37,10 +37,10 @@ from search.execution.remeasurement import check_ledger
 from search.execution.resources import GB_PER_CPU_WORKER
 from search.figures import exact_figures, recorded_latencies
 from search.front import FRONT_FILE, build_front, with_evidence
+from search.html_report.write import write_page
 from search.memory import Device, plan_memory
 from search.needs import Images, check_disks, study_needs
 from search.other_study import OtherStudy, other_study
-from search.page.write import write_page
 from search.projection import project
 from search.report import print_report
 from search.settings import (

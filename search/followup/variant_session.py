@@ -21,9 +21,9 @@ from search.execution.work import Work
 from search.followup.variant_worker import measure_points
 from search.free_points import Point, missing
 from search.front import FRONT_FILE, study_front
+from search.html_report.write import write_page
 from search.journal import read_history
 from search.measured import recorded_latency
-from search.page.write import write_page
 from search.projection import project
 from search.settings import load_study
 

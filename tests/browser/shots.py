@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from search.execution.driver import Outcome
-from search.page.write import write_page
+from search.html_report.write import write_page
 from search.report import mlflow_link
 from search.settings import load_study
 from search.tracker import Tracker

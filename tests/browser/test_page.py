@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from rsopt.data.records import Caption, CaptionData, Sample
-from search.page.content import page_content
-from search.page.render import render
-from search.page.write import write_page
+from search.html_report.content import page_content
+from search.html_report.render import render
+from search.html_report.write import write_page
 from search.settings import Settings
 from tests.browser.conftest import Browser
 from tests.many_trials import EVIL, many, write_captions

@@ -145,7 +145,7 @@ def test_refusals(small_study: Settings, tmp_path: Path, capfd: pytest.CaptureFi
 
 
 def test_the_page_tells_of_forms_and_refits_in_lines() -> None:
-    from search.page.beside import lines_beside
+    from search.html_report.evidence import lines_beside
 
     metrics = {"cider": 29, "latency_ms": 5, "size_mb": 1.25}
     points = [

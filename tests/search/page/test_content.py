@@ -17,10 +17,10 @@ from rsopt.core.objectives import OBJECTIVES
 from rsopt.scores.bootstrap import indistinguishable, paired_bootstrap
 from search import front
 from search.agreement import rung_agreements, saved
-from search.page.content import hand_made, latency_parts, page_content
-from search.page.evidence import volume_over_compute
-from search.page.importance import importance
-from search.page.render import render
+from search.html_report.content import hand_made, latency_parts, page_content
+from search.html_report.evidence import volume_over_compute
+from search.html_report.importance import importance
+from search.html_report.render import render
 from search.settings import Settings
 from search.ties import same_cider
 from tests.many_trials import EVIL, many

@@ -13,9 +13,9 @@ from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
 from search.figures import exact_figures, recorded_latencies
 from search.history import CandidateState, History
+from search.html_report.content import page_content
+from search.html_report.render import render
 from search.journal import read_history, read_trials
-from search.page.content import page_content
-from search.page.render import render
 from search.settings import load_study
 
 PAGE_FILE = "front.html"

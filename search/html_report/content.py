@@ -20,10 +20,9 @@ from search.free_points import read_points
 from search.front import build_front, read_remeasured
 from search.hand_made import read_hand_made
 from search.history import CandidateState, History
-from search.page.beside import lines_beside
-from search.page.evidence import curve, volume_over_compute
-from search.page.importance import importance
-from search.page.pictures import chosen, picture
+from search.html_report.evidence import curve, lines_beside, volume_over_compute
+from search.html_report.importance import importance
+from search.html_report.thumbnails import chosen, picture
 from search.settings import Facts, Settings
 from search.table import COLUMNS, ROLE_NAMES
 from search.ties import same_cider
