@@ -31,13 +31,13 @@ from rsopt.model.configs import base_config, shape_of
 from search.bound import BoundSpace
 from search.engine.legs import leg_seed
 from search.engine.search import Search
-from search.estimates import Estimates
-from search.figures import exact_figures
-from search.pareto import hypervolume
+from search.optimizer.cost_estimator import Estimates
+from search.optimizer.exact_costs import exact_figures
+from search.optimizer.factory import make_strategy
+from search.optimizer.pareto import hypervolume
 from search.replay import Rationed
 from search.runner import simulate
 from search.space import load_space
-from search.strategy import make_strategy
 
 SPACE = Path(__file__).with_name("real.yaml")
 OURS = "known_cost, rest and promote"

@@ -23,12 +23,12 @@ from rsopt.core.objectives import Measurement
 from rsopt.core.ranking import MeasuredRankings
 from search.bound import BoundSpace
 from search.engine.search import Search
-from search.estimates import Estimates
-from search.figures import exact_figures
 from search.limits import Limits
+from search.optimizer.cost_estimator import Estimates
+from search.optimizer.exact_costs import exact_figures
+from search.optimizer.factory import make_strategy
 from search.runner import Outcome, simulate
 from search.space import Space, load_space
-from search.strategy import make_strategy
 
 MARKS = (100, 1000, 2000)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from scipy.stats import kendalltau
 
-from search.estimates import UNCERTAIN
 from search.history import History, leg_seconds
+from search.optimizer.cost_estimator import UNCERTAIN
 
 FEWEST = 5  # candidates below which an order says nothing
 

@@ -10,12 +10,12 @@ from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape, Dtype
 from search.budget import Budget
 from search.engine.search import Search
-from search.estimates import Estimates
-from search.figures import exact_figures, recorded_latencies
+from search.optimizer.cost_estimator import Estimates
+from search.optimizer.exact_costs import exact_figures, recorded_latencies
+from search.optimizer.factory import make_strategy
+from search.optimizer.warm_start import FILE, WarmStart
 from search.settings import Facts, Settings
 from search.space import Space
-from search.strategy import make_strategy
-from search.warm import FILE, WarmStart
 
 
 def assemble(

@@ -11,7 +11,7 @@ from typing import Any
 from rsopt.core.candidate import Candidate
 from rsopt.core.inference import Form
 from rsopt.core.objectives import OBJECTIVES, minimised
-from search.pareto import non_dominated
+from search.optimizer.pareto import non_dominated
 
 FOLDER = "free"
 

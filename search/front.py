@@ -16,7 +16,7 @@ from search.agreement import rung_agreements, saved
 from search.followup.refit_report import front_refits
 from search.free_points import beside, read_points
 from search.history import CandidateState, History, final_values, reference_point
-from search.pareto import hypervolume, non_dominated, picks
+from search.optimizer.pareto import hypervolume, non_dominated, picks
 from search.settings import REMEASURED_FILE, Facts, load_study, study_folder
 from search.ties import mark_ties
 

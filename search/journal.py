@@ -159,7 +159,9 @@ class Journal:
                 study_name=studies[0].study_name if studies else name,
                 directions=["maximize" if o.direction == "max" else "minimize" for o in self._objectives],
                 storage=self._storage,
-                sampler=optuna.samplers.RandomSampler(seed=0),  # never asked: samplers draw in search/sampler.py
+                sampler=optuna.samplers.RandomSampler(
+                    seed=0
+                ),  # never asked: samplers draw in search/optimizer/optuna_sampler.py
                 load_if_exists=True,
             )
             names = [objective.name for objective in self._objectives]

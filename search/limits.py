@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 from rsopt.core.candidate import Candidate
 from rsopt.errors import UserError
-from search.estimates import Estimates
-
-# A latency that is only proportional to compute may be this far off; it refuses what even then is too slow.
-CRUDE = 0.3
+from search.optimizer.cost_estimator import Estimates
+from search.optimizer.feasibility import CRUDE
 
 
 @dataclass(frozen=True, slots=True)

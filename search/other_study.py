@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,12 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Measurement
 from rsopt.errors import UserError
 from search.front import FRONT_FILE
-from search.history import CandidateState, History
+from search.history import CandidateState
 from search.journal import read_history
+from search.optimizer.warm_start import OtherStudy
 from search.settings import RANKINGS_FILE, Facts, Settings, load_study, study_folder
 
 MLFLOW = "mlflow:"  # before the name of an experiment in --from-study
-
-
-@dataclass(frozen=True, slots=True)
-class OtherStudy:
-    """What is needed of it. `rankings` are its measured ones as JSON: the same names must mean the same layers."""
-
-    settings: Settings
-    facts: Facts
-    history: History
-    rankings: dict[str, Any] | None
 
 
 def other_study(settings: Settings) -> OtherStudy | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rsopt.core.objectives import OBJECTIVES, minimised
 from rsopt.errors import UserError
-from search.pareto import picks
+from search.optimizer.pareto import picks
 
 PICKS = ("knee", "best_cider", "fastest", "smallest")
 

@@ -16,7 +16,7 @@ from rsopt.core.objectives import Objective, minimised
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
 from search.bound import BoundSpace, Params
-from search.pareto import hypervolume
+from search.optimizer.pareto import hypervolume
 from search.space import Space, load_space
 
 TABLES = Path(__file__).parent / "tables"

@@ -12,12 +12,12 @@ import numpy as np
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Fault, Measurement
 from search.engine.search import Search
-from search.estimates import Estimates
 from search.limits import Limits
-from search.pareto import hypervolume
+from search.optimizer.cost_estimator import Estimates
+from search.optimizer.factory import make_strategy
+from search.optimizer.pareto import hypervolume
 from search.recording import Recording
 from search.runner import Finished, Lost, Outcome, simulate
-from search.strategy import make_strategy
 
 STRAGGLE = 10.0  # times slower
 

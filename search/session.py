@@ -30,17 +30,19 @@ from search.changes import record, with_changes
 from search.database import database_is_here, tracking_uri
 from search.dry_run import print_dry_run
 from search.engine.search import Search
-from search.estimates import Estimates
 from search.execution.driver import Driver, Outcome, Resources
 from search.execution.ray_runtime import cluster_address
 from search.execution.remeasurement import check_ledger
 from search.execution.resources import GB_PER_CPU_WORKER
-from search.figures import exact_figures, recorded_latencies
 from search.front import FRONT_FILE, build_front, with_evidence
 from search.html_report.write import write_page
 from search.memory import Device, plan_memory
 from search.needs import Images, check_disks, study_needs
-from search.other_study import OtherStudy, other_study
+from search.optimizer.cost_estimator import Estimates
+from search.optimizer.exact_costs import exact_figures, recorded_latencies
+from search.optimizer.warm_start import FILE as WARM_FILE
+from search.optimizer.warm_start import OtherStudy, warm_start
+from search.other_study import other_study
 from search.projection import project
 from search.report import print_report
 from search.settings import (
@@ -56,8 +58,6 @@ from search.settings import (
 from search.space import Space, known_spaces, load_space
 from search.store import Store, open_store
 from search.tracker import check_uri
-from search.warm import FILE as WARM_FILE
-from search.warm import warm_start
 
 REAL = "--base Salesforce/blip2-opt-2.7b --data RSICD_FOLDER"
 

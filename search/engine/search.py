@@ -17,11 +17,12 @@ from search.budget import Budget
 from search.engine.failure_monitor import Streak
 from search.engine.legs import flaw, next_leg, teacher_leg
 from search.engine.proposer import Proposer
-from search.estimates import Estimates
 from search.history import REFERENCES, CandidateState, History, Role, State
 from search.journal import LOST_LIMIT, Journal, ending, interrupted
-from search.policy import New, Policy, Promote, Wait, run_to_end
-from search.sampler import Draw, OptunaSampler, Sampler
+from search.optimizer.cost_estimator import Estimates
+from search.optimizer.optuna_sampler import OptunaSampler
+from search.optimizer.sampler import Draw, Sampler
+from search.optimizer.scheduler import New, Policy, Promote, Wait, run_to_end
 
 MEMORY = "memory: "  # how the reason of a candidate begins that ran and did not fit
 INFEASIBLE_LIMIT = 1000  # draws in a row that break a limit, after which the limits are taken to exclude the space

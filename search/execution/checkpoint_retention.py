@@ -14,7 +14,7 @@ from rsopt.core.leg_files import STATE, rung_folder
 from rsopt.core.objectives import Objective
 from search.engine.search import Search
 from search.history import CandidateState, History, final_values
-from search.pareto import non_dominated
+from search.optimizer.pareto import non_dominated
 
 DROPPED = "disk: its checkpoint was dropped to stay within --disk-gb"
 

@@ -9,7 +9,7 @@ from typing import Any
 from rsopt.core.objectives import Objective
 from search.front import hypervolume_share
 from search.history import CandidateState, History, final_values, leg_seconds, reference_point
-from search.pareto import hypervolume
+from search.optimizer.pareto import hypervolume
 from search.table import COLUMNS
 
 

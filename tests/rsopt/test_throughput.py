@@ -21,7 +21,7 @@ from rsopt.latency.protocol import Protocol
 from rsopt.latency.subject import random_image
 from rsopt.latency.throughput import FILE, Throughput, known_throughput, measure_throughput
 from rsopt.model.base import Base
-from search.estimates import Estimates
+from search.optimizer.cost_estimator import Estimates
 
 
 @pytest.fixture

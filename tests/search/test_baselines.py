@@ -10,7 +10,7 @@ import pytest
 from rsopt.core.candidate import Candidate
 from rsopt.core.variant import BaseShape, Variant
 from rsopt.errors import UserError
-from search.estimates import Estimates
+from search.optimizer.cost_estimator import Estimates
 from search.space import load_space
 
 SHAPE = BaseShape(4, 6, 8, 2, 128)

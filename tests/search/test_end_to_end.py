@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from search.pareto import non_dominated
+from search.optimizer.pareto import non_dominated
 from tests.other_data import draw_other
 
 REPOSITORY = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from rsopt.core.objectives import OBJECTIVES, Measurement
 from rsopt.core.variant import BaseShape, LoraPart, LoraSpec, Variant
 from search.front import build_front, hypervolume_share
 from search.history import CandidateState, reference_point
-from search.pareto import non_dominated
+from search.optimizer.pareto import non_dominated
 from search.settings import Facts
 from search.table import print_front
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from search.improvement import expected_improvement
-from search.pareto import hypervolume
+from search.optimizer.ehvi import expected_improvement
+from search.optimizer.pareto import hypervolume
 
 DRAWS = 200
 

@@ -13,13 +13,13 @@ from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
 from search.encoding import Encoder
 from search.engine.search import Search
-from search.estimates import Estimates
-from search.known_cost import KnownCost
-from search.pareto import hypervolume
-from search.policy import New, Promote, Wait
+from search.optimizer.cost_estimator import Estimates
+from search.optimizer.factory import make_strategy
+from search.optimizer.known_cost import KnownCost
+from search.optimizer.pareto import hypervolume
+from search.optimizer.scheduler import New, Promote, Wait
+from search.optimizer.surrogate import GroupedMatern, RungNoise, Scale, Surrogate
 from search.space import load_space
-from search.strategy import make_strategy
-from search.surrogate import GroupedMatern, RungNoise, Scale, Surrogate
 
 SHAPE = BaseShape(4, 6, 8)
 RANKINGS = MeasuredRankings.stand_in(8)

@@ -22,15 +22,15 @@ from rsopt.core.ranking import MeasuredRankings
 from rsopt.errors import UserError
 from rsopt.model.configs import base_config, shape_of
 from search.bound import BoundSpace
-from search.estimates import Costs, Estimates
 from search.execution.checkpoint_retention import DROPPED, Keeper, used_bytes
-from search.figures import exact_figures
-from search.halving import Halving
 from search.history import CandidateState, History, final_values
 from search.journal import read_history
 from search.memory import Device, plan_memory
 from search.needs import WORDS, DiskNeeds, Images, check_disks, disk_needs
-from search.pareto import non_dominated
+from search.optimizer.cost_estimator import Costs, Estimates
+from search.optimizer.exact_costs import exact_figures
+from search.optimizer.mo_asha import Halving
+from search.optimizer.pareto import non_dominated
 from search.settings import Settings
 from search.space import load_space
 from tests.search.test_study import measure, open_search

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rsopt.core.objectives import OBJECTIVES
-from search.pareto import hypervolume, knee, non_dominated, picks
+from search.optimizer.pareto import hypervolume, knee, non_dominated, picks
 
 MANY = settings(max_examples=1000, deadline=None)
 

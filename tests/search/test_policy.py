@@ -7,7 +7,7 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Measurement
 from rsopt.core.variant import Variant
 from search.history import CandidateState
-from search.policy import New, Promote, Wait, run_to_end
+from search.optimizer.scheduler import New, Promote, Wait, run_to_end
 
 CANDIDATE = Candidate(Variant((0,), (0, 1), (0,)))
 STATES = ["running", "resting", "complete", "stopped", "infeasible", "failed"]

@@ -138,7 +138,7 @@ def test_hooks_that_cannot_be_pickled_stay_in_the_driver(tmp_path):
 
 
 def run_all(history, room, seed):
-    from search.policy import run_to_end
+    from search.optimizer.scheduler import run_to_end
 
     return run_to_end(history, room, seed)
 

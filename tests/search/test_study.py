@@ -20,7 +20,7 @@ from rsopt.errors import UserError
 from search.engine.search import Search
 from search.history import REFERENCES
 from search.journal import read_history
-from search.policy import New, Wait
+from search.optimizer.scheduler import New, Wait
 from search.space import load_space
 
 SHAPE = BaseShape(4, 6, 8)

@@ -6,13 +6,13 @@ import pytest
 
 from rsopt.errors import UserError
 from search.engine.search import Search
-from search.estimates import Estimates
+from search.optimizer.cost_estimator import Estimates
+from search.optimizer.factory import make_strategy
+from search.optimizer.warm_start import WarmStart, expresses, warm_start
 from search.other_study import other_study
 from search.settings import Facts, Settings
-from search.strategy import make_strategy
 from search.tracker import Tracker
 from search.view import study_view
-from search.warm import WarmStart, expresses, warm_start
 from tests.search.test_study import SEARCHED, SHAPE, drive, make_space, open_search
 
 FACTS = Facts(("cider", "latency_ms", "params"), {"prior": 3.0}, {}, "data", 0, False, {})

@@ -7,18 +7,22 @@ resumed search decides as the undisturbed one would.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from optuna.trial import FrozenTrial, TrialState
 
 from rsopt.core.objectives import Objective
 from search.bound import BoundSpace, Params
-from search.estimates import UNCERTAIN, Estimates
 from search.history import History, final_values
-from search.outlook import Forecaster
-from search.pareto import non_dominated
-from search.policy import Decision, New, Promote, Wait
-from search.prospects import Limit, Pool, Prospects, effort_of
+from search.optimizer.acquisition import Forecaster
+from search.optimizer.candidate_pool import Limit, Pool, Prospects, effort_of
+from search.optimizer.cost_estimator import UNCERTAIN, Estimates
+from search.optimizer.optuna_sampler import OptunaSampler
+from search.optimizer.pareto import non_dominated
+from search.optimizer.sampler import Draw
+from search.optimizer.scheduler import Decision, New, Promote, Wait
 
 INITIAL = 10  # candidates that are begun before the model chooses
 PARENTS = 8  # resting candidates whose neighbours are looked at, beside the front's
@@ -104,3 +108,37 @@ class KnownCost:
 
 def _begun(history: History) -> int:
     return sum(not c.reference and c.state != "infeasible" for c in history)
+
+
+class KnownCostSampler:
+    """KnownCost as a sampler: whole candidates from the history alone. Starting points and repeats are drawn at random."""
+
+    def __init__(self, mind: KnownCost, space: BoundSpace, objectives: Sequence[Objective], seed: int) -> None:
+        self._mind, self._space = mind, space
+        self._random = OptunaSampler(space, objectives, "random", seed)
+
+    def draw(
+        self,
+        number: int,
+        history: History,
+        attempt: int = 0,
+        given: Mapping[str, Any] | None = None,
+        name: str | None = None,
+    ) -> Draw:
+        """Params for trial `number`: see `OptunaSampler.draw`."""
+        params = None if given or name or attempt else self._mind.propose(history)
+        if params is None:
+            return self._random.draw(number, history, attempt, given, "random")
+        return Draw(params, {key: self._space.distributions[key] for key in params}, {}, -1)
+
+    def keep(self, draw: Draw, number: int) -> None:
+        """Nothing: the history tells all."""
+
+    def drop(self, draw: Draw) -> None:
+        """Nothing."""
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Nothing."""
+
+    def tell(self, number: int, state: TrialState, values: Sequence[float] | None) -> None:
+        """Nothing."""

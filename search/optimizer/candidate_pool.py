@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from rsopt.core.candidate import Candidate
 from search.bound import BoundSpace, Params
 from search.encoding import Encoder
-from search.estimates import Estimates
 from search.history import History
+from search.optimizer.cost_estimator import Estimates
 
 Array = NDArray[np.float64]
 Limit = Callable[[Candidate], str | None]

@@ -9,51 +9,23 @@ on opening, and the journal receives each candidate whole. A sampler is created 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from rsopt.core.objectives import Objective
 from rsopt.errors import UserError
-from search.bound import BoundSpace, Params
+from search.bound import BoundSpace
 from search.history import History
 from search.journal import quiet
+from search.optimizer.sampler import Draw
 
 OPTUNA_SAMPLERS = ("tpe", "nsga2", "random")
 # Optuna's 50 would make the first 50 candidates random: more than most of our studies have.
 NSGA2_POPULATION = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """Params with what Optuna keeps beside them. `index` is their trial in the sampler's own study."""
-
-    params: Params
-    distributions: dict[str, BaseDistribution]
-    system_attrs: dict[str, Any]
-    index: int
-
-
-class Sampler(Protocol):
-    """Draws params for new candidates. Every draw must be kept or dropped before the next one."""
-
-    def draw(
-        self,
-        number: int,
-        history: History,
-        attempt: int = 0,
-        given: Mapping[str, Any] | None = None,
-        name: str | None = None,
-    ) -> Draw: ...
-    def keep(self, draw: Draw, number: int) -> None: ...
-    def drop(self, draw: Draw) -> None: ...
-    def add(self, trial: FrozenTrial) -> None: ...
-    def tell(self, number: int, state: TrialState, values: Sequence[float] | None) -> None: ...
 
 
 class OptunaSampler:

@@ -12,7 +12,7 @@ from rsopt.core.objectives import OBJECTIVES
 from rsopt.errors import UserError
 from search.bound import BoundSpace, Params, contains
 from search.history import History, final_values
-from search.pareto import non_dominated
+from search.optimizer.pareto import non_dominated
 from search.settings import Facts, Settings
 
 FILE = "warm.json"
@@ -103,3 +103,13 @@ def frozen_trials(space: BoundSpace, told: Sequence[Told], objectives: Sequence[
             values = [t.final[name] for name in objectives]
             found.append(create_trial(state=TrialState.COMPLETE, values=values, params=t.params, distributions=over))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class OtherStudy:
+    """What is needed of it. `rankings` are its measured ones as JSON: the same names must mean the same layers."""
+
+    settings: Settings
+    facts: Facts
+    history: History
+    rankings: dict[str, Any] | None

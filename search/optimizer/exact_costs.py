@@ -12,7 +12,7 @@ from rsopt.core.variant import Dtype, digest
 from rsopt.latency.additive_model import Timed, timed
 from rsopt.latency.ledger import Ledger
 from rsopt.model.configs import base_config
-from search.estimates import Costs
+from search.optimizer.cost_estimator import Costs
 
 DTYPE: Dtype = "float32"  # of an architecture whose dtype nobody stated
 
