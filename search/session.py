@@ -28,21 +28,21 @@ from search.asked import check_numbers, settings_of
 from search.assemble import assemble
 from search.changes import record, with_changes
 from search.database import database_is_here, tracking_uri
-from search.dry_run import print_dry_run
 from search.engine.search import Search
 from search.execution.driver import Driver, Outcome, Resources
 from search.execution.ray_runtime import cluster_address
-from search.execution.remeasurement import check_ledger
 from search.execution.resources import GB_PER_CPU_WORKER
 from search.front import FRONT_FILE, build_front, with_evidence
 from search.html_report.write import write_page
-from search.memory import Device, plan_memory
-from search.needs import Images, check_disks, study_needs
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.exact_costs import exact_figures, recorded_latencies
 from search.optimizer.warm_start import FILE as WARM_FILE
 from search.optimizer.warm_start import OtherStudy, warm_start
 from search.other_study import other_study
+from search.preflight.checks import check_ledger
+from search.preflight.disk import Images, check_disks, study_needs
+from search.preflight.dry_run import print_dry_run
+from search.preflight.memory import Device, plan_memory
 from search.projection import project
 from search.report import print_report
 from search.settings import (

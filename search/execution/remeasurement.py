@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Leg
-from rsopt.errors import UserError
-from rsopt.latency.ledger import read_ledger
 from search.engine.legs import leg_seed
 from search.engine.search import Search
 from search.execution.messages import AGAIN
@@ -87,13 +84,3 @@ def told(remeasured: dict[int, dict[str, Any]]) -> list[str]:
         now, then, change = (again[name] for name in ("latency_ms", "recorded_ms", "change"))
         lines.append(f"  trial {number}: {now:.2f} ms, recorded {then:.2f} ms ({change:+.1%}){why}")
     return lines
-
-
-def check_ledger(ledger: Path | None, device: str | None) -> None:
-    """Raise UserError when a ledger is none, or holds nothing of the device that is stated."""
-    if ledger is None:
-        return
-    devices = {entry.context["device"] for entry in read_ledger(ledger)}
-    if device is not None and device not in devices:
-        known = ", ".join(f"'{name}'" for name in sorted(devices)) or "none"
-        raise UserError(f"latency ledger '{ledger}' holds nothing of device '{device}'; its devices: {known}")

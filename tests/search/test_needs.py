@@ -25,12 +25,12 @@ from search.bound import BoundSpace
 from search.execution.checkpoint_retention import DROPPED, Keeper, used_bytes
 from search.history import CandidateState, History, final_values
 from search.journal import read_history
-from search.memory import Device, plan_memory
-from search.needs import WORDS, DiskNeeds, Images, check_disks, disk_needs
 from search.optimizer.cost_estimator import Costs, Estimates
 from search.optimizer.exact_costs import exact_figures
 from search.optimizer.mo_asha import Halving
 from search.optimizer.pareto import non_dominated
+from search.preflight.disk import WORDS, DiskNeeds, Images, check_disks, disk_needs
+from search.preflight.memory import Device, plan_memory
 from search.settings import Settings
 from search.space import load_space
 from tests.search.test_study import measure, open_search

@@ -10,8 +10,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from rsopt.core.variant import BaseShape
 from search.bound import BoundSpace
 from search.encoding import Encoder
-from search.expected import expected_time
 from search.optimizer.cost_estimator import Estimates
+from search.preflight.duration import expected_time
 from search.settings import Settings
 from search.space import Space
 from search.table import stdout_console

@@ -17,9 +17,9 @@ from rsopt.errors import UserError
 from rsopt.model.configs import base_config
 from rsopt.model.hub import cached, hub_cache
 from search.bound import BoundSpace
-from search.dry_run import drawn_candidates
 from search.optimizer.cost_estimator import Costs
 from search.optimizer.exact_costs import exact_figures
+from search.preflight.dry_run import drawn_candidates
 from search.settings import Settings
 
 WORDS = 10_000  # of a PureT, before the data was read: more than caption sets have
