@@ -9,8 +9,8 @@ from typing import Any
 
 from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, Parser, command
 from rsopt.errors import UserError
-from search.front import study_front
-from search.pick import unpruned
+from search.results.front import study_front
+from search.results.picks import unpruned
 from search.settings import study_here
 
 EPILOG = """\
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     trials = of_front(study_front(folder))
     # After what can be refused at once: Ray, torch and MLflow take seconds to import.
     from search.followup.variant_session import measure_front
-    from search.table import print_front
+    from search.results.table import print_front
 
     interrupted, faults = measure_front(folder, [t["id"] for t in trials], options)
     front = study_front(folder)

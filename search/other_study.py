@@ -11,10 +11,10 @@ from typing import Any
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Measurement
 from rsopt.errors import UserError
-from search.front import FRONT_FILE
 from search.history import CandidateState
 from search.journal import read_history
 from search.optimizer.warm_start import OtherStudy
+from search.results.front import FRONT_FILE
 from search.settings import RANKINGS_FILE, Facts, Settings, load_study, study_folder
 
 MLFLOW = "mlflow:"  # before the name of an experiment in --from-study

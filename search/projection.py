@@ -23,10 +23,10 @@ from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import SPLITS, CaptionData
 from rsopt.errors import InfrastructureError
-from search.front import study_front
 from search.history import CandidateState, History
 from search.html_report.write import PAGE_FILE, write_page
 from search.journal import read_history
+from search.results.front import study_front
 from search.runs_beside import free_runs, refit_runs
 from search.settings import RANKINGS_FILE, Facts, Settings, load_study
 from search.store import open_store

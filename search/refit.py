@@ -9,8 +9,8 @@ from typing import Any
 
 from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, Parser, command
 from rsopt.errors import UserError
-from search.front import study_front
-from search.pick import PICKS, choose, neighbours, unpruned
+from search.results.front import study_front
+from search.results.picks import PICKS, choose, neighbours, unpruned
 from search.settings import study_here
 
 EPILOG = """\

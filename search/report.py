@@ -9,12 +9,12 @@ from rsopt.core.leg_files import read_captions
 from rsopt.data.records import CaptionData
 from search.execution.driver import Outcome
 from search.execution.remeasurement import told
-from search.front import FRONT_FILE
 from search.html_report.write import PAGE_FILE
+from search.results.front import FRONT_FILE
+from search.results.table import print_front, stdout_console
 from search.saved_view import view_key
 from search.settings import Settings
 from search.store import checked_storage, is_remote
-from search.table import print_front, stdout_console
 
 SAMPLES = 2
 

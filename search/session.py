@@ -32,7 +32,6 @@ from search.engine.search import Search
 from search.execution.driver import Driver, Outcome, Resources
 from search.execution.ray_runtime import cluster_address
 from search.execution.resources import GB_PER_CPU_WORKER
-from search.front import FRONT_FILE, build_front, with_evidence
 from search.html_report.write import write_page
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.exact_costs import exact_figures, recorded_latencies
@@ -45,6 +44,7 @@ from search.preflight.dry_run import print_dry_run
 from search.preflight.memory import Device, plan_memory
 from search.projection import project
 from search.report import print_report
+from search.results.front import FRONT_FILE, build_front, with_evidence
 from search.settings import (
     RANKINGS_FILE,
     STUDY_FILE,

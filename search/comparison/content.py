@@ -14,8 +14,8 @@ from rsopt.model.configs import base_config
 from rsopt.scores.reference_points import scorer_of
 from search.comparison.conclusions import Check, checks
 from search.comparison.rows import Row, caption_row, find, timed_alike, trial_row
-from search.front import study_front
-from search.hand_made import full_size, read_hand_made
+from search.results.front import study_front
+from search.results.reference_study import full_size, read_hand_made
 from search.settings import load_study
 
 SCOPES = ("LoRA LLM", "LoRA Q-Former", "LoRA both")  # the comparison of the paper behind the study's approach 2

@@ -17,7 +17,7 @@ from rsopt.errors import UserError
 from rsopt.scores.bootstrap import Interval, paired_bootstrap
 from rsopt.scores.scorer import Scorer
 from search.comparison.curves import DIVERGED, state_of
-from search.html_report.content import latency_parts
+from search.results.table import latency_parts
 
 UNTUNED, GARBAGE = "not tuned", "garbage"
 

@@ -12,7 +12,7 @@ from rsopt.core.candidate import Leg
 from search.engine.legs import leg_seed
 from search.engine.search import Search
 from search.execution.messages import AGAIN
-from search.front import build_front, read_remeasured
+from search.results.front import build_front, read_remeasured
 from search.settings import REMEASURED_FILE, Facts, Settings
 
 _LOG = logging.getLogger(__name__)

@@ -28,12 +28,11 @@ from rsopt.model.model_card import MANIFEST, model_card
 from rsopt.model.quantization import in_form, load_quantised, stored_mb
 from rsopt.trial.held_out_scores import scores_on_test
 from rsopt.trial.inference_variant import run_in
-from search.followup.refit_report import best_refit
-from search.free_points import read_point
 from search.history import CandidateState
-from search.measured import recorded_latency
-from search.refits import AS_TRAINED
-from search.refits import FOLDER as REFITS
+from search.results.inference_variants import read_point
+from search.results.picks import recorded_latency
+from search.results.refits import AS_TRAINED, best_refit
+from search.results.refits import FOLDER as REFITS
 from search.settings import Facts, Settings
 from search.store import open_store
 

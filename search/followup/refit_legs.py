@@ -11,7 +11,7 @@ from rsopt.core.leg_files import read_measurement
 from rsopt.core.objectives import Fault, Measurement
 from search.engine.legs import refit_seed
 from search.history import CandidateState
-from search.refits import FOLDER, Refit, _write_plan, read_plan, scored
+from search.results.refits import FOLDER, Refit, _write_plan, read_plan, scored
 
 LOST_LIMIT = 3  # losses of one leg in a session, after which the session ends: the same command tries again
 

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from rsopt.core.leg_files import read_measurement
 from rsopt.scores.bootstrap import paired_over_seeds
-from search.pick import neighbours, unpruned
-from search.refits import FOLDER, Refit, read_plan, scored
-from search.table import stdout_console
+from search.results.picks import neighbours, unpruned
+from search.results.refits import FOLDER, Refit, _mean_sd, _test_ciders, scored
+from search.results.table import stdout_console
 
 
 def refit_summary(
@@ -61,36 +61,6 @@ def refit_summary(
         "comparisons": comparisons,
         "not_refitted": sorted(set(missing)),
     }
-
-
-def best_refit(study: Path, trial: int) -> tuple[Refit, int] | None:
-    """The refit that is exported for a trial, and of how many seeds it is the best; None where none is finished.
-
-    Of the longest trained, the best on the validation split: the test split chooses nothing.
-    """
-    done = [
-        (final.metrics["cider"], r)
-        for r in read_plan(study)
-        if r.trial == trial
-        and scored(study, r)
-        and (final := read_measurement(study / FOLDER, r.number, 1.0)) is not None
-    ]
-    longest = [(cider, r) for cider, r in done if r.epochs == max(r.epochs for _, r in done)]
-    return (max(longest, key=lambda found: (found[0], -found[1].replica))[1], len(longest)) if longest else None
-
-
-def front_refits(study: Path) -> dict[int, dict[str, float]]:
-    """{trial: epochs, seeds, mean and sd of CIDEr on the test split} of its longest refits, for the front's table."""
-    found: dict[int, list[Refit]] = {}
-    for refit in read_plan(study):
-        if scored(study, refit):
-            found.setdefault(refit.trial, []).append(refit)
-    rows = {}
-    for trial, own in found.items():
-        epochs = max(r.epochs for r in own)
-        ciders = _test_ciders(study, [r for r in own if r.epochs == epochs])
-        rows[trial] = {"epochs": epochs, "seeds": len(ciders), **_mean_sd(ciders.mean(axis=1))}
-    return rows
 
 
 def print_refits(summary: dict[str, Any], console: Console | None = None) -> None:
@@ -172,19 +142,6 @@ def _trial(entry: dict[str, Any], study: Path, refits: Sequence[Refit], ciders: 
         "val": _mean_sd(np.array(vals)) if vals else None,
         "test": test,
     }
-
-
-def _test_ciders(study: Path, refits: Sequence[Refit]) -> np.ndarray:
-    """CIDEr of the test images (trainings, images) of those that are finished."""
-    files = [path for r in refits if (path := scored(study, r)) is not None]
-    rows = [json.loads(path.read_text())["cider"] for path in files]
-    return np.array([[row[i] for i in rows[0]] for row in rows]) if rows else np.zeros((0, 0))
-
-
-def _mean_sd(values: np.ndarray) -> dict[str, float]:
-    """Mean and, of two or more, standard deviation; one training has no spread."""
-    found = {"mean": float(values.mean())}
-    return found | {"sd": float(values.std(ddof=1))} if len(values) > 1 else found
 
 
 def _spread(test: dict[str, float]) -> str:

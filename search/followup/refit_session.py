@@ -24,12 +24,12 @@ from search.execution.work import Work
 from search.followup.refit_legs import Refits, plan_refits
 from search.followup.refit_report import refit_summary
 from search.followup.refit_worker import run_refit
-from search.front import FRONT_FILE, study_front
 from search.html_report.write import write_page
 from search.journal import read_history
 from search.journal_file import hold
 from search.projection import project
-from search.refits import FOLDER, Refit, read_plan
+from search.results.front import FRONT_FILE, study_front
+from search.results.refits import FOLDER, Refit, read_plan
 from search.settings import Facts, Settings, load_study
 from search.space import load_space
 

@@ -12,7 +12,7 @@ from rsopt.errors import InfrastructureError, UserError, refusal
 from search.execution.messages import Refused, decode, encode
 from search.execution.work import Work
 from search.execution.worker import resident_of, run_trial
-from search.refits import AS_TRAINED
+from search.results.refits import AS_TRAINED
 
 
 def run_refit(config: dict[str, Any], work: Work) -> dict[str, str]:

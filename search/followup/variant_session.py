@@ -19,12 +19,12 @@ from search.execution.signals import Stop, restored_signals
 from search.execution.tune_loop import run_tasks
 from search.execution.work import Work
 from search.followup.variant_worker import measure_points
-from search.free_points import Point, missing
-from search.front import FRONT_FILE, study_front
 from search.html_report.write import write_page
 from search.journal import read_history
-from search.measured import recorded_latency
 from search.projection import project
+from search.results.front import FRONT_FILE, study_front
+from search.results.inference_variants import Point, missing
+from search.results.picks import recorded_latency
 from search.settings import load_study
 
 

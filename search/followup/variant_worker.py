@@ -9,7 +9,7 @@ from rsopt.common.atomic_files import write_json
 from rsopt.errors import InfrastructureError, UserError
 from search.execution.work import Work
 from search.execution.worker import resident_of
-from search.free_points import FOLDER, Point
+from search.results.inference_variants import FOLDER, Point
 
 
 def measure_points(work: Work, points: list[Point]) -> list[tuple[str, str | None]]:

@@ -14,20 +14,18 @@ from rsopt.core.leg_files import read_captions
 from rsopt.core.objectives import OBJECTIVES
 from rsopt.core.variant import ranges
 from rsopt.data.records import CaptionData
-from search.agreement import rung_agreements, saved
-from search.followup.refit_report import front_refits
-from search.free_points import read_points
-from search.front import build_front, read_remeasured
-from search.hand_made import read_hand_made
 from search.history import CandidateState, History
 from search.html_report.evidence import curve, lines_beside, volume_over_compute
 from search.html_report.importance import importance
 from search.html_report.thumbnails import chosen, picture
+from search.results.front import build_front, read_remeasured
+from search.results.inference_variants import read_points
+from search.results.reference_study import read_hand_made
+from search.results.refits import front_refits
+from search.results.rung_agreement import rung_agreements, saved
+from search.results.table import COLUMNS, ROLE_NAMES, latency_parts
+from search.results.ties import same_cider
 from search.settings import Facts, Settings
-from search.table import COLUMNS, ROLE_NAMES
-from search.ties import same_cider
-
-PARTS = ("vision", "qformer", "prefill")  # of the latency; what is left of it is spent on tokens
 
 
 def page_content(
@@ -189,11 +187,3 @@ def tuning(candidate: Candidate) -> str:
     if lora.train_projection:
         parts.append("projection in full")
     return f"LoRA: {', '.join(parts)}; {recipe.words}"
-
-
-def latency_parts(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Where the latency goes, ms; empty where it was not split."""
-    parts = {name: metrics[f"latency_{name}_ms"] for name in PARTS if f"latency_{name}_ms" in metrics}
-    if len(parts) < len(PARTS) or "latency_ms" not in metrics:
-        return {}
-    return parts | {"tokens": max(0.0, metrics["latency_ms"] - sum(parts.values()))}

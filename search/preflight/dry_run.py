@@ -12,9 +12,9 @@ from search.bound import BoundSpace
 from search.encoding import Encoder
 from search.optimizer.cost_estimator import Estimates
 from search.preflight.duration import expected_time
+from search.results.table import stdout_console
 from search.settings import Settings
 from search.space import Space
-from search.table import stdout_console
 
 DRAWS = 2000  # random candidates that stand for the space where it cannot be counted
 COUNTABLE = 20_000

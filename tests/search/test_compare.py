@@ -24,8 +24,8 @@ from search.comparison.html import page
 from search.comparison.markdown import markdown
 from search.comparison.rows import Row, find, timed_alike, trial_row
 from search.comparison.sections import Table, sections
-from search.front import study_front
-from search.hand_made import full_size, read_hand_made
+from search.results.front import study_front
+from search.results.reference_study import full_size, read_hand_made
 from search.settings import Settings
 from search.space import load_space
 

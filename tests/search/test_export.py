@@ -18,8 +18,8 @@ from rsopt.core.variant import ranges
 from rsopt.data.read import read
 from rsopt.model.model_card import model_card
 from search.export import main, read_manifest
-from search.front import study_front
-from search.pick import PICKS, choose
+from search.results.front import study_front
+from search.results.picks import PICKS, choose
 from search.settings import Settings, load_study
 from tests.search.test_front import FACTS, HISTORY
 
@@ -154,7 +154,7 @@ def test_a_model_that_captions_otherwise_is_not_put_in_place(
 
 
 def front() -> dict[str, Any]:
-    from search.front import build_front
+    from search.results.front import build_front
 
     return build_front("s", FACTS, HISTORY)
 

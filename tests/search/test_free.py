@@ -16,8 +16,8 @@ from rsopt.core.inference import Form, free_forms
 from search.export import main as export
 from search.export import read_manifest
 from search.free import main, of_front
-from search.free_points import Point, beside, missing, read_points
-from search.front import build_front, study_front
+from search.results.front import build_front, study_front
+from search.results.inference_variants import Point, beside, missing, read_points
 from search.settings import Settings, load_study
 from tests.search.test_front import FACTS, HISTORY
 
@@ -163,7 +163,7 @@ def test_the_page_tells_of_forms_and_refits_in_lines() -> None:
 def test_the_table_marks_ties_refits_and_what_is_free(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    from search.table import front_csv, print_front
+    from search.results.table import front_csv, print_front
 
     front = json.loads(json.dumps(FRONT))
     front["trials"][1]["same_cider"], front["trials"][2]["same_cider"] = [2], [1]

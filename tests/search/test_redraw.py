@@ -12,8 +12,9 @@ import pytest
 from rsopt.cli import command
 from rsopt.errors import UserError
 from rsopt.latency.ledger import Ledger
-from search.front import main, study_front
-from search.redraw import redraw, told
+from search.front import main
+from search.results.front import study_front
+from search.results.other_device import redraw, told
 from search.settings import Settings
 
 

@@ -19,11 +19,11 @@ from rsopt.errors import UserError
 from rsopt.scores.bootstrap import paired_bootstrap, paired_over_seeds
 from search.engine.legs import leg_seed
 from search.followup.refit_legs import Refits, plan_refits
-from search.followup.refit_report import best_refit, front_refits, refit_summary
-from search.front import build_front
-from search.pick import neighbours
+from search.followup.refit_report import refit_summary
 from search.refit import asked, main
-from search.refits import AS_TRAINED, FOLDER, read_plan
+from search.results.front import build_front
+from search.results.picks import neighbours
+from search.results.refits import AS_TRAINED, FOLDER, best_refit, front_refits, read_plan
 from search.settings import Settings
 from tests.search.test_front import FACTS, HISTORY
 
@@ -177,8 +177,8 @@ def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study
     from search.export import main as export
     from search.export import read_manifest
     from search.followup.refit_worker import run_refit
-    from search.front import study_front
     from search.journal import read_history
+    from search.results.front import study_front
     from search.settings import load_study
 
     study = replace(small_study, storage=str(tmp_path / "runs"))

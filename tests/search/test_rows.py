@@ -20,9 +20,9 @@ from search.execution.messages import decode
 from search.execution.work import Work
 from search.execution.worker import run_trial
 from search.followup.refit_legs import plan_refits
-from search.front import study_front
 from search.journal import read_history
-from search.refits import FOLDER
+from search.results.front import study_front
+from search.results.refits import FOLDER
 from search.settings import Facts, Settings, load_study, save_study
 from search.space import load_space
 from search.view import study_view

@@ -16,13 +16,14 @@ from rsopt.cli import command
 from rsopt.core.objectives import OBJECTIVES
 from rsopt.scores.bootstrap import indistinguishable, paired_bootstrap
 from search import front
-from search.agreement import rung_agreements, saved
-from search.html_report.content import hand_made, latency_parts, page_content
+from search.html_report.content import hand_made, page_content
 from search.html_report.evidence import volume_over_compute
 from search.html_report.importance import importance
 from search.html_report.render import render
+from search.results.rung_agreement import rung_agreements, saved
+from search.results.table import latency_parts
+from search.results.ties import same_cider
 from search.settings import Settings
-from search.ties import same_cider
 from tests.many_trials import EVIL, many
 from tests.search.test_front import FACTS, HISTORY
 from tests.search.test_tracker import settings

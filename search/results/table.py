@@ -170,3 +170,14 @@ def _caption(front: Mapping[str, Any]) -> str:
     counts = ", ".join(f"{n} {state}" for state, n in states.items())
     volume = front["hypervolume_share"]
     return f"trials: {counts}" + ("" if volume is None else f"; hypervolume {volume:.3f} of the box of the best values")
+
+
+PARTS = ("vision", "qformer", "prefill")  # of the latency; what is left of it is spent on tokens
+
+
+def latency_parts(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Where the latency goes, ms; empty where it was not split."""
+    parts = {name: metrics[f"latency_{name}_ms"] for name in PARTS if f"latency_{name}_ms" in metrics}
+    if len(parts) < len(PARTS) or "latency_ms" not in metrics:
+        return {}
+    return parts | {"tokens": max(0.0, metrics["latency_ms"] - sum(parts.values()))}

@@ -12,9 +12,9 @@ from rsopt.errors import UserError
 from rsopt.latency.ledger import Entry, read_ledger
 from rsopt.latency.other_device import latency_elsewhere
 from rsopt.model.configs import base_config, shape_of
-from search.front import build_front, read_remeasured
 from search.history import CandidateState, History
 from search.journal import read_history
+from search.results.front import build_front, read_remeasured
 from search.settings import Settings, load_study
 
 

@@ -1,0 +1,106 @@
+"""Refits: picks of a finished study trained again over several seeds, beside its journal, which never hears of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsopt.common.atomic_files import write_json
+from rsopt.core.candidate import Candidate
+from rsopt.core.leg_files import read_measurement, scores_file
+
+FOLDER, PLAN = "refits", "plan.json"
+AS_TRAINED = "as-trained"  # the form of the scores that refits are compared by
+
+
+@dataclass(frozen=True, slots=True)
+class Refit:
+    """One training of `trial`'s candidate with a seed of its own; `number` names its folder among the study's refits.
+
+    `replica` counts the seeds of a trial from 0, `epochs` is the full length, `fault` why it failed, if it did.
+    """
+
+    number: int
+    trial: int
+    replica: int
+    seed: int
+    candidate: Candidate
+    fault: str | None = None
+
+    @property
+    def epochs(self) -> float:
+        """Length of the training."""
+        return self.candidate.recipe.epochs
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict."""
+        return {**asdict(self), "candidate": self.candidate.to_json()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Refit:
+        """Inverse of `to_json`."""
+        return cls(**{**data, "candidate": Candidate.from_json(data["candidate"])})
+
+
+def read_plan(study: Path) -> list[Refit]:
+    """Every refit that was ever asked for in this study, by number."""
+    path = study / FOLDER / PLAN
+    return [Refit.from_json(item) for item in json.loads(path.read_text())] if path.exists() else []
+
+
+def scored(study: Path, refit: Refit) -> Path | None:
+    """The refit's scores on the test split in the form it was trained in; None while it is not finished."""
+    path = scores_file(study / FOLDER, refit.number, AS_TRAINED)
+    return path if path.exists() else None
+
+
+def _write_plan(study: Path, plan: Sequence[Refit]) -> None:
+    write_json(study / FOLDER / PLAN, [r.to_json() for r in plan])
+
+
+def best_refit(study: Path, trial: int) -> tuple[Refit, int] | None:
+    """The refit that is exported for a trial, and of how many seeds it is the best; None where none is finished.
+
+    Of the longest trained, the best on the validation split: the test split chooses nothing.
+    """
+    done = [
+        (final.metrics["cider"], r)
+        for r in read_plan(study)
+        if r.trial == trial
+        and scored(study, r)
+        and (final := read_measurement(study / FOLDER, r.number, 1.0)) is not None
+    ]
+    longest = [(cider, r) for cider, r in done if r.epochs == max(r.epochs for _, r in done)]
+    return (max(longest, key=lambda found: (found[0], -found[1].replica))[1], len(longest)) if longest else None
+
+
+def front_refits(study: Path) -> dict[int, dict[str, float]]:
+    """{trial: epochs, seeds, mean and sd of CIDEr on the test split} of its longest refits, for the front's table."""
+    found: dict[int, list[Refit]] = {}
+    for refit in read_plan(study):
+        if scored(study, refit):
+            found.setdefault(refit.trial, []).append(refit)
+    rows = {}
+    for trial, own in found.items():
+        epochs = max(r.epochs for r in own)
+        ciders = _test_ciders(study, [r for r in own if r.epochs == epochs])
+        rows[trial] = {"epochs": epochs, "seeds": len(ciders), **_mean_sd(ciders.mean(axis=1))}
+    return rows
+
+
+def _test_ciders(study: Path, refits: Sequence[Refit]) -> np.ndarray:
+    """CIDEr of the test images (trainings, images) of those that are finished."""
+    files = [path for r in refits if (path := scored(study, r)) is not None]
+    rows = [json.loads(path.read_text())["cider"] for path in files]
+    return np.array([[row[i] for i in rows[0]] for row in rows]) if rows else np.zeros((0, 0))
+
+
+def _mean_sd(values: np.ndarray) -> dict[str, float]:
+    """Mean and, of two or more, standard deviation; one training has no spread."""
+    found = {"mean": float(values.mean())}
+    return found | {"sd": float(values.std(ddof=1))} if len(values) > 1 else found
