@@ -110,7 +110,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     options.given = given(argv)
     # After parsing: Ray, Optuna and MLflow take seconds to import, --help should not.
-    from search.session import continue_session, new_session
+    from search.session.resume import continue_session
+    from search.session.start import new_session
 
     if options.resume:
         return continue_session(options)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from search.execution.driver import Outcome
 from search.html_report.write import write_page
-from search.report import mlflow_link
+from search.session.summary import mlflow_link
 from search.settings import load_study
 from search.tracker import Tracker
 from tests.browser.conftest import start

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from search.execution.driver import Outcome
-from search.report import mlflow_link
+from search.session.summary import mlflow_link
 from search.settings import Settings
 from search.tracker import Tracker
 from search.view import study_view

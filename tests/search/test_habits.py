@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from search.asked import settings_of
 from search.run import parser
+from search.session.options import settings_of
 from search.settings import Settings, load_study, save_study
 from search.space import load_space
 

@@ -14,7 +14,6 @@ from rsopt.data.read import read
 from rsopt.model.configs import base_config, shape_of
 from rsopt.scores.reference_points import ceiling_of, floor_of
 from search import run
-from search.assemble import assemble
 from search.engine.legs import FULL_DEPTH, teacher_leg
 from search.execution.messages import decode
 from search.execution.work import Work
@@ -23,6 +22,7 @@ from search.followup.refit_legs import plan_refits
 from search.journal import read_history
 from search.results.front import study_front
 from search.results.refits import FOLDER
+from search.session.build_engine import assemble
 from search.settings import Facts, Settings, load_study, save_study
 from search.space import load_space
 from search.view import study_view

@@ -6,57 +6,40 @@ import argparse
 import platform
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from rich.console import Console
-
-from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED
-from rsopt.core.leg_files import read_measurement
 from rsopt.core.ranking import MeasuredRankings
-from rsopt.core.variant import BaseShape, Dtype
-from rsopt.data.generated.mini import data_here, mini_folder
+from rsopt.core.variant import BaseShape
+from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
-from rsopt.errors import InfrastructureError, UserError
+from rsopt.errors import UserError
 from rsopt.model.config_repair import check_base
 from rsopt.model.configs import base_config, shape_of
 from rsopt.scores.reference_points import ceiling_of, floor_of
-from search.asked import check_numbers, settings_of
-from search.assemble import assemble
-from search.changes import record, with_changes
-from search.database import database_is_here, tracking_uri
-from search.engine.search import Search
-from search.execution.driver import Driver, Outcome, Resources
 from search.execution.ray_runtime import cluster_address
-from search.execution.resources import GB_PER_CPU_WORKER
-from search.html_report.write import write_page
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.exact_costs import exact_figures, recorded_latencies
 from search.optimizer.warm_start import FILE as WARM_FILE
 from search.optimizer.warm_start import OtherStudy, warm_start
-from search.other_study import other_study
 from search.preflight.checks import check_ledger
 from search.preflight.disk import Images, check_disks, study_needs
 from search.preflight.dry_run import print_dry_run
 from search.preflight.memory import Device, plan_memory
-from search.projection import project
-from search.report import print_report
-from search.results.front import FRONT_FILE, build_front, with_evidence
+from search.session.drive import _drive, _note
+from search.session.options import settings_of
+from search.session.warm_start_source import other_study
 from search.settings import (
     RANKINGS_FILE,
     STUDY_FILE,
     Facts,
     Settings,
-    find_study,
-    load_study,
     save_study,
     write_json,
 )
 from search.space import Space, known_spaces, load_space
-from search.store import Store, open_store
+from search.store import open_store
 from search.tracker import check_uri
 
 REAL = "--base Salesforce/blip2-opt-2.7b --data RSICD_FOLDER"
@@ -136,83 +119,11 @@ def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | N
     return 0
 
 
-def continue_session(options: argparse.Namespace) -> int:
-    """Go on with a study where it stood, with more trials and the like if asked."""
-    if not options.name:
-        raise UserError("--resume needs the --name of the study")
-    check_numbers(options)
-    store = find_study(options.storage, options.name)
-    begun, facts = load_study(store.folder)
-    settings, changed = with_changes(begun, options.given)
-    if not database_is_here(settings.tracking_uri):  # the study began on another machine: MLflow gets all of it anew
-        settings = replace(settings, tracking_uri=tracking_uri(None, settings.storage))
-        _note(f"MLflow's database is on another machine: runs are written to {settings.tracking_uri}")
-    if changed:
-        save_study(settings, facts)
-        record(settings, begun, changed)
-    space = load_space(settings.folder / "space.yaml")
-    data = read(data_here(facts.data_path), skip_bad=settings.skip_bad, verify=settings.data is not None)
-    return _drive(settings, space, facts, data, options.address, store)
-
-
-def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, address: str | None, store: Store) -> int:
-    store.keep()
-    shape = shape_of(base_config(settings.base))
-
-    def make_search(resources: Resources, rankings: MeasuredRankings | None) -> Search:
-        dtype: Dtype = "bfloat16" if resources.gpus else "float32"
-        search = assemble(settings, facts, space, shape, rankings, resources.slots, dtype, store.keep_journal)
-        if search.cut_bytes:
-            _note(
-                f"the journal's last line was torn by a crash: {search.cut_bytes} bytes cut off, nothing else is lost"
-            )
-        for leg in search.orphans:  # what workers finished after their driver had died
-            if (measurement := read_measurement(settings.folder, leg.number, leg.stop)) is not None:
-                search.tell(leg, measurement)
-        return search
-
-    rough = space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
-    cluster = cluster_address(address)
-    worker_gb = GB_PER_CPU_WORKER if cluster else plan_memory(settings, rough, Device.here()).worker_gb
-    state = study_needs(settings, rough, len(space.rungs), Images.of(data), bool(cluster)).state
-    outcome = Driver(settings, facts, cluster, store, worker_gb, state).run(make_search)
-    _carry(outcome, store.keep, store.fetch)  # captions that other nodes wrote
-    front = build_front(settings.name, facts, outcome.history, outcome.remeasured)
-    if any(c.final for c in outcome.history):
-        front = with_evidence(front, settings.folder)
-        write_json(settings.folder / FRONT_FILE, front)
-        write_page(settings.folder, data=data, front=front)
-        outcome.tracking_problem = outcome.tracking_problem or project(settings, facts, outcome.history, data, front)
-    _carry(outcome, store.keep)
-    print_report(settings, front, outcome, data)
-    return EXIT_INTERRUPTED if outcome.interrupted else _exit_code(outcome)
-
-
-def _carry(outcome: Outcome, *steps: Callable[[], None]) -> None:
-    """Files to and from where the study is kept; where that refuses, the front is printed all the same."""
-    try:
-        for step in steps:
-            step()
-    except InfrastructureError as error:
-        outcome.stopped = outcome.stopped or str(error)
-
-
-def _exit_code(outcome: Outcome) -> int:
-    """0 when something finished, 1 when nothing did or whatever ran failed."""
-    if outcome.stopped:
-        return EXIT_FAILED
-    return 0 if any(c.final and not c.reference for c in outcome.history) else 1
-
-
 def _rankings(shape: BaseShape, other: OtherStudy | None) -> MeasuredRankings:
     """The other study's measured rankings, which this one then shares; a stand-in where there are none."""
     if other is not None and other.rankings is not None:
         return MeasuredRankings.from_json(other.rankings)
     return MeasuredRankings.stand_in(shape.llm_layers)
-
-
-def _note(text: str, style: str | None = None) -> None:
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True, style=style)
 
 
 def _facts(space: Space, data: CaptionData, data_path: str) -> Facts:

@@ -1,0 +1,86 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+
+from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED
+from rsopt.core.leg_files import read_measurement
+from rsopt.core.ranking import MeasuredRankings
+from rsopt.core.variant import Dtype
+from rsopt.data.records import CaptionData
+from rsopt.errors import InfrastructureError
+from rsopt.model.configs import base_config, shape_of
+from search.engine.search import Search
+from search.execution.driver import Driver, Outcome, Resources
+from search.execution.ray_runtime import cluster_address
+from search.execution.resources import GB_PER_CPU_WORKER
+from search.html_report.write import write_page
+from search.preflight.disk import Images, study_needs
+from search.preflight.memory import Device, plan_memory
+from search.projection import project
+from search.results.front import FRONT_FILE, build_front, with_evidence
+from search.session.build_engine import assemble
+from search.session.summary import print_report
+from search.settings import (
+    Facts,
+    Settings,
+    write_json,
+)
+from search.space import Space
+from search.store import Store
+
+
+def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, address: str | None, store: Store) -> int:
+    store.keep()
+    shape = shape_of(base_config(settings.base))
+
+    def make_search(resources: Resources, rankings: MeasuredRankings | None) -> Search:
+        dtype: Dtype = "bfloat16" if resources.gpus else "float32"
+        search = assemble(settings, facts, space, shape, rankings, resources.slots, dtype, store.keep_journal)
+        if search.cut_bytes:
+            _note(
+                f"the journal's last line was torn by a crash: {search.cut_bytes} bytes cut off, nothing else is lost"
+            )
+        for leg in search.orphans:  # what workers finished after their driver had died
+            if (measurement := read_measurement(settings.folder, leg.number, leg.stop)) is not None:
+                search.tell(leg, measurement)
+        return search
+
+    rough = space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+    cluster = cluster_address(address)
+    worker_gb = GB_PER_CPU_WORKER if cluster else plan_memory(settings, rough, Device.here()).worker_gb
+    state = study_needs(settings, rough, len(space.rungs), Images.of(data), bool(cluster)).state
+    outcome = Driver(settings, facts, cluster, store, worker_gb, state).run(make_search)
+    _carry(outcome, store.keep, store.fetch)  # captions that other nodes wrote
+    front = build_front(settings.name, facts, outcome.history, outcome.remeasured)
+    if any(c.final for c in outcome.history):
+        front = with_evidence(front, settings.folder)
+        write_json(settings.folder / FRONT_FILE, front)
+        write_page(settings.folder, data=data, front=front)
+        outcome.tracking_problem = outcome.tracking_problem or project(settings, facts, outcome.history, data, front)
+    _carry(outcome, store.keep)
+    print_report(settings, front, outcome, data)
+    return EXIT_INTERRUPTED if outcome.interrupted else _exit_code(outcome)
+
+
+def _carry(outcome: Outcome, *steps: Callable[[], None]) -> None:
+    """Files to and from where the study is kept; where that refuses, the front is printed all the same."""
+    try:
+        for step in steps:
+            step()
+    except InfrastructureError as error:
+        outcome.stopped = outcome.stopped or str(error)
+
+
+def _exit_code(outcome: Outcome) -> int:
+    """0 when something finished, 1 when nothing did or whatever ran failed."""
+    if outcome.stopped:
+        return EXIT_FAILED
+    return 0 if any(c.final and not c.reference for c in outcome.history) else 1
+
+
+def _note(text: str, style: str | None = None) -> None:
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True, style=style)
