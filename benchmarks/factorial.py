@@ -28,7 +28,7 @@ from rsopt.data.generated.mini import mini_folder
 from rsopt.model.configs import base_config, shape_of
 from search.engine.legs import leg_seed
 from search.optimizer.exact_costs import exact_figures
-from search.recording import TABLES, Row, save_recording
+from search.simulation.recording import TABLES, Row, save_recording
 from search.space import Space, load_space
 
 TABLE = TABLES / "tiny-mini.json.gz"

@@ -35,8 +35,8 @@ from search.optimizer.cost_estimator import Estimates
 from search.optimizer.exact_costs import exact_figures
 from search.optimizer.factory import make_strategy
 from search.optimizer.pareto import hypervolume
-from search.replay import Rationed
-from search.runner import simulate
+from search.simulation.event_loop import simulate
+from search.simulation.replay import Rationed
 from search.space import load_space
 
 SPACE = Path(__file__).with_name("real.yaml")

@@ -17,8 +17,8 @@ from rsopt.core.candidate import Leg
 from rsopt.core.objectives import Fault, Measurement
 from search.bound import BoundSpace
 from search.bound import options as options_of
-from search.recording import Recording
-from search.runner import Finished
+from search.simulation.event_loop import Finished
+from search.simulation.recording import Recording
 
 STOCK = {"TPE, FIFO (stock OptunaSearch)": "tpe", "NSGA-II, FIFO (stock OptunaSearch)": "nsga2"}
 MOASHA = "MOASHA (Syne Tune)"

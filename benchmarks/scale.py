@@ -27,7 +27,7 @@ from search.limits import Limits
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.exact_costs import exact_figures
 from search.optimizer.factory import make_strategy
-from search.runner import Outcome, simulate
+from search.simulation.event_loop import Outcome, simulate
 from search.space import Space, load_space
 
 MARKS = (100, 1000, 2000)

@@ -11,8 +11,8 @@ from benchmarks.asktell import drive
 from rsopt.errors import UserError
 from search import simulate
 from search.limits import Limits
-from search.recording import TABLES, load_recording
-from search.replay import Setup, Weather, replay
+from search.simulation.recording import TABLES, load_recording
+from search.simulation.replay import Setup, Weather, replay
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from rsopt.core.objectives import Fault, Measurement
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape, Variant
 from search.engine.search import Search
-from search.runner import Lost, simulate
+from search.simulation.event_loop import Lost, simulate
 from search.space import load_space
 
 SHAPE = BaseShape(4, 6, 8)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from search.recording import Recording, load_recording
-from search.replay import Curve, Setup, replay
+from search.simulation.recording import Recording, load_recording
+from search.simulation.replay import Curve, Setup, replay
 
 LEVELS = (0.90, 0.95, 0.97, 0.99)
 

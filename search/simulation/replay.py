@@ -16,8 +16,8 @@ from search.limits import Limits
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.factory import make_strategy
 from search.optimizer.pareto import hypervolume
-from search.recording import Recording
-from search.runner import Finished, Lost, Outcome, simulate
+from search.simulation.event_loop import Finished, Lost, Outcome, simulate
+from search.simulation.recording import Recording
 
 STRAGGLE = 10.0  # times slower
 
