@@ -29,7 +29,7 @@ from rsopt.model.configs import base_config, shape_of
 from search.engine.legs import leg_seed
 from search.optimizer.exact_costs import exact_figures
 from search.simulation.recording import TABLES, Row, save_recording
-from search.space import Space, load_space
+from search.space.load import Space, load_space
 
 TABLE = TABLES / "tiny-mini.json.gz"
 BIGGEST = 2_000_000  # bytes of a table that may be shipped

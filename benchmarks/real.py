@@ -28,7 +28,6 @@ from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Fault, Measurement, minimised
 from rsopt.data.generated.mini import mini_folder
 from rsopt.model.configs import base_config, shape_of
-from search.bound import BoundSpace
 from search.engine.legs import leg_seed
 from search.engine.search import Search
 from search.optimizer.cost_estimator import Estimates
@@ -37,7 +36,8 @@ from search.optimizer.factory import make_strategy
 from search.optimizer.pareto import hypervolume
 from search.simulation.event_loop import simulate
 from search.simulation.replay import Rationed
-from search.space import load_space
+from search.space.bound_space import BoundSpace
+from search.space.load import load_space
 
 SPACE = Path(__file__).with_name("real.yaml")
 OURS = "known_cost, rest and promote"

@@ -15,10 +15,10 @@ from typing import Any
 from benchmarks.asktell import drive, key_of
 from rsopt.core.candidate import Leg
 from rsopt.core.objectives import Fault, Measurement
-from search.bound import BoundSpace
-from search.bound import options as options_of
 from search.simulation.event_loop import Finished
 from search.simulation.recording import Recording
+from search.space.bound_space import BoundSpace
+from search.space.bound_space import options as options_of
 
 STOCK = {"TPE, FIFO (stock OptunaSearch)": "tpe", "NSGA-II, FIFO (stock OptunaSearch)": "nsga2"}
 MOASHA = "MOASHA (Syne Tune)"

@@ -17,9 +17,9 @@ import numpy as np
 
 from rsopt.core.candidate import Candidate
 from rsopt.core.variant import BaseShape
-from search.bound import BoundSpace
 from search.simulation.recording import TABLES, Row, save_recording
-from search.space import load_space
+from search.space.bound_space import BoundSpace
+from search.space.load import load_space
 
 SHAPE = BaseShape(4, 6, 8, 2, 128)
 TRAIN_IMAGES = 256

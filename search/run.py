@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from rsopt.cli import Parser, command
-from search.space import known_spaces
+from search.space.load import known_spaces
 
 EPILOG = """\
 examples:

@@ -21,7 +21,7 @@ from rsopt.trial.run_leg import run_leg
 from rsopt.trial.worker_context import Resident
 from search.engine.search import Search
 from search.settings import Facts, Settings, save_study
-from search.space import load_space
+from search.space.load import load_space
 from tests.other_data import draw_other
 
 SPACE = """\

@@ -31,7 +31,7 @@ from search.projection import project
 from search.results.front import FRONT_FILE, study_front
 from search.results.refits import FOLDER, Refit, read_plan
 from search.settings import Facts, Settings, load_study
-from search.space import load_space
+from search.space.load import load_space
 
 SUMMARY = "refits.json"
 

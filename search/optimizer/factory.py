@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from rsopt.core.objectives import Objective
 from rsopt.errors import UserError
-from search.bound import BoundSpace
 from search.optimizer.candidate_pool import Limit
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.known_cost import KnownCost, KnownCostSampler
@@ -15,6 +14,7 @@ from search.optimizer.optuna_sampler import OPTUNA_SAMPLERS, OptunaSampler
 from search.optimizer.sampler import Sampler
 from search.optimizer.scheduler import Policy, run_to_end
 from search.optimizer.warm_start import Told, frozen_trials
+from search.space.bound_space import BoundSpace
 
 SAMPLERS = ("known_cost", *OPTUNA_SAMPLERS)
 # promote: rest and promote by expected gain, known_cost's own; halving: for any sampler; end: every candidate runs to the end

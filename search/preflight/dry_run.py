@@ -8,13 +8,13 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from rsopt.core.variant import BaseShape
-from search.bound import BoundSpace
-from search.encoding import Encoder
 from search.optimizer.cost_estimator import Estimates
 from search.preflight.duration import expected_time
 from search.results.table import stdout_console
 from search.settings import Settings
-from search.space import Space
+from search.space.bound_space import BoundSpace
+from search.space.encoding import Encoder
+from search.space.load import Space
 
 DRAWS = 2000  # random candidates that stand for the space where it cannot be counted
 COUNTABLE = 20_000

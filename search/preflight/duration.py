@@ -10,7 +10,7 @@ from rsopt.errors import UserError
 from search.budget import expected_seconds
 from search.journal import FILE, read_history
 from search.settings import Settings, load_study
-from search.space import Space
+from search.space.load import Space
 
 
 def expected_time(settings: Settings, space: Space, candidates: Sequence[Candidate]) -> str:

@@ -15,7 +15,7 @@ from search.optimizer.exact_costs import exact_figures, recorded_latencies
 from search.optimizer.factory import make_strategy
 from search.optimizer.warm_start import FILE, WarmStart
 from search.settings import Facts, Settings
-from search.space import Space
+from search.space.load import Space
 
 
 def assemble(

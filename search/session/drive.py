@@ -29,7 +29,7 @@ from search.settings import (
     Settings,
     write_json,
 )
-from search.space import Space
+from search.space.load import Space
 from search.store import Store
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rsopt.errors import UserError
 from search.database import tracking_uri
 from search.settings import Settings, check_name, free_name
-from search.space import Space
+from search.space.load import Space
 from search.store import checked_storage
 
 

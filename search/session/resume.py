@@ -17,7 +17,7 @@ from search.settings import (
     load_study,
     save_study,
 )
-from search.space import load_space
+from search.space.load import load_space
 
 
 def continue_session(options: argparse.Namespace) -> int:

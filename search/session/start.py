@@ -38,7 +38,7 @@ from search.settings import (
     save_study,
     write_json,
 )
-from search.space import Space, known_spaces, load_space
+from search.space.load import Space, known_spaces, load_space
 from search.store import open_store
 from search.tracker import check_uri
 

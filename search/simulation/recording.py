@@ -15,9 +15,9 @@ from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Objective, minimised
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from search.bound import BoundSpace, Params
 from search.optimizer.pareto import hypervolume
-from search.space import Space, load_space
+from search.space.bound_space import BoundSpace, Params
+from search.space.load import Space, load_space
 
 TABLES = Path(__file__).parent / "tables"
 DEFAULT_TABLE = "tiny-mini"

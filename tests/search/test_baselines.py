@@ -11,7 +11,7 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.variant import BaseShape, Variant
 from rsopt.errors import UserError
 from search.optimizer.cost_estimator import Estimates
-from search.space import load_space
+from search.space.load import load_space
 
 SHAPE = BaseShape(4, 6, 8, 2, 128)
 

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from search.run import parser
 from search.session.options import settings_of
 from search.settings import Settings, load_study, save_study
-from search.space import load_space
+from search.space.load import load_space
 
 ROOT = Path(__file__).parents[2]
 

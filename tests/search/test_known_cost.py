@@ -11,7 +11,6 @@ from rsopt.core.objectives import OBJECTIVES, Fault, Measurement
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from search.encoding import Encoder
 from search.engine.search import Search
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.factory import make_strategy
@@ -19,7 +18,8 @@ from search.optimizer.known_cost import KnownCost
 from search.optimizer.pareto import hypervolume
 from search.optimizer.scheduler import New, Promote, Wait
 from search.optimizer.surrogate import GroupedMatern, RungNoise, Scale, Surrogate
-from search.space import load_space
+from search.space.encoding import Encoder
+from search.space.load import load_space
 
 SHAPE = BaseShape(4, 6, 8)
 RANKINGS = MeasuredRankings.stand_in(8)

@@ -18,7 +18,7 @@ from search.optimizer.cost_estimator import Estimates
 from search.results.rung_agreement import rung_agreements, saved
 from search.session.build_engine import estimates_of
 from search.settings import Settings
-from search.space import load_space
+from search.space.load import load_space
 from tests.search.test_study import drive, make_space, measure, open_search
 
 LORA = LoraSpec(llm=LoraPart(4, 8.0, "qk"))

@@ -21,7 +21,6 @@ from rsopt.core.objectives import OBJECTIVES, Measurement
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.errors import UserError
 from rsopt.model.configs import base_config, shape_of
-from search.bound import BoundSpace
 from search.execution.checkpoint_retention import DROPPED, Keeper, used_bytes
 from search.history import CandidateState, History, final_values
 from search.journal import read_history
@@ -32,7 +31,8 @@ from search.optimizer.pareto import non_dominated
 from search.preflight.disk import WORDS, DiskNeeds, Images, check_disks, disk_needs
 from search.preflight.memory import Device, plan_memory
 from search.settings import Settings
-from search.space import load_space
+from search.space.bound_space import BoundSpace
+from search.space.load import load_space
 from tests.search.test_study import measure, open_search
 
 

@@ -24,7 +24,7 @@ from search.results.front import study_front
 from search.results.refits import FOLDER
 from search.session.build_engine import assemble
 from search.settings import Facts, Settings, load_study, save_study
-from search.space import load_space
+from search.space.load import load_space
 from search.view import study_view
 from tests.other_data import draw_other
 

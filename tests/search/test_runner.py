@@ -10,7 +10,7 @@ from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape, Variant
 from search.engine.search import Search
 from search.simulation.event_loop import Lost, simulate
-from search.space import load_space
+from search.space.load import load_space
 
 SHAPE = BaseShape(4, 6, 8)
 RANKINGS = MeasuredRankings.stand_in(SHAPE.llm_layers)

@@ -9,7 +9,7 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from search.space import known_spaces, load_space
+from search.space.load import known_spaces, load_space
 
 TINY, OPT = BaseShape(4, 6, 8), BaseShape(39, 12, 32)
 HEAD = "name: mine\nobjectives: [cider, latency_ms]\n"

@@ -7,7 +7,7 @@ from typing import Literal
 
 from rsopt.core.candidate import BASELINES
 from rsopt.core.variant import TARGETS
-from search.document import Place, shown
+from search.space.yaml_document import Place, shown
 
 Value = bool | int | float | str
 Kind = Literal["int", "float", "choice", "layers", "fixed"]

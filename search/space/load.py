@@ -12,11 +12,11 @@ from rsopt.core.objectives import OBJECTIVES, Objective
 from rsopt.core.ranking import MEASURED, MeasuredRankings
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from search.binding import bind
-from search.bound import BoundSpace
-from search.document import Place, read, shown
-from search.parameter import KINDS, RULES, Parameter, Start, Value, check_when
-from search.rows import as_choices
+from search.space.bind import bind
+from search.space.bound_space import BoundSpace
+from search.space.parameters import KINDS, RULES, Parameter, Start, Value, check_when
+from search.space.rows import as_choices
+from search.space.yaml_document import Place, read, shown
 
 LATENCY_DECODERS = ("generate", "shared_prefix")  # rsopt.latency_protocol.DECODERS, which brings torch
 _KEYS = (

@@ -19,7 +19,7 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.ranking import MEASURED, Ranking, kept, kept_pairs
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import BaseShape, LoraPart, LoraSpec, Variant, digest
-from search.parameter import DEPTHS, RULES, Value
+from search.space.parameters import DEPTHS, RULES, Value
 
 Params = dict[str, Any]  # parameter -> value, only those that are searched and exist under their `when`
 # The best rate of LoRA falls about as the LLM gets wider (2203.03466): 3.1e-3 at the shipped base's 128, 1.6e-4 at

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.document import Place, shown
-from search.parameter import RULES, Parameter, Start, Value
+from search.space.parameters import RULES, Parameter, Start, Value
+from search.space.yaml_document import Place, shown
 
 LONGEST = 60  # characters of a row's name: it becomes a run's name and a cell of tables
 

@@ -12,9 +12,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from rsopt.core.ranking import STRATEGIES, MeasuredRankings, Ranking, static_ranking
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from search.bound import BoundSpace, Params, contains
-from search.document import Place, shown
-from search.parameter import DEPTHS, RULES, Parameter, Start, Value
+from search.space.bound_space import BoundSpace, Params, contains
+from search.space.parameters import DEPTHS, RULES, Parameter, Start, Value
+from search.space.yaml_document import Place, shown
 
 
 def bind(

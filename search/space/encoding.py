@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search.bound import BoundSpace, Params
+from search.space.bound_space import BoundSpace, Params
 
 STEP = 0.15  # of a numeric parameter's range: how far a neighbour is, one standard deviation
 CHANGES = 1.5  # parameters that a neighbour changes on average
