@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from search.store import is_remote
+from search.storage.location import is_remote
 
 SQLITE = "sqlite:///"
 

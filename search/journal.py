@@ -20,7 +20,8 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Measurement, Objective
 from rsopt.errors import InfrastructureError, UserError
 from search.history import CandidateState, History
-from search.journal_file import FILE, hold, mend
+from search.journal_file import hold, mend
+from search.storage.layout import FILE
 
 LOST_LIMIT = 3  # losses of one leg after which its candidate is given up
 

@@ -10,8 +10,6 @@ from typing import BinaryIO
 
 from rsopt.errors import UserError
 
-FILE = "journal.log"
-
 
 def hold(folder: Path) -> BinaryIO:
     """The folder's writer lock. The system frees it with the process, however that ends."""

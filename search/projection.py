@@ -28,8 +28,9 @@ from search.html_report.write import PAGE_FILE, write_page
 from search.journal import read_history
 from search.results.front import study_front
 from search.runs_beside import free_runs, refit_runs
-from search.settings import RANKINGS_FILE, Facts, Settings, load_study
-from search.store import open_store
+from search.settings import Facts, Settings, load_study
+from search.storage.layout import RANKINGS_FILE
+from search.storage.open import open_store
 from search.tracker import DataView, StudyView, Tracker, check_uri
 from search.view import study_view
 

@@ -10,27 +10,19 @@ from pathlib import Path
 from rsopt.common.atomic_files import write_json
 from rsopt.errors import UserError
 from search.limits import Limits
-from search.store import (
-    LEDGER_FILE,
-    STUDY_FILE,
-    Store,
-    checked_storage,
-    is_remote,
-    open_store,
-    study_names,
-    working_folder,
-)
+from search.storage.layout import LEDGER_FILE, STUDY_FILE
+from search.storage.location import checked_storage, is_remote, working_folder
+from search.storage.open import open_store, study_names
+from search.storage.store import Store
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-RANKINGS_FILE = "rankings.json"
-REMEASURED_FILE = "latency_front.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that decides what a study does. Paths are absolute; `data` is None for the generated set.
 
-    `storage` is the folder of the studies, or `s3://BUCKET/PREFIX` (search/store.py).
+    `storage` is the folder of the studies, or `s3://BUCKET/PREFIX` (search/storage/store.py).
     """
 
     name: str

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from rsopt.core.candidate import Leg
 from search.settings import Facts, Settings
-from search.store import LEDGER_FILE, Store, open_store
+from search.storage.layout import LEDGER_FILE
+from search.storage.open import open_store
+from search.storage.store import Store
 
 if TYPE_CHECKING:
     from rsopt.latency.ledger import Ledger

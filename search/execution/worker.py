@@ -21,7 +21,7 @@ from rsopt.core.leg_files import trained_folder
 from rsopt.core.objectives import Fault, Measurement
 from rsopt.errors import InfrastructureError, UserError, refusal
 from search.execution.messages import AGAIN, Refused, encode
-from search.store import LEDGER_FILE
+from search.storage.layout import LEDGER_FILE
 
 if TYPE_CHECKING:
     pass

@@ -34,7 +34,7 @@ from search.results.picks import recorded_latency
 from search.results.refits import AS_TRAINED, best_refit
 from search.results.refits import FOLDER as REFITS
 from search.settings import Facts, Settings
-from search.store import open_store
+from search.storage.open import open_store
 
 CHECKED = 32  # validation images captioned before and after the folder was written
 Say = Callable[[str], None]

@@ -15,8 +15,6 @@ from search.optimizer.pareto import non_dominated
 from search.settings import Facts, Settings
 from search.space.bound_space import BoundSpace, Params, contains
 
-FILE = "warm.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Told:

@@ -15,7 +15,8 @@ from search.results.inference_variants import beside, read_points
 from search.results.refits import front_refits
 from search.results.rung_agreement import rung_agreements, saved
 from search.results.ties import mark_ties
-from search.settings import REMEASURED_FILE, Facts, load_study
+from search.settings import Facts, load_study
+from search.storage.layout import REMEASURED_FILE
 
 FRONT_FILE = "front.json"
 

@@ -13,9 +13,10 @@ from search.engine.search import Search
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.exact_costs import exact_figures, recorded_latencies
 from search.optimizer.factory import make_strategy
-from search.optimizer.warm_start import FILE, WarmStart
+from search.optimizer.warm_start import WarmStart
 from search.settings import Facts, Settings
 from search.space.load import Space
+from search.storage.layout import FILE
 
 
 def assemble(

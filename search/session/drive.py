@@ -30,7 +30,7 @@ from search.settings import (
     write_json,
 )
 from search.space.load import Space
-from search.store import Store
+from search.storage.store import Store
 
 
 def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, address: str | None, store: Store) -> int:

@@ -10,7 +10,7 @@ from rsopt.errors import UserError
 from search.database import tracking_uri
 from search.settings import Settings, check_name, free_name
 from search.space.load import Space
-from search.store import checked_storage
+from search.storage.location import checked_storage
 
 
 def settings_of(options: argparse.Namespace, space: Space) -> Settings:

@@ -21,7 +21,6 @@ from rsopt.scores.reference_points import ceiling_of, floor_of
 from search.execution.ray_runtime import cluster_address
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.exact_costs import exact_figures, recorded_latencies
-from search.optimizer.warm_start import FILE as WARM_FILE
 from search.optimizer.warm_start import OtherStudy, warm_start
 from search.preflight.checks import check_ledger
 from search.preflight.disk import Images, check_disks, study_needs
@@ -30,16 +29,11 @@ from search.preflight.memory import Device, plan_memory
 from search.session.drive import _drive, _note
 from search.session.options import settings_of
 from search.session.warm_start_source import other_study
-from search.settings import (
-    RANKINGS_FILE,
-    STUDY_FILE,
-    Facts,
-    Settings,
-    save_study,
-    write_json,
-)
+from search.settings import STUDY_FILE, Facts, Settings, save_study, write_json
 from search.space.load import Space, known_spaces, load_space
-from search.store import open_store
+from search.storage.layout import FILE as WARM_FILE
+from search.storage.layout import RANKINGS_FILE
+from search.storage.open import open_store
 from search.tracker import check_uri
 
 REAL = "--base Salesforce/blip2-opt-2.7b --data RSICD_FOLDER"

@@ -14,7 +14,7 @@ from search.results.front import FRONT_FILE
 from search.results.table import print_front, stdout_console
 from search.saved_view import view_key
 from search.settings import Settings
-from search.store import checked_storage, is_remote
+from search.storage.location import checked_storage, is_remote
 
 SAMPLES = 2
 

@@ -15,7 +15,8 @@ from search.history import CandidateState
 from search.journal import read_history
 from search.optimizer.warm_start import OtherStudy
 from search.results.front import FRONT_FILE
-from search.settings import RANKINGS_FILE, Facts, Settings, load_study, study_folder
+from search.settings import Facts, Settings, load_study, study_folder
+from search.storage.layout import RANKINGS_FILE
 
 MLFLOW = "mlflow:"  # before the name of an experiment in --from-study
 

@@ -17,7 +17,7 @@ from search.execution.messages import AGAIN, Refused, encode
 from search.execution.ray_searcher import LegSearcher
 from search.execution.remeasurement import Remeasurement
 from search.results.front import read_remeasured
-from search.settings import REMEASURED_FILE
+from search.storage.layout import REMEASURED_FILE
 from tests.search.test_study import measure, open_search
 from tests.search.test_warm import FACTS, settings_of
 

@@ -17,11 +17,14 @@ from rsopt.core.variant import Architecture
 from rsopt.errors import InfrastructureError
 from rsopt.latency.ledger import Latency, Ledger
 from search import export, front, run
-from search.journal_file import FILE as JOURNAL
-from search.mirror import Mirror
-from search.objects import Objects
 from search.settings import Facts, Settings, load_study, save_study
-from search.store import LEDGER_FILE, STUDY_FILE, Store, checked_storage, open_store, working_folder
+from search.storage.layout import FILE as JOURNAL
+from search.storage.layout import LEDGER_FILE, STUDY_FILE
+from search.storage.location import checked_storage, working_folder
+from search.storage.open import open_store
+from search.storage.s3_client import Objects
+from search.storage.s3_store import Mirror
+from search.storage.store import Store
 from tests.rsopt.test_latency_ledger import CONTEXT, FULL, HALF, latency, never
 from tests.s3 import LocalS3, local_s3
 from tests.search.test_study import drive, keys, make_space, measure, open_search

@@ -11,7 +11,7 @@ from typing import BinaryIO, TypeVar
 import pyarrow.fs as fs
 
 from rsopt.errors import InfrastructureError, UserError
-from search.store import endpoint
+from search.storage.location import endpoint
 
 PATIENCE_S = 120.0  # how long a store may be away before a leg or the study stops for it
 CONNECT_S, REQUEST_S = 5, 30

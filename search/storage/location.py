@@ -1,4 +1,4 @@
-"""Where a study is kept: in a folder that every node sees, or on S3 with a working copy on every node that needs one."""
+"""TODO."""
 
 from __future__ import annotations
 
@@ -10,37 +10,8 @@ from urllib.parse import urlparse
 from rsopt.common.cache import cache_dir
 from rsopt.errors import UserError
 
-STUDY_FILE, LEDGER_FILE = "study.json", "latency.jsonl"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
-
-
-class Store:
-    """One study in a folder that all nodes see. Nothing has to be carried anywhere: every method is there for `Mirror`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def check(self) -> None:
-        """Raise UserError where the study's files cannot be reached now."""
-
-    def fetch(self) -> None:
-        """Bring here what the study's folder holds, checkpoints excepted: before it is looked at, and after `keep`."""
-
-    def keep(self) -> None:
-        """Keep the files that were written into the study's folder since the last time."""
-
-    def keep_journal(self) -> None:
-        """Keep the journal as it is now."""
-
-    def fetch_rung(self, number: int, rung: float) -> None:
-        """Bring a finished leg here, checkpoint and all; nothing where there is none."""
-
-    def keep_rung(self, number: int, rung: float) -> None:
-        """Keep a leg that was finished here."""
-
-    def share_ledger(self) -> None:
-        """Give other nodes the latencies measured here, and take theirs. To be called under the ledger's lock."""
 
 
 def is_remote(storage: str) -> bool:
@@ -77,23 +48,3 @@ def working_folder(storage: str) -> Path:
 def endpoint() -> str | None:
     """Where S3 is, if it is not Amazon's: $AWS_ENDPOINT_URL_S3 or $AWS_ENDPOINT_URL, as in Amazon's own tools."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-
-
-def open_store(storage: str, name: str) -> Store:
-    """Where study `name` is kept; nothing is asked of S3 yet."""
-    if not is_remote(storage):
-        return Store(working_folder(storage) / name)
-    from search.mirror import Mirror  # brings pyarrow
-
-    return Mirror(storage, name)
-
-
-def study_names(storage: str) -> list[str]:
-    """Names of the studies there are. Raises UserError where a bucket cannot be reached."""
-    if not is_remote(storage):
-        return sorted(path.parent.name for path in Path(storage).glob(f"*/{STUDY_FILE}"))
-    from search.objects import Objects
-
-    objects = Objects(storage)
-    objects.check()
-    return objects.folders()

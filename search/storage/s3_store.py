@@ -18,9 +18,11 @@ from rsopt.common.atomic_files import replacing
 from rsopt.core.leg_files import CAPTIONS, MEASUREMENT, STATE, rung_folder
 from rsopt.core.variant import digest
 from rsopt.errors import InfrastructureError, UserError
-from search.journal_file import FILE as JOURNAL
-from search.objects import Objects
-from search.store import LEDGER_FILE, STUDY_FILE, Store, working_folder
+from search.storage.layout import FILE as JOURNAL
+from search.storage.layout import LEDGER_FILE, STUDY_FILE
+from search.storage.location import working_folder
+from search.storage.s3_client import Objects
+from search.storage.store import Store
 
 LINES = f"{LEDGER_FILE}.d"  # the folder that holds the ledger's lines
 _NEVER = {JOURNAL, LEDGER_FILE, "memory.jsonl", "writer.lock"}  # carried in another way, or of this node alone

@@ -1,0 +1,29 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from search.storage.layout import STUDY_FILE
+from search.storage.location import is_remote, working_folder
+from search.storage.store import Store
+
+
+def open_store(storage: str, name: str) -> Store:
+    """Where study `name` is kept; nothing is asked of S3 yet."""
+    if not is_remote(storage):
+        return Store(working_folder(storage) / name)
+    from search.storage.s3_store import Mirror  # brings pyarrow
+
+    return Mirror(storage, name)
+
+
+def study_names(storage: str) -> list[str]:
+    """Names of the studies there are. Raises UserError where a bucket cannot be reached."""
+    if not is_remote(storage):
+        return sorted(path.parent.name for path in Path(storage).glob(f"*/{STUDY_FILE}"))
+    from search.storage.s3_client import Objects
+
+    objects = Objects(storage)
+    objects.check()
+    return objects.folders()
