@@ -22,13 +22,13 @@ from rsopt.core.candidate import Leg
 from rsopt.core.objectives import Measurement
 from rsopt.core.ranking import MeasuredRankings
 from search.engine.search import Search
-from search.limits import Limits
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.exact_costs import exact_figures
 from search.optimizer.factory import make_strategy
 from search.simulation.event_loop import Outcome, simulate
 from search.space.bound_space import BoundSpace
 from search.space.load import Space, load_space
+from search.study.limits import Limits
 
 MARKS = (100, 1000, 2000)
 

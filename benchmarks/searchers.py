@@ -17,10 +17,10 @@ from typing import Any
 
 from benchmarks.report import machine, table, write_section
 from benchmarks.rivals import MOASHA, STOCK, finished, moasha_legs, stock_legs, task_of
-from search.limits import Limits
 from search.simulation.grid import LEVELS, quartiles
 from search.simulation.recording import Recording, load_recording
 from search.simulation.replay import Curve, Setup, curve_of, feasible, replay
+from search.study.limits import Limits
 
 OUT = Path("docs/searchers.md")
 # Name -> sampler and schedule of our own Search.

@@ -48,7 +48,7 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Parse, gather, print."""
     options = parser().parse_args(argv)
-    from search.settings import study_folder
+    from search.study.settings import study_folder
 
     folder = study_folder(options.storage, options.name)
     given = [_row(text) for text in options.row]

@@ -15,10 +15,10 @@ from rsopt.core.inference import BEAMS, MOST_BEAMS
 from rsopt.core.leg_files import rung_folder
 from rsopt.errors import UserError
 from rsopt.model.model_card import MANIFEST
-from search.journal import read_history
 from search.results.front import study_front
 from search.results.picks import PICKS, choose
-from search.settings import load_study, study_folder
+from search.study.journal import read_history
+from search.study.settings import load_study, study_folder
 
 EPILOG = """\
 examples:

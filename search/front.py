@@ -9,7 +9,7 @@ from pathlib import Path
 from rsopt.cli import Parser, command
 from rsopt.errors import UserError
 from search.results.front import study_front
-from search.settings import study_folder
+from search.study.settings import study_folder
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -23,14 +23,14 @@ from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import SPLITS, CaptionData
 from rsopt.errors import InfrastructureError
-from search.history import CandidateState, History
 from search.html_report.write import PAGE_FILE, write_page
-from search.journal import read_history
 from search.results.front import study_front
 from search.runs_beside import free_runs, refit_runs
-from search.settings import Facts, Settings, load_study
 from search.storage.layout import RANKINGS_FILE
 from search.storage.open import open_store
+from search.study.history import CandidateState, History
+from search.study.journal import read_history
+from search.study.settings import Facts, Settings, load_study
 from search.tracker import DataView, StudyView, Tracker, check_uri
 from search.view import study_view
 

@@ -11,7 +11,7 @@ from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, Parser, command
 from rsopt.errors import UserError
 from search.results.front import study_front
 from search.results.picks import PICKS, choose, neighbours, unpruned
-from search.settings import study_here
+from search.study.settings import study_here
 
 EPILOG = """\
 examples:

@@ -16,7 +16,7 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from rsopt.errors import UserError
 from rsopt.model.model_card import MANIFEST
-from search.settings import Settings
+from search.study.settings import Settings
 from search.tracker import Tracker, check_uri
 
 CODE = Path(__file__).with_name("pyfunc_captioner.py")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 from rsopt.core.leg_files import read_measurement
-from search.history import History
 from search.results.inference_variants import read_points
 from search.results.refits import FOLDER, read_plan, scored
-from search.settings import Facts, Settings
+from search.study.history import History
+from search.study.settings import Facts, Settings
 from search.tracker import RunView
 
 

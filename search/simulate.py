@@ -47,11 +47,11 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Parse, replay, print."""
     options = parser().parse_args(argv)
-    from search.limits import Limits
     from search.optimizer.factory import SAMPLERS, SCHEDULES, default_schedule
     from search.simulation.grid import LEVELS, run_matrix
     from search.simulation.recording import load_recording
     from search.simulation.replay import Setup, Weather
+    from search.study.limits import Limits
 
     load_recording(options.table)  # whatever is wrong with it is said before any process starts
     if min(options.seeds, options.processes) < 1 or not options.budget > 0:

@@ -9,11 +9,11 @@ from typing import Any
 
 from rsopt.core.objectives import OBJECTIVES
 from rsopt.core.variant import Variant, ranges
-from search.history import CandidateState, History, final_values, reference_point
 from search.results.front import build_front, hypervolume_share
 from search.results.table import front_csv, front_table
 from search.saved_view import MILLIONS, grid_name, view_tag
-from search.settings import Facts, Settings
+from search.study.history import CandidateState, History, final_values, reference_point
+from search.study.settings import Facts, Settings
 from search.tracker import RunView, StudyView
 
 STATUS = {

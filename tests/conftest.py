@@ -14,7 +14,7 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2QForme
 
 from rsopt.model.base import Base
 from rsopt.model.configs import shape_of
-from search.settings import Settings
+from search.study.settings import Settings
 
 torch.set_num_threads(1)
 

@@ -16,7 +16,7 @@ from rsopt.core.leg_files import CAPTIONS, rung_folder
 from rsopt.core.objectives import Measurement
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from search.history import CandidateState, History, Role, State
+from search.study.history import CandidateState, History, Role, State
 
 EVIL = "<script>document.title = 'broken'</script><img src=x onerror=\"document.title='broken'\"> </script> & {{DATA}}"
 

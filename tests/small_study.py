@@ -20,8 +20,8 @@ from rsopt.scores.reference_points import ceiling_of, floor_of
 from rsopt.trial.run_leg import run_leg
 from rsopt.trial.worker_context import Resident
 from search.engine.search import Search
-from search.settings import Facts, Settings, save_study
 from search.space.load import load_space
+from search.study.settings import Facts, Settings, save_study
 from tests.other_data import draw_other
 
 SPACE = """\

@@ -16,7 +16,7 @@ from search.comparison.conclusions import Check, checks
 from search.comparison.rows import Row, caption_row, find, timed_alike, trial_row
 from search.results.front import study_front
 from search.results.reference_study import full_size, read_hand_made
-from search.settings import load_study
+from search.study.settings import load_study
 
 SCOPES = ("LoRA LLM", "LoRA Q-Former", "LoRA both")  # the comparison of the paper behind the study's approach 2
 UNRUN = "python -m search.run --space report"

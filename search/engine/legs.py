@@ -10,7 +10,7 @@ import numpy as np
 
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Fault, Measurement, Objective
-from search.history import REFERENCES, CandidateState
+from search.study.history import REFERENCES, CandidateState
 
 FULL_DEPTH = REFERENCES.index("full_depth")  # the number of that trial in every study
 

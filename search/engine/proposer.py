@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsopt.core.candidate import Candidate
-from search.history import History, Role
 from search.optimizer.sampler import Draw, Sampler
 from search.space.bound_space import BoundSpace, Params
+from search.study.history import History, Role
 
 REDRAWS = 16  # by the sampler itself, which may insist on what it likes
 RANDOM_REDRAWS = 100  # then at random

@@ -12,17 +12,18 @@ from optuna.trial import TrialState
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Fault, Measurement, Objective
 from rsopt.errors import UserError
-from search.budget import Budget
 from search.engine.failure_monitor import Streak
 from search.engine.legs import flaw, next_leg, teacher_leg
 from search.engine.proposer import Proposer
-from search.history import REFERENCES, CandidateState, History, Role, State
-from search.journal import LOST_LIMIT, Journal, ending, interrupted
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.optuna_sampler import OptunaSampler
 from search.optimizer.sampler import Draw, Sampler
 from search.optimizer.scheduler import New, Policy, Promote, Wait, run_to_end
 from search.space.bound_space import BoundSpace
+from search.study.budget import Budget
+from search.study.history import REFERENCES, CandidateState, History, Role, State
+from search.study.journal import Journal
+from search.study.trial_records import LOST_LIMIT, ending, interrupted
 
 MEMORY = "memory: "  # how the reason of a candidate begins that ran and did not fit
 INFEASIBLE_LIMIT = 1000  # draws in a row that break a limit, after which the limits are taken to exclude the space

@@ -13,8 +13,8 @@ from rsopt.common.atomic_files import replacing
 from rsopt.core.leg_files import STATE, rung_folder
 from rsopt.core.objectives import Objective
 from search.engine.search import Search
-from search.history import CandidateState, History, final_values
 from search.optimizer.pareto import non_dominated
+from search.study.history import CandidateState, History, final_values
 
 DROPPED = "disk: its checkpoint was dropped to stay within --disk-gb"
 

@@ -26,10 +26,10 @@ from search.execution.signals import Stop, restored_signals
 from search.execution.tune_loop import Tick, fit
 from search.execution.work import Work
 from search.execution.worker import rank_layers, run_trial
-from search.history import History
-from search.settings import Facts, Settings
 from search.storage.layout import RANKINGS_FILE
 from search.storage.store import Store
+from search.study.history import History
+from search.study.settings import Facts, Settings
 from search.tracker import BackgroundTracker, StudyView
 from search.view import study_view
 

@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.text import Text
 
 from search.engine.search import Search
-from search.history import History, final_values, reference_point
 from search.results.front import hypervolume_share
-from search.settings import Settings
+from search.study.history import History, final_values, reference_point
+from search.study.settings import Settings
 
 PLAIN_EVERY_S = 15.0  # where there is no terminal, a line so often at most
 

@@ -13,8 +13,8 @@ from search.engine.legs import leg_seed
 from search.engine.search import Search
 from search.execution.messages import AGAIN
 from search.results.front import build_front, read_remeasured
-from search.settings import Facts, Settings
 from search.storage.layout import REMEASURED_FILE
+from search.study.settings import Facts, Settings
 
 _LOG = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rsopt.core.candidate import Leg
-from search.settings import Facts, Settings
 from search.storage.layout import LEDGER_FILE
 from search.storage.open import open_store
 from search.storage.store import Store
+from search.study.settings import Facts, Settings
 
 if TYPE_CHECKING:
     from rsopt.latency.ledger import Ledger

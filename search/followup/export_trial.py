@@ -28,13 +28,13 @@ from rsopt.model.model_card import MANIFEST, model_card
 from rsopt.model.quantization import in_form, load_quantised, stored_mb
 from rsopt.trial.held_out_scores import scores_on_test
 from rsopt.trial.inference_variant import run_in
-from search.history import CandidateState
 from search.results.inference_variants import read_point
 from search.results.picks import recorded_latency
 from search.results.refits import AS_TRAINED, best_refit
 from search.results.refits import FOLDER as REFITS
-from search.settings import Facts, Settings
 from search.storage.open import open_store
+from search.study.history import CandidateState
+from search.study.settings import Facts, Settings
 
 CHECKED = 32  # validation images captioned before and after the folder was written
 Say = Callable[[str], None]

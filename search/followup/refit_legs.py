@@ -10,8 +10,8 @@ from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import read_measurement
 from rsopt.core.objectives import Fault, Measurement
 from search.engine.legs import refit_seed
-from search.history import CandidateState
 from search.results.refits import FOLDER, Refit, _write_plan, read_plan, scored
+from search.study.history import CandidateState
 
 LOST_LIMIT = 3  # losses of one leg in a session, after which the session ends: the same command tries again
 

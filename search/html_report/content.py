@@ -14,7 +14,6 @@ from rsopt.core.leg_files import read_captions
 from rsopt.core.objectives import OBJECTIVES
 from rsopt.core.variant import ranges
 from rsopt.data.records import CaptionData
-from search.history import CandidateState, History
 from search.html_report.evidence import curve, lines_beside, volume_over_compute
 from search.html_report.importance import importance
 from search.html_report.thumbnails import chosen, picture
@@ -25,7 +24,8 @@ from search.results.refits import front_refits
 from search.results.rung_agreement import rung_agreements, saved
 from search.results.table import COLUMNS, ROLE_NAMES, latency_parts
 from search.results.ties import same_cider
-from search.settings import Facts, Settings
+from search.study.history import CandidateState, History
+from search.study.settings import Facts, Settings
 
 
 def page_content(

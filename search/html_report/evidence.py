@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rsopt.core.objectives import Objective
-from search.history import CandidateState, History, final_values, leg_seconds, reference_point
 from search.optimizer.pareto import hypervolume
 from search.results.front import hypervolume_share
 from search.results.table import COLUMNS
+from search.study.history import CandidateState, History, final_values, leg_seconds, reference_point
 
 
 def volume_over_compute(

@@ -10,7 +10,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from rsopt.core.objectives import Objective
-from search.journal import quiet
+from search.study.journal import quiet
 
 LEAST = 10  # finished trials below which an importance would be noise
 METHOD = "fANOVA over the finished trials: the share of an objective's variance that a parameter explains by itself"

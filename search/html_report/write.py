@@ -11,12 +11,12 @@ from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
-from search.history import CandidateState, History
 from search.html_report.content import page_content
 from search.html_report.render import render
-from search.journal import read_history, read_trials
 from search.optimizer.exact_costs import exact_figures, recorded_latencies
-from search.settings import load_study
+from search.study.history import CandidateState, History
+from search.study.journal import read_history, read_trials
+from search.study.settings import load_study
 
 PAGE_FILE = "front.html"
 

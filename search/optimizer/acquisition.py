@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import OBJECTIVES, Objective
 from rsopt.errors import UserError
-from search.history import CandidateState, History, final_values, reference_point
 from search.optimizer.cost_estimator import UNCERTAIN, Estimates
 from search.optimizer.ehvi import expected_improvement
 from search.optimizer.pareto import hypervolume, non_dominated
 from search.optimizer.surrogate import Posterior, Surrogate
 from search.space.bound_space import BoundSpace, Params
 from search.space.encoding import Encoder
+from search.study.history import CandidateState, History, final_values, reference_point
 
 Array = NDArray[np.float64]
 ROWS = 300  # measurements that a prediction is made from, at most

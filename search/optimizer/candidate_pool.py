@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsopt.core.candidate import Candidate
-from search.history import History
 from search.optimizer.cost_estimator import Estimates
 from search.space.bound_space import BoundSpace, Params
 from search.space.encoding import Encoder
+from search.study.history import History
 
 Array = NDArray[np.float64]
 Limit = Callable[[Candidate], str | None]

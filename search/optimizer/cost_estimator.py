@@ -12,7 +12,7 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Objective
 from rsopt.core.variant import Architecture
 from rsopt.latency.additive_model import PARTS, LatencyModel, Timed
-from search.history import CandidateState, History
+from search.study.history import CandidateState, History
 
 # Figures of a candidate that are known without running it (params, gmacs, memory_gb, ...); what is not known is absent.
 Costs = Callable[[Candidate], Mapping[str, float]]

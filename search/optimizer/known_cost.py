@@ -14,7 +14,6 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from rsopt.core.objectives import Objective
-from search.history import History, final_values
 from search.optimizer.acquisition import Forecaster
 from search.optimizer.candidate_pool import Limit, Pool, Prospects, effort_of
 from search.optimizer.cost_estimator import UNCERTAIN, Estimates
@@ -23,6 +22,7 @@ from search.optimizer.pareto import non_dominated
 from search.optimizer.sampler import Draw
 from search.optimizer.scheduler import Decision, New, Promote, Wait
 from search.space.bound_space import BoundSpace, Params
+from search.study.history import History, final_values
 
 INITIAL = 10  # candidates that are begun before the model chooses
 PARENTS = 8  # resting candidates whose neighbours are looked at, beside the front's

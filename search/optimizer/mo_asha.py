@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsopt.core.objectives import Objective
-from search.history import CandidateState, History
 from search.optimizer.cost_estimator import UNCERTAIN, Estimates
 from search.optimizer.scheduler import Decision, New, Promote, Wait
+from search.study.history import CandidateState, History
 
 ETA = 3.0
 

@@ -18,10 +18,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rsopt.core.objectives import Objective
 from rsopt.errors import UserError
-from search.history import History
-from search.journal import quiet
 from search.optimizer.sampler import Draw
 from search.space.bound_space import BoundSpace
+from search.study.history import History
+from search.study.journal import quiet
 
 OPTUNA_SAMPLERS = ("tpe", "nsga2", "random")
 # Optuna's 50 would make the first 50 candidates random: more than most of our studies have.

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from search.history import History
 from search.space.bound_space import Params
+from search.study.history import History
 
 
 @dataclass(frozen=True, slots=True)

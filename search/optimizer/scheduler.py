@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from search.history import History
+from search.study.history import History
 
 
 @dataclass(frozen=True, slots=True)

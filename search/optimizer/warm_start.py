@@ -10,10 +10,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from rsopt.core.objectives import OBJECTIVES
 from rsopt.errors import UserError
-from search.history import History, final_values
 from search.optimizer.pareto import non_dominated
-from search.settings import Facts, Settings
 from search.space.bound_space import BoundSpace, Params, contains
+from search.study.history import History, final_values
+from search.study.settings import Facts, Settings
 
 
 @dataclass(frozen=True, slots=True)

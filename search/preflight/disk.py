@@ -19,8 +19,8 @@ from rsopt.model.hub import cached, hub_cache
 from search.optimizer.cost_estimator import Costs
 from search.optimizer.exact_costs import exact_figures
 from search.preflight.dry_run import drawn_candidates
-from search.settings import Settings
 from search.space.bound_space import BoundSpace
+from search.study.settings import Settings
 
 WORDS = 10_000  # of a PureT, before the data was read: more than caption sets have
 WEIGHTS_ONLY, WITH_MOMENTS = 4, 12  # bytes a trained parameter: float32, and with AdamW's two moments

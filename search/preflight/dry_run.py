@@ -11,10 +11,10 @@ from rsopt.core.variant import BaseShape
 from search.optimizer.cost_estimator import Estimates
 from search.preflight.duration import expected_time
 from search.results.table import stdout_console
-from search.settings import Settings
 from search.space.bound_space import BoundSpace
 from search.space.encoding import Encoder
 from search.space.load import Space
+from search.study.settings import Settings
 
 DRAWS = 2000  # random candidates that stand for the space where it cannot be counted
 COUNTABLE = 20_000

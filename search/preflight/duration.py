@@ -7,10 +7,10 @@ from statistics import median
 
 from rsopt.core.candidate import Candidate
 from rsopt.errors import UserError
-from search.budget import expected_seconds
-from search.journal import FILE, read_history
-from search.settings import Settings, load_study
 from search.space.load import Space
+from search.study.budget import expected_seconds
+from search.study.journal import FILE, read_history
+from search.study.settings import Settings, load_study
 
 
 def expected_time(settings: Settings, space: Space, candidates: Sequence[Candidate]) -> str:

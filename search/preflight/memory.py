@@ -9,8 +9,8 @@ import psutil
 from rsopt.errors import UserError
 from rsopt.model.configs import base_config
 from search.execution.resources import GB_PER_CPU_WORKER
-from search.settings import Settings
 from search.space.bound_space import BoundSpace
+from search.study.settings import Settings
 
 CAPTIONS = {"cpu": 20, "cuda": 64}  # images captioned at once (rsopt.caption.BATCH, which brings torch)
 

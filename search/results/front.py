@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.core.objectives import OBJECTIVES
-from search.history import CandidateState, History, final_values, reference_point
 from search.optimizer.pareto import hypervolume, non_dominated, picks
 from search.results.inference_variants import beside, read_points
 from search.results.refits import front_refits
 from search.results.rung_agreement import rung_agreements, saved
 from search.results.ties import mark_ties
-from search.settings import Facts, load_study
 from search.storage.layout import REMEASURED_FILE
+from search.study.history import CandidateState, History, final_values, reference_point
+from search.study.settings import Facts, load_study
 
 FRONT_FILE = "front.json"
 
@@ -108,7 +108,7 @@ def _entry(candidate: CandidateState, objectives: Sequence[str], pareto: bool) -
 
 def study_front(folder: Path) -> dict[str, Any]:
     """The front of a study folder, from its journal: whether or not the search's end was reached. Nothing is written."""
-    from search.journal import read_history  # brings Optuna; --help should not wait for it
+    from search.study.journal import read_history  # brings Optuna; --help should not wait for it
 
     settings, facts = load_study(folder)
     front = build_front(settings.name, facts, read_history(folder), read_remeasured(folder))

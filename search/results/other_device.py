@@ -12,10 +12,10 @@ from rsopt.errors import UserError
 from rsopt.latency.ledger import Entry, read_ledger
 from rsopt.latency.other_device import latency_elsewhere
 from rsopt.model.configs import base_config, shape_of
-from search.history import CandidateState, History
-from search.journal import read_history
 from search.results.front import build_front, read_remeasured
-from search.settings import Settings, load_study
+from search.study.history import CandidateState, History
+from search.study.journal import read_history
+from search.study.settings import Settings, load_study
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Any
 from rsopt.core.objectives import OBJECTIVES, minimised
 from rsopt.errors import UserError
 from rsopt.latency.ledger import Ledger
-from search.history import CandidateState
 from search.optimizer.pareto import picks
+from search.study.history import CandidateState
 
 PICKS = ("knee", "best_cider", "fastest", "smallest")
 

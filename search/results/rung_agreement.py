@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from scipy.stats import kendalltau
 
-from search.history import History, leg_seconds
 from search.optimizer.cost_estimator import UNCERTAIN
+from search.study.history import History, leg_seconds
 
 FEWEST = 5  # candidates below which an order says nothing
 

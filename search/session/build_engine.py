@@ -8,15 +8,15 @@ from dataclasses import replace
 
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape, Dtype
-from search.budget import Budget
 from search.engine.search import Search
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.exact_costs import exact_figures, recorded_latencies
 from search.optimizer.factory import make_strategy
 from search.optimizer.warm_start import WarmStart
-from search.settings import Facts, Settings
 from search.space.load import Space
 from search.storage.layout import FILE
+from search.study.budget import Budget
+from search.study.settings import Facts, Settings
 
 
 def assemble(

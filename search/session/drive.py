@@ -24,13 +24,9 @@ from search.projection import project
 from search.results.front import FRONT_FILE, build_front, with_evidence
 from search.session.build_engine import assemble
 from search.session.summary import print_report
-from search.settings import (
-    Facts,
-    Settings,
-    write_json,
-)
 from search.space.load import Space
 from search.storage.store import Store
+from search.study.settings import Facts, Settings, write_json
 
 
 def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, address: str | None, store: Store) -> int:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rsopt.errors import UserError
 from search.database import tracking_uri
-from search.settings import Settings, check_name, free_name
 from search.space.load import Space
 from search.storage.location import checked_storage
+from search.study.settings import Settings, check_name, free_name
 
 
 def settings_of(options: argparse.Namespace, space: Space) -> Settings:

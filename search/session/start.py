@@ -29,11 +29,11 @@ from search.preflight.memory import Device, plan_memory
 from search.session.drive import _drive, _note
 from search.session.options import settings_of
 from search.session.warm_start_source import other_study
-from search.settings import STUDY_FILE, Facts, Settings, save_study, write_json
 from search.space.load import Space, known_spaces, load_space
 from search.storage.layout import FILE as WARM_FILE
 from search.storage.layout import RANKINGS_FILE
 from search.storage.open import open_store
+from search.study.settings import STUDY_FILE, Facts, Settings, save_study, write_json
 from search.tracker import check_uri
 
 REAL = "--base Salesforce/blip2-opt-2.7b --data RSICD_FOLDER"

@@ -13,8 +13,8 @@ from search.html_report.write import PAGE_FILE
 from search.results.front import FRONT_FILE
 from search.results.table import print_front, stdout_console
 from search.saved_view import view_key
-from search.settings import Settings
 from search.storage.location import checked_storage, is_remote
+from search.study.settings import Settings
 
 SAMPLES = 2
 

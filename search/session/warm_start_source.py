@@ -11,12 +11,12 @@ from typing import Any
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Measurement
 from rsopt.errors import UserError
-from search.history import CandidateState
-from search.journal import read_history
 from search.optimizer.warm_start import OtherStudy
 from search.results.front import FRONT_FILE
-from search.settings import Facts, Settings, load_study, study_folder
 from search.storage.layout import RANKINGS_FILE
+from search.study.history import CandidateState
+from search.study.journal import read_history
+from search.study.settings import Facts, Settings, load_study, study_folder
 
 MLFLOW = "mlflow:"  # before the name of an experiment in --from-study
 

@@ -12,12 +12,12 @@ import numpy as np
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Fault, Measurement
 from search.engine.search import Search
-from search.limits import Limits
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.factory import make_strategy
 from search.optimizer.pareto import hypervolume
 from search.simulation.event_loop import Finished, Lost, Outcome, simulate
 from search.simulation.recording import Recording
+from search.study.limits import Limits
 
 STRAGGLE = 10.0  # times slower
 

@@ -10,7 +10,7 @@ import pytest
 
 from search.execution.driver import Outcome
 from search.session.summary import mlflow_link
-from search.settings import Settings
+from search.study.settings import Settings
 from search.tracker import Tracker
 from search.view import study_view
 from tests.browser.conftest import Browser

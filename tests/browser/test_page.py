@@ -12,7 +12,7 @@ from rsopt.data.records import Caption, CaptionData, Sample
 from search.html_report.content import page_content
 from search.html_report.render import render
 from search.html_report.write import write_page
-from search.settings import Settings
+from search.study.settings import Settings
 from tests.browser.conftest import Browser
 from tests.many_trials import EVIL, many, write_captions
 from tests.other_data import draw_other

@@ -6,7 +6,7 @@ import random
 import time
 from pathlib import Path
 
-from search.journal import read_history
+from search.study.journal import read_history
 from tests.chaos.cluster import local_cluster
 from tests.chaos.command import check_whole, essence, rungs, running, search, times, trained, until
 from tests.chaos.conftest import TRIALS, Undisturbed

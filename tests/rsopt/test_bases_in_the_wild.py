@@ -23,7 +23,7 @@ from rsopt.model.config_repair import check_base
 from rsopt.model.export import check_export, export_model, load_weights, write_adapter
 from rsopt.model.hub import fetch
 from rsopt.model.vision_features import pixels
-from search.settings import Settings
+from search.study.settings import Settings
 from tests.base_forms import FORMS, in_hub_cache, of_today, sharded_fp16
 
 CPU = torch.device("cpu")
@@ -101,7 +101,7 @@ def test_an_old_base_exports_as_a_whole_one(tiny: Base, image: torch.Tensor, tmp
 
 
 def test_an_export_of_ours_is_a_base(small_study: Settings, tmp_path: Path) -> None:
-    from search.journal import read_history
+    from search.study.journal import read_history
 
     candidate = next(c for c in read_history(small_study.folder) if c.role == "sampled" and c.final)
     variant, tiny = candidate.candidate.variant, load_base("tiny", CPU)

@@ -26,8 +26,8 @@ from search.comparison.rows import Row, find, timed_alike, trial_row
 from search.comparison.sections import Table, sections
 from search.results.front import study_front
 from search.results.reference_study import full_size, read_hand_made
-from search.settings import Settings
 from search.space.load import load_space
+from search.study.settings import Settings
 
 STUDY = read_hand_made()
 # Full size, 11 text tokens: parameters, trained, GMAC in all, ViT-g, Q-Former, LLM with head.

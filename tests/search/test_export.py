@@ -20,7 +20,7 @@ from rsopt.model.model_card import model_card
 from search.export import main, read_manifest
 from search.results.front import study_front
 from search.results.picks import PICKS, choose
-from search.settings import Settings, load_study
+from search.study.settings import Settings, load_study
 from tests.search.test_front import FACTS, HISTORY
 
 

@@ -18,7 +18,7 @@ from search.export import read_manifest
 from search.free import main, of_front
 from search.results.front import build_front, study_front
 from search.results.inference_variants import Point, beside, missing, read_points
-from search.settings import Settings, load_study
+from search.study.settings import Settings, load_study
 from tests.search.test_front import FACTS, HISTORY
 
 FRONT = build_front("s", FACTS, HISTORY)
@@ -71,7 +71,7 @@ def measured(small_study: Settings, tmp_path_factory: pytest.TempPathFactory) ->
     """A copy of the small study with some forms of trial 2 measured, in this process."""
     from search.execution.work import Work
     from search.followup.variant_worker import measure_points
-    from search.journal import read_history
+    from search.study.journal import read_history
 
     study = replace(small_study, storage=str(tmp_path_factory.mktemp("free") / "runs"))
     shutil.copytree(small_study.folder, study.folder)

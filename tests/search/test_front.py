@@ -9,11 +9,11 @@ import pytest
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import OBJECTIVES, Measurement
 from rsopt.core.variant import BaseShape, LoraPart, LoraSpec, Variant
-from search.history import CandidateState, reference_point
 from search.optimizer.pareto import non_dominated
 from search.results.front import build_front, hypervolume_share
 from search.results.table import print_front
-from search.settings import Facts
+from search.study.history import CandidateState, reference_point
+from search.study.settings import Facts
 
 SHAPE = BaseShape(4, 6, 8)
 NAMES = ["cider", "latency_ms", "params"]

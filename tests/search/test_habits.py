@@ -13,8 +13,8 @@ from packaging.requirements import Requirement
 
 from search.run import parser
 from search.session.options import settings_of
-from search.settings import Settings, load_study, save_study
 from search.space.load import load_space
+from search.study.settings import Settings, load_study, save_study
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import OBJECTIVES, Measurement
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from search.history import CandidateState
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.mo_asha import Halving, contributions, promoted, ranks
 from search.optimizer.pareto import hypervolume, non_dominated
 from search.optimizer.scheduler import New, Promote, Wait
+from search.study.history import CandidateState
 
 MANY = settings(max_examples=500, deadline=None)
 

@@ -11,14 +11,14 @@ from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Architecture, LoraPart, LoraSpec, Variant
 from rsopt.errors import UserError
 from rsopt.latency.additive_model import LEAST, Timed
-from search.budget import Budget, expected_seconds, spent_seconds
-from search.history import CandidateState, final_values
-from search.limits import Limits
 from search.optimizer.cost_estimator import Estimates
 from search.results.rung_agreement import rung_agreements, saved
 from search.session.build_engine import estimates_of
-from search.settings import Settings
 from search.space.load import load_space
+from search.study.budget import Budget, expected_seconds, spent_seconds
+from search.study.history import CandidateState, final_values
+from search.study.limits import Limits
+from search.study.settings import Settings
 from tests.search.test_study import drive, make_space, measure, open_search
 
 LORA = LoraSpec(llm=LoraPart(4, 8.0, "qk"))

@@ -22,17 +22,17 @@ from rsopt.core.ranking import MeasuredRankings
 from rsopt.errors import UserError
 from rsopt.model.configs import base_config, shape_of
 from search.execution.checkpoint_retention import DROPPED, Keeper, used_bytes
-from search.history import CandidateState, History, final_values
-from search.journal import read_history
 from search.optimizer.cost_estimator import Costs, Estimates
 from search.optimizer.exact_costs import exact_figures
 from search.optimizer.mo_asha import Halving
 from search.optimizer.pareto import non_dominated
 from search.preflight.disk import WORDS, DiskNeeds, Images, check_disks, disk_needs
 from search.preflight.memory import Device, plan_memory
-from search.settings import Settings
 from search.space.bound_space import BoundSpace
 from search.space.load import load_space
+from search.study.history import CandidateState, History, final_values
+from search.study.journal import read_history
+from search.study.settings import Settings
 from tests.search.test_study import measure, open_search
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Measurement
 from rsopt.core.variant import Variant
-from search.history import CandidateState
 from search.optimizer.scheduler import New, Promote, Wait, run_to_end
+from search.study.history import CandidateState
 
 CANDIDATE = Candidate(Variant((0,), (0, 1), (0,)))
 STATES = ["running", "resting", "complete", "stopped", "infeasible", "failed"]

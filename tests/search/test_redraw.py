@@ -15,7 +15,7 @@ from rsopt.latency.ledger import Ledger
 from search.front import main
 from search.results.front import study_front
 from search.results.other_device import redraw, told
-from search.settings import Settings
+from search.study.settings import Settings
 
 
 def other_device(settings: Settings, into: Path, change: Callable[[dict[str, Any]], object]) -> Path:

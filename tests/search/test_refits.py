@@ -24,7 +24,7 @@ from search.refit import asked, main
 from search.results.front import build_front
 from search.results.picks import neighbours
 from search.results.refits import AS_TRAINED, FOLDER, best_refit, front_refits, read_plan
-from search.settings import Settings
+from search.study.settings import Settings
 from tests.search.test_front import FACTS, HISTORY
 
 RUNGS = (0.5, 1.0)
@@ -177,9 +177,9 @@ def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study
     from search.export import main as export
     from search.export import read_manifest
     from search.followup.refit_worker import run_refit
-    from search.journal import read_history
     from search.results.front import study_front
-    from search.settings import load_study
+    from search.study.journal import read_history
+    from search.study.settings import load_study
 
     study = replace(small_study, storage=str(tmp_path / "runs"))
     shutil.copytree(small_study.folder, study.folder)

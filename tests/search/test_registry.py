@@ -14,8 +14,8 @@ import pytest
 from rsopt.cli import command
 from rsopt.data.read import read
 from search.export import main, read_manifest
-from search.journal import read_history
-from search.settings import Settings, load_study, save_study
+from search.study.journal import read_history
+from search.study.settings import Settings, load_study, save_study
 from search.tracker import Tracker
 from search.view import study_view
 

@@ -10,9 +10,9 @@ from benchmarks import rivals, searchers, synthetic_table
 from benchmarks.asktell import drive
 from rsopt.errors import UserError
 from search import simulate
-from search.limits import Limits
 from search.simulation.recording import TABLES, load_recording
 from search.simulation.replay import Setup, Weather, replay
+from search.study.limits import Limits
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,12 @@ from search.execution.messages import decode
 from search.execution.work import Work
 from search.execution.worker import run_trial
 from search.followup.refit_legs import plan_refits
-from search.journal import read_history
 from search.results.front import study_front
 from search.results.refits import FOLDER
 from search.session.build_engine import assemble
-from search.settings import Facts, Settings, load_study, save_study
 from search.space.load import load_space
+from search.study.journal import read_history
+from search.study.settings import Facts, Settings, load_study, save_study
 from search.view import study_view
 from tests.other_data import draw_other
 

@@ -14,8 +14,8 @@ from rsopt.core.candidate import Leg
 from rsopt.core.objectives import Fault, Measurement
 from search.execution.messages import decode, encode
 from search.execution.ray_searcher import LegSearcher
-from search.history import final_values
-from search.limits import Limits
+from search.study.history import final_values
+from search.study.limits import Limits
 from search.view import study_view
 from tests.search.test_known_cost import finding
 from tests.search.test_known_cost import open_search as open_default

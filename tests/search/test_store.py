@@ -17,7 +17,6 @@ from rsopt.core.variant import Architecture
 from rsopt.errors import InfrastructureError
 from rsopt.latency.ledger import Latency, Ledger
 from search import export, front, run
-from search.settings import Facts, Settings, load_study, save_study
 from search.storage.layout import FILE as JOURNAL
 from search.storage.layout import LEDGER_FILE, STUDY_FILE
 from search.storage.location import checked_storage, working_folder
@@ -25,6 +24,7 @@ from search.storage.open import open_store
 from search.storage.s3_client import Objects
 from search.storage.s3_store import Mirror
 from search.storage.store import Store
+from search.study.settings import Facts, Settings, load_study, save_study
 from tests.rsopt.test_latency_ledger import CONTEXT, FULL, HALF, latency, never
 from tests.s3 import LocalS3, local_s3
 from tests.search.test_study import drive, keys, make_space, measure, open_search

@@ -18,10 +18,10 @@ from rsopt.core.objectives import Fault, Measurement
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
 from search.engine.search import Search
-from search.history import REFERENCES
-from search.journal import read_history
 from search.optimizer.scheduler import New, Wait
 from search.space.load import load_space
+from search.study.history import REFERENCES
+from search.study.journal import read_history
 
 SHAPE = BaseShape(4, 6, 8)
 SEARCHED = "{llm_layers: {layers: [0.5, 1.0]}, lora: {choice: [llm, both]}, lr: {float: [1.0e-4, 1.0e-2], log: true}}"

@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from rsopt.cli import command
 from rsopt.errors import UserError
 from search import front
-from search.settings import Settings
+from search.study.settings import Settings
 from search.tracker import BackgroundTracker, Tracker, check_uri
 from search.view import study_view
 from tests.search.test_front import FACTS, HISTORY, NAMES

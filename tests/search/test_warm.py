@@ -10,7 +10,7 @@ from search.optimizer.cost_estimator import Estimates
 from search.optimizer.factory import make_strategy
 from search.optimizer.warm_start import WarmStart, expresses, warm_start
 from search.session.warm_start_source import other_study
-from search.settings import Facts, Settings
+from search.study.settings import Facts, Settings
 from search.tracker import Tracker
 from search.view import study_view
 from tests.search.test_study import SEARCHED, SHAPE, drive, make_space, open_search

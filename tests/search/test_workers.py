@@ -21,7 +21,7 @@ from search.execution import driver
 from search.execution.messages import AGAIN, encode
 from search.execution.work import Work
 from search.execution.worker import run_trial
-from search.settings import Settings
+from search.study.settings import Settings
 from tests.other_data import draw_other
 from tests.search.test_study import open_search
 

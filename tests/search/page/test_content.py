@@ -23,7 +23,7 @@ from search.html_report.render import render
 from search.results.rung_agreement import rung_agreements, saved
 from search.results.table import latency_parts
 from search.results.ties import same_cider
-from search.settings import Settings
+from search.study.settings import Settings
 from tests.many_trials import EVIL, many
 from tests.search.test_front import FACTS, HISTORY
 from tests.search.test_tracker import settings

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from rsopt.core.objectives import Measurement
-from search.history import CandidateState, History, leg_seconds
+from search.study.history import CandidateState, History, leg_seconds
 
 
 class Budget:

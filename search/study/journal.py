@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,14 +15,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from rsopt.core.candidate import Candidate
-from rsopt.core.objectives import Measurement, Objective
+from rsopt.core.objectives import Objective
 from rsopt.errors import InfrastructureError, UserError
-from search.history import CandidateState, History
-from search.journal_file import hold, mend
 from search.storage.layout import FILE
-
-LOST_LIMIT = 3  # losses of one leg after which its candidate is given up
+from search.study.history import CandidateState, History
+from search.study.journal_file import hold, mend
+from search.study.trial_records import _progress, _state, ending, interrupted
 
 
 class Journal:
@@ -212,21 +209,6 @@ def _storage(path: Path) -> JournalStorage:
         ) from error
 
 
-def interrupted(state: CandidateState) -> CandidateState:
-    """The candidate as it stands while nobody drives its study."""
-    return state if state.finished else state.having(state="interrupted")
-
-
-def ending(state: CandidateState, objectives: Sequence[Objective]) -> tuple[TrialState, list[float] | None]:
-    """How a finished candidate ends in Optuna: COMPLETE with values in their own units, FAIL for infrastructure, else PRUNED."""
-    if state.final is not None and state.reason is None:
-        values = [state.final.metrics.get(objective.name, math.nan) for objective in objectives]
-        # A reference point may lack an objective (an untuned base has no training time): on no front, yet in the table.
-        return (TrialState.COMPLETE, values) if all(map(math.isfinite, values)) else (TrialState.PRUNED, None)
-    given_up = state.state == "failed" and state.lost and state.lost.count(state.lost[-1]) >= LOST_LIMIT
-    return TrialState.FAIL if given_up else TrialState.PRUNED, None
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Optuna without its log lines and its warnings about experimental classes, for the length of a block."""
@@ -238,31 +220,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(level)
-
-
-def _state(trial: FrozenTrial) -> CandidateState:
-    attrs = trial.user_attrs
-    progress = attrs["progress"]
-    return CandidateState(
-        number=trial.number,
-        role=attrs["role"],
-        state=progress["state"],
-        candidate=Candidate.from_json(attrs["candidate"]),
-        params=trial.params,
-        rungs=tuple(Measurement(**measurement) for measurement in progress["rungs"]),
-        reason=progress["reason"],
-        lost=tuple(progress["lost"]),
-        order=tuple(progress["order"]),
-        row=attrs.get("row"),
-    )
-
-
-def _progress(state: CandidateState) -> dict[str, Any]:
-    """What changes about a candidate, in one attribute: a death between two would leave them in disagreement."""
-    return {
-        "state": state.state,
-        "rungs": [measurement.to_json() for measurement in state.rungs],
-        "reason": state.reason,
-        "lost": list(state.lost),
-        "order": list(state.order),
-    }

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rsopt.common.atomic_files import write_json
 from rsopt.errors import UserError
-from search.limits import Limits
 from search.storage.layout import LEDGER_FILE, STUDY_FILE
 from search.storage.location import checked_storage, is_remote, working_folder
 from search.storage.open import open_store, study_names
 from search.storage.store import Store
+from search.study.limits import Limits
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 

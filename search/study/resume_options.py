@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.errors import UserError
-from search.settings import Settings
+from search.study.settings import Settings
 
 CHANGES_FILE = "changes.jsonl"
 # How long and where a study runs, and what counts as feasible from now on. All else decides what its candidates mean.
