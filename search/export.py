@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     manifest = take_away(settings, facts, front, state, wish, out, say)
     _report(manifest, out)
     if options.register:
-        from search.registry import register
+        from search.tracking.registry import register
 
         alias = options.pick if options.pick in PICKS else name if name in PICKS else f"trial-{trial['id']}"
         version = register(settings, trial["id"], out, alias)

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.latency_ledger is not None and (options.html or options.sync is not None):
         raise UserError("--latency-ledger is for the table, --json and --csv: page and MLflow show what was measured")
     if options.sync is not None:
-        from search.projection import sync  # brings MLflow, which no other option needs
+        from search.tracking.sync import sync  # brings MLflow, which no other option needs
 
         sys.stdout.write(f"written to {sync(folder, options.sync or None)}\n")
         return 0

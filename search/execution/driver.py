@@ -30,8 +30,9 @@ from search.storage.layout import RANKINGS_FILE
 from search.storage.store import Store
 from search.study.history import History
 from search.study.settings import Facts, Settings
-from search.tracker import BackgroundTracker, StudyView
-from search.view import study_view
+from search.tracking.mlflow_writer import BackgroundTracker
+from search.tracking.runs import StudyView
+from search.tracking.study_runs import study_view
 
 # Ray reads these when it is imported. Usage statistics are off; Ctrl-C reaches us as KeyboardInterrupt and not as a normal
 # end of fit(); Ray's own output, loggers and metric checks would come between the user and our line.

@@ -25,13 +25,13 @@ from search.followup.refit_legs import Refits, plan_refits
 from search.followup.refit_report import refit_summary
 from search.followup.refit_worker import run_refit
 from search.html_report.write import write_page
-from search.projection import project
 from search.results.front import FRONT_FILE, study_front
 from search.results.refits import FOLDER, Refit, read_plan
 from search.space.load import load_space
 from search.study.journal import read_history
 from search.study.journal_file import hold
 from search.study.settings import Facts, Settings, load_study
+from search.tracking.sync import project
 
 SUMMARY = "refits.json"
 

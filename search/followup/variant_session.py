@@ -20,12 +20,12 @@ from search.execution.tune_loop import run_tasks
 from search.execution.work import Work
 from search.followup.variant_worker import measure_points
 from search.html_report.write import write_page
-from search.projection import project
 from search.results.front import FRONT_FILE, study_front
 from search.results.inference_variants import Point, missing
 from search.results.picks import recorded_latency
 from search.study.journal import read_history
 from search.study.settings import load_study
+from search.tracking.sync import project
 
 
 def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) -> tuple[bool, list[str]]:

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 from rsopt.errors import UserError
-from search.database import tracking_uri
 from search.space.load import Space
 from search.storage.location import checked_storage
 from search.study.settings import Settings, check_name, free_name
+from search.tracking.uri import tracking_uri
 
 
 def settings_of(options: argparse.Namespace, space: Space) -> Settings:

@@ -8,12 +8,12 @@ from dataclasses import replace
 from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.errors import UserError
-from search.database import database_is_here, tracking_uri
 from search.session.drive import _drive, _note
 from search.session.options import check_numbers
 from search.space.load import load_space
 from search.study.resume_options import record, with_changes
 from search.study.settings import find_study, load_study, save_study
+from search.tracking.uri import database_is_here, tracking_uri
 
 
 def continue_session(options: argparse.Namespace) -> int:

@@ -34,7 +34,7 @@ from search.storage.layout import FILE as WARM_FILE
 from search.storage.layout import RANKINGS_FILE
 from search.storage.open import open_store
 from search.study.settings import STUDY_FILE, Facts, Settings, save_study, write_json
-from search.tracker import check_uri
+from search.tracking.uri import check_uri
 
 REAL = "--base Salesforce/blip2-opt-2.7b --data RSICD_FOLDER"
 

@@ -12,9 +12,9 @@ from search.execution.remeasurement import told
 from search.html_report.write import PAGE_FILE
 from search.results.front import FRONT_FILE
 from search.results.table import print_front, stdout_console
-from search.saved_view import view_key
 from search.storage.location import checked_storage, is_remote
 from search.study.settings import Settings
+from search.tracking.ui_view import view_key
 
 SAMPLES = 2
 

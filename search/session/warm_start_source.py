@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-from rsopt.core.candidate import Candidate
-from rsopt.core.objectives import Measurement
-from rsopt.errors import UserError
 from search.optimizer.warm_start import OtherStudy
-from search.results.front import FRONT_FILE
 from search.storage.layout import RANKINGS_FILE
-from search.study.history import CandidateState
 from search.study.journal import read_history
-from search.study.settings import Facts, Settings, load_study, study_folder
-
-MLFLOW = "mlflow:"  # before the name of an experiment in --from-study
+from search.study.settings import Settings, load_study, study_folder
+from search.tracking.mlflow_study import MLFLOW, _in_mlflow
 
 
 def other_study(settings: Settings) -> OtherStudy | None:
@@ -31,57 +21,4 @@ def other_study(settings: Settings) -> OtherStudy | None:
     path = folder / RANKINGS_FILE
     return OtherStudy(
         *load_study(folder), read_history(folder), json.loads(path.read_text()) if path.exists() else None
-    )
-
-
-def _in_mlflow(settings: Settings, name: str) -> OtherStudy:
-    """The newest study of an experiment on this study's tracking server that ended. Its front.json has no curves, only ends."""
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    client = MlflowClient(settings.tracking_uri)
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        known = ", ".join(sorted(e.name for e in client.search_experiments() if e.name.startswith("rsopt-"))) or "none"
-        raise UserError(f"--from-study: no experiment '{name}' at {settings.tracking_uri}; there: {known}")
-    runs = client.search_runs(
-        [experiment.experiment_id], "tags.role = 'study' and tags.state = 'complete'", order_by=["start_time DESC"]
-    )
-    if not runs:
-        raise UserError(f"--from-study: experiment '{name}' at {settings.tracking_uri} holds no study that ended")
-    run = runs[0]
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            front = json.loads(Path(client.download_artifacts(run.info.run_id, FRONT_FILE, folder)).read_text())
-            there = {item.path for item in client.list_artifacts(run.info.run_id)}
-            path = client.download_artifacts(run.info.run_id, RANKINGS_FILE, folder) if RANKINGS_FILE in there else None
-        except (MlflowException, OSError) as error:
-            reason = str(error).splitlines()[0][:200]
-            raise UserError(
-                f"--from-study: no {FRONT_FILE} of study '{run.info.run_name}' in MLflow ({reason})"
-            ) from error
-        rankings = None if path is None else json.loads(Path(path).read_text())
-    params = run.data.params
-    theirs = replace(
-        settings,
-        name=front["study"],
-        space=params["space"],
-        base=params["base"],
-        data=None if params["data"] == "mini" else params["data"],
-    )
-    objectives = tuple(o["name"] for o in front["objectives"])
-    facts = Facts(objectives, front["floor"], front["ceiling"], "", run.info.start_time, False, {})
-    return OtherStudy(theirs, facts, tuple(map(_state, front["trials"])), rankings)
-
-
-def _state(entry: dict[str, Any]) -> CandidateState:
-    """A candidate from its entry in front.json."""
-    return CandidateState(
-        entry["id"],
-        entry["role"],
-        entry["state"],
-        Candidate.from_json({"variant": entry["variant"], "recipe": entry["recipe"]}),
-        entry["params"],
-        (Measurement(entry["rung"], entry["metrics"], {}),) if entry["metrics"] else (),
-        entry["reason"],
     )

@@ -14,7 +14,7 @@ from search.execution.driver import Outcome
 from search.html_report.write import write_page
 from search.session.summary import mlflow_link
 from search.study.settings import load_study
-from search.tracker import Tracker
+from search.tracking.mlflow_writer import Tracker
 from tests.browser.conftest import start
 from tests.browser.server import serve, until
 

@@ -11,8 +11,8 @@ import pytest
 from search.execution.driver import Outcome
 from search.session.summary import mlflow_link
 from search.study.settings import Settings
-from search.tracker import Tracker
-from search.view import study_view
+from search.tracking.mlflow_writer import Tracker
+from search.tracking.study_runs import study_view
 from tests.browser.conftest import Browser
 from tests.browser.server import serve, until
 from tests.many_trials import many

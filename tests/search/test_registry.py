@@ -16,8 +16,8 @@ from rsopt.data.read import read
 from search.export import main, read_manifest
 from search.study.journal import read_history
 from search.study.settings import Settings, load_study, save_study
-from search.tracker import Tracker
-from search.view import study_view
+from search.tracking.mlflow_writer import Tracker
+from search.tracking.study_runs import study_view
 
 
 def test_a_registered_pick_captions_files_and_bytes(

@@ -25,7 +25,7 @@ from search.session.build_engine import assemble
 from search.space.load import load_space
 from search.study.journal import read_history
 from search.study.settings import Facts, Settings, load_study, save_study
-from search.view import study_view
+from search.tracking.study_runs import study_view
 from tests.other_data import draw_other
 
 SPACE = """\

@@ -16,7 +16,7 @@ from search.execution.messages import decode, encode
 from search.execution.ray_searcher import LegSearcher
 from search.study.history import final_values
 from search.study.limits import Limits
-from search.view import study_view
+from search.tracking.study_runs import study_view
 from tests.search.test_known_cost import finding
 from tests.search.test_known_cost import open_search as open_default
 from tests.search.test_study import drive, keys, make_space, measure, open_search, optuna_states

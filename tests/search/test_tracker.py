@@ -16,8 +16,9 @@ from rsopt.cli import command
 from rsopt.errors import UserError
 from search import front
 from search.study.settings import Settings
-from search.tracker import BackgroundTracker, Tracker, check_uri
-from search.view import study_view
+from search.tracking.mlflow_writer import BackgroundTracker, Tracker
+from search.tracking.study_runs import study_view
+from search.tracking.uri import check_uri
 from tests.search.test_front import FACTS, HISTORY, NAMES
 
 NOW_MS = FACTS.started_ms + 100_000

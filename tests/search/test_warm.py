@@ -11,8 +11,8 @@ from search.optimizer.factory import make_strategy
 from search.optimizer.warm_start import WarmStart, expresses, warm_start
 from search.session.warm_start_source import other_study
 from search.study.settings import Facts, Settings
-from search.tracker import Tracker
-from search.view import study_view
+from search.tracking.mlflow_writer import Tracker
+from search.tracking.study_runs import study_view
 from tests.search.test_study import SEARCHED, SHAPE, drive, make_space, open_search
 
 FACTS = Facts(("cider", "latency_ms", "params"), {"prior": 3.0}, {}, "data", 0, False, {})

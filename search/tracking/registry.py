@@ -17,7 +17,8 @@ from mlflow.types import ColSpec, DataType, Schema
 from rsopt.errors import UserError
 from rsopt.model.model_card import MANIFEST
 from search.study.settings import Settings
-from search.tracker import Tracker, check_uri
+from search.tracking.mlflow_writer import Tracker
+from search.tracking.uri import check_uri
 
 CODE = Path(__file__).with_name("pyfunc_captioner.py")
 NEEDS = ("torch", "transformers", "safetensors", "pillow", "pandas")

@@ -8,13 +8,15 @@ import os
 import queue
 import threading
 import time
-import urllib.error
-import urllib.request
-import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from mlflow.tracking import MlflowClient
+
+from search.tracking.runs import DataView, RunView, StudyView
+from search.tracking.uri import _artifact_root, make_database
 
 # Before mlflow is imported: a default call to a server that is away blocks for minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -22,103 +24,9 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-from mlflow.tracking import MlflowClient
-
-from rsopt.errors import UserError
-
 STUDY_TAG, TRIAL_TAG, PARENT_TAG = "rsopt.study", "rsopt.trial", "mlflow.parentRunId"
 RETRY_S = 10.0  # after a failure, when nothing new is to be written
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """What a run should show. Metrics are (name, value, step); `ended` closes the run with an MLflow status."""
-
-    key: str
-    name: str
-    params: Mapping[str, str]
-    tags: Mapping[str, str]
-    metrics: Sequence[tuple[str, float, int]]
-    started_ms: int
-    ended_ms: int | None = None
-    status: str = "RUNNING"
-    files: Mapping[str, Path] = field(default_factory=dict)  # place among the run's artifacts -> file here
-
-
-@dataclass(frozen=True, slots=True)
-class DataView:
-    """The data set, as an input of every run. `profile` is what a person wants to know of it."""
-
-    name: str
-    digest: str
-    source: str
-    profile: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class StudyView:
-    """One parent run, one child a candidate, small text files of the parent, tags of the experiment, the data.
-
-    Files named `*.table.json` hold {"columns", "data"}: MLflow shows them as tables.
-    """
-
-    parent: RunView
-    children: Sequence[RunView]
-    files: Mapping[str, str] = field(default_factory=dict)
-    experiment_tags: Mapping[str, str] = field(default_factory=dict)
-    data: DataView | None = None
-
-
-def check_uri(uri: str) -> None:
-    """Raise UserError when a tracking URI is of an unknown kind or its server answers nothing."""
-    if uri.startswith("sqlite:///"):
-        parent = Path(uri.removeprefix("sqlite:///")).expanduser().absolute().parent
-        if not parent.is_dir():
-            raise UserError(f"tracking URI '{uri}': there is no folder {parent}")
-        return
-    if not uri.startswith(("http://", "https://")):
-        raise UserError(f"tracking URI '{uri}': allowed are http://HOST:PORT, https://... and sqlite:///PATH")
-    try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=5):
-            return
-    except (OSError, ValueError, urllib.error.URLError) as error:
-        reason = getattr(error, "reason", error)
-        raise UserError(f"tracking URI '{uri}' does not answer ({reason}); start it with: mlflow server") from error
-
-
-def _artifact_root(uri: str, experiment: str) -> str | None:
-    """Beside a database file; left to itself, MLflow would put files below whatever folder this process runs in."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    database = Path(uri.removeprefix("sqlite:///")).expanduser().absolute()
-    return (database.parent / "mlruns" / experiment).as_uri()
-
-
-def make_database(uri: str) -> None:
-    """Create the database of a sqlite URI whole or not at all: aside, then given its name.
-
-    MLflow builds its tables in hundreds of steps; one that is killed, or whose disk is full, in the middle leaves a file
-    that no MLflow opens again.
-    """
-    if not uri.startswith("sqlite:///"):
-        return
-    path = Path(uri.removeprefix("sqlite:///")).expanduser().absolute()
-    if path.exists():
-        return
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
-        try:
-            os.link(aside, path)
-        except FileExistsError:
-            pass  # another process was first
-        except OSError:  # a file system without links
-            aside.rename(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 class Tracker:

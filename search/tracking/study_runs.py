@@ -11,10 +11,10 @@ from rsopt.core.objectives import OBJECTIVES
 from rsopt.core.variant import Variant, ranges
 from search.results.front import build_front, hypervolume_share
 from search.results.table import front_csv, front_table
-from search.saved_view import MILLIONS, grid_name, view_tag
 from search.study.history import CandidateState, History, final_values, reference_point
 from search.study.settings import Facts, Settings
-from search.tracker import RunView, StudyView
+from search.tracking.runs import RunView, StudyView
+from search.tracking.ui_view import MILLIONS, grid_name, view_tag
 
 STATUS = {
     "complete": "FINISHED",

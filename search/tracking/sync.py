@@ -25,14 +25,16 @@ from rsopt.data.records import SPLITS, CaptionData
 from rsopt.errors import InfrastructureError
 from search.html_report.write import PAGE_FILE, write_page
 from search.results.front import study_front
-from search.runs_beside import free_runs, refit_runs
 from search.storage.layout import RANKINGS_FILE
 from search.storage.open import open_store
 from search.study.history import CandidateState, History
 from search.study.journal import read_history
 from search.study.settings import Facts, Settings, load_study
-from search.tracker import DataView, StudyView, Tracker, check_uri
-from search.view import study_view
+from search.tracking.followup_runs import free_runs, refit_runs
+from search.tracking.mlflow_writer import Tracker
+from search.tracking.runs import DataView, StudyView
+from search.tracking.study_runs import study_view
+from search.tracking.uri import check_uri
 
 
 def project(

@@ -9,7 +9,7 @@ from search.results.inference_variants import read_points
 from search.results.refits import FOLDER, read_plan, scored
 from search.study.history import History
 from search.study.settings import Facts, Settings
-from search.tracker import RunView
+from search.tracking.runs import RunView
 
 
 def refit_runs(settings: Settings, facts: Facts, history: History) -> list[RunView]:
