@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from transformers import Blip2Config, Blip2ForConditionalGeneration
 
-from benchmarks.bases import small_config
 from rsopt.core.variant import Dtype
 from rsopt.model.base import DTYPES, Base, best_device, best_dtype, load_base
 from rsopt.model.configs import shape_of

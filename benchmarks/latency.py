@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.bases import Depths, full, named_base
 from benchmarks.interference import Trainers
 from benchmarks.report import machine, table, write_section
 from rsopt.latency.additive_model import LatencyModel, design, held_out

@@ -25,6 +25,7 @@ from search.engine.search import Search
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.exact_costs import exact_figures
 from search.optimizer.factory import make_strategy
+from search.optimizer.feasibility import limit_check
 from search.simulation.event_loop import Outcome, simulate
 from search.space.bound_space import BoundSpace
 from search.space.load import Space, load_space
@@ -104,7 +105,7 @@ def open_search(folder: Path, trials: int, workers: int, sampler: str, seed: int
     space = load_space("joint")
     bound = _bound(space)
     estimates = Estimates(space.objectives, exact_figures("opt-2.7b", "bfloat16"))
-    limit = Limits(params=3_700_000_000).refusal(estimates)
+    limit = limit_check(Limits(params=3_700_000_000), estimates)
     drawn, policy = make_strategy(sampler, None, bound, space.objectives, seed, estimates, limit)
     return Search(
         folder,

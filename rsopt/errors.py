@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 
-from rsopt.errors import InfrastructureError
-
 
 class UserError(ValueError):
     """Wrong usage or bad input. The message is one line: what is wrong, where, and what is allowed."""

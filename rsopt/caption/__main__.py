@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from rsopt.caption.captioner import Captioner
 from rsopt.caption.decoders import BEAMS
-from rsopt.cli import EXIT_FAILED, Parser
+from rsopt.cli import EXIT_FAILED, Parser, command
 from rsopt.core.inference import BATCH
 from rsopt.data.records import Sample
 from rsopt.errors import UserError
@@ -142,3 +142,7 @@ def _fault(path: Path) -> str | None:
     except Exception as error:  # noqa: BLE001 - decoders raise SyntaxError, struct.error, DecompressionBombError...
         return " ".join(str(error).split())[:200] or type(error).__name__
     return None
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Protocol
 
@@ -101,18 +100,6 @@ def caption_features(
     return captions
 
 
-def generate_ids(
-    model: Blip2ForConditionalGeneration,
-    base: Base,
-    features: torch.Tensor,
-    beams: int,
-    max_new_tokens: int,
-    min_new_tokens: int = 0,
-) -> torch.Tensor:
-    """Ids that transformers generates from vision features, (images, new tokens)."""
-    return transformers_generate(model, base, prompt(model, base, features), beams, max_new_tokens, min_new_tokens)
-
-
 def prompt(
     model: Blip2ForConditionalGeneration, base: Base, features: torch.Tensor, queried: bool = False
 ) -> torch.Tensor:
@@ -125,10 +112,3 @@ def prompt(
 def clean(text: str) -> str:
     """One line, single spaces."""
     return " ".join(text.split())
-
-
-if __name__ == "__main__":
-    from rsopt.caption.__main__ import main
-    from rsopt.cli import command
-
-    sys.exit(command(main))

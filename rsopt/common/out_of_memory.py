@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-FILE = "memory.jsonl"  # in a study's folder: where predictions of memory were exceeded, a JSON object a line
+EXCEEDED_FILE = "memory.jsonl"  # in a study's folder: where predictions of memory were exceeded, a JSON object a line
 MOST = 4.0  # a prediction that is further off than this says more about the neighbours than about the model
 _T = TypeVar("_T")
 
@@ -43,13 +43,13 @@ def fitting(images: int, attempt: Callable[[int], _T]) -> _T:
 
 def note(folder: Path, predicted: float, had: float) -> None:
     """Write down that a step predicted to need `predicted` bytes did not fit into the `had` bytes that were free."""
-    with (folder / FILE).open("a") as out:
+    with (folder / EXCEEDED_FILE).open("a") as out:
         out.write(json.dumps({"predicted": round(predicted), "had": round(had)}) + "\n")
 
 
 def exceeded(folder: Path) -> float:
     """By which factor predictions were exceeded in this study so far, at least 1: what later ones are multiplied by."""
-    path, factor = folder / FILE, 1.0
+    path, factor = folder / EXCEEDED_FILE, 1.0
     for line in path.read_text().splitlines() if path.exists() else ():
         try:
             entry = json.loads(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rsopt.core.recipe import Recipe
@@ -18,7 +18,7 @@ class Candidate:
     """
 
     variant: Variant
-    recipe: Recipe = Recipe()
+    recipe: Recipe = field(default_factory=Recipe)
     baseline: str | None = None
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from rsopt.caption.decoders import BEAMS
 from rsopt.core.variant import Dtype
 
 Weights = Literal["float32", "bfloat16", "float16", "int8", "int4"]

@@ -13,8 +13,8 @@ from rsopt.latency.device import device_name, quiet_name
 
 if TYPE_CHECKING:
     pass
-from rsopt.latency.fill_ledger import _ledger, _tokens_of
-from rsopt.latency.setup import _images, _load, _protocol
+from rsopt.latency.fill_ledger import caption_tokens, fill_ledger
+from rsopt.latency.setup import load_model, protocol_for, timing_images
 
 __all__ = ["device_name", "main"]
 
@@ -91,10 +91,10 @@ def main(argv: list[str] | None = None) -> int:
     if options.random_weights and not options.base:
         raise UserError("--random-weights goes with --base: an exported model has weights")
     if options.new_tokens is None:
-        options.new_tokens = _TOKENS if options.like is None else _tokens_of(options.like)
+        options.new_tokens = _TOKENS if options.like is None else caption_tokens(options.like)
     if options.new_tokens < 2 or (options.runs or 4) < 4 or (options.threads or 1) < 1:
         raise UserError("--new-tokens must be at least 2, --runs at least 4 and --threads at least 1")
-    found = {"model": _model, "compare": _compare, "base": _ledger}[asked[0]](options)
+    found = {"model": _model, "compare": _compare, "base": fill_ledger}[asked[0]](options)
     sys.stdout.write((json.dumps(found) if options.json else _text(found)) + "\n")
     return 0
 
@@ -103,9 +103,9 @@ def _model(options: argparse.Namespace) -> dict[str, Any]:
     from rsopt.latency.device_lock import Quiet
     from rsopt.latency.session import NATURAL_IMAGES, measure_latency, natural_latency
 
-    base = _load(options.model, options)
-    images = _images(base, options, NATURAL_IMAGES)
-    protocol, quiet = _protocol(base, options), Quiet(quiet_name(base.device))
+    base = load_model(options.model, options)
+    images = timing_images(base, options, NATURAL_IMAGES)
+    protocol, quiet = protocol_for(base, options), Quiet(quiet_name(base.device))
     latency = measure_latency(base.model, base, images[0], protocol, quiet)
     natural_ms, natural_tokens = natural_latency(base.model, base, images, protocol, quiet, runs=3)
     quiet.close()
@@ -121,11 +121,11 @@ def _compare(options: argparse.Namespace) -> dict[str, Any]:
     from rsopt.latency.compare import compare
     from rsopt.latency.device_lock import Quiet
 
-    one, other = (_load(name, options) for name in options.compare)
+    one, other = (load_model(name, options) for name in options.compare)
     if one.model.config.vision_config.image_size != other.model.config.vision_config.image_size:
         raise UserError("the two models take images of different sizes; compare them by --model, one by one")
     quiet = Quiet(quiet_name(one.device))
-    found = compare(one, other, _images(one, options, 1)[0], _protocol(one, options), quiet)
+    found = compare(one, other, timing_images(one, options, 1)[0], protocol_for(one, options), quiet)
     quiet.close()
     return {"models": list(options.compare), **found}
 

@@ -16,10 +16,10 @@ from rsopt.latency.ledger import read_ledger
 
 if TYPE_CHECKING:
     from rsopt.model.base import Base
-from rsopt.latency.setup import _device, _load
+from rsopt.latency.setup import load_model, resolve_device
 
 
-def _ledger(options: argparse.Namespace) -> dict[str, Any]:
+def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
     from rsopt.latency.additive_model import LatencyModel, design
     from rsopt.latency.device_lock import Quiet
     from rsopt.latency.ledger import Ledger
@@ -32,10 +32,10 @@ def _ledger(options: argparse.Namespace) -> dict[str, Any]:
     from rsopt.model.random_base import random_base
 
     if options.random_weights:
-        device = _device(options)
+        device = resolve_device(options)
         base = random_base(options.base, base_config(options.base), device, options.dtype or best_dtype(device))
     else:
-        base = _load(options.base, options)
+        base = load_model(options.base, options)
     # A search looks for exactly its own protocol: what is asked here beyond the length would make entries that never serve.
     protocol = Protocol.for_device(base.device, options.new_tokens, options.decoder)
     if options.runs:
@@ -70,7 +70,7 @@ def _ledger(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _tokens_of(path: str) -> int:
+def caption_tokens(path: str) -> int:
     """New tokens of a ledger's sessions. Raises UserError for a file that is none, or holds several lengths."""
     lengths = {entry.latency.new_tokens for entry in read_ledger(Path(path))}
     if len(lengths) != 1:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rsopt.model.base import Base
 
 
-def _device(options: argparse.Namespace) -> torch.device:
+def resolve_device(options: argparse.Namespace) -> torch.device:
     import torch
 
     from rsopt.model.base import best_device
@@ -24,17 +24,17 @@ def _device(options: argparse.Namespace) -> torch.device:
     return device
 
 
-def _load(name: str, options: argparse.Namespace) -> Base:
+def load_model(name: str, options: argparse.Namespace) -> Base:
     from transformers.utils import logging
 
     from rsopt.model.base import load_base
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    return load_base(name, _device(options), options.dtype)
+    return load_base(name, resolve_device(options), options.dtype)
 
 
-def _protocol(base: Base, options: argparse.Namespace) -> Protocol:
+def protocol_for(base: Base, options: argparse.Namespace) -> Protocol:
     """The search's protocol; on a CPU with more rounds, since no search waits."""
     from rsopt.latency.protocol import Protocol
 
@@ -46,7 +46,7 @@ def _protocol(base: Base, options: argparse.Namespace) -> Protocol:
     return protocol
 
 
-def _images(base: Base, options: argparse.Namespace, count: int) -> list[torch.Tensor]:
+def timing_images(base: Base, options: argparse.Namespace, count: int) -> list[torch.Tensor]:
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.model.vision_features import pixels

@@ -23,7 +23,7 @@ from rsopt.latency.subject import caption_ids
 from rsopt.latency.timing import alone_and_steady, timed
 from rsopt.model.base import Base
 
-FILE = "throughput.jsonl"  # in a study's folder: an architecture and device a line
+THROUGHPUT_FILE = "throughput.jsonl"  # in a study's folder: an architecture and device a line
 LARGEST = {"cpu": 16, "cuda": 512}  # images at once
 GROWTH = {
     "cpu": 4,
@@ -84,7 +84,7 @@ def known_throughput(
     measure: Callable[[], Throughput],
 ) -> Throughput:
     """What a study's file holds of this architecture, else measured now and written there: weights do not change it."""
-    path, key = folder / FILE, entry_key(context, architecture, crossed)
+    path, key = folder / THROUGHPUT_FILE, entry_key(context, architecture, crossed)
     with FileLock(f"{path}.lock"):
         for line in path.read_text().splitlines(keepends=True) if path.exists() else ():
             if line.endswith("\n") and (entry := json.loads(line))["key"] == key:  # else torn by a crash

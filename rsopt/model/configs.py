@@ -15,7 +15,7 @@ from rsopt.errors import UserError
 if TYPE_CHECKING:
     from transformers import Blip2Config
 
-TINY = Path(__file__).parent / "tiny"
+TINY = Path(__file__).parents[1] / "tiny"
 HUB_VOCABULARY = 50304  # rows of today's checkpoints; those of before had 50272
 
 # The language models of Salesforce/blip2-opt-*; vision tower and Q-Former are transformers' own defaults for BLIP-2.

@@ -11,13 +11,11 @@ from peft import PeftModel
 from safetensors import safe_open
 from transformers import Blip2ForConditionalGeneration, GenerationConfig
 
-from rsopt.caption.decoders import BEAMS, caption_features
-from rsopt.common.atomic_files import new_folder
-from rsopt.core.inference import MAX_NEW_TOKENS
+from rsopt.core.inference import BEAMS, MAX_NEW_TOKENS
 from rsopt.core.variant import Dtype, Variant
 from rsopt.errors import UserError
 from rsopt.model.base import DTYPES, Base
-from rsopt.model.build import Built, build, merged
+from rsopt.model.build import Built, build
 
 KEPT_FILE = "kept_layers.json"
 
@@ -37,15 +35,6 @@ def load_weights(built: Built, state: Path) -> None:
                 # A trained projection is the base's tensor until it is replaced: never written into.
                 weight = file.get_tensor(f"weight/{name}")
                 parameter.data = weight.to(parameter.device, parameter.dtype).view_as(parameter)
-
-
-def export_model(built: Built, base: Base, folder: Path, dtype: Dtype = "float32") -> None:
-    """Merge, save in safetensors with processor, tokenizer and generation config. Written aside, then renamed.
-
-    Raises UserError when `folder` exists and is not empty.
-    """
-    with new_folder(folder) as aside:
-        write_model(in_dtype(merged(built), base, dtype), base, aside)
 
 
 def in_dtype(model: Blip2ForConditionalGeneration, base: Base, dtype: Dtype) -> Blip2ForConditionalGeneration:
@@ -107,19 +96,6 @@ def reload(folder: Path, dtype: Dtype = "float32") -> Blip2ForConditionalGenerat
     if wrong:
         raise RuntimeError(f"{folder} does not reload: {wrong}")
     return model.requires_grad_(False).eval()
-
-
-def check_export(built: Built, base: Base, folder: Path, features: torch.Tensor) -> int:
-    """Caption images by the model in memory and by the reloaded one; returns how many were compared.
-
-    features (images, tokens, width). Raises RuntimeError when a caption differs.
-    """
-    again = reload(folder, base.dtype).to(base.device)
-    before = caption_features(merged(built), base, features)
-    after = caption_features(again, base, features)
-    if different := [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]:
-        raise RuntimeError(f"{folder} reloads with other captions for {len(different)} of {len(before)} images")
-    return len(before)
 
 
 def reload_adapter(base: Base, folder: Path) -> Built:

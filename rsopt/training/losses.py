@@ -11,7 +11,6 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.model.build import Built
 from rsopt.model.prefix import query_prefix
 from rsopt.training.dataset import Packed, TrainingSet, move, pack
-from rsopt.training.trainer import TrainingSet
 
 # (features, batch, its entries of the training set) -> what is minimised and the caption loss within, sums over the targets.
 Losses = Callable[[torch.Tensor, Packed, Sequence[int]], tuple[torch.Tensor, torch.Tensor]]

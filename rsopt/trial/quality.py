@@ -21,7 +21,7 @@ from rsopt.trial.worker_context import Resident, pad_id
 RUNG_IMAGES = 256  # a rung before the last is judged by greedy captions of at most so many validation images
 
 
-def _measure_quality(
+def measure_quality(
     leg: Leg,
     built: Built,
     plain: Blip2ForConditionalGeneration,

@@ -34,7 +34,7 @@ from rsopt.model.vision_features import pixels
 from rsopt.training.model_flops import training_flops
 from rsopt.training.trainer import Trainer, TrainResult
 from rsopt.trial.latency_metrics import architecture_latency, architecture_throughput
-from rsopt.trial.quality import _measure_quality
+from rsopt.trial.quality import measure_quality
 from rsopt.trial.stopwatch import Clock
 from rsopt.trial.training_segment import train_stretch
 from rsopt.trial.worker_context import Resident
@@ -80,7 +80,7 @@ def run_leg(
             )
             metrics = _training_metrics(result, trainer, resident, clock.seconds["train"])
         plain = merged(built)
-        quality, captions = _measure_quality(leg, built, plain, resident, clock, give_way)
+        quality, captions = measure_quality(leg, built, plain, resident, clock, give_way)
     metrics = quality | metrics
     metrics |= _measure_cost(leg, built, plain, resident, ledger, quiet, clock, decoder, latency_device)
     if throughput:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ import ray
 from rsopt.common.atomic_files import write_json
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.errors import InfrastructureError, UserError
+from search.engine.observer import SearchObserver
 from search.engine.search import Search
 from search.execution.checkpoint_retention import Keeper
 from search.execution.progress import Progress, status_line
@@ -30,9 +32,6 @@ from search.storage.layout import RANKINGS_FILE
 from search.storage.store import Store
 from search.study.history import History
 from search.study.settings import Facts, Settings
-from search.tracking.mlflow_writer import BackgroundTracker
-from search.tracking.runs import StudyView
-from search.tracking.study_runs import study_view
 
 # Ray reads these when it is imported. Usage statistics are off; Ctrl-C reaches us as KeyboardInterrupt and not as a normal
 # end of fit(); Ray's own output, loggers and metric checks would come between the user and our line.
@@ -53,9 +52,6 @@ class Outcome:
 
     history: History
     interrupted: bool
-    tracking_problem: str | None
-    parent_run: str | None
-    experiment_id: str | None
     seconds: float
     remeasured: dict[int, dict[str, Any]] = field(default_factory=dict)  # latencies of the front, taken again
     stopped: str | None = None  # why the session ended before its budget: whatever ran failed, or the disk refused
@@ -72,19 +68,17 @@ class Driver:
         store: Store,
         worker_gb: float,
         checkpoint_bytes: int,
+        observers: Sequence[SearchObserver] = (),
     ) -> None:
         self.settings, self.facts, self.address, self.store = settings, facts, address, store
-        self.worker_gb, self.checkpoint_bytes = (
-            worker_gb,
-            checkpoint_bytes,
-        )  # of the host; the largest that a leg writes
+        self.worker_gb, self.checkpoint_bytes = worker_gb, checkpoint_bytes
+        self.observers = observers
         self.interrupted = False
         self.stop = Stop()
 
     def run(self, make_search: Any) -> Outcome:
         """Run legs until the study is done or the user stops it; what finished is kept either way."""
         begin = time.monotonic()
-        tracker = BackgroundTracker(self.settings.tracking_uri, self.settings.mlflow_experiment, self.settings.name)
         with restored_signals(), started_ray(self.address) as there:
             self.stop.watch()
             resources = plan_resources(
@@ -94,9 +88,10 @@ class Driver:
                 cluster=self.address is not None,
                 worker_gb=self.worker_gb,
             )
-            tracker.watch = resources.gpus > 0
             rankings = self._rankings(resources) if self.facts.needs_rankings else None
             search = make_search(resources, rankings)
+            for observer in self.observers:
+                observer.on_start(search, resources.gpus > 0)
             progress = Progress(search, self.settings)
             progress.begin(resources.slots, "GPU" if resources.gpus else "CPU core")
 
@@ -105,7 +100,8 @@ class Driver:
 
             def changed() -> None:
                 keeper.tidy(search)
-                tracker.put(self._view(search.history, "running"))
+                for observer in self.observers:
+                    observer.on_change(search)
                 progress.update()
 
             again = Remeasurement(self.settings, self.facts, search, progress.say)
@@ -119,23 +115,9 @@ class Driver:
         remeasured = again.found
         history = search.snapshot(live=False)
         search.close()
-        tracker.put(self._view(history, "interrupted" if self.interrupted or stopped else "complete", remeasured))
-        # Nobody waits long for a server that is away, least of all after Ctrl-C: `search.front --sync` writes it later.
-        tracker.close(5.0 if tracker.problem else 20.0 if self.interrupted else 60.0)
-        made = tracker.tracker
-        return Outcome(
-            history,
-            self.interrupted,
-            tracker.problem,
-            made.parent_id if made else None,
-            made.experiment_id if made else None,
-            time.monotonic() - begin,
-            remeasured,
-            stopped,
-        )
-
-    def _view(self, history: History, state: str, remeasured: dict[int, dict[str, Any]] | None = None) -> StudyView:
-        return study_view(self.settings, self.facts, history, int(time.time() * 1000), state, remeasured)
+        for observer in self.observers:
+            observer.on_end(history, self.interrupted or stopped is not None, remeasured)
+        return Outcome(history, self.interrupted, time.monotonic() - begin, remeasured, stopped)
 
     def _rankings(self, resources: Resources) -> MeasuredRankings:
         """The study's measured rankings: those it began with, else scored now by a worker."""

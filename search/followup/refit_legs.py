@@ -10,7 +10,7 @@ from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import read_measurement
 from rsopt.core.objectives import Fault, Measurement
 from search.engine.legs import refit_seed
-from search.results.refits import FOLDER, Refit, _write_plan, read_plan, scored
+from search.results.refits import FOLDER, Refit, read_plan, scored, write_plan
 from search.study.history import CandidateState
 
 LOST_LIMIT = 3  # losses of one leg in a session, after which the session ends: the same command tries again
@@ -39,7 +39,7 @@ def plan_refits(
             wanted.append(of[key])
     if len(plan) > len(known):
         (study / FOLDER).mkdir(exist_ok=True)
-        _write_plan(study, plan)
+        write_plan(study, plan)
     return wanted
 
 
@@ -76,7 +76,7 @@ class Refits:
             self._open.pop(leg.number)
             reason = f"{outcome.kind}: {outcome.reason}"
             plan = [replace(r, fault=reason) if r.number == leg.number else r for r in read_plan(self.study)]
-            _write_plan(self.study, plan)
+            write_plan(self.study, plan)
         elif leg.last:
             self._open.pop(leg.number)
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rsopt.core.leg_files import read_measurement
 from rsopt.scores.bootstrap import paired_over_seeds
 from search.results.picks import neighbours, unpruned
-from search.results.refits import FOLDER, Refit, _mean_sd, _test_ciders, scored
+from search.results.refits import FOLDER, Refit, mean_sd, scored, test_ciders
 from search.results.table import stdout_console
 
 
@@ -30,7 +30,7 @@ def refit_summary(
     for refit in refits:
         by_trial.setdefault(refit.trial, []).append(refit)
     entries = {t["id"]: t for t in front["trials"]}
-    images = {number: _test_ciders(study, own) for number, own in by_trial.items()}
+    images = {number: test_ciders(study, own) for number, own in by_trial.items()}
     trials = [_trial(entries[number], study, own, images[number]) for number, own in by_trial.items()]
     comparisons, missing = [], list[int]()
     for number in dict.fromkeys(tested_for):
@@ -131,7 +131,7 @@ def _trial(entry: dict[str, Any], study: Path, refits: Sequence[Refit], ciders: 
     test = None
     if len(ciders):
         mean, low, high = paired_over_seeds(ciders, np.zeros((1, ciders.shape[1])))
-        test = {**_mean_sd(ciders.mean(axis=1)), "mean": mean, "low": low, "high": high, "seeds": len(ciders)}
+        test = {**mean_sd(ciders.mean(axis=1)), "mean": mean, "low": low, "high": high, "seeds": len(ciders)}
     vals = [t["val"] for t in trainings if t["val"] is not None]
     return {
         "trial": entry["id"],
@@ -139,7 +139,7 @@ def _trial(entry: dict[str, Any], study: Path, refits: Sequence[Refit], ciders: 
         "epochs": refits[0].epochs,
         "search_val": entry["metrics"]["cider"],
         "trainings": trainings,
-        "val": _mean_sd(np.array(vals)) if vals else None,
+        "val": mean_sd(np.array(vals)) if vals else None,
         "test": test,
     }
 

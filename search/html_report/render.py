@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "assets"
 SCRIPTS = ("draw.js", "chart.js", "space3d.js", "detail.js", "more.js", "main.js")
 
 

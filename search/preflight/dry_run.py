@@ -9,6 +9,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from rsopt.core.variant import BaseShape
 from search.optimizer.cost_estimator import Estimates
+from search.optimizer.feasibility import limit_check
 from search.preflight.duration import expected_time
 from search.results.table import stdout_console
 from search.space.bound_space import BoundSpace
@@ -58,7 +59,7 @@ def print_dry_run(settings: Settings, space: Space, bound: BoundSpace, shape: Ba
             say(f"  {title:<18}{spread}")
         elif name == "latency_ms":
             say(f"  {title:<18}not known before it is measured (or give --latency-ledger)")
-    refusal = settings.limits.refusal(estimates)
+    refusal = limit_check(settings.limits, estimates)
     if refusal is None:
         say("limits: none")
     else:

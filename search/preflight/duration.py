@@ -8,8 +8,9 @@ from statistics import median
 from rsopt.core.candidate import Candidate
 from rsopt.errors import UserError
 from search.space.load import Space
+from search.storage.layout import JOURNAL_FILE
 from search.study.budget import expected_seconds
-from search.study.journal import FILE, read_history
+from search.study.journal import read_history
 from search.study.settings import Settings, load_study
 
 
@@ -22,7 +23,7 @@ def expected_time(settings: Settings, space: Space, candidates: Sequence[Candida
 
 def _of_a_study(settings: Settings, space: Space) -> str | None:
     """From the newest study of this base and data beside this one; None where there is none."""
-    for folder in sorted(settings.folder.parent.glob("*/" + FILE), key=lambda p: -p.stat().st_mtime):
+    for folder in sorted(settings.folder.parent.glob("*/" + JOURNAL_FILE), key=lambda p: -p.stat().st_mtime):
         try:
             theirs, _ = load_study(folder.parent)
             history = read_history(folder.parent)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).with_name("hand_made.json")
+TABLE = Path(__file__).with_name("reference_study.json")
 
 
 def read_hand_made() -> dict[str, Any]:
@@ -15,7 +15,7 @@ def read_hand_made() -> dict[str, Any]:
 
     A row with `here` has a counterpart of that name in `spaces/report.yaml`, one with `system` is another captioner.
     """
-    return json.loads(FILE.read_text("utf-8"))
+    return json.loads(TABLE.read_text("utf-8"))
 
 
 def full_size(study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

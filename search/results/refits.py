@@ -59,7 +59,7 @@ def scored(study: Path, refit: Refit) -> Path | None:
     return path if path.exists() else None
 
 
-def _write_plan(study: Path, plan: Sequence[Refit]) -> None:
+def write_plan(study: Path, plan: Sequence[Refit]) -> None:
     write_json(study / FOLDER / PLAN, [r.to_json() for r in plan])
 
 
@@ -88,19 +88,19 @@ def front_refits(study: Path) -> dict[int, dict[str, float]]:
     rows = {}
     for trial, own in found.items():
         epochs = max(r.epochs for r in own)
-        ciders = _test_ciders(study, [r for r in own if r.epochs == epochs])
-        rows[trial] = {"epochs": epochs, "seeds": len(ciders), **_mean_sd(ciders.mean(axis=1))}
+        ciders = test_ciders(study, [r for r in own if r.epochs == epochs])
+        rows[trial] = {"epochs": epochs, "seeds": len(ciders), **mean_sd(ciders.mean(axis=1))}
     return rows
 
 
-def _test_ciders(study: Path, refits: Sequence[Refit]) -> np.ndarray:
+def test_ciders(study: Path, refits: Sequence[Refit]) -> np.ndarray:
     """CIDEr of the test images (trainings, images) of those that are finished."""
     files = [path for r in refits if (path := scored(study, r)) is not None]
     rows = [json.loads(path.read_text())["cider"] for path in files]
     return np.array([[row[i] for i in rows[0]] for row in rows]) if rows else np.zeros((0, 0))
 
 
-def _mean_sd(values: np.ndarray) -> dict[str, float]:
+def mean_sd(values: np.ndarray) -> dict[str, float]:
     """Mean and, of two or more, standard deviation; one training has no spread."""
     found = {"mean": float(values.mean())}
     return found | {"sd": float(values.std(ddof=1))} if len(values) > 1 else found

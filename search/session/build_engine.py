@@ -12,9 +12,10 @@ from search.engine.search import Search
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.exact_costs import exact_figures, recorded_latencies
 from search.optimizer.factory import make_strategy
+from search.optimizer.feasibility import limit_check
 from search.optimizer.warm_start import WarmStart
 from search.space.load import Space
-from search.storage.layout import FILE
+from search.storage.layout import JOURNAL_FILE
 from search.study.budget import Budget
 from search.study.settings import Facts, Settings
 
@@ -35,7 +36,7 @@ def assemble(
     warm = read_warm_start(settings)
     bound = replace(bound, starts=(*bound.starts, *warm.starts))
     estimates = estimates_of(settings, space, dtype)
-    limit = settings.limits.refusal(estimates)
+    limit = limit_check(settings.limits, estimates)
     schedule = None if settings.halving else "end"
     # A list is run to the end of every row; nothing is drawn.
     asked, schedule = ("random", "end") if bound.names else (settings.sampler, schedule)
@@ -73,5 +74,5 @@ def estimates_of(settings: Settings, space: Space, dtype: Dtype) -> Estimates:
 
 def read_warm_start(settings: Settings) -> WarmStart:
     """What the study was given to start from."""
-    path = settings.folder / FILE
+    path = settings.folder / JOURNAL_FILE
     return WarmStart.from_json(json.loads(path.read_text())) if path.exists() else WarmStart()

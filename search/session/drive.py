@@ -26,10 +26,11 @@ from search.session.summary import print_report
 from search.space.load import Space
 from search.storage.store import Store
 from search.study.settings import Facts, Settings, write_json
+from search.tracking.observer import TrackingObserver
 from search.tracking.sync import project
 
 
-def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, address: str | None, store: Store) -> int:
+def drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, address: str | None, store: Store) -> int:
     store.keep()
     shape = shape_of(base_config(settings.base))
 
@@ -37,7 +38,7 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
         dtype: Dtype = "bfloat16" if resources.gpus else "float32"
         search = assemble(settings, facts, space, shape, rankings, resources.slots, dtype, store.keep_journal)
         if search.cut_bytes:
-            _note(
+            print_note(
                 f"the journal's last line was torn by a crash: {search.cut_bytes} bytes cut off, nothing else is lost"
             )
         for leg in search.orphans:  # what workers finished after their driver had died
@@ -49,16 +50,18 @@ def _drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, ad
     cluster = cluster_address(address)
     worker_gb = GB_PER_CPU_WORKER if cluster else plan_memory(settings, rough, Device.here()).worker_gb
     state = study_needs(settings, rough, len(space.rungs), Images.of(data), bool(cluster)).state
-    outcome = Driver(settings, facts, cluster, store, worker_gb, state).run(make_search)
+    tracking = TrackingObserver(settings, facts)
+    outcome = Driver(settings, facts, cluster, store, worker_gb, state, [tracking]).run(make_search)
+    problem = tracking.problem
     _carry(outcome, store.keep, store.fetch)  # captions that other nodes wrote
     front = build_front(settings.name, facts, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
         front = with_evidence(front, settings.folder)
         write_json(settings.folder / FRONT_FILE, front)
         write_page(settings.folder, data=data, front=front)
-        outcome.tracking_problem = outcome.tracking_problem or project(settings, facts, outcome.history, data, front)
+        problem = problem or project(settings, facts, outcome.history, data, front)
     _carry(outcome, store.keep)
-    print_report(settings, front, outcome, data)
+    print_report(settings, front, outcome, data, tracking.experiment_id, problem)
     return EXIT_INTERRUPTED if outcome.interrupted else _exit_code(outcome)
 
 
@@ -78,5 +81,5 @@ def _exit_code(outcome: Outcome) -> int:
     return 0 if any(c.final and not c.reference for c in outcome.history) else 1
 
 
-def _note(text: str, style: str | None = None) -> None:
+def print_note(text: str, style: str | None = None) -> None:
     Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True, style=style)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.errors import UserError
-from search.session.drive import _drive, _note
+from search.session.drive import drive, print_note
 from search.session.options import check_numbers
 from search.space.load import load_space
 from search.study.resume_options import record, with_changes
@@ -26,10 +26,10 @@ def continue_session(options: argparse.Namespace) -> int:
     settings, changed = with_changes(begun, options.given)
     if not database_is_here(settings.tracking_uri):  # the study began on another machine: MLflow gets all of it anew
         settings = replace(settings, tracking_uri=tracking_uri(None, settings.storage))
-        _note(f"MLflow's database is on another machine: runs are written to {settings.tracking_uri}")
+        print_note(f"MLflow's database is on another machine: runs are written to {settings.tracking_uri}")
     if changed:
         save_study(settings, facts)
         record(settings, begun, changed)
     space = load_space(settings.folder / "space.yaml")
     data = read(data_here(facts.data_path), skip_bad=settings.skip_bad, verify=settings.data is not None)
-    return _drive(settings, space, facts, data, options.address, store)
+    return drive(settings, space, facts, data, options.address, store)

@@ -26,14 +26,13 @@ from search.preflight.checks import check_ledger
 from search.preflight.disk import Images, check_disks, study_needs
 from search.preflight.dry_run import print_dry_run
 from search.preflight.memory import Device, plan_memory
-from search.session.drive import _drive, _note
+from search.session.drive import drive, print_note
 from search.session.options import settings_of
 from search.session.warm_start_source import other_study
 from search.space.load import Space, known_spaces, load_space
-from search.storage.layout import FILE as WARM_FILE
-from search.storage.layout import RANKINGS_FILE
+from search.storage.layout import RANKINGS_FILE, STUDY_FILE, WARM_START_FILE
 from search.storage.open import open_store
-from search.study.settings import STUDY_FILE, Facts, Settings, save_study, write_json
+from search.study.settings import Facts, Settings, save_study, write_json
 from search.tracking.uri import check_uri
 
 REAL = "--base Salesforce/blip2-opt-2.7b --data RSICD_FOLDER"
@@ -81,7 +80,7 @@ def new_session(options: argparse.Namespace) -> int:
         data = read(data_path)
     if data.skipped:
         told = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
-        _note(f"left out by --skip-bad: {told}")
+        print_note(f"left out by --skip-bad: {told}")
     facts = _facts(space, data, data_path)
     bound = space.bind(shape, _rankings(shape, other))
     warm = None if other is None else warm_start(bound, settings, facts, (other.settings, other.facts, other.history))
@@ -91,16 +90,16 @@ def new_session(options: argparse.Namespace) -> int:
         shutil.copy(ledger, settings.ledger)
         shutil.copy(ledger, settings.given_ledger)
     if other is not None and warm is not None:
-        _note(
+        print_note(
             f"warm start from {other.settings.name}: {len(warm.told)} candidates told, {len(warm.starts)} tried first"
         )
         for note in warm.notes:
-            _note(f"  {note}")
-        write_json(settings.folder / WARM_FILE, warm.to_json())
+            print_note(f"  {note}")
+        write_json(settings.folder / WARM_START_FILE, warm.to_json())
         if other.rankings is not None:
             write_json(settings.folder / RANKINGS_FILE, other.rankings)
     save_study(settings, facts)  # last: with it the study exists, and can be resumed whatever happens from here on
-    return _drive(settings, space, facts, data, options.address, store)
+    return drive(settings, space, facts, data, options.address, store)
 
 
 def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | None) -> int:
@@ -136,8 +135,8 @@ def _facts(space: Space, data: CaptionData, data_path: str) -> Facts:
 
 def _first_line(settings: Settings, notes: list[str]) -> None:
     data = settings.data or "mini (generated on first use)"
-    _note(f"study {settings.name}: space {settings.space}, base {settings.base}, data {data}")
+    print_note(f"study {settings.name}: space {settings.space}, base {settings.base}, data {data}")
     for note in notes:
-        _note(f"  {note}")
+        print_note(f"  {note}")
     if settings.base == "tiny" or settings.data is None:
-        _note(f"  for the real thing: python -m search.run --space {settings.space} {REAL}", "dim")
+        print_note(f"  for the real thing: python -m search.run --space {settings.space} {REAL}", "dim")

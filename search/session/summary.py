@@ -19,7 +19,14 @@ from search.tracking.ui_view import view_key
 SAMPLES = 2
 
 
-def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, data: CaptionData) -> None:
+def print_report(
+    settings: Settings,
+    front: dict[str, Any],
+    outcome: Outcome,
+    data: CaptionData,
+    experiment_id: str | None,
+    tracking_problem: str | None,
+) -> None:
     """Print the end of a session to stdout; its last line is the next command."""
     console = stdout_console()
     say = lambda text, **style: console.print(text, markup=False, highlight=False, soft_wrap=True, **style)  # noqa: E731
@@ -46,12 +53,12 @@ def print_report(settings: Settings, front: dict[str, Any], outcome: Outcome, da
         say(f"kept in    {settings.storage}/{settings.name}")
     say(f"front      {settings.folder / FRONT_FILE}")
     say(f"page       {settings.folder / PAGE_FILE}   (one file, for any browser, offline)")
-    if outcome.tracking_problem:
-        say(f"MLflow     not written ({outcome.tracking_problem}); the study itself is whole")
+    if tracking_problem:
+        say(f"MLflow     not written ({tracking_problem}); the study itself is whole")
         say(f"           when it is back: {front_command(settings)} --sync")
     else:
         say(f"MLflow     {mlflow_command(settings.tracking_uri)}")
-        say(f"           {mlflow_link(settings, outcome)}")
+        say(f"           {mlflow_link(settings, experiment_id)}")
     if outcome.stopped:
         say(f"stopped because {outcome.stopped}")
     cut_short = outcome.interrupted or outcome.stopped
@@ -100,12 +107,12 @@ def mlflow_command(uri: str) -> str:
     return f"mlflow server --workers 1 --backend-store-uri {shlex.quote(uri)}   then open"
 
 
-def mlflow_link(settings: Settings, outcome: Outcome) -> str:
+def mlflow_link(settings: Settings, experiment_id: str | None) -> str:
     """The study's runs with columns and charts set. Without workflowType the page opens in a mode that shows no runs."""
     uri = settings.tracking_uri
     host = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
     query = f"workflowType=machine_learning&viewStateShareKey={view_key(settings.name)}&compareRunsMode=CHART"
-    return f"{host}/#/experiments/{outcome.experiment_id}/runs?{query}"
+    return f"{host}/#/experiments/{experiment_id}/runs?{query}"
 
 
 def _print_samples(say: Any, settings: Settings, knee: int, data: CaptionData) -> None:

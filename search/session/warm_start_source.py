@@ -8,7 +8,7 @@ from search.optimizer.warm_start import OtherStudy
 from search.storage.layout import RANKINGS_FILE
 from search.study.journal import read_history
 from search.study.settings import Settings, load_study, study_folder
-from search.tracking.mlflow_study import MLFLOW, _in_mlflow
+from search.tracking.mlflow_study import MLFLOW, read_mlflow_study
 
 
 def other_study(settings: Settings) -> OtherStudy | None:
@@ -16,7 +16,7 @@ def other_study(settings: Settings) -> OtherStudy | None:
     if settings.from_study is None:
         return None
     if settings.from_study.startswith(MLFLOW):
-        return _in_mlflow(settings, settings.from_study.removeprefix(MLFLOW))
+        return read_mlflow_study(settings, settings.from_study.removeprefix(MLFLOW))
     folder = study_folder(settings.storage, settings.from_study)
     path = folder / RANKINGS_FILE
     return OtherStudy(

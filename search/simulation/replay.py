@@ -14,6 +14,7 @@ from rsopt.core.objectives import Fault, Measurement
 from search.engine.search import Search
 from search.optimizer.cost_estimator import Estimates
 from search.optimizer.factory import make_strategy
+from search.optimizer.feasibility import limit_check
 from search.optimizer.pareto import hypervolume
 from search.simulation.event_loop import Finished, Lost, Outcome, simulate
 from search.simulation.recording import Recording
@@ -125,7 +126,7 @@ def replay(recording: Recording, setup: Setup, seed: int) -> Curve:
 def open_search(recording: Recording, setup: Setup, seed: int, folder: Path) -> Search:
     """The real search over a table's space, its costs looked up in the table."""
     estimates = Estimates(recording.objectives, recording.costs)
-    limit = setup.limits.refusal(estimates)
+    limit = limit_check(setup.limits, estimates)
     space = recording.bound
     sampler, policy = make_strategy(setup.sampler, setup.schedule, space, recording.objectives, seed, estimates, limit)
     return Search(

@@ -18,14 +18,13 @@ from rsopt.common.atomic_files import replacing
 from rsopt.core.leg_files import CAPTIONS, MEASUREMENT, STATE, rung_folder
 from rsopt.core.variant import digest
 from rsopt.errors import InfrastructureError, UserError
-from search.storage.layout import FILE as JOURNAL
-from search.storage.layout import LEDGER_FILE, STUDY_FILE
+from search.storage.layout import JOURNAL_FILE, LEDGER_FILE, STUDY_FILE
 from search.storage.location import working_folder
 from search.storage.s3_client import Objects
 from search.storage.store import Store
 
 LINES = f"{LEDGER_FILE}.d"  # the folder that holds the ledger's lines
-_NEVER = {JOURNAL, LEDGER_FILE, "memory.jsonl", "writer.lock"}  # carried in another way, or of this node alone
+_NEVER = {JOURNAL_FILE, LEDGER_FILE, "memory.jsonl", "writer.lock"}  # carried in another way, or of this node alone
 
 
 class Mirror(Store):
@@ -45,7 +44,7 @@ class Mirror(Store):
         """Bring everything here but checkpoints. Raises UserError for a working copy of a study that S3 has no more."""
         stored = {one.name: one for one in self._objects.stored()}
         if STUDY_FILE not in stored:
-            if (self.folder / JOURNAL).exists():
+            if (self.folder / JOURNAL_FILE).exists():
                 raise UserError(
                     f"{self._objects.uri} holds no study, but {self.folder} holds a working copy of one: "
                     "remove that folder, or choose another --name"
@@ -61,7 +60,7 @@ class Mirror(Store):
             elif file == MEASUREMENT and not (self.folder / name).exists():
                 self._download(name.replace(MEASUREMENT, CAPTIONS))
                 self._download(name)
-        self._fetch_journal(JOURNAL in stored)
+        self._fetch_journal(JOURNAL_FILE in stored)
         self._share_now()
 
     def keep(self) -> None:
@@ -77,10 +76,10 @@ class Mirror(Store):
 
     def keep_journal(self) -> None:
         """Upload the journal. Raises InfrastructureError where another driver wrote it meanwhile."""
-        if self._objects.size(JOURNAL) != self._journal_bytes:
+        if self._objects.size(JOURNAL_FILE) != self._journal_bytes:
             raise InfrastructureError(f"another driver writes the study in {self._objects.uri}")
-        content = (self.folder / JOURNAL).read_bytes()
-        self._objects.write(JOURNAL, content)
+        content = (self.folder / JOURNAL_FILE).read_bytes()
+        self._objects.write(JOURNAL_FILE, content)
         self._journal_bytes = len(content)
 
     def fetch_rung(self, number: int, rung: float) -> None:
@@ -130,9 +129,9 @@ class Mirror(Store):
 
         Of those no leg was handed out, so nothing is lost where another driver went on without them.
         """
-        content = self._objects.read(JOURNAL) if there else b""
+        content = self._objects.read(JOURNAL_FILE) if there else b""
         self._journal_bytes = len(content) if there else None
-        path = self.folder / JOURNAL
+        path = self.folder / JOURNAL_FILE
         if not _read(path).startswith(content):
             _replace(path, content)
 

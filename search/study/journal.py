@@ -17,10 +17,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rsopt.core.objectives import Objective
 from rsopt.errors import InfrastructureError, UserError
-from search.storage.layout import FILE
+from search.storage.layout import JOURNAL_FILE
 from search.study.history import CandidateState, History
 from search.study.journal_file import hold, mend
-from search.study.trial_records import _progress, _state, ending, interrupted
+from search.study.trial_records import candidate_state, ending, interrupted, progress_of
 
 
 class Journal:
@@ -41,7 +41,7 @@ class Journal:
         keep: Callable[[], None] = lambda: None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / FILE
+        self._path = folder / JOURNAL_FILE
         self._objectives = tuple(objectives)
         self._failure: InfrastructureError | None = None
         self._keep = keep
@@ -50,7 +50,7 @@ class Journal:
             self.cut_bytes = mend(self._path)
             # With the writer's lock in our hands nobody else appends, so a lock of Optuna's that lies here is a dead
             # driver's; left alone it would cost half a minute.
-            for stale in folder.glob(f"{FILE}.lock*"):
+            for stale in folder.glob(f"{JOURNAL_FILE}.lock*"):
                 stale.unlink()
             self._storage = _storage(self._path)
             self._study = self._open(folder.absolute().name)
@@ -73,7 +73,7 @@ class Journal:
 
     def history(self) -> list[CandidateState]:
         """Every candidate by number."""
-        return [_state(trial) for trial in self.trials()]
+        return [candidate_state(trial) for trial in self.trials()]
 
     def create(
         self,
@@ -100,7 +100,7 @@ class Journal:
                 "role": state.role,
                 "key": state.candidate.key,
                 "candidate": state.candidate.to_json(),
-                "progress": _progress(state),
+                "progress": progress_of(state),
             },
             system_attrs=system_attrs,
             intermediate_values={},
@@ -112,7 +112,7 @@ class Journal:
         """Record where a candidate stands; if it is finished, finish its trial too."""
         trial_id = self._trial_id(state.number)
         with self._writing():
-            self._storage.set_trial_user_attr(trial_id, "progress", _progress(state))
+            self._storage.set_trial_user_attr(trial_id, "progress", progress_of(state))
             if state.finished:
                 self._finish(state)
 
@@ -185,12 +185,12 @@ def read_history(folder: Path) -> History:
 
     Raises UserError where the folder holds no study.
     """
-    return tuple(interrupted(_state(trial)) for trial in read_trials(folder))
+    return tuple(interrupted(candidate_state(trial)) for trial in read_trials(folder))
 
 
 def read_trials(folder: Path) -> list[FrozenTrial]:
     """A study's Optuna trials by number, with their times and distributions. Nothing is written."""
-    path = folder / FILE
+    path = folder / JOURNAL_FILE
     if not path.is_file():
         raise UserError(f"no study in {folder}")
     storage = _storage(path)

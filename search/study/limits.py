@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rsopt.core.candidate import Candidate
 from rsopt.errors import UserError
-from search.optimizer.cost_estimator import Estimates
-from search.optimizer.feasibility import CRUDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +26,16 @@ class Limits:
         found = (("params", self.params), ("latency_ms", self.latency_ms), ("memory_gb", self.memory_gb))
         return [(name, float(value)) for name, value in found if value is not None]
 
-    def refusal(self, estimates: Estimates) -> Callable[[Candidate], str | None] | None:
-        """Says why a candidate breaks a limit before it runs, as far as that is known by then; None without limits."""
-        bounds = self.bounds()
-        if not bounds:
-            return None
-
-        def refuse(candidate: Candidate) -> str | None:
-            for name, bound in bounds:
-                value, error = estimates.figure(name, candidate)
-                if math.isnan(error):
-                    value = value * (1 - CRUDE) if estimates.measured_any(name) else 0.0
-                if value > bound:
-                    return _reason(name, value, bound, "predicted " if name != "params" else "")
-            return None
-
-        return refuse
-
     def broken(self, metrics: Mapping[str, float]) -> str | None:
         """Why a measured candidate breaks a limit; figures that were not measured break none."""
         for name, bound in self.bounds():
             if metrics.get(name, 0.0) > bound:
-                return _reason(name, metrics[name], bound, "measured ")
+                return breach(name, metrics[name], bound, "measured ")
         return None
 
 
-def _reason(name: str, value: float, bound: float, how: str) -> str:
+def breach(name: str, value: float, bound: float, how: str) -> str:
+    """The reason that a candidate carries when its figure `name` is above `bound`; `how` is "measured " or "predicted "."""
     shown = {"params": f"{value:,.0f} parameters", "latency_ms": f"{value:.2f} ms", "memory_gb": f"{value:.2f} GB"}[
         name
     ]

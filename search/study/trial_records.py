@@ -30,7 +30,7 @@ def ending(state: CandidateState, objectives: Sequence[Objective]) -> tuple[Tria
     return TrialState.FAIL if given_up else TrialState.PRUNED, None
 
 
-def _state(trial: FrozenTrial) -> CandidateState:
+def candidate_state(trial: FrozenTrial) -> CandidateState:
     attrs = trial.user_attrs
     progress = attrs["progress"]
     return CandidateState(
@@ -47,7 +47,7 @@ def _state(trial: FrozenTrial) -> CandidateState:
     )
 
 
-def _progress(state: CandidateState) -> dict[str, Any]:
+def progress_of(state: CandidateState) -> dict[str, Any]:
     """What changes about a candidate, in one attribute: a death between two would leave them in disagreement."""
     return {
         "state": state.state,

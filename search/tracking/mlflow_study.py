@@ -20,7 +20,7 @@ from search.study.settings import Facts, Settings
 MLFLOW = "mlflow:"  # before the name of an experiment in --from-study
 
 
-def _in_mlflow(settings: Settings, name: str) -> OtherStudy:
+def read_mlflow_study(settings: Settings, name: str) -> OtherStudy:
     """The newest study of an experiment on this study's tracking server that ended. Its front.json has no curves, only ends."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException

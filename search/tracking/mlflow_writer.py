@@ -16,7 +16,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
 
 from search.tracking.runs import DataView, RunView, StudyView
-from search.tracking.uri import _artifact_root, make_database
+from search.tracking.uri import artifact_root, make_database
 
 # Before mlflow is imported: a default call to a server that is away blocks for minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -38,7 +38,7 @@ class Tracker:
         self.study = study
         found = self.client.get_experiment_by_name(experiment)
         if found is None:
-            self.experiment_id = self.client.create_experiment(experiment, _artifact_root(uri, experiment))
+            self.experiment_id = self.client.create_experiment(experiment, artifact_root(uri, experiment))
         else:
             self.experiment_id = found.experiment_id
         self.run_ids: dict[str, str] = {}

@@ -20,7 +20,7 @@ from search.study.settings import Settings
 from search.tracking.mlflow_writer import Tracker
 from search.tracking.uri import check_uri
 
-CODE = Path(__file__).with_name("pyfunc_captioner.py")
+CODE = Path(__file__).with_name("pyfunc.py")
 NEEDS = ("torch", "transformers", "safetensors", "pillow", "pandas")
 
 

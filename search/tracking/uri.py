@@ -47,7 +47,7 @@ def check_uri(uri: str) -> None:
         raise UserError(f"tracking URI '{uri}' does not answer ({reason}); start it with: mlflow server") from error
 
 
-def _artifact_root(uri: str, experiment: str) -> str | None:
+def artifact_root(uri: str, experiment: str) -> str | None:
     """Beside a database file; left to itself, MLflow would put files below whatever folder this process runs in."""
     if not uri.startswith("sqlite:///"):
         return None

@@ -10,7 +10,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from search.execution.driver import Outcome
 from search.html_report.write import write_page
 from search.session.summary import mlflow_link
 from search.study.settings import load_study
@@ -37,8 +36,7 @@ def main(folder: Path, out: Path) -> None:
             browser.picture(out / f"{name}.png", width, height)
         tracker = Tracker(settings.tracking_uri, settings.mlflow_experiment, settings.name)
         with serve(settings.tracking_uri, folder.absolute().parent) as server:
-            outcome = Outcome((), False, None, tracker.parent_id, tracker.experiment_id, 0.0)
-            browser.open(mlflow_link(replace(settings, tracking_uri=server), outcome), 1800, 1100)
+            browser.open(mlflow_link(replace(settings, tracking_uri=server), tracker.experiment_id), 1800, 1100)
             until(browser, CHARTS)
             close = "const b = document.querySelector('[aria-label=\"Close\"]'); if (b) b.click(); return true"
             browser.run(

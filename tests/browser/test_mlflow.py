@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from search.execution.driver import Outcome
 from search.session.summary import mlflow_link
 from search.study.settings import Settings
 from search.tracking.mlflow_writer import Tracker
@@ -32,8 +31,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings,
     tracker.write(study_view(written, FACTS, many(TRIALS)[0], NOW_MS, "complete"))
     with serve(written.tracking_uri, folder) as url:
         asked = replace(written, tracking_uri=url)
-        outcome = Outcome((), False, None, tracker.parent_id, tracker.experiment_id, 0.0)
-        yield asked, mlflow_link(asked, outcome)
+        yield asked, mlflow_link(asked, tracker.experiment_id)
 
 
 def test_the_printed_link_shows_columns_and_charts_with_all_trials(

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from transformers import Blip2Config, Blip2ForConditionalGeneration
 
-from rsopt.caption.decoders import generate_ids
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Dtype, Variant
 from rsopt.cost.memory import Workload
@@ -25,6 +24,7 @@ from rsopt.model.build import Built, build
 from rsopt.model.configs import shape_of
 from rsopt.training.dataset import TokenCaption
 from rsopt.training.trainer import Trainer, TrainingSet
+from tests.support.exports import generate_ids
 
 
 def resident(field: str) -> int:

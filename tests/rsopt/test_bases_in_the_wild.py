@@ -20,11 +20,12 @@ from rsopt.latency.subject import caption_ids
 from rsopt.model.base import Base, load_base
 from rsopt.model.build import build
 from rsopt.model.config_repair import check_base
-from rsopt.model.export import check_export, export_model, load_weights, write_adapter
+from rsopt.model.export import load_weights, write_adapter
 from rsopt.model.hub import fetch
 from rsopt.model.vision_features import pixels
 from search.study.settings import Settings
 from tests.base_forms import FORMS, in_hub_cache, of_today, sharded_fp16
+from tests.support.exports import check_export, export_model
 
 CPU = torch.device("cpu")
 COUNT = "no num_query_tokens: 16"

@@ -13,7 +13,6 @@ import torch
 from transformers import Blip2ForConditionalGeneration, OPTForCausalLM
 
 from rsopt.caption.beam_search import beam_search
-from rsopt.caption.decoders import generate_ids
 from rsopt.caption.kv_cache import SharedPrefix
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.model.base import Base, load_base
@@ -21,6 +20,7 @@ from rsopt.model.build import build, merged
 from rsopt.model.configs import shape_of
 from rsopt.model.prefix import query_prefix
 from tests.conftest import random_config
+from tests.support.exports import generate_ids
 
 END, PAD = 4, 1
 

@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from rsopt.caption.decoders import caption_features, generate_ids
+from rsopt.caption.decoders import caption_features
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import UserError
 from rsopt.model.base import Base, load_base
 from rsopt.model.build import Built, build, merged
-from rsopt.model.export import check_export, export_model, reload
+from rsopt.model.export import reload
 from rsopt.model.vision_features import pixels
+from tests.support.exports import check_export, export_model, generate_ids
 
 # Run without this project on the path. It prints the captions and writes the logits of a fixed prompt.
 STRANGER = """

@@ -250,7 +250,7 @@ def test_one_line_exit_2_nothing_written(
     monkeypatch.chdir(inside)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     main, argv = CASES[case](inside)
-    monkeypatch.setattr("search.session.start._drive", lambda *_: pytest.fail("accepted"))
+    monkeypatch.setattr("search.session.start.drive", lambda *_: pytest.fail("accepted"))
     before = {path: path.lstat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))}
     assert command(main, argv) == 2
     out, err = capsys.readouterr()

@@ -12,6 +12,7 @@ from rsopt.core.variant import Architecture, LoraPart, LoraSpec, Variant
 from rsopt.errors import UserError
 from rsopt.latency.additive_model import LEAST, Timed
 from search.optimizer.cost_estimator import Estimates
+from search.optimizer.feasibility import limit_check
 from search.results.rung_agreement import rung_agreements, saved
 from search.session.build_engine import estimates_of
 from search.space.load import load_space
@@ -83,14 +84,14 @@ def test_recorded_latencies_count_as_measured():
 def test_limits_say_what_and_why():
     costs = lambda c: {"params": 1e6 * len(c.variant.llm_layers), "memory_gb": 0.5 * len(c.variant.llm_layers)}  # noqa: E731
     estimates = Estimates(OBJECTIVE_LIST, costs)
-    refuse = Limits(params=4_000_000, latency_ms=30.0, memory_gb=1.4).refusal(estimates)
+    refuse = limit_check(Limits(params=4_000_000, latency_ms=30.0, memory_gb=1.4), estimates)
     assert refuse is not None and refuse(candidate(2)) is None
     assert refuse(candidate(5)) == "limit: 5,000,000 parameters, at most 4,000,000 allowed"
     assert refuse(candidate(3)) == "limit: predicted 1.50 GB, at most 1.4 GB allowed"
     estimates.learn((done(0, candidate(2), latency=31.0),))
     assert refuse(candidate(2)) == "limit: predicted 31.00 ms, at most 30 ms allowed"
     assert refuse(candidate(1)) is None  # proportional, so far
-    assert Limits().refusal(estimates) is None and Limits(params=3).broken({"params": 3.0}) is None
+    assert limit_check(Limits(), estimates) is None and Limits(params=3).broken({"params": 3.0}) is None
     assert Limits(latency_ms=3.0).broken({"latency_ms": 3.2}) == "limit: measured 3.20 ms, at most 3 ms allowed"
     with pytest.raises(UserError, match="--max-latency-ms must be above 0"):
         Limits(latency_ms=-1)

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from rsopt.baselines.bita.cost import bita_cost
 from rsopt.baselines.bita.model import bita_config
-from rsopt.baselines.cost import bita_cost, puret_cost
 from rsopt.baselines.puret.config import puret_config
+from rsopt.baselines.puret.cost import puret_cost
 from rsopt.common.cache import cache_dir
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import STATE, rung_folder

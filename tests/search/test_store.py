@@ -17,8 +17,7 @@ from rsopt.core.variant import Architecture
 from rsopt.errors import InfrastructureError
 from rsopt.latency.ledger import Latency, Ledger
 from search import export, front, run
-from search.storage.layout import FILE as JOURNAL
-from search.storage.layout import LEDGER_FILE, STUDY_FILE
+from search.storage.layout import JOURNAL_FILE, LEDGER_FILE, STUDY_FILE
 from search.storage.location import checked_storage, working_folder
 from search.storage.open import open_store
 from search.storage.s3_client import Objects
@@ -72,7 +71,7 @@ def begin(mirror: Mirror, journal: bytes | None = None) -> None:
     (mirror.folder / "space.yaml").write_text("name: s")
     mirror.keep()
     if journal is not None:
-        (mirror.folder / JOURNAL).write_bytes(journal)
+        (mirror.folder / JOURNAL_FILE).write_bytes(journal)
         mirror.keep_journal()
 
 
@@ -96,7 +95,7 @@ def test_a_study_comes_down_on_another_node_without_its_checkpoints_which_come_w
     assert {p.name for p in b.folder.iterdir() if p.suffix != ".lock"} == {
         STUDY_FILE,
         "space.yaml",
-        JOURNAL,
+        JOURNAL_FILE,
         "candidates",
     }
     there = rung_folder(b.folder, 3, 0.5)
@@ -144,13 +143,13 @@ def test_a_leg_that_is_there_is_not_overwritten(node: Node) -> None:
 def test_the_journal_that_knows_more_is_taken_up(node: Node, here: bytes, there: bytes, kept: bytes) -> None:
     begin(node("a"), there)
     b = node("b")
-    (b.folder / JOURNAL).write_bytes(here)
+    (b.folder / JOURNAL_FILE).write_bytes(here)
     b.fetch()
-    assert (b.folder / JOURNAL).read_bytes() == kept
+    assert (b.folder / JOURNAL_FILE).read_bytes() == kept
     b.keep_journal()
     c = node("c")
     c.fetch()
-    assert (c.folder / JOURNAL).read_bytes() == kept
+    assert (c.folder / JOURNAL_FILE).read_bytes() == kept
 
 
 def test_a_second_driver_is_found_out_before_it_hands_out_a_leg(node: Node, tmp_path: Path) -> None:
@@ -287,7 +286,7 @@ def test_a_study_that_is_not_in_the_bucket_names_those_that_are(node: Node, stor
 
 def test_a_working_copy_without_its_study_is_never_overwritten(node: Node, storage: str, capsys) -> None:
     a = node("a")
-    (a.folder / JOURNAL).write_text("1\n")
+    (a.folder / JOURNAL_FILE).write_text("1\n")
     argv = ["--space", "pruning", "--name", "study", "--storage", storage]
     assert "holds a working copy" in refused(run.main, argv, capsys)
 

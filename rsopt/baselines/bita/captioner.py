@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rsopt.baselines.bita.cost import bita_cost
 from rsopt.baselines.bita.fourier_transformer import TextSide, contrastive_loss
 from rsopt.baselines.bita.model import bita_base, bita_config, image_features, write_bita
-from rsopt.baselines.cost import bita_cost
 from rsopt.baselines.schedules import Plan, plans
 from rsopt.baselines.training import Stage, Training, dropout
 from rsopt.caption.decoders import caption_features

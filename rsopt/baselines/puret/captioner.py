@@ -13,8 +13,8 @@ from torch.nn import functional
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-from rsopt.baselines.cost import puret_cost
 from rsopt.baselines.puret.config import puret_config
+from rsopt.baselines.puret.cost import puret_cost
 from rsopt.baselines.puret.model import PureT
 from rsopt.baselines.puret.scst import Reward, policy_loss
 from rsopt.baselines.puret.vocabulary import Vocabulary

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from rsopt.baselines.bita.cost import bita_cost
 from rsopt.baselines.bita.model import bita_base, bita_config, read_bita, write_bita
-from rsopt.baselines.cost import bita_cost
 from rsopt.model.base import load_base
 
 

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from rsopt.baselines.__main__ import main
+from rsopt.baselines.bita.cost import bita_cost
 from rsopt.baselines.bita.model import bita_config
-from rsopt.baselines.cost import bita_cost, puret_cost
 from rsopt.baselines.puret.config import puret_config
+from rsopt.baselines.puret.cost import puret_cost
 from rsopt.cli import command
 from rsopt.cost.memory import Workload
 from rsopt.model.configs import base_config

@@ -1,0 +1,49 @@
+"""Exports in one call, reload checks and generated ids, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import Blip2ForConditionalGeneration
+
+from rsopt.caption.decoders import caption_features, prompt, transformers_generate
+from rsopt.common.atomic_files import new_folder
+from rsopt.core.variant import Dtype
+from rsopt.model.base import Base
+from rsopt.model.build import Built, merged
+from rsopt.model.export import in_dtype, reload, write_model
+
+
+def export_model(built: Built, base: Base, folder: Path, dtype: Dtype = "float32") -> None:
+    """Merge, save in safetensors with processor, tokenizer and generation config. Written aside, then renamed.
+
+    Raises UserError when `folder` exists and is not empty.
+    """
+    with new_folder(folder) as aside:
+        write_model(in_dtype(merged(built), base, dtype), base, aside)
+
+
+def check_export(built: Built, base: Base, folder: Path, features: torch.Tensor) -> int:
+    """Caption images by the model in memory and by the reloaded one; returns how many were compared.
+
+    features (images, tokens, width). Raises RuntimeError when a caption differs.
+    """
+    again = reload(folder, base.dtype).to(base.device)
+    before = caption_features(merged(built), base, features)
+    after = caption_features(again, base, features)
+    if different := [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]:
+        raise RuntimeError(f"{folder} reloads with other captions for {len(different)} of {len(before)} images")
+    return len(before)
+
+
+def generate_ids(
+    model: Blip2ForConditionalGeneration,
+    base: Base,
+    features: torch.Tensor,
+    beams: int,
+    max_new_tokens: int,
+    min_new_tokens: int = 0,
+) -> torch.Tensor:
+    """Ids that transformers generates from vision features, (images, new tokens)."""
+    return transformers_generate(model, base, prompt(model, base, features), beams, max_new_tokens, min_new_tokens)
