@@ -82,6 +82,6 @@ def random_base() -> Base:
 @pytest.fixture(scope="session")
 def small_study(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A real study on the shipped base: zero-shot, full depth, one candidate, one left at its first rung. Not to be changed."""
-    from tests.small_study import make_study
+    from tests.support.small_study import make_study
 
     return make_study(tmp_path_factory.mktemp("small"))

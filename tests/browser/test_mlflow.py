@@ -14,9 +14,9 @@ from search.tracking.mlflow_writer import Tracker
 from search.tracking.study_runs import study_view
 from tests.browser.conftest import Browser
 from tests.browser.server import serve, until
-from tests.many_trials import many
-from tests.search.test_front import FACTS
-from tests.search.test_tracker import NOW_MS, settings
+from tests.search.results.test_front import FACTS
+from tests.search.tracking.test_mlflow_writer import NOW_MS, settings
+from tests.support.many_trials import many
 
 pytestmark = pytest.mark.browser
 TRIALS = 12

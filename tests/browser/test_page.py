@@ -14,10 +14,10 @@ from search.html_report.render import render
 from search.html_report.write import write_page
 from search.study.settings import Settings
 from tests.browser.conftest import Browser
-from tests.many_trials import EVIL, many, write_captions
-from tests.other_data import draw_other
-from tests.search.test_front import FACTS
-from tests.search.test_tracker import settings
+from tests.search.results.test_front import FACTS
+from tests.search.tracking.test_mlflow_writer import settings
+from tests.support.many_trials import EVIL, many, write_captions
+from tests.support.other_data import draw_other
 
 pytestmark = pytest.mark.browser
 TAB, RIGHT, DOWN, HOME = "\ue004", "\ue014", "\ue015", "\ue011"

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
-from tests.other_data import draw_other
+from tests.support.other_data import draw_other
 
 REPOSITORY = Path(__file__).parents[2]
 HOOKS = Path(__file__).parent / "hooks"

@@ -21,7 +21,7 @@ from search.export import main, read_manifest
 from search.results.front import study_front
 from search.results.picks import PICKS, choose
 from search.study.settings import Settings, load_study
-from tests.search.test_front import FACTS, HISTORY
+from tests.search.results.test_front import FACTS, HISTORY
 
 
 def export(study: Settings, out: Path, *options: str) -> int:
@@ -85,12 +85,12 @@ def test_sizes_and_scores_are_those_of_the_front_and_the_test_split_is_scored_on
 
 
 def test_an_adapter_is_put_on_by_its_cards_script(small_study: Settings, tmp_path: Path) -> None:
-    import rsopt.configs
+    from rsopt.model import configs
 
     assert export(small_study, tmp_path / "lora", "--adapter-only") == 0
     manifest = read_manifest(tmp_path / "lora")
     assert not (tmp_path / "lora" / "model.safetensors").exists()
-    captions = stranger(tmp_path / "lora", small_study, str(rsopt.configs.TINY))
+    captions = stranger(tmp_path / "lora", small_study, str(configs.TINY))
     assert captions == list(manifest["captions"].values())
 
 
@@ -146,9 +146,9 @@ def test_a_model_that_captions_otherwise_is_not_put_in_place(
     small_study: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The guard itself: weights that are not those of the trial."""
-    import search.take_away as take_away
+    from search.followup import export_trial
 
-    monkeypatch.setattr(take_away, "load_weights", lambda built, state: None)
+    monkeypatch.setattr(export_trial, "load_weights", lambda built, state: None)
     assert export(small_study, tmp_path / "out") == 2
     assert list(tmp_path.iterdir()) == []
 

@@ -19,7 +19,7 @@ from search.free import main, of_front
 from search.results.front import build_front, study_front
 from search.results.inference_variants import Point, beside, missing, read_points
 from search.study.settings import Settings, load_study
-from tests.search.test_front import FACTS, HISTORY
+from tests.search.results.test_front import FACTS, HISTORY
 
 FRONT = build_front("s", FACTS, HISTORY)
 

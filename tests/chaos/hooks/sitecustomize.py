@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 class _After(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Lets `rsopt.train` load as always, then wraps its trainer."""
+    """Lets `rsopt.training.trainer` load as always, then wraps its trainer."""
 
     def find_spec(self, name, path, target=None):
         if name != "rsopt.training.trainer":

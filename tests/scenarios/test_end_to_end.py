@@ -1,0 +1,197 @@
+"""The whole search for real: Ray, MLflow's store, Optuna's journal, the shipped base; small data, few trials."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from search.optimizer.pareto import non_dominated
+from tests.support.other_data import draw_other
+
+REPOSITORY = Path(__file__).parents[2]
+SPACE = """\
+name: small
+objectives: [cider, latency_ms, params]
+rungs: [0.5, 1.0]
+parameters:
+  llm_layers: {layers: [7, 8]}
+  qformer_layers: {layers: [2/3, 1.0]}
+  ranking: {choice: [greedy, alternate]}
+  lora: both
+  llm_rank: {int: [8, 16], log: true}
+  llm_targets: all_linear
+  train_projection: true
+  lr_factor: {float: [0.9, 1.1], log: true}
+  epochs: 20
+  batch_images: 8
+"""
+
+
+def start(folder: Path, *options: str) -> subprocess.Popen[str]:
+    """Run the command as a user would, in an empty folder of theirs."""
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "search.run", *options],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": str(REPOSITORY)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def search(folder: Path, *options: str) -> tuple[int, str, str]:
+    process = start(folder, *options)
+    out, err = process.communicate(timeout=400)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "small.yaml").write_text(SPACE)
+    draw_other(folder / "fields")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def first(folder: Path) -> str:
+    options = ["--space", "small.yaml", "--data", "fields", "--trials", "3", "--workers", "1", "--no-halving"]
+    code, out, err = search(folder, *options)
+    assert code == 0, err
+    return out
+
+
+def load(folder: Path, name: str) -> dict[str, Any]:
+    return json.loads((folder / "runs" / name / "front.json").read_text())
+
+
+def test_the_search_ends_with_a_front(folder: Path, first: str) -> None:
+    front = load(folder, "small-1")
+    assert [t["role"] for t in front["trials"]] == ["zero_shot", "full_depth", "sampled", "sampled", "sampled"]
+    complete = [t for t in front["trials"] if t["state"] == "complete"]
+    assert len(complete) == 5, front["trials"]
+    signs = {"max": -1, "min": 1}
+    values = [[signs[o["direction"]] * t["objectives"][o["name"]] for o in front["objectives"]] for t in complete]
+    assert [t["pareto"] for t in complete] == non_dominated(values).tolist()
+    assert front["floor"].keys() == {"prior", "class_prior"} and front["ceiling"]["human_agreement"] > 0
+    for part in (
+        "Front of small-1",
+        "floor: class prior",
+        "says",
+        "reference:",
+        "mlflow server",
+        "front.json",
+        "next: ",
+    ):
+        assert part in first
+
+
+def test_counts_are_those_of_the_cost_command(folder: Path, first: str) -> None:
+    from rsopt.core.variant import Variant
+    from rsopt.cost.model import CostModel
+    from rsopt.model.configs import base_config
+
+    model = CostModel(base_config("tiny"))
+    for trial in load(folder, "small-1")["trials"]:
+        cost = model.cost(Variant.from_json(trial["variant"]))
+        assert trial["metrics"]["params"] == cost.params["total"]
+        assert trial["metrics"]["trainable"] == cost.trainable
+
+
+def test_mlflow_has_one_run_a_candidate_and_one_parent(folder: Path, first: str) -> None:
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("rsopt-small")
+    runs = client.search_runs([experiment.experiment_id], "tags.`rsopt.study` = 'small-1'")
+    children = [r for r in runs if "mlflow.parentRunId" in r.data.tags]
+    assert len(runs) == len(children) + 1 == 6
+    for run in children:
+        assert {"cider", "latency_ms", "params"} <= run.data.metrics.keys()
+        assert {"llm_layers", "qformer_layers", "lora"} <= run.data.params.keys()
+        assert run.data.tags["pareto"] in ("true", "false")
+    assert any(tag.startswith("mlflow.sharedViewState.") for tag in experiment.tags)
+    parent = next(r for r in runs if "mlflow.parentRunId" not in r.data.tags)
+    measured = parent.data.metrics["latency_measured"]
+    lines = (folder / "runs" / "small-1" / "latency.jsonl").read_text().splitlines()
+    assert measured <= len(lines), (
+        "no architecture is measured twice; what another study measured is not measured at all"
+    )
+
+
+def test_the_front_is_measured_again_with_trained_weights(folder: Path, first: str) -> None:
+    trials = load(folder, "small-1")["trials"]
+    again = {t["id"]: t["latency_again"] for t in trials if "latency_again" in t}
+    members = {t["id"] for t in trials if t["pareto"]}
+    depths = {tuple(len(t["variant"][f"{p}_layers"]) for p in ("qformer", "llm")) for t in trials if t["pareto"]}
+    assert set(again) <= members and len(again) == len(depths), "one member stands for its architecture"
+    for number, found in again.items():
+        assert found["recorded_ms"] == trials[number]["objectives"]["latency_ms"]
+        assert found["change"] == pytest.approx(found["latency_ms"] / found["recorded_ms"] - 1)
+    assert f"{len(again)} of the front taken again" in first
+
+
+def test_same_seed_and_recorded_latencies_give_the_same_search(folder: Path, first: str) -> None:
+    ledger = "runs/small-1/latency.jsonl"
+    options = [
+        "--space",
+        "small.yaml",
+        "--data",
+        "fields",
+        "--trials",
+        "3",
+        "--workers",
+        "1",
+        "--no-halving",
+        "--latency-ledger",
+        ledger,
+    ]
+    code, _, err = search(folder, *options, "--name", "again")
+    assert code == 0, err
+    one, other = (load(folder, name)["trials"] for name in ("small-1", "again"))
+    for a, b in zip(one, other, strict=True):
+        assert (a["variant"], a["recipe"], a["objectives"]) == (b["variant"], b["recipe"], b["objectives"])
+    assert (folder / "runs" / "again" / "latency.jsonl").read_text() == (folder / ledger).read_text()
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("rsopt-small")
+    (parent,) = client.search_runs([experiment.experiment_id], "tags.`rsopt.study` = 'again' and tags.role = 'study'")
+    assert parent.data.metrics["latency_measured"] == 0
+
+
+def test_a_finished_study_is_refused_and_can_be_extended(folder: Path, first: str) -> None:
+    code, _, err = search(folder, "--space", "small.yaml", "--data", "fields", "--name", "small-1")
+    assert code == 2 and err.count("\n") == 1 and "--resume" in err
+    before = load(folder, "small-1")["trials"]
+    code, _, err = search(folder, "--resume", "--name", "small-1", "--trials", "4")
+    assert code == 0, err
+    after = load(folder, "small-1")["trials"]
+    assert [t["objectives"] for t in after[:5]] == [t["objectives"] for t in before]
+    assert len(after) == 6
+
+
+def test_ctrl_c_keeps_what_finished_and_the_study_goes_on(folder: Path, first: str) -> None:
+    process = start(
+        folder, "--space", "small.yaml", "--data", "fields", "--trials", "30", "--workers", "1", "--name", "cut"
+    )
+    finished = folder / "runs" / "cut" / "candidates" / "0001" / "rung-1.0000"
+    deadline = time.monotonic() + 180
+    while not finished.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(1.0)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert time.monotonic() - asked < 20
+    assert "Front of cut" in out and "python -m search.run --resume --name cut" in out.splitlines()[-1]
+    done = [t["id"] for t in load(folder, "cut")["trials"] if t["state"] == "complete"]
+    assert {0, 1} <= set(done)
+    assert any(t["state"] == "interrupted" for t in load(folder, "cut")["trials"])

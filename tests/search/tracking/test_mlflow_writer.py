@@ -1,0 +1,168 @@
+"""The tracker on a real MLflow store: a projection that can be written twice, by two trackers, and comes out the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.tracking import MlflowClient
+
+from rsopt.cli import command
+from rsopt.errors import UserError
+from search import front
+from search.study.settings import Settings
+from search.tracking.mlflow_writer import BackgroundTracker, Tracker
+from search.tracking.study_runs import study_view
+from search.tracking.uri import check_uri
+from tests.search.results.test_front import FACTS, HISTORY, NAMES
+
+NOW_MS = FACTS.started_ms + 100_000
+
+
+def settings(tmp_path: Path) -> Settings:
+    return Settings(
+        name="s-1",
+        space="pruning",
+        base="tiny",
+        data=None,
+        trials=5,
+        sampler="tpe",
+        seed=0,
+        gpus_per_trial=1,
+        workers=None,
+        tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
+        storage=str(tmp_path),
+        latency_ledger=None,
+        skip_bad=False,
+    )
+
+
+def test_written_twice_by_two_trackers_is_written_once(tmp_path: Path) -> None:
+    asked = settings(tmp_path)
+    views = [
+        study_view(asked, FACTS, HISTORY[:3], NOW_MS, "running"),
+        study_view(asked, FACTS, HISTORY, NOW_MS, "complete"),
+    ]
+    for view in (*views, views[-1]):
+        Tracker(asked.tracking_uri, "rsopt-pruning", asked.name).write(view)
+    client = MlflowClient(asked.tracking_uri)
+    experiment = client.get_experiment_by_name("rsopt-pruning")
+    runs = client.search_runs([experiment.experiment_id])
+    parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    children = {r.data.tags["rsopt.trial"]: r for r in runs if "mlflow.parentRunId" in r.data.tags}
+    assert len(parents) == 1 and len(children) == len(HISTORY)
+    assert {r.data.tags["mlflow.parentRunId"] for r in children.values()} == {parents[0].info.run_id}
+    assert {n for n, r in children.items() if r.data.tags["pareto"] == "true"} == {"1", "2", "4"}
+    for number in ("0", "1", "2", "3", "4"):
+        assert set(NAMES) <= set(children[number].data.metrics)
+        assert children[number].info.status == "FINISHED"
+    assert "cider" not in children["5"].data.metrics, "a rung's CIDEr passed for a final one"
+    assert children["6"].data.tags["reason"] == "nan: training loss is nan"
+    assert len(client.get_metric_history(children["2"].info.run_id, "cider")) == 1
+    assert parents[0].data.metrics["floor.class_prior"] == 42.5
+    assert parents[0].data.metrics["skipped.missing_image"] == 3
+    files = ["front.csv", "front.json", "front.table.json"]
+    assert [a.path for a in client.list_artifacts(parents[0].info.run_id)] == files
+
+
+def test_the_background_tracker_ends_with_the_newest_view(tmp_path: Path) -> None:
+    asked = settings(tmp_path)
+    tracker = BackgroundTracker(asked.tracking_uri, "rsopt-pruning", asked.name)
+    for n in range(1, len(HISTORY) + 1):
+        tracker.put(study_view(asked, FACTS, HISTORY[:n], NOW_MS, "running" if n < len(HISTORY) else "complete"))
+    tracker.close()
+    assert tracker.problem is None
+    client = MlflowClient(asked.tracking_uri)
+    runs = client.search_runs([client.get_experiment_by_name("rsopt-pruning").experiment_id])
+    assert len(runs) == len(HISTORY) + 1
+
+
+def test_a_server_that_is_away_costs_a_problem_and_no_exception(tmp_path: Path) -> None:
+    asked = replace(settings(tmp_path), tracking_uri="http://127.0.0.1:9")
+    tracker = BackgroundTracker(asked.tracking_uri, "rsopt-pruning", asked.name)
+    tracker.put(study_view(asked, FACTS, HISTORY, NOW_MS, "complete"))
+    tracker.close(timeout=60)
+    assert tracker.problem and "MLflow" in tracker.problem
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("http://127.0.0.1:9", "does not answer"),
+        ("ftp://x", "allowed are"),
+        ("sqlite:////no/such/folder/mlflow.db", "no folder"),
+    ],
+)
+def test_a_tracking_uri_that_answers_nothing_is_one_line(uri: str, says: str) -> None:
+    with pytest.raises(UserError, match=says) as error:
+        check_uri(uri)
+    assert "\n" not in str(error.value)
+
+
+def test_a_study_that_is_projected_anew_is_the_same(small_study: Settings, tmp_path: Path) -> None:
+    """MLflow deleted and written from the folder alone, twice: page, table, data, counts, adapters of the front."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    argv = ["--name", small_study.name, "--storage", small_study.storage, "--sync", uri]
+    assert command(front.main, argv) == 0
+    assert command(front.main, argv) == 0
+    client = MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name("rsopt-fields").experiment_id])
+    parent = next(r for r in runs if r.data.tags["role"] == "study")
+    assert len(runs) == 5
+    assert {r.info.run_name for r in runs} >= {"fields-1", "L8 Q6 untuned", "L8 Q6 r16 both"}
+    assert all(len(r.inputs.dataset_inputs) == 1 for r in runs)
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {
+        "front.html",
+        "front.csv",
+        "front.table.json",
+    }
+    table = mlflow.artifacts.load_dict(f"{parent.info.artifact_uri}/front.table.json")
+    assert len(table["data"]) == sum(r.data.tags.get("pareto") == "true" for r in runs)
+    assert parent.data.tags["mlflow.loggedArtifacts"] == '[{"path": "front.table.json", "type": "table"}]'
+    for word in ("Objectives", "Floor", "Ceiling", "How to read it"):
+        assert word in parent.data.tags["mlflow.note.content"]
+    assert [m.value for m in client.get_metric_history(parent.info.run_id, "trials.complete")] == [1, 2, 3]
+    member = next(r for r in runs if "knee" in r.data.tags.get("picks", ""))
+    assert {a.path for a in client.list_artifacts(member.info.run_id, "member")} == {
+        "member/adapter.safetensors",
+        "member/manifest.json",
+    }
+    curve = client.get_metric_history(member.info.run_id, "rung.cider")
+    assert [m.step for m in curve] == [50, 100]
+    assert member.data.metrics["params_m"] == round(member.data.metrics["params"] / 1e6, 3)
+
+
+def test_the_machine_is_sampled_into_the_parent_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    asked = settings(tmp_path)
+    tracker = BackgroundTracker(asked.tracking_uri, "rsopt-pruning", asked.name)
+    tracker.watch = True
+    tracker.put(study_view(asked, FACTS, HISTORY[:3], NOW_MS, "running"))
+    deadline = time.monotonic() + 60
+    client, found = MlflowClient(asked.tracking_uri), {}
+    while time.monotonic() < deadline and not any(name.startswith("system/") for name in found):
+        time.sleep(0.5)
+        if tracker.tracker and tracker.tracker.parent_id:
+            found = client.get_run(tracker.tracker.parent_id).data.metrics
+    tracker.put(study_view(asked, FACTS, HISTORY, NOW_MS, "complete"))
+    tracker.close()
+    assert tracker.problem is None
+    assert any(name.startswith("system/cpu") for name in found)
+
+
+def test_a_database_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    script = f"import search.tracker as t; t.make_database({uri!r})"
+    killed = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[3])
+    while not list(tmp_path.glob(".mlflow.db.*")) and killed.poll() is None:
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    Tracker(uri, "rsopt-pruning", "s")
+    assert MlflowClient(uri).get_experiment_by_name("rsopt-pruning") is not None

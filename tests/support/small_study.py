@@ -1,0 +1,97 @@
+"""A whole study in seconds, without Ray: real legs on the shipped base and coloured fields, told to a real journal.
+
+Run it to make one to look at: python -m tests.support.small_study FOLDER
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from rsopt.data.read import read
+from rsopt.latency.device_lock import Quiet
+from rsopt.latency.ledger import Ledger
+from rsopt.model.base import load_base
+from rsopt.scores.reference_points import ceiling_of, floor_of
+from rsopt.trial.run_leg import run_leg
+from rsopt.trial.worker_context import Resident
+from search.engine.search import Search
+from search.space.load import load_space
+from search.study.settings import Facts, Settings, save_study
+from tests.support.other_data import draw_other
+
+SPACE = """\
+name: fields
+objectives: [cider, latency_ms, params]
+rungs: [0.5, 1.0]
+parameters:
+  llm_layers: {layers: [6, 8]}
+  qformer_layers: {layers: [2/3, 1.0]}
+  ranking: {choice: [prefix, alternate]}
+  lora: {choice: [llm, both]}
+  llm_rank: {int: [4, 8], log: true}
+  llm_targets: all_linear
+  train_projection: true
+  lr_factor: {float: [0.9, 1.1], log: true}
+  epochs: 8
+  batch_images: 8
+"""
+
+
+def make_study(folder: Path, trials: int = 2, unfinished: bool = True) -> Settings:
+    """Search in `folder`/runs; with `unfinished` the last candidate is left at its first rung."""
+    (folder / "fields.yaml").write_text(SPACE)
+    data_path = draw_other(folder / "fields", images=60)
+    settings = Settings(
+        name="fields-1",
+        space="fields",
+        base="tiny",
+        data=str(data_path),
+        trials=trials,
+        sampler="random",
+        seed=0,
+        gpus_per_trial=1,
+        workers=1,
+        tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
+        storage=str(folder / "runs"),
+        latency_ledger=None,
+        skip_bad=False,
+    )
+    data = read(data_path)
+    space = load_space(folder / "fields.yaml")
+    objectives = tuple(o.name for o in space.objectives)
+    facts = Facts(
+        objectives, floor_of(data, "val"), ceiling_of(data, "val"), str(data_path), 1_700_000_000_000, False, {}
+    )
+    save_study(settings, facts)
+    warnings.simplefilter("ignore", FutureWarning)
+    resident = Resident(load_base("tiny", torch.device("cpu")), data)
+    search = Search(
+        settings.folder,
+        space.bind(resident.base.shape, None),
+        objectives=space.objectives,
+        rungs=space.rungs,
+        seed=0,
+        trials=trials,
+        slots=1,
+        sampler="random",
+    )
+    quiet = Quiet("small-study", folder / "quiet")
+    try:
+        while (leg := search.next()) is not None:
+            if unfinished and leg.number == trials + 1 and leg.last:
+                break
+            search.tell(leg, run_leg(leg, resident, settings.folder, Ledger(settings.ledger), quiet))
+    finally:
+        quiet.close()
+        search.close()
+    return replace(settings)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
+    make_study(Path(sys.argv[1]))
