@@ -38,14 +38,14 @@ def evaluate(name: str, seed: int) -> list[Result]:
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.model.base import load_base
-    from rsopt.trial.worker_context import Resident
+    from rsopt.trial.worker_context import WorkerContext
 
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    resident = Resident(load_base("tiny"), read(mini_folder()))
-    samples = resident.data.split("val")
-    captioner = make(name, resident, seed)
+    worker = WorkerContext(load_base("tiny"), read(mini_folder()))
+    samples = worker.data.split("val")
+    captioner = make(name, worker, seed)
     training = captioner.training()
     first = plans(name, tiny=True)[0].steps(training.images) / training.total_steps
     results: list[Result] = []
@@ -55,7 +55,7 @@ def evaluate(name: str, seed: int) -> list[Result]:
         training.run(done, stop, lambda: None)
         spent, done = time.process_time() - begin, stop
         captions = captioner.caption("val", 1, BEAMS, 20)
-        score = resident.scorer("val").cider({s.image_id: c for s, c in zip(samples, captions, strict=True)})
+        score = worker.scorer("val").cider({s.image_id: c for s, c in zip(samples, captions, strict=True)})
         sys.stderr.write(f"{label} seed {seed}: CIDEr {score.corpus:.1f}, {spent:.0f} s of processor time\n")
         changed = 0
         if stop == 1.0:

@@ -39,11 +39,11 @@ def evaluate(
     from rsopt.model.base import load_base
     from rsopt.model.build import build, merged
     from rsopt.training.trainer import Trainer
-    from rsopt.trial.worker_context import Resident, pad_id
+    from rsopt.trial.worker_context import WorkerContext, pad_id
 
     torch.set_num_threads(1)
     base = load_base("tiny")
-    resident = Resident(base, read(mini_folder()))
+    worker = WorkerContext(base, read(mini_folder()))
     shape, part = base.shape, LoraPart(rank, 2 * rank, "all_linear")
     groups = static_ranking("alternate", shape.qformer_layers // shape.cross_attention_frequency)
     variant = Variant(
@@ -54,11 +54,11 @@ def evaluate(
     )
     built = build(base, variant, seed)
     if tuned:
-        train = resident.training_set("train", variant.vision_layers)
+        train = worker.training_set("train", variant.vision_layers)
         Trainer(built, train, Recipe(lr=lr, epochs=epochs, batch_images=batch), seed, pad_id(base)).run(0, 1)
-    samples = resident.data.split("val")
-    captions = caption_features(merged(built), base, resident.features("val", variant.vision_layers))
-    score = resident.scorer("val").cider({s.image_id: c for s, c in zip(samples, captions, strict=True)})
+    samples = worker.data.split("val")
+    captions = caption_features(merged(built), base, worker.features("val", variant.vision_layers))
+    score = worker.scorer("val").cider({s.image_id: c for s, c in zip(samples, captions, strict=True)})
     return llm, qformer, seed, score.per_image.tolist(), garbage(captions, [t for s in samples for t in s.references])
 
 

@@ -71,26 +71,26 @@ def evaluate(depth: int, seed: int, setting: str, options: argparse.Namespace) -
     from rsopt.training.losses import validation_loss
     from rsopt.trial.teacher import taught_losses
     from rsopt.trial.trainer_setup import trainer_for, tuning_set
-    from rsopt.trial.worker_context import Resident, pad_id
+    from rsopt.trial.worker_context import WorkerContext, pad_id
 
     torch.set_num_threads(1)
-    resident = Resident(load_base("tiny"), read(mini_folder()))
-    base, shape = resident.base, resident.base.shape
+    worker = WorkerContext(load_base("tiny"), read(mini_folder()))
+    base, shape = worker.base, worker.base.shape
     leg = leg_of(shape, depth, seed, setting, options, number=2)
     built = build(base, leg.candidate.variant, seed)
-    data = tuning_set(leg, built, resident)
+    data = tuning_set(leg, built, worker)
     teacher = leg_of(shape, shape.llm_layers, seed, ALONE, options)
     losses = None
     if leg.candidate.recipe.distills:
         with TemporaryDirectory() as nowhere:
-            losses = taught_losses(leg, built, data, resident, Path(nowhere), teacher, lambda: None)
+            losses = taught_losses(leg, built, data, worker, Path(nowhere), teacher, lambda: None)
     begin = time.process_time()
-    trainer_for(leg, built, data, resident, losses=losses).run(0, 1)
+    trainer_for(leg, built, data, worker, losses=losses).run(0, 1)
     seconds = time.process_time() - begin
-    samples, plain = resident.data.split("val"), merged(built)
-    captions = caption_features(plain, base, resident.features("val", leg.candidate.variant.vision_layers))
-    score = resident.scorer("val").cider({s.image_id: c for s, c in zip(samples, captions, strict=True)})
-    val = resident.training_set("val", leg.candidate.variant.vision_layers)
+    samples, plain = worker.data.split("val"), merged(built)
+    captions = caption_features(plain, base, worker.features("val", leg.candidate.variant.vision_layers))
+    score = worker.scorer("val").cider({s.image_id: c for s, c in zip(samples, captions, strict=True)})
+    val = worker.training_set("val", leg.candidate.variant.vision_layers)
     return {
         "depth": depth,
         "seed": seed,
@@ -110,17 +110,17 @@ def prepare(seed: int, depths: list[int], options: argparse.Namespace) -> dict[s
     from rsopt.model.base import load_base
     from rsopt.training.distillation import cuts
     from rsopt.trial.teacher import TOP, Teacher
-    from rsopt.trial.worker_context import Resident
+    from rsopt.trial.worker_context import WorkerContext
 
     torch.set_num_threads(1)
-    resident = Resident(load_base("tiny"), read(mini_folder()))
-    shape = resident.base.shape
+    worker = WorkerContext(load_base("tiny"), read(mini_folder()))
+    shape = worker.base.shape
     order = static_ranking(options.ranking, shape.llm_layers)
     layers = sorted({taught for d in depths for _, taught in cuts(kept(order, d), shape.llm_layers)})
     leg = leg_of(shape, shape.llm_layers, seed, ALONE, options)
-    resident.features("train", leg.candidate.variant.vision_layers)
+    worker.features("train", leg.candidate.variant.vision_layers)
     with TemporaryDirectory() as nowhere:
-        teacher = Teacher(leg, resident, Path(nowhere))
+        teacher = Teacher(leg, worker, Path(nowhere))
         teacher.folder.mkdir(parents=True, exist_ok=True)
         begin = time.process_time()
         _ = teacher._tuned

@@ -27,7 +27,7 @@ from rsopt.core.candidate import Candidate, Leg
 from rsopt.data.generated.mini import mini_folder
 from rsopt.model.configs import base_config, shape_of
 from search.engine.legs import leg_seed
-from search.optimizer.exact_costs import exact_figures
+from search.optimizer.exact_costs import exact_costs
 from search.simulation.recording import TABLES, Row, save_recording
 from search.space.load import Space, load_space
 
@@ -115,23 +115,23 @@ def _latencies(candidates: list[Candidate], base_name: str, data: str, work: Pat
     """Every architecture's latency, before anything trains beside it."""
     from rsopt.core.inference import GENERATE
     from rsopt.latency.device import quiet_name
-    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
     from rsopt.latency.protocol import cross_layers
     from rsopt.model.build import build
     from rsopt.model.vision_features import pixels
     from rsopt.trial.latency_metrics import architecture_latency
 
-    resident = resident_of(base_name, data)
-    base, ledger = resident.base, Ledger(work / "latency.jsonl")
-    quiet, image = Quiet(quiet_name(base.device)), pixels(base, resident.data.split("val")[:1])
+    worker = resident_of(base_name, data)
+    base, ledger = worker.base, Ledger(work / "latency.jsonl")
+    device_lock, image = DeviceLock(quiet_name(base.device)), pixels(base, worker.data.split("val")[:1])
     for variant in {c.variant.architecture(): replace(c.variant, lora=None) for c in candidates}.values():
         model = build(base, variant).model
-        measure = partial(_timed, model, base, image, quiet)
+        measure = partial(_timed, model, base, image, device_lock)
         found = architecture_latency(
             variant.architecture(base.dtype),
             cross_layers(variant, base.shape),
-            resident,
+            worker,
             ledger,
             GENERATE,
             None,
@@ -140,10 +140,10 @@ def _latencies(candidates: list[Candidate], base_name: str, data: str, work: Pat
         print(variant.architecture(), f"{found['latency_ms']:.2f} ms" if found else "", flush=True)
 
 
-def _timed(model: Any, base: Any, image: Any, quiet: Any, protocol: Any) -> Any:
+def _timed(model: Any, base: Any, image: Any, device_lock: Any, protocol: Any) -> Any:
     from rsopt.latency.session import measure_latency
 
-    return measure_latency(model, base, image, protocol, quiet)
+    return measure_latency(model, base, image, protocol, device_lock)
 
 
 def resident_of(base: str, data: str) -> Any:
@@ -153,27 +153,27 @@ def resident_of(base: str, data: str) -> Any:
 
     from rsopt.data.read import read
     from rsopt.model.base import load_base
-    from rsopt.trial.worker_context import Resident
+    from rsopt.trial.worker_context import WorkerContext
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     torch.set_num_threads(1)
-    return Resident(load_base(base), read(data))
+    return WorkerContext(load_base(base), read(data))
 
 
 def _work(queue: Any, done: Any, base: str, data: str, rungs: tuple[float, ...], work: Path, seed: int) -> None:
     from rsopt.latency.device import quiet_name
-    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
 
-    resident = resident_of(base, data)
+    worker = resident_of(base, data)
     ledger = Ledger(work / "latency.jsonl")
-    quiet = Quiet(quiet_name(resident.base.device))
-    costs = exact_figures(base, resident.base.dtype, memory=True)
+    device_lock = DeviceLock(quiet_name(worker.base.device))
+    costs = exact_costs(base, worker.base.dtype, memory=True)
     while (item := queue.get()) is not None:
         number, params, candidate = item
         begun = time.monotonic()
-        row = _row(number, params, candidate, resident, ledger, quiet, rungs, work, seed, dict(costs(candidate)))
+        row = _row(number, params, candidate, worker, ledger, device_lock, rungs, work, seed, dict(costs(candidate)))
         write_json(work / "rows" / f"{number:04d}.json", asdict(row))
         shutil.rmtree(work / "candidates" / f"{number:04d}", ignore_errors=True)
         done.put((candidate.variant.label, time.monotonic() - begun))
@@ -183,9 +183,9 @@ def _row(
     number: int,
     params: dict[str, Any] | None,
     candidate: Candidate,
-    resident: Any,
+    worker: Any,
     ledger: Any,
-    quiet: Any,
+    device_lock: Any,
     rungs: tuple[float, ...],
     work: Path,
     seed: int,
@@ -202,7 +202,7 @@ def _row(
     for stop in stops:
         leg = Leg(number, candidate, start, stop, leg_seed(seed, number))
         try:
-            found = run_leg(leg, resident, work, ledger, quiet)
+            found = run_leg(leg, worker, work, ledger, device_lock)
         except CandidateError as error:
             fault = f"{error.kind}: {error.reason}"
             break
@@ -216,30 +216,30 @@ def _row(
         start = stop
     if candidate.variant.lora is None and cider:  # the untuned base has one value at every rung
         cider, seconds = cider * len(rungs), [0.0] * (len(rungs) - 1) + seconds
-    test = None if fault else round(_test_cider(number, candidate, resident, work, seed), 4)
+    test = None if fault else round(_test_cider(number, candidate, worker, work, seed), 4)
     kept = {name: round(value, 6) for name, value in figures.items()}
     return Row(params, candidate.to_json(), tuple(cider), tuple(seconds), latency, test, kept, fault)
 
 
-def _test_cider(number: int, candidate: Candidate, resident: Any, work: Path, seed: int) -> float:
+def _test_cider(number: int, candidate: Candidate, worker: Any, work: Path, seed: int) -> float:
     """CIDEr x100 of the trained candidate on the test split, by the full protocol."""
     from rsopt.caption.decoders import BEAMS, caption_features
     from rsopt.core.leg_files import STATE, rung_folder
     from rsopt.model.build import build, merged
     from rsopt.training.trainer import Trainer
 
-    base = resident.base
+    base = worker.base
     built = build(base, candidate.variant, leg_seed(seed, number))
     if candidate.variant.lora is not None:
-        data = resident.training_set("train", candidate.variant.vision_layers, built)
+        data = worker.training_set("train", candidate.variant.vision_layers, built)
         trainer = Trainer(built, data, candidate.recipe, leg_seed(seed, number), base.tokenizer.pad_token_id)
         trainer.load(rung_folder(work, number, 1.0) / STATE)
     plain = merged(built)
-    inputs, queried = resident.inputs("test", built)
-    captions = caption_features(plain, base, inputs, beams=BEAMS, decode=resident.decode, queried=queried)
-    samples = resident.data.split("test")
+    inputs, queried = worker.inputs("test", built)
+    captions = caption_features(plain, base, inputs, beams=BEAMS, decode=worker.decode, queried=queried)
+    samples = worker.data.split("test")
     answers = {sample.image_id: caption for sample, caption in zip(samples, captions, strict=True)}
-    return float(resident.scorer("test").cider_of_part(answers).corpus)
+    return float(worker.scorer("test").cider_of_part(answers).corpus)
 
 
 def write(out: Path, source: Path, space: Space, options: Any, data: str, numbers: list[int]) -> int:

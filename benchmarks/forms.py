@@ -20,10 +20,10 @@ import torch
 
 from benchmarks.bases import small_config
 from benchmarks.report import machine, table, write_section
-from rsopt.core.inference import Form, free_forms
+from rsopt.core.inference import InferenceConfig, default_inference_variants
 from rsopt.core.variant import Variant
 from rsopt.latency.device import quiet_name
-from rsopt.latency.device_lock import Quiet
+from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.protocol import Protocol
 from rsopt.latency.session import measure_latency
 from rsopt.latency.subject import caption_ids, random_image
@@ -49,7 +49,8 @@ def main() -> int:
         torch.set_num_threads(1)
     base = named(options.base)
     rows = [
-        measure(base, form, options.new_tokens, options.scratch) for form in [Form(base.dtype), *free_forms(base.dtype)]
+        measure(base, form, options.new_tokens, options.scratch)
+        for form in [InferenceConfig(base.dtype), *default_inference_variants(base.dtype)]
     ]
     cells = [
         [
@@ -80,13 +81,13 @@ def named(name: str) -> Base:
     return random_base(name, config, device, best_dtype(device))
 
 
-def measure(base: Base, form: Form, new_tokens: int, scratch: Path) -> dict[str, Any]:
+def measure(base: Base, form: InferenceConfig, new_tokens: int, scratch: Path) -> dict[str, Any]:
     """Latency of the base in a form by the search's protocol; on a GPU also the peak of its memory beside the base's own."""
     device = base.device
     model = in_form(merged(build(base, Variant.full(base.shape))), base, form, scratch)
-    quiet = Quiet(quiet_name(device))
+    device_lock = DeviceLock(quiet_name(device))
     protocol = Protocol.for_device(device, new_tokens)
-    found = measure_latency(model, base, random_image(base), protocol, quiet, beams=form.beams)
+    found = measure_latency(model, base, random_image(base), protocol, device_lock, beams=form.beams)
     row: dict[str, Any] = {
         "form": form.name,
         "latency_ms": found.latency_ms,
@@ -98,14 +99,14 @@ def measure(base: Base, form: Form, new_tokens: int, scratch: Path) -> dict[str,
     }
     if device.type == "cuda":
         row["peak_mb"] = _peak_mb(model, base, form, new_tokens)
-    quiet.close()
+    device_lock.close()
     del model
     gc.collect()
     return row
 
 
 @torch.inference_mode()
-def _peak_mb(model: Any, base: Base, form: Form, new_tokens: int) -> float:
+def _peak_mb(model: Any, base: Base, form: InferenceConfig, new_tokens: int) -> float:
     """Megabytes that one caption allocates at its peak beyond what lies there, plus the model's own weights."""
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()

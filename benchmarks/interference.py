@@ -53,7 +53,7 @@ def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: 
     from benchmarks.bases import full, named_base
     from rsopt.core.recipe import Recipe
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
-    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.protocol import first_layers
     from rsopt.model.build import build
     from rsopt.training.synthetic_captions import random_captions
@@ -68,7 +68,7 @@ def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: 
     lora = LoraSpec(LoraPart(8, 16, "all_linear"), LoraPart(8, 16, "all_linear"))
     kept = first_layers(*full(base))
     variant = Variant(kept.vision_layers, kept.qformer_layers, kept.llm_layers, lora)
-    quiet, steps, losses = Quiet("benchmark", folder), 0, list[float]()
+    device_lock, steps, losses = DeviceLock("benchmark", folder), 0, list[float]()
 
     class StoppedError(Exception):
         pass
@@ -78,7 +78,7 @@ def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: 
         steps += 1
         ready.set()
         if gives_way:
-            quiet.give_way(torch.cuda.synchronize if base.device.type == "cuda" else None)
+            device_lock.yield_to_measurement(torch.cuda.synchronize if base.device.type == "cuda" else None)
         if stop.is_set():
             raise StoppedError
 
@@ -89,7 +89,7 @@ def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: 
 
     try:
         if gives_way:
-            with quiet.working():
+            with device_lock.shared():
                 trainings()
         else:
             trainings()

@@ -25,7 +25,7 @@ from benchmarks.bases import Depths, full, named_base
 from benchmarks.interference import Trainers
 from benchmarks.report import machine, table, write_section
 from rsopt.latency.additive_model import LatencyModel, design, held_out
-from rsopt.latency.device_lock import Quiet
+from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Latency, Ledger
 from rsopt.latency.protocol import Protocol, cross_layers, first_layers, latency_context
 from rsopt.latency.session import measure_latency
@@ -76,14 +76,14 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def session(base: Base, depths: Depths, protocol: Protocol, quiet: Quiet) -> Latency:
+def session(base: Base, depths: Depths, protocol: Protocol, device_lock: DeviceLock) -> Latency:
     """One session on an architecture, without a ledger."""
-    return measure_latency(build(base, first_layers(*depths)).model, base, random_image(base), protocol, quiet)
+    return measure_latency(build(base, first_layers(*depths)).model, base, random_image(base), protocol, device_lock)
 
 
-def own_quiet() -> Quiet:
+def own_quiet() -> DeviceLock:
     """A lock of this benchmark's own: what else runs on the machine should not run at all."""
-    return Quiet("benchmark", Path(tempfile.mkdtemp(prefix="rsopt-benchmark-")))
+    return DeviceLock("benchmark", Path(tempfile.mkdtemp(prefix="rsopt-benchmark-")))
 
 
 def spread(values: list[float]) -> float:
@@ -93,8 +93,8 @@ def spread(values: list[float]) -> float:
 
 def repeat(base: Base, options: argparse.Namespace) -> Found:
     """The search's own protocol so many times over on the full-depth model."""
-    protocol, quiet = Protocol.for_device(base.device, options.new_tokens), own_quiet()
-    found = [session(base, full(base), protocol, quiet) for _ in range(options.sessions)]
+    protocol, device_lock = Protocol.for_device(base.device, options.new_tokens), own_quiet()
+    found = [session(base, full(base), protocol, device_lock) for _ in range(options.sessions)]
     scale = found[0].reference_ms
     relative = [scale * f.ratio for f in found]
     rows = [
@@ -119,13 +119,13 @@ def interference(base: Base, options: argparse.Namespace) -> Found:
     protocol = replace(Protocol.for_device(base.device, options.new_tokens), repeats=0)
     sessions = max(1, options.sessions // 2)
     found: dict[str, list[Latency]] = {}
-    quiet = own_quiet()
-    found["idle"] = [session(base, full(base), protocol, quiet) for _ in range(sessions)]
+    device_lock = own_quiet()
+    found["idle"] = [session(base, full(base), protocol, device_lock) for _ in range(sessions)]
     told: dict[str, list[dict[str, Any]]] = {}
     for name, gives_way in (("two trainers, quiet lock", True), ("two trainers, no lock", False)):
-        quiet = own_quiet()
-        with Trainers(options.base, quiet.folder, gives_way, count=2) as trainers:
-            found[name] = [session(base, full(base), protocol, quiet) for _ in range(sessions)]
+        device_lock = own_quiet()
+        with Trainers(options.base, device_lock.folder, gives_way, count=2) as trainers:
+            found[name] = [session(base, full(base), protocol, device_lock) for _ in range(sessions)]
         told[name] = trainers.told
     ratio = {name: median(f.ratio for f in own) for name, own in found.items()}
     raw = {name: median(f.raw_ms for f in own) for name, own in found.items()}
@@ -150,12 +150,12 @@ def interference(base: Base, options: argparse.Namespace) -> Found:
 
 def order(base: Base, options: argparse.Namespace) -> Found:
     """LLM depths 8/7/6/5 eighths, then Q-Former depths, each beside what the Q-Former's share of time predicts."""
-    protocol, quiet = steady(Protocol.for_device(base.device, options.new_tokens)), own_quiet()
+    protocol, device_lock = steady(Protocol.for_device(base.device, options.new_tokens)), own_quiet()
     vision, qformer, llm = full(base)
     every = base.shape.cross_attention_frequency
     by_llm: list[Depths] = [(vision, qformer, round(llm * share / 8)) for share in (8, 7, 6, 5)]
     by_qformer: list[Depths] = [(vision, depth, llm) for depth in range(qformer - every, 0, -every)]
-    found = {depths: session(base, depths, protocol, quiet) for depths in (*by_llm, *by_qformer)}
+    found = {depths: session(base, depths, protocol, device_lock) for depths in (*by_llm, *by_qformer)}
     scale = found[full(base)].reference_ms
     at = {depths: f.relative_to(scale) for depths, f in found.items()}
     whole, rows = at[full(base)], []
@@ -181,7 +181,7 @@ def order(base: Base, options: argparse.Namespace) -> Found:
 
 def model(base: Base, options: argparse.Namespace) -> Found:
     """The additive model fitted to its design, against architectures that it never saw."""
-    protocol, quiet = Protocol.for_device(base.device, options.new_tokens), own_quiet()
+    protocol, device_lock = Protocol.for_device(base.device, options.new_tokens), own_quiet()
     ledger, context = Ledger(Path(tempfile.mkdtemp()) / "ledger.jsonl"), latency_context(base, protocol)
     vision, qformer, llm = full(base)
     every = base.shape.cross_attention_frequency
@@ -199,7 +199,7 @@ def model(base: Base, options: argparse.Namespace) -> Found:
             context,
             variant.architecture(base.dtype),
             cross_layers(variant, base.shape),
-            lambda which=built.model: measure_latency(which, base, random_image(base), protocol, quiet),  # type: ignore[misc]
+            lambda which=built.model: measure_latency(which, base, random_image(base), protocol, device_lock),  # type: ignore[misc]
         )
         entries[depths] = ledger.entries(context)[-1]
     fitted = LatencyModel.fit([entries[depths] for depths in design(base.shape)])

@@ -36,13 +36,13 @@ def measure(
     from rsopt.model.build import build
     from rsopt.training.losses import validation_loss
     from rsopt.training.trainer import Trainer
-    from rsopt.trial.worker_context import Resident, pad_id
+    from rsopt.trial.worker_context import WorkerContext, pad_id
 
     torch.set_num_threads(1)
     base = load_base(base_name)
-    resident = Resident(base, read(mini_folder()))
+    worker = WorkerContext(base, read(mini_folder()))
     full = Variant.full(base.shape)
-    train, val = (resident.training_set(split, full.vision_layers) for split in ("train", "val"))
+    train, val = (worker.training_set(split, full.vision_layers) for split in ("train", "val"))
     cells = []
     for depth in depths:
         lora = LoraSpec(LoraPart(16, 32, "all_linear"))
@@ -59,9 +59,9 @@ def rankings_of(base_name: str) -> MeasuredRankings:
     from rsopt.data.read import read
     from rsopt.model.base import load_base
     from rsopt.trial.layer_ranking import measure_rankings
-    from rsopt.trial.worker_context import Resident
+    from rsopt.trial.worker_context import WorkerContext
 
-    return measure_rankings(Resident(load_base(base_name), read(mini_folder())))
+    return measure_rankings(WorkerContext(load_base(base_name), read(mini_folder())))
 
 
 def averaged(cells: list[Cell], column: int) -> dict[tuple[str, int], float]:

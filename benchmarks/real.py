@@ -30,9 +30,9 @@ from rsopt.data.generated.mini import mini_folder
 from rsopt.model.configs import base_config, shape_of
 from search.engine.legs import leg_seed
 from search.engine.search import Search
-from search.optimizer.cost_estimator import Estimates
-from search.optimizer.exact_costs import exact_figures
-from search.optimizer.factory import make_strategy
+from search.optimizer.cost_estimator import CostEstimator
+from search.optimizer.exact_costs import exact_costs
+from search.optimizer.factory import make_optimizer
 from search.optimizer.pareto import hypervolume
 from search.simulation.event_loop import simulate
 from search.simulation.replay import Rationed
@@ -49,13 +49,13 @@ class Bank:
 
     def __init__(self, work: Path) -> None:
         from rsopt.latency.device import quiet_name
-        from rsopt.latency.device_lock import Quiet
+        from rsopt.latency.device_lock import DeviceLock
         from rsopt.latency.ledger import Ledger
 
         self._work = work
         self._resident = resident_of("tiny", str(mini_folder()))
         self._ledger = Ledger(work / "latency.jsonl")
-        self._quiet = Quiet(quiet_name(self._resident.base.device))
+        self._quiet = DeviceLock(quiet_name(self._resident.base.device))
 
     def leg(self, candidate: Candidate, start: float, stop: float) -> Measurement | Fault:
         """What training a candidate from one rung to the next finds; the rungs below must have been asked for."""
@@ -156,8 +156,8 @@ def main() -> int:
 
 def ours(bank: Bank, bound: BoundSpace, space: Any, budget: float, seed: int) -> list[Point]:
     """The default search, one worker."""
-    estimates = Estimates(space.objectives, exact_figures("tiny", "float32"))
-    sampler, policy = make_strategy("known_cost", None, bound, space.objectives, seed, estimates)
+    estimates = CostEstimator(space.objectives, exact_costs("tiny", "float32"))
+    sampler, policy = make_optimizer("known_cost", None, bound, space.objectives, seed, estimates)
     with tempfile.TemporaryDirectory() as folder:
         search = Search(
             Path(folder) / "study",

@@ -22,9 +22,9 @@ from rsopt.core.candidate import Leg
 from rsopt.core.objectives import Measurement
 from rsopt.core.ranking import MeasuredRankings
 from search.engine.search import Search
-from search.optimizer.cost_estimator import Estimates
-from search.optimizer.exact_costs import exact_figures
-from search.optimizer.factory import make_strategy
+from search.optimizer.cost_estimator import CostEstimator
+from search.optimizer.exact_costs import exact_costs
+from search.optimizer.factory import make_optimizer
 from search.optimizer.feasibility import limit_check
 from search.simulation.event_loop import Outcome, simulate
 from search.space.bound_space import BoundSpace
@@ -42,10 +42,10 @@ class Timed:
         self.seconds: list[tuple[int, float]] = []
         self.told: list[tuple[int, float]] = []
 
-    def next(self) -> Leg | None:
-        """See `Search.next`."""
+    def ask(self) -> Leg | None:
+        """See `Search.ask`."""
         begun = time.perf_counter()
-        leg = self._search.next()
+        leg = self._search.ask()
         self.seconds.append((len(self._search.history), time.perf_counter() - begun))
         return leg
 
@@ -55,9 +55,9 @@ class Timed:
         self._search.tell(leg, outcome)
         self.told.append((len(self._search.history), time.perf_counter() - begun))
 
-    def lost(self, leg: Leg) -> None:
-        """See `Search.lost`."""
-        self._search.lost(leg)
+    def report_lost(self, leg: Leg) -> None:
+        """See `Search.report_lost`."""
+        self._search.report_lost(leg)
 
     @property
     def done(self) -> bool:
@@ -104,9 +104,9 @@ def open_search(folder: Path, trials: int, workers: int, sampler: str, seed: int
     """The search as a session makes it, over OPT-2.7b's shape and costs."""
     space = load_space("joint")
     bound = _bound(space)
-    estimates = Estimates(space.objectives, exact_figures("opt-2.7b", "bfloat16"))
+    estimates = CostEstimator(space.objectives, exact_costs("opt-2.7b", "bfloat16"))
     limit = limit_check(Limits(params=3_700_000_000), estimates)
-    drawn, policy = make_strategy(sampler, None, bound, space.objectives, seed, estimates, limit)
+    drawn, policy = make_optimizer(sampler, None, bound, space.objectives, seed, estimates, limit)
     return Search(
         folder,
         bound,

@@ -58,24 +58,24 @@ def first_steps(begin: float, legs: int) -> None:
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
-    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
     from rsopt.model.base import load_base
     from rsopt.trial.run_leg import run_leg
-    from rsopt.trial.worker_context import Resident
+    from rsopt.trial.worker_context import WorkerContext
 
     torch.set_num_threads(1)
-    resident = Resident(load_base("tiny"), read(mini_folder()))
+    worker = WorkerContext(load_base("tiny"), read(mini_folder()))
     lora = LoraSpec(LoraPart(16, 32, "all_linear"), LoraPart(16, 32, "all_linear"))
-    candidate = Candidate(Variant.full(resident.base.shape, lora), Recipe(lr=1e-3, epochs=1))
+    candidate = Candidate(Variant.full(worker.base.shape, lora), Recipe(lr=1e-3, epochs=1))
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(legs):
             leg = Leg(number, candidate, 0.0, 0.1, seed=number)
-            quiet = Quiet("start", Path(folder) / "quiet")
+            device_lock = DeviceLock("start", Path(folder) / "quiet")
             assigned = begin if number == 0 else time.perf_counter()
-            measurement = run_leg(leg, resident, Path(folder), Ledger(Path(folder) / "ledger"), quiet, assigned)
-            quiet.close()
+            measurement = run_leg(leg, worker, Path(folder), Ledger(Path(folder) / "ledger"), device_lock, assigned)
+            device_lock.close()
             found.append(measurement.seconds["first_step"])
     print(json.dumps(found))
 

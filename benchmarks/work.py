@@ -62,12 +62,12 @@ def tiny_work(train: int, evaluated: int) -> Work:
     from rsopt.data.images import open_image
     from rsopt.data.read import read
     from rsopt.scores.scorer import Scorer
-    from rsopt.trial.worker_context import Resident
+    from rsopt.trial.worker_context import WorkerContext
 
     base = load_base("tiny")
-    resident = Resident(base, read(mini_folder()))
-    chosen = [s for s in resident.data.split("train") if resident.tokens(s)][:train]
-    asked = resident.data.split("val")[:evaluated]
+    worker = WorkerContext(base, read(mini_folder()))
+    chosen = [s for s in worker.data.split("train") if worker.tokens(s)][:train]
+    asked = worker.data.split("val")[:evaluated]
     samples = [*chosen, *asked]
     scorer = Scorer({s.image_id: s.references for s in asked})
 
@@ -100,7 +100,7 @@ def tiny_work(train: int, evaluated: int) -> Work:
         len(samples),
         len(chosen),
         pixels,
-        [resident.tokens(s) for s in chosen],
+        [worker.tokens(s) for s in chosen],
         lambda captions: scorer.cider(by_id(captions)).corpus,
         stock,
     )

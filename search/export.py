@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     trial = choose(front, options.pick, options.max_latency_ms)
     out = Path(options.out)
     check_new(out)
-    settings, facts = load_study(folder)
+    settings, metadata = load_study(folder)
     if trial["baseline"] is not None:
         model = rung_folder(folder, trial["id"], 1.0) / "model"
         raise UserError(
@@ -92,14 +92,14 @@ def main(argv: list[str] | None = None) -> int:
     say(f"trial {trial['id']} of {settings.name}: {trial['name']}")
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of calls of its own
     # After what can be refused at once: torch and transformers take seconds to import.
-    from search.followup.export_trial import Wish, take_away
+    from search.followup.export_trial import ExportRequest, export_trial
 
     name = options.pick if options.pick in PICKS else None
     if options.pick is None:
         name = "knee" if options.max_latency_ms is None else f"the best CIDEr within {options.max_latency_ms:g} ms"
-    wish = Wish(trial, name, options.adapter_only, options.dtype, options.beams, not options.as_searched)
+    request = ExportRequest(trial, name, options.adapter_only, options.dtype, options.beams, not options.as_searched)
     state = read_history(folder)[trial["id"]]
-    manifest = take_away(settings, facts, front, state, wish, out, say)
+    manifest = export_trial(settings, metadata, front, state, request, out, say)
     _report(manifest, out)
     if options.register:
         from search.tracking.registry import register

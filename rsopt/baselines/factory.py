@@ -8,14 +8,14 @@ from rsopt.baselines.puret.captioner import PureTCaptioner
 from rsopt.baselines.vision_towers import HUB
 from rsopt.core.candidate import BASELINES
 from rsopt.errors import UserError
-from rsopt.trial.worker_context import Resident
+from rsopt.trial.worker_context import WorkerContext
 
 
-def make(name: str, resident: Resident, seed: int) -> Captioner:
+def make(name: str, worker: WorkerContext, seed: int) -> Captioner:
     """An untrained baseline. Raises UserError for an unknown name or a tower that cannot be loaded."""
     if name not in BASELINES:
         raise UserError(f"unknown baseline '{name}'; known: {', '.join(BASELINES)}")
-    tiny = resident.base.name == "tiny"
+    tiny = worker.base.name == "tiny"
     if name == "bita":
-        return BitaCaptioner(name, resident, seed, None if tiny else HUB["clip"])
-    return PureTCaptioner(name, resident, seed, None if tiny else HUB["swin"])
+        return BitaCaptioner(name, worker, seed, None if tiny else HUB["clip"])
+    return PureTCaptioner(name, worker, seed, None if tiny else HUB["swin"])

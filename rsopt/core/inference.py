@@ -14,7 +14,7 @@ MOST_BEAMS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class InferenceConfig:
     """Precision of the weights, and sequences the decoder keeps. int8 and int4 are of the linear layers (rsopt.quantise)."""
 
     weights: Weights
@@ -35,16 +35,16 @@ class Form:
         return self.weights in QUANTISED
 
 
-def free_forms(native: Dtype) -> list[Form]:
+def default_inference_variants(native: Dtype) -> list[InferenceConfig]:
     """What is measured of every finished model beside the form it was searched in: one thing changed, then both cheapest."""
     other: Weights = "bfloat16" if native == "float32" else "float32"
     return [
-        Form(native, 3),
-        Form(native, 1),
-        Form(other),
-        Form("int8"),
-        Form("int4"),
-        Form("int8", 1),
+        InferenceConfig(native, 3),
+        InferenceConfig(native, 1),
+        InferenceConfig(other),
+        InferenceConfig("int8"),
+        InferenceConfig("int4"),
+        InferenceConfig("int8", 1),
     ]
 
 

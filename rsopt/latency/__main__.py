@@ -100,15 +100,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _model(options: argparse.Namespace) -> dict[str, Any]:
-    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.session import NATURAL_IMAGES, measure_latency, natural_latency
 
     base = load_model(options.model, options)
     images = timing_images(base, options, NATURAL_IMAGES)
-    protocol, quiet = protocol_for(base, options), Quiet(quiet_name(base.device))
-    latency = measure_latency(base.model, base, images[0], protocol, quiet)
-    natural_ms, natural_tokens = natural_latency(base.model, base, images, protocol, quiet, runs=3)
-    quiet.close()
+    protocol, device_lock = protocol_for(base, options), DeviceLock(quiet_name(base.device))
+    latency = measure_latency(base.model, base, images[0], protocol, device_lock)
+    natural_ms, natural_tokens = natural_latency(base.model, base, images, protocol, device_lock, runs=3)
+    device_lock.close()
     return {
         **latency.to_json(),
         "natural_ms": natural_ms,
@@ -119,14 +119,14 @@ def _model(options: argparse.Namespace) -> dict[str, Any]:
 
 def _compare(options: argparse.Namespace) -> dict[str, Any]:
     from rsopt.latency.compare import compare
-    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.device_lock import DeviceLock
 
     one, other = (load_model(name, options) for name in options.compare)
     if one.model.config.vision_config.image_size != other.model.config.vision_config.image_size:
         raise UserError("the two models take images of different sizes; compare them by --model, one by one")
-    quiet = Quiet(quiet_name(one.device))
-    found = compare(one, other, timing_images(one, options, 1)[0], protocol_for(one, options), quiet)
-    quiet.close()
+    device_lock = DeviceLock(quiet_name(one.device))
+    found = compare(one, other, timing_images(one, options, 1)[0], protocol_for(one, options), device_lock)
+    device_lock.close()
     return {"models": list(options.compare), **found}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from rsopt.latency.device import device_name
-from rsopt.latency.device_lock import Quiet
+from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.protocol import Protocol
 from rsopt.latency.subject import caption_ids
 from rsopt.latency.timing import alone_and_steady, ratio_interval, timed
@@ -18,7 +18,7 @@ from rsopt.model.base import Base
 
 @torch.inference_mode()
 def compare(
-    one: Base, other: Base, pixel_values: torch.Tensor, protocol: Protocol, quiet: Quiet, seed: int = 0
+    one: Base, other: Base, pixel_values: torch.Tensor, protocol: Protocol, device_lock: DeviceLock, seed: int = 0
 ) -> dict[str, Any]:
     """Median times of both, `ratio` of the second to the first with its 95 % interval, and whether they can be told apart."""
     n = protocol.new_tokens
@@ -28,7 +28,7 @@ def compare(
             lambda: caption_ids(protocol.decoder, base.model, base, pixel_values, protocol.beams, n, n), base.device
         )[0]
 
-    with alone_and_steady(quiet, one.device) as disturbed:
+    with alone_and_steady(device_lock, one.device) as disturbed:
         for _ in range(protocol.warmups):
             caption(one), caption(other)
         begin, pairs = time.perf_counter(), list[tuple[float, float]]()

@@ -22,7 +22,7 @@ _POLL_S = 0.002
 _MEMBERS: dict[Path, int] = {}  # handles held until this process ends: between two legs it is on its card all the same
 
 
-class Quiet:
+class DeviceLock:
     """The lock of one device on this node. Not for several threads of a process."""
 
     def __init__(self, device: str, folder: Path | None = None) -> None:
@@ -37,8 +37,8 @@ class Quiet:
             fcntl.flock(_MEMBERS[member], fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """Compute on the device; call `give_way` between steps."""
+    def shared(self) -> Iterator[None]:
+        """Compute on the device; call `yield_to_measurement` between steps."""
         fcntl.flock(self._gate, fcntl.LOCK_SH)  # behind a measurement that waits: newcomers would prolong its wait
         fcntl.flock(self._room, fcntl.LOCK_SH)
         fcntl.flock(self._gate, fcntl.LOCK_UN)
@@ -47,7 +47,7 @@ class Quiet:
         finally:
             fcntl.flock(self._room, fcntl.LOCK_UN)
 
-    def give_way(self, settle: Callable[[], None] | None = None) -> None:
+    def yield_to_measurement(self, settle: Callable[[], None] | None = None) -> None:
         """Pause if a measurement waits or runs; about a microsecond otherwise.
 
         `settle` is called before pausing: a GPU still works on what it was given, so there it must wait for the device.
@@ -63,7 +63,7 @@ class Quiet:
         fcntl.flock(self._gate, fcntl.LOCK_UN)
 
     @contextmanager
-    def measuring(self, patience_s: float = PATIENCE_S) -> Iterator[bool]:
+    def exclusive(self, patience_s: float = PATIENCE_S) -> Iterator[bool]:
         """Have the device alone. Measurements queue; not to be called inside `working`.
 
         Gives False where somebody computed on, without a pause, for `patience_s` seconds: what is measured then is not
@@ -71,8 +71,8 @@ class Quiet:
         """
         deadline = time.monotonic() + patience_s
         try:
-            quiet = _lock_until(self._gate, deadline) and _lock_until(self._room, deadline)
-            yield quiet
+            was_granted = _lock_until(self._gate, deadline) and _lock_until(self._room, deadline)
+            yield was_granted
         finally:
             fcntl.flock(self._room, fcntl.LOCK_UN)  # unlocking what is not locked does nothing
             fcntl.flock(self._gate, fcntl.LOCK_UN)

@@ -21,7 +21,7 @@ from rsopt.latency.setup import load_model, resolve_device
 
 def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
     from rsopt.latency.additive_model import LatencyModel, design
-    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
     from rsopt.latency.protocol import Protocol, cross_layers, first_layers, latency_context, of_depths
     from rsopt.latency.session import measure_latency
@@ -40,7 +40,7 @@ def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
     protocol = Protocol.for_device(base.device, options.new_tokens, options.decoder)
     if options.runs:
         raise UserError("--runs does not go with --ledger: a search only takes entries of its own protocol")
-    ledger, quiet = Ledger(Path(options.ledger)), Quiet(quiet_name(base.device))
+    ledger, device_lock = Ledger(Path(options.ledger)), DeviceLock(quiet_name(base.device))
     context, rows = latency_context(base, protocol), []
     if options.like:
         variants = [of_depths(a, cross, base.shape) for a, cross in _architectures(Path(options.like), base)]
@@ -53,11 +53,11 @@ def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
             context,
             variant.architecture(base.dtype),
             cross_layers(variant, base.shape),
-            lambda model=built.model: measure_latency(model, base, random_image(base), protocol, quiet),  # type: ignore[misc]
+            lambda model=built.model: measure_latency(model, base, random_image(base), protocol, device_lock),  # type: ignore[misc]
         )
         rows.append({"layers": depths, "latency_ms": latency.latency_ms, "measured": new})
         sys.stderr.write(f"V{depths[0]} Q{depths[1]} L{depths[2]}: {latency.latency_ms:.2f} ms\n")
-    quiet.close()
+    device_lock.close()
     model = LatencyModel.fit(ledger.entries(context))
     return {
         "ledger": options.ledger,

@@ -17,7 +17,7 @@ from transformers import Blip2ForConditionalGeneration
 
 from rsopt.core.inference import MAX_NEW_TOKENS
 from rsopt.latency.device import device_name, device_state
-from rsopt.latency.device_lock import Quiet
+from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Latency
 from rsopt.latency.protocol import UNSTEADY, Protocol, first_layers, reference_architecture
 from rsopt.latency.subject import Subject
@@ -35,7 +35,7 @@ def measure_latency(
     base: Base,
     pixel_values: torch.Tensor,
     protocol: Protocol,
-    quiet: Quiet,
+    device_lock: DeviceLock,
     seed: int = 0,
     beams: int | None = None,
 ) -> Latency:
@@ -44,7 +44,7 @@ def measure_latency(
     `beams`: the model's own, where they are not the protocol's; the reference keeps those, so that ratios compare.
     """
     subject = Subject.of(model, base, pixel_values, beams or protocol.beams)
-    return measure_subject(subject, base, pixel_values, protocol, quiet, seed, beams)
+    return measure_subject(subject, base, pixel_values, protocol, device_lock, seed, beams)
 
 
 @torch.inference_mode()
@@ -53,7 +53,7 @@ def measure_subject(
     base: Base,
     pixel_values: torch.Tensor,
     protocol: Protocol,
-    quiet: Quiet,
+    device_lock: DeviceLock,
     seed: int = 0,
     beams: int | None = None,
 ) -> Latency:
@@ -62,7 +62,7 @@ def measure_subject(
     reference = Subject.of(half, base, pixel_values, protocol.beams)
     best: Latency | None = None
     for voided in range(protocol.repeats + 1):
-        found = _session(subject, reference, base.device, protocol, quiet, seed, beams or protocol.beams)
+        found = _session(subject, reference, base.device, protocol, device_lock, seed, beams or protocol.beams)
         if best is None or found.drift < best.drift:
             best = found
         best = replace(best, voided=voided)
@@ -79,7 +79,7 @@ def _session(
     reference: Subject,
     device: torch.device,
     protocol: Protocol,
-    quiet: Quiet,
+    device_lock: DeviceLock,
     seed: int,
     beams: int,
 ) -> Latency:
@@ -91,7 +91,7 @@ def _session(
 
     others = [name for name in subject.decoders if name != protocol.decoder]
     other_times: dict[str, list[float]] = {name: [] for name in others}
-    with alone_and_steady(quiet, device) as disturbed:
+    with alone_and_steady(device_lock, device) as disturbed:
         for _ in range(protocol.warmups):
             caption(reference), caption(subject)
             for name in others:
@@ -161,23 +161,25 @@ def natural_latency(
     base: Base,
     images: Sequence[torch.Tensor],
     protocol: Protocol,
-    quiet: Quiet,
+    device_lock: DeviceLock,
     runs: int = 1,
 ) -> tuple[float, float]:
     """Mean milliseconds and mean new tokens of the model's own captions of `images`, each (1, 3, height, width).
 
     Each image's time is its median over `runs`. A second figure and never an objective: it rewards saying less.
     """
-    return natural_of([Subject.of(model, base, i, protocol.beams) for i in images], base.device, protocol, quiet, runs)
+    return natural_of(
+        [Subject.of(model, base, i, protocol.beams) for i in images], base.device, protocol, device_lock, runs
+    )
 
 
 @torch.inference_mode()
 def natural_of(
-    subjects: Sequence[Subject], device: torch.device, protocol: Protocol, quiet: Quiet, runs: int = 1
+    subjects: Sequence[Subject], device: torch.device, protocol: Protocol, device_lock: DeviceLock, runs: int = 1
 ) -> tuple[float, float]:
     """The same of any captioner, once before each image."""
     times, lengths = [], []
-    with alone_and_steady(quiet, device):
+    with alone_and_steady(device_lock, device):
         for index, subject in enumerate(subjects):
             taken = []
             for _ in range(runs + (index == 0)):  # the first warms up

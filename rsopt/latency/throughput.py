@@ -16,7 +16,7 @@ from transformers import Blip2ForConditionalGeneration
 
 from rsopt.common.out_of_memory import is_shortage, release
 from rsopt.core.variant import Architecture
-from rsopt.latency.device_lock import Quiet
+from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import entry_key
 from rsopt.latency.protocol import Protocol
 from rsopt.latency.subject import caption_ids
@@ -50,7 +50,7 @@ class Throughput:
 
 @torch.inference_mode()
 def measure_throughput(
-    model: Blip2ForConditionalGeneration, base: Base, tile: torch.Tensor, protocol: Protocol, quiet: Quiet
+    model: Blip2ForConditionalGeneration, base: Base, tile: torch.Tensor, protocol: Protocol, device_lock: DeviceLock
 ) -> Throughput:
     """Time a merged `model` on batches of a preprocessed tile (1, 3, height, width), alone on the device.
 
@@ -59,7 +59,7 @@ def measure_throughput(
     """
     tried: dict[str, float] = {}
     begin, count = time.perf_counter(), 1
-    with alone_and_steady(quiet, base.device) as disturbed:
+    with alone_and_steady(device_lock, base.device) as disturbed:
         while count <= LARGEST[base.device.type]:
             try:
                 speed = _speed(model, base, tile.expand(count, -1, -1, -1), protocol)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers import BitsAndBytesConfig, Blip2ForConditionalGeneration
 
-from rsopt.core.inference import Form, Weights
+from rsopt.core.inference import InferenceConfig, Weights
 from rsopt.errors import UserError
 from rsopt.model.base import DTYPES, Base
 from rsopt.model.export import in_dtype
@@ -33,7 +33,7 @@ def check_available(weights: Weights) -> None:
 
 
 def in_form(
-    model: Blip2ForConditionalGeneration, base: Base, form: Form, scratch: Path
+    model: Blip2ForConditionalGeneration, base: Base, form: InferenceConfig, scratch: Path
 ) -> Blip2ForConditionalGeneration:
     """A merged model with its weights as `form` says, on the base's device; the base's own weights are left alone.
 

@@ -11,7 +11,7 @@ from transformers import Blip2ForConditionalGeneration
 
 from rsopt.caption.captioner import caption_samples
 from rsopt.common.atomic_files import write_json
-from rsopt.core.inference import Form
+from rsopt.core.inference import InferenceConfig
 from rsopt.data.records import CaptionData
 from rsopt.latency.device import device_name
 from rsopt.model.base import Base
@@ -23,7 +23,7 @@ def scores_on_test(
     base: Base,
     model: Blip2ForConditionalGeneration,
     data: CaptionData,
-    form: Form,
+    form: InferenceConfig,
     on_done: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Metrics x100 on the test split with intervals, floor and ceiling; read from `path` where they were computed before.

@@ -11,18 +11,18 @@ from transformers import Blip2ForConditionalGeneration
 
 from rsopt.core.variant import Architecture, Variant
 from rsopt.latency.device import device_name
-from rsopt.latency.device_lock import Quiet
+from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Latency, Ledger
 from rsopt.latency.other_device import latency_elsewhere, latency_metrics
 from rsopt.latency.protocol import Protocol, cross_layers, latency_context, model_context
 from rsopt.latency.throughput import Throughput, known_throughput, measure_throughput
-from rsopt.trial.worker_context import Resident
+from rsopt.trial.worker_context import WorkerContext
 
 
 def architecture_latency(
     architecture: Architecture,
     cross_layers: int,
-    resident: Resident,
+    worker: WorkerContext,
     ledger: Ledger,
     decoder: str,
     device: str | None,
@@ -33,9 +33,9 @@ def architecture_latency(
     `device` is the stated model of that device, None for the worker's own. A worker on another one never measures: it
     reads what the ledger holds of the stated device, or predicts from that (`latency_predicted` 1, `latency_error_ms`).
     """
-    base = resident.base
+    base = worker.base
     if device is None or device == device_name(base.device):
-        protocol = Protocol.for_device(base.device, resident.reference_tokens, decoder)
+        protocol = Protocol.for_device(base.device, worker.reference_tokens, decoder)
         context = latency_context(base, protocol)
         latency, new = ledger.get_or_measure(context, architecture, cross_layers, lambda: measure(protocol))
         return latency_metrics(latency) | {"latency_measured": float(new)}
@@ -58,18 +58,18 @@ def architecture_throughput(
     plain: Blip2ForConditionalGeneration,
     variant: Variant,
     tile: torch.Tensor,
-    resident: Resident,
+    worker: WorkerContext,
     folder: Path,
-    quiet: Quiet,
+    device_lock: DeviceLock,
     decoder: str,
 ) -> Throughput:
     """Captions a second of an architecture on this device, measured once a study."""
-    base = resident.base
-    protocol = Protocol.for_device(base.device, resident.reference_tokens, decoder)
+    base = worker.base
+    protocol = Protocol.for_device(base.device, worker.reference_tokens, decoder)
     return known_throughput(
         folder,
         latency_context(base, protocol),
         variant.architecture(base.dtype),
         cross_layers(variant, base.shape),
-        lambda: measure_throughput(plain, base, tile, protocol, quiet),
+        lambda: measure_throughput(plain, base, tile, protocol, device_lock),
     )

@@ -26,7 +26,7 @@ from rsopt.model.build import clone_structure
 from rsopt.training.dataset import IGNORE, Packed
 from rsopt.training.losses import packed_batch, packed_loss
 from rsopt.training.trainer import TrainingSet
-from rsopt.trial.worker_context import Resident, pad_id
+from rsopt.trial.worker_context import WorkerContext, pad_id
 
 CALIBRATION_IMAGES = 64
 Progress = Callable[[str, int, int], None]  # what, done, of
@@ -167,21 +167,21 @@ def score_pairs(calibration: Calibration, progress: Progress | None = None) -> d
     return losses
 
 
-def measure_rankings(resident: Resident, progress: Progress | None = None) -> MeasuredRankings:
+def measure_rankings(worker: WorkerContext, progress: Progress | None = None) -> MeasuredRankings:
     """All measured rankings, from the cache or scored now; other processes on the node wait for the one that scores."""
-    path = cache_dir() / "rankings" / f"{_key(resident)}.json"
+    path = cache_dir() / "rankings" / f"{_key(worker)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            calibration = Calibration(resident.base, _calibration_set(resident), pad_id(resident.base))
+            calibration = Calibration(worker.base, _calibration_set(worker), pad_id(worker.base))
             rankings = score_layers(calibration, progress)
             write_json(path, rankings.to_json())
     return MeasuredRankings.from_json(json.loads(path.read_text()))
 
 
-def _calibration_set(resident: Resident) -> TrainingSet:
+def _calibration_set(worker: WorkerContext) -> TrainingSet:
     """Images spread evenly over the training split."""
-    data = resident.training_set("train", range(resident.base.shape.vision_layers))
+    data = worker.training_set("train", range(worker.base.shape.vision_layers))
     images = len(data.captions)
     chosen = np.linspace(0, images - 1, min(CALIBRATION_IMAGES, images)).round().astype(int)
     return TrainingSet(data.features[torch.from_numpy(chosen)], [data.captions[i] for i in chosen])
@@ -205,6 +205,6 @@ def score_layers(calibration: Calibration, progress: Progress | None = None) -> 
     )
 
 
-def _key(resident: Resident) -> str:
+def _key(worker: WorkerContext) -> str:
     """Digest of all that the scores depend on."""
-    return digest({**resident.content, "images": CALIBRATION_IMAGES, "version": 1})
+    return digest({**worker.content, "images": CALIBRATION_IMAGES, "version": 1})

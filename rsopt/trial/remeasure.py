@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import STATE, rung_folder
-from rsopt.latency.device_lock import Quiet
+from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Ledger, tied
 from rsopt.latency.protocol import Protocol, cross_layers, latency_context
 from rsopt.latency.session import measure_latency
@@ -17,18 +17,18 @@ from rsopt.model.build import build, merged
 from rsopt.model.vision_features import pixels
 from rsopt.training.optimizer import Stepper
 from rsopt.trial.latency_metrics import architecture_throughput
-from rsopt.trial.worker_context import Resident
+from rsopt.trial.worker_context import WorkerContext
 
 
 def measure_again(
-    leg: Leg, resident: Resident, folder: Path, ledger: Ledger, quiet: Quiet, decoder: str
+    leg: Leg, worker: WorkerContext, folder: Path, ledger: Ledger, device_lock: DeviceLock, decoder: str
 ) -> dict[str, Any] | None:
     """The latency of a candidate's last leg, beside the ledger's; None where the ledger has none of this device.
 
     `differs`: beyond both intervals. Both are on the ledger's scale, so a device that got slower as a whole does not count.
     """
-    base, variant = resident.base, leg.candidate.variant
-    protocol = Protocol.for_device(base.device, resident.reference_tokens, decoder)
+    base, variant = worker.base, leg.candidate.variant
+    protocol = Protocol.for_device(base.device, worker.reference_tokens, decoder)
     context = latency_context(base, protocol)
     recorded = ledger.get(context, variant.architecture(base.dtype), cross_layers(variant, base.shape))
     reference_ms = ledger.reference_ms(context)
@@ -38,10 +38,10 @@ def measure_again(
     if variant.lora is not None:
         stepper = Stepper(built.trainable(), leg.candidate.recipe, False, 1)
         stepper.load_state(load_file(rung_folder(folder, leg.number, leg.stop) / STATE))
-    image = pixels(base, resident.data.split("val")[:1])
+    image = pixels(base, worker.data.split("val")[:1])
     plain = merged(built)
-    again = measure_latency(plain, base, image, protocol, quiet).relative_to(reference_ms)
-    throughput = architecture_throughput(plain, variant, image, resident, folder, quiet, decoder)
+    again = measure_latency(plain, base, image, protocol, device_lock).relative_to(reference_ms)
+    throughput = architecture_throughput(plain, variant, image, worker, folder, device_lock, decoder)
     return {
         "latency_ms": again.latency_ms,
         "latency_low_ms": again.interval_ms[0],

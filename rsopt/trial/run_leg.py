@@ -25,7 +25,7 @@ from rsopt.core.objectives import Measurement
 from rsopt.cost.peak_flops import measured_peak
 from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.latency.device import device_name
-from rsopt.latency.device_lock import Quiet
+from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Latency, Ledger
 from rsopt.latency.protocol import Protocol, cross_layers
 from rsopt.latency.session import NATURAL_IMAGES, measure_latency, natural_latency
@@ -35,17 +35,17 @@ from rsopt.training.model_flops import training_flops
 from rsopt.training.trainer import Trainer, TrainResult
 from rsopt.trial.latency_metrics import architecture_latency, architecture_throughput
 from rsopt.trial.quality import measure_quality
-from rsopt.trial.stopwatch import Clock
-from rsopt.trial.training_segment import train_stretch
-from rsopt.trial.worker_context import Resident
+from rsopt.trial.stopwatch import Stopwatch
+from rsopt.trial.training_segment import train_segment
+from rsopt.trial.worker_context import WorkerContext
 
 
 def run_leg(
     leg: Leg,
-    resident: Resident,
+    worker: WorkerContext,
     folder: Path,
     ledger: Ledger,
-    quiet: Quiet,
+    device_lock: DeviceLock,
     assigned: float | None = None,
     decoder: str = GENERATE,
     latency_device: str | None = None,
@@ -66,27 +66,27 @@ def run_leg(
     """
     if (found := read_measurement(folder, leg.number, leg.stop)) is not None:
         return found
-    clock = Clock(resident.base.device, time.perf_counter() if assigned is None else assigned)
+    clock = Stopwatch(worker.base.device, time.perf_counter() if assigned is None else assigned)
     variant = leg.candidate.variant
-    give_way = partial(quiet.give_way, clock.settle)
+    yield_device = partial(device_lock.yield_to_measurement, clock.settle)
     result: TrainResult | None = None
     metrics: dict[str, float] = {}
-    with quiet.working(), between_chunks(resident, give_way):
+    with device_lock.shared(), between_chunks(worker, yield_device):
         with clock.timed("build"):
-            built = build(resident.base, variant, leg.seed)
+            built = build(worker.base, variant, leg.seed)
         if variant.lora is not None:
-            trainer, result = train_stretch(
-                leg, built, resident, folder, clock, give_way, teacher, validations, study or folder
+            trainer, result = train_segment(
+                leg, built, worker, folder, clock, yield_device, teacher, validations, study or folder
             )
-            metrics = _training_metrics(result, trainer, resident, clock.seconds["train"])
+            metrics = _training_metrics(result, trainer, worker, clock.seconds["train"])
         plain = merged(built)
-        quality, captions = measure_quality(leg, built, plain, resident, clock, give_way)
+        quality, captions = measure_quality(leg, built, plain, worker, clock, yield_device)
     metrics = quality | metrics
-    metrics |= _measure_cost(leg, built, plain, resident, ledger, quiet, clock, decoder, latency_device)
+    metrics |= _measure_cost(leg, built, plain, worker, ledger, device_lock, clock, decoder, latency_device)
     if throughput:
         with clock.timed("throughput"):
-            tile = pixels(resident.base, resident.data.split("val")[:1])
-            metrics |= architecture_throughput(plain, variant, tile, resident, folder, quiet, decoder).metrics()
+            tile = pixels(worker.base, worker.data.split("val")[:1])
+            metrics |= architecture_throughput(plain, variant, tile, worker, folder, device_lock, decoder).metrics()
     if result is not None:
         clock.seconds["trained"] = clock.seconds["train"] + trained_before(folder, leg.number, leg.start)
         metrics["train_s"] = clock.seconds["trained"]
@@ -102,7 +102,7 @@ def run_leg(
     return measurement
 
 
-def _training_metrics(result: TrainResult, trainer: Trainer, resident: Resident, train_s: float) -> dict[str, float]:
+def _training_metrics(result: TrainResult, trainer: Trainer, worker: WorkerContext, train_s: float) -> dict[str, float]:
     """Loss and throughput; on a GPU also `mfu`, the share of its measured peak, in percent."""
     metrics = {
         "train_loss": result.loss,
@@ -112,9 +112,9 @@ def _training_metrics(result: TrainResult, trainer: Trainer, resident: Resident,
     }
     if trainer.recompute:
         metrics["recomputed"] = 1.0  # said where it was so: it costs time
-    if (device := resident.base.device).type == "cuda":
+    if (device := worker.base.device).type == "cuda":
         data = trainer.data
-        gmacs = 0.0 if data.queried else resident.costs.cost(trainer.built.variant).gmacs["qformer"]
+        gmacs = 0.0 if data.queried else worker.costs.cost(trainer.built.variant).gmacs["qformer"]
         epoch = training_flops(trainer.built, data.captions, 1e9 * gmacs)
         peak = measured_peak(device, trainer.built.model.language_model.dtype)
         metrics["mfu"] = 100 * epoch * result.images / len(data.captions) / train_s / peak
@@ -125,10 +125,10 @@ def _measure_cost(
     leg: Leg,
     built: Built,
     plain: Blip2ForConditionalGeneration,
-    resident: Resident,
+    worker: WorkerContext,
     ledger: Ledger,
-    quiet: Quiet,
-    clock: Clock,
+    device_lock: DeviceLock,
+    clock: Stopwatch,
     decoder: str,
     latency_device: str | None,
 ) -> dict[str, float]:
@@ -137,26 +137,26 @@ def _measure_cost(
     At every rung: weights do not change them, and whether a candidate is promoted depends on them. Natural length is the
     candidate's own and taken at the last one.
     """
-    base, variant = resident.base, built.variant
-    images = [pixels(base, [sample]) for sample in resident.data.split("val")[: NATURAL_IMAGES if leg.last else 1]]
+    base, variant = worker.base, built.variant
+    images = [pixels(base, [sample]) for sample in worker.data.split("val")[: NATURAL_IMAGES if leg.last else 1]]
 
     def measure(protocol: Protocol) -> Latency:
-        return measure_latency(plain, base, images[0], protocol, quiet)
+        return measure_latency(plain, base, images[0], protocol, device_lock)
 
     with clock.timed("latency"):
         architecture, crossed = variant.architecture(base.dtype), cross_layers(variant, base.shape)
-        metrics = architecture_latency(architecture, crossed, resident, ledger, decoder, latency_device, measure)
+        metrics = architecture_latency(architecture, crossed, worker, ledger, decoder, latency_device, measure)
         if metrics is None and leg.last:
             raise InfrastructureError(
                 f"no latency of {architecture} on '{latency_device}' is known, and this is another device"
             )
         metrics = metrics or {}
         if leg.last and latency_device in (None, device_name(base.device)):
-            protocol = Protocol.for_device(base.device, resident.reference_tokens, decoder)
+            protocol = Protocol.for_device(base.device, worker.reference_tokens, decoder)
             metrics["latency_natural_ms"], metrics["latency_natural_tokens"] = natural_latency(
-                plain, base, images, protocol, quiet
+                plain, base, images, protocol, device_lock
             )
-    cost = resident.costs.cost(variant)
+    cost = worker.costs.cost(variant)
     return metrics | {
         "params": float(sum(p.numel() for p in plain.parameters())),
         "trainable": float(sum(p.numel() for p in built.trainable().values())),
@@ -166,17 +166,17 @@ def _measure_cost(
 
 
 @contextmanager
-def between_chunks(resident: Resident, give_way: Callable[[], None]) -> Iterator[None]:
+def between_chunks(worker: WorkerContext, yield_device: Callable[[], None]) -> Iterator[None]:
     """Give way while features are built too, which may take minutes."""
-    before = resident.progress
+    before = worker.progress
 
     def progress(done: int, of: int) -> None:
-        give_way()
+        yield_device()
         if before:
             before(done, of)
 
-    resident.progress = progress
+    worker.progress = progress
     try:
         yield
     finally:
-        resident.progress = before
+        worker.progress = before

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 
-class Clock:
+class Stopwatch:
     """`seconds` by name. `assigned` (time.perf_counter) is when the leg was given to this worker."""
 
     def __init__(self, device: torch.device, assigned: float) -> None:

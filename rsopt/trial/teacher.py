@@ -30,7 +30,7 @@ from rsopt.training.dataset import TrainingSet, target_starts
 from rsopt.training.distillation import Answers, Distiller, cuts, listening
 from rsopt.training.losses import Losses, caption_logits, packed_batch
 from rsopt.trial.trainer_setup import trainer_for, tuning_set
-from rsopt.trial.worker_context import Resident, pad_id
+from rsopt.trial.worker_context import WorkerContext, pad_id
 
 TOP = 64  # tokens kept at each target: docs/benchmarks.md says how much of the teacher's probability they hold
 ROWS = 1024  # targets computed in one go
@@ -41,13 +41,15 @@ LAYOUT = 1  # of the files; another one is another digest
 class Teacher:
     """The teacher of one study. Tuned, and asked, only for what is not in its files yet.
 
-    `leg` is its whole training; where `study`, the study's folder, holds its checkpoint, that one is taken. `give_way` is called
-    while anything takes long.
+    `leg` is its whole training; where `study`, the study's folder, holds its checkpoint, that one is taken. `yield_device` is
+    called while anything takes long.
     """
 
-    def __init__(self, leg: Leg, resident: Resident, study: Path, give_way: Callable[[], None] = lambda: None) -> None:
-        self.leg, self.resident, self.study, self.give_way = leg, resident, study, give_way
-        content = {**resident.content, "teacher": leg.to_json(), "top": TOP, "layout": LAYOUT}
+    def __init__(
+        self, leg: Leg, worker: WorkerContext, study: Path, yield_device: Callable[[], None] = lambda: None
+    ) -> None:
+        self.leg, self.worker, self.study, self.yield_device = leg, worker, study, yield_device
+        content = {**worker.content, "teacher": leg.to_json(), "top": TOP, "layout": LAYOUT}
         self.folder = cache_dir() / "teachers" / digest(content)
 
     def answers(self, layers: Sequence[int]) -> Answers:
@@ -65,7 +67,7 @@ class Teacher:
         return Answers(logits["ids"], logits["log_p"], {layer: self._hidden(layer) for layer in layers})
 
     def _hidden(self, layer: int) -> torch.Tensor:
-        base = self.resident.base
+        base = self.worker.base
         bits = base.dtype == "bfloat16"  # numpy has no bfloat16: its bits are kept, as of features
         width = base.model.config.text_config.hidden_size
 
@@ -93,9 +95,9 @@ class Teacher:
 
         @torch.inference_mode()
         def compute(first: int, last: int) -> np.ndarray:
-            self.give_way()
+            self.yield_device()
             images = range(bisect.bisect_right(starts, first) - 1, bisect.bisect_left(starts, last))
-            features, batch = packed_batch(built.model, data, images, pad_id(self.resident.base))
+            features, batch = packed_batch(built.model, data, images, pad_id(self.worker.base))
             with listening(built.model, () if layer is None else (layer,), batch) as heard:
                 logits = caption_logits(built.model, features, batch, data.queried)
             said = logits if layer is None else heard[layer]
@@ -106,20 +108,20 @@ class Teacher:
 
     @cached_property
     def _starts(self) -> list[int]:
-        captions = [own for sample in self.resident.data.split("train") if (own := self.resident.tokens(sample))]
+        captions = [own for sample in self.worker.data.split("train") if (own := self.worker.tokens(sample))]
         return target_starts(captions)
 
     @cached_property
     def _tuned(self) -> tuple[Built, TrainingSet]:
         """The teacher with its weights, and the packed training split as it sees it."""
         variant = self.leg.candidate.variant
-        built = build(self.resident.base, variant, self.leg.seed)
+        built = build(self.worker.base, variant, self.leg.seed)
         weights = self.folder / STATE
         with self._alone():
             if not weights.exists():
                 self._tune(built, weights)
         load_weights(built, weights)
-        return built, self.resident.training_set("train", variant.vision_layers, built)
+        return built, self.worker.training_set("train", variant.vision_layers, built)
 
     def _tune(self, built: Built, weights: Path) -> None:
         """Put its checkpoint there: the study's own, else trained now, which gives the same."""
@@ -129,9 +131,9 @@ class Teacher:
             if own.is_file():
                 shutil.copy(own, aside)
             else:
-                trainer = trainer_for(self.leg, built, tuning_set(self.leg, built, self.resident), self.resident)
+                trainer = trainer_for(self.leg, built, tuning_set(self.leg, built, self.worker), self.worker)
                 try:
-                    trainer.run(self.leg.start, self.leg.stop, self.give_way)
+                    trainer.run(self.leg.start, self.leg.stop, self.yield_device)
                 except CandidateError as error:
                     raise CandidateError(error.kind, f"its teacher: {error.reason}") from error
                 trainer.save(aside)
@@ -148,7 +150,7 @@ class Teacher:
                 lock.acquire(timeout=POLL_S)
                 break
             except Timeout:
-                self.give_way()
+                self.yield_device()
         try:
             yield
         finally:
@@ -159,15 +161,15 @@ def taught_losses(
     leg: Leg,
     built: Built,
     data: TrainingSet,
-    resident: Resident,
+    worker: WorkerContext,
     study: Path,
     teacher: Leg | None,
-    give_way: Callable[[], None],
+    yield_device: Callable[[], None],
 ) -> Losses:
     """The losses of a student, with the answers of the study's teacher."""
     if teacher is None:
         raise ValueError(f"trial {leg.number} distils, but its study names no teacher")
-    recipe, depth = leg.candidate.recipe, resident.base.shape.llm_layers
+    recipe, depth = leg.candidate.recipe, worker.base.shape.llm_layers
     layers = [taught for _, taught in cuts(built.variant.llm_layers, depth)] if recipe.distill_hidden > 0 else []
-    answers = Teacher(teacher, resident, study, give_way).answers(layers)
+    answers = Teacher(teacher, worker, study, yield_device).answers(layers)
     return Distiller(built, data, answers, recipe, depth)

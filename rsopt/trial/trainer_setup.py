@@ -15,12 +15,12 @@ from rsopt.model.build import Built
 from rsopt.training.dataset import TrainingSet, in_pairs
 from rsopt.training.losses import Losses, validation_loss
 from rsopt.training.trainer import Trainer
-from rsopt.trial.worker_context import Resident, pad_id
+from rsopt.trial.worker_context import WorkerContext, pad_id
 
 
-def tuning_set(leg: Leg, built: Built, resident: Resident) -> TrainingSet:
+def tuning_set(leg: Leg, built: Built, worker: WorkerContext) -> TrainingSet:
     """Inputs and captions of the training split as the leg's recipe takes them: packed, or in pairs."""
-    data = resident.training_set("train", leg.candidate.variant.vision_layers, built)
+    data = worker.training_set("train", leg.candidate.variant.vision_layers, built)
     return data if leg.candidate.recipe.packed else in_pairs(data)
 
 
@@ -28,14 +28,14 @@ def trainer_for(
     leg: Leg,
     built: Built,
     data: TrainingSet,
-    resident: Resident,
+    worker: WorkerContext,
     exceeded_by: float = 1.0,
     losses: Losses | None = None,
 ) -> Trainer:
     """A trainer of `built`; `exceeded_by` is by how much predictions of memory were exceeded before (rsopt.shortage)."""
-    base, recipe = resident.base, leg.candidate.recipe
+    base, recipe = worker.base, leg.candidate.recipe
     free = free_bytes(base.device) / exceeded_by
-    plan = training_plan(resident.costs, built.variant, base.dtype, longest(data), recipe.batch_images, free)
+    plan = training_plan(worker.costs, built.variant, base.dtype, longest(data), recipe.batch_images, free)
     return Trainer(built, data, recipe, leg.seed, pad_id(base), plan.images, losses=losses, recompute=plan.recompute)
 
 
@@ -44,14 +44,14 @@ def longest(data: TrainingSet) -> int:
     return max(sum(len(c.ids) for c in own) for own in data.captions)
 
 
-def curve_of(leg: Leg, trainer: Trainer, resident: Resident, validations: int) -> Curve:
+def curve_of(leg: Leg, trainer: Trainer, worker: WorkerContext, validations: int) -> Curve:
     """The losses of this stretch; the validation loss at `validations` places of the whole training."""
 
     def loss() -> float:
-        val = resident.training_set("val", leg.candidate.variant.vision_layers, trainer.built)
+        val = worker.training_set("val", leg.candidate.variant.vision_layers, trainer.built)
         trainer.drop(False)
         try:
-            return fitting(32, lambda images: validation_loss(trainer.built.model, val, pad_id(resident.base), images))
+            return fitting(32, lambda images: validation_loss(trainer.built.model, val, pad_id(worker.base), images))
         finally:
             trainer.drop(True)
 
@@ -59,13 +59,13 @@ def curve_of(leg: Leg, trainer: Trainer, resident: Resident, validations: int) -
 
 
 @contextmanager
-def memory_watched(leg: Leg, trainer: Trainer, resident: Resident, folder: Path) -> Iterator[None]:
+def memory_watched(leg: Leg, trainer: Trainer, worker: WorkerContext, folder: Path) -> Iterator[None]:
     """Where memory ends, later predictions learn from it; where it ends at one image, the candidate is infeasible."""
-    base, free, planned = resident.base, free_bytes(resident.base.device), trainer.stepper.micro_images
+    base, free, planned = worker.base, free_bytes(worker.base.device), trainer.stepper.micro_images
 
     def need(images: int) -> float:
         variant, tokens = trainer.built.variant, longest(trainer.data)
-        return training_need(resident.costs, variant, base.dtype, tokens, images, trainer.recompute)
+        return training_need(worker.costs, variant, base.dtype, tokens, images, trainer.recompute)
 
     try:
         yield

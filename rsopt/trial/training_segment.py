@@ -15,22 +15,22 @@ from rsopt.core.leg_files import CURVE, STATE, put, rung_folder, trained_folder
 from rsopt.model.build import Built
 from rsopt.training.losses import Losses
 from rsopt.training.trainer import Trainer, TrainResult
-from rsopt.trial.stopwatch import Clock
+from rsopt.trial.stopwatch import Stopwatch
 from rsopt.trial.teacher import taught_losses
 from rsopt.trial.trainer_setup import curve_of, memory_watched, trainer_for, tuning_set
-from rsopt.trial.worker_context import Resident
+from rsopt.trial.worker_context import WorkerContext
 
 TRAINING = "training.json"  # result and seconds
 _LOG = logging.getLogger(__name__)
 
 
-def train_stretch(
+def train_segment(
     leg: Leg,
     built: Built,
-    resident: Resident,
+    worker: WorkerContext,
     folder: Path,
-    clock: Clock,
-    give_way: Callable[[], None],
+    clock: Stopwatch,
+    yield_device: Callable[[], None],
     teacher: Leg | None,
     validations: int,
     study: Path,
@@ -40,30 +40,30 @@ def train_stretch(
     Checkpoint, curve and result are in `trained_folder` then. The arguments are run_leg's.
     """
     with clock.timed("features"):
-        data = tuning_set(leg, built, resident)
+        data = tuning_set(leg, built, worker)
     kept = trained_folder(folder, leg.number, leg.stop)
     losses: Losses | None = None
     if leg.candidate.recipe.distills and not kept.exists():
         with clock.timed("teacher"):
-            losses = taught_losses(leg, built, data, resident, study, teacher, give_way)
-    trainer = trainer_for(leg, built, data, resident, exceeded(folder), losses)
+            losses = taught_losses(leg, built, data, worker, study, teacher, yield_device)
+    trainer = trainer_for(leg, built, data, worker, exceeded(folder), losses)
     if kept.exists():
         try:
             return trainer, _take_up(kept, trainer, clock)
         except ValueError as error:  # the file system lost a part of it
             _LOG.warning("trained again: %s", error)
             shutil.rmtree(kept)
-            return train_stretch(leg, built, resident, folder, clock, give_way, teacher, validations, study)
+            return train_segment(leg, built, worker, folder, clock, yield_device, teacher, validations, study)
     if leg.start > 0:
         trainer.load(rung_folder(folder, leg.number, leg.start) / STATE)
-    curve = curve_of(leg, trainer, resident, validations)
+    curve = curve_of(leg, trainer, worker, validations)
 
     def between_steps() -> None:
         clock.mark("first_step")
-        give_way()
+        yield_device()
         curve.step()
 
-    with clock.timed("train"), memory_watched(leg, trainer, resident, folder):
+    with clock.timed("train"), memory_watched(leg, trainer, worker, folder):
         result = trainer.run(leg.start, leg.stop, between_steps)
     clock.seconds["train"] -= curve.seconds  # looking on is no training
 
@@ -78,7 +78,7 @@ def train_stretch(
     return trainer, result
 
 
-def _take_up(kept: Path, trainer: Trainer, clock: Clock) -> TrainResult:
+def _take_up(kept: Path, trainer: Trainer, clock: Stopwatch) -> TrainResult:
     """Raises ValueError where the files are not whole."""
     trainer.load(kept / STATE)
     told = json.loads((kept / TRAINING).read_text())

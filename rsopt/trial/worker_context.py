@@ -29,7 +29,7 @@ _KEPT = 2  # Q-Formers whose outputs stay: trials of one search often share thei
 
 
 @dataclass(slots=True)
-class Resident:
+class WorkerContext:
     """Built lazily, kept for the life of the process. Features are kept per set of vision layers."""
 
     base: Base

@@ -80,9 +80,9 @@ def compare(
 
     Raises UserError for a study whose data is gone and for captions that are not of its validation images.
     """
-    settings, facts = load_study(folder)
+    settings, metadata = load_study(folder)
     front = study_front(folder)
-    data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
+    data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
     scorer = scorer_of(data, "val")
     costs = CostModel(base_config(settings.base))
     rows = timed_alike([trial_row(folder, trial, scorer, costs, meteor) for trial in front["trials"]])
@@ -97,8 +97,8 @@ def compare(
         settings.base,
         data.name,
         len(data.split("val")),
-        facts.floor,
-        facts.ceiling,
+        metadata.floor,
+        metadata.ceiling,
         hand_made,
         exact,
         tuple(rows),

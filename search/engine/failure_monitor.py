@@ -8,8 +8,8 @@ ALIKE = 3  # ends of this kind in a row that stop a study
 GIVEN_UP = 2  # candidates that lost their workers to the last, with nothing measured in between
 
 
-class Streak:
-    """Watches how legs end. `verdict` says why going on would only burn the budget, None while there is no reason to stop.
+class FailureMonitor:
+    """Watches how legs end. `stop_reason` says why going on would only burn the budget, None while there is no reason to stop.
 
     - The machine refuses (a base that cannot be read, a full disk): the third time in a row.
     - Workers die: when two candidates in a row were given up for it.
@@ -17,7 +17,7 @@ class Streak:
     """
 
     def __init__(self, proven: bool) -> None:
-        self.verdict: str | None = None
+        self.stop_reason: str | None = None
         self._proven = proven
         self._refused: list[str] = []
         self._given_up = 0
@@ -29,20 +29,20 @@ class Streak:
         self._given_up = 0
         self._proven = self._proven or trained
 
-    def lost(self, refused: str | None) -> None:
+    def lost_leg(self, refused: str | None) -> None:
         """A leg was lost; `refused` is what the machine said, None where its worker just died."""
         if refused is None:
             self._refused.clear()
             return
         self._refused.append(refused)
         if len(self._refused) >= ALIKE:
-            self.verdict = f"{len(self._refused)} legs in a row could not run: {refused}"
+            self.stop_reason = f"{len(self._refused)} legs in a row could not run: {refused}"
 
     def gave_up(self) -> None:
         """A candidate was given up because its workers died."""
         self._given_up += 1
         if self._given_up >= GIVEN_UP:
-            self.verdict = f"{self._given_up} candidates in a row lost every worker that tried them"
+            self.stop_reason = f"{self._given_up} candidates in a row lost every worker that tried them"
 
     def failed(self, reason: str) -> None:
         """A candidate failed by its own fault."""
@@ -50,4 +50,4 @@ class Streak:
         self._faults.append(reason)
         alike = {re.sub(r"[0-9.]+", "#", fault) for fault in self._faults}
         if not self._proven and len(self._faults) >= ALIKE and len(alike) == 1:
-            self.verdict = f"the first {len(self._faults)} candidates failed alike: {reason}"
+            self.stop_reason = f"the first {len(self._faults)} candidates failed alike: {reason}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -12,13 +13,13 @@ from optuna.trial import TrialState
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Fault, Measurement, Objective
 from rsopt.errors import UserError
-from search.engine.failure_monitor import Streak
+from search.engine.failure_monitor import FailureMonitor
 from search.engine.legs import flaw, next_leg, teacher_leg
 from search.engine.proposer import Proposer
-from search.optimizer.cost_estimator import Estimates
+from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.optuna_sampler import OptunaSampler
 from search.optimizer.sampler import Draw, Sampler
-from search.optimizer.scheduler import New, Policy, Promote, Wait, run_to_end
+from search.optimizer.scheduler import Promote, Scheduler, StartCandidate, Wait, run_to_end
 from search.space.bound_space import BoundSpace
 from search.study.budget import Budget
 from search.study.history import REFERENCES, CandidateState, History, Role, State
@@ -57,10 +58,10 @@ class Search:
         trials: int,
         slots: int,
         sampler: str | Sampler = "tpe",
-        policy: Policy = run_to_end,
+        policy: Scheduler = run_to_end,
         limit: Callable[[Candidate], str | None] | None = None,
         broken: Callable[[Mapping[str, float]], str | None] | None = None,
-        estimates: Estimates | None = None,
+        estimates: CostEstimator | None = None,
         budget: Budget | None = None,
         keep: Callable[[], None] = lambda: None,
     ) -> None:
@@ -83,7 +84,7 @@ class Search:
         self._told = sum(len(state.rungs) for state in self._states)
         self._seen = {state.candidate.key for state in self._states}
         self._in_flight: dict[int, Leg] = {}
-        self._streak = Streak(any(state.rungs and state.role != "zero_shot" for state in self._states))
+        self._failures = FailureMonitor(any(state.rungs and state.role != "zero_shot" for state in self._states))
         # What was running when a driver died is handed out again from its last rung, before anything else.
         self._owed = {state.number for state in self._states if state.state == "running"}
         starts = [-1]
@@ -94,7 +95,7 @@ class Search:
         sampled = any(state.role == "sampled" for state in self._states)
         self._proposer = Proposer(space, self._sampler, seed, len(space.starts) if sampled else max(starts) + 1)
 
-    def next(self) -> Leg | None:
+    def ask(self) -> Leg | None:
         """The leg for a free worker, recorded before it is handed out; None while there is none (see `done`)."""
         if len(self._in_flight) >= self.slots or self.stopped:
             return None
@@ -129,15 +130,15 @@ class Search:
         elif reason := flaw(state, leg, outcome, self.objectives):
             self._fail(state, reason)
         else:
-            self._streak.measured(state.role != "zero_shot")
+            self._failures.measured(state.role != "zero_shot")
             # What was not measured is absent: an undefined side figure is no reason to fail, and no number either.
             metrics = {name: value for name, value in outcome.metrics.items() if math.isfinite(value)}
             rungs = (*state.rungs, Measurement(outcome.rung, metrics, outcome.seconds))
-            state = state.having(rungs=rungs, order=(*state.order, self._told))
+            state = replace(state, rungs=rungs, order=(*state.order, self._told))
             self._told += 1
-            self._record(self._ended(state, metrics) if leg.last else state.having(state="resting"))
+            self._record(self._ended(state, metrics) if leg.last else replace(state, state="resting"))
 
-    def lost(self, leg: Leg, refused: str | None = None) -> None:
+    def report_lost(self, leg: Leg, refused: str | None = None) -> None:
         """Infrastructure lost a leg, which is not its candidate's fault: handed out again, and given up at the third loss.
 
         `refused`: what its worker could not do for it, where that is known. Losses of that kind stop the study instead.
@@ -146,12 +147,12 @@ class Search:
             return
         del self._in_flight[leg.number]
         state = self._states[leg.number]
-        state = state.having(lost=(*state.lost, leg.stop))
-        self._streak.lost(refused)
+        state = replace(state, lost=(*state.lost, leg.stop))
+        self._failures.lost_leg(refused)
         if state.lost.count(leg.stop) >= LOST_LIMIT and not self.stopped:
-            self._streak.gave_up()
+            self._failures.gave_up()
             reason = f"infrastructure: lost {LOST_LIMIT} times between {leg.start:g} and {leg.stop:g} of its training"
-            self._record(state.having(state="failed", reason=reason))
+            self._record(replace(state, state="failed", reason=reason))
         else:
             self._owed.add(leg.number)
             self._record(state)
@@ -161,12 +162,12 @@ class Search:
         state = self._states[number]
         if state.state != "resting":
             raise ValueError(f"trial {number} is {state.state} and does not rest")
-        self._record(state.having(state="stopped", reason=reason))
+        self._record(replace(state, state="stopped", reason=reason))
 
     @property
     def stopped(self) -> str | None:
-        """Why this session hands out no more legs though there would be some: whatever runs now fails (see Streak)."""
-        return self._streak.verdict
+        """Why this session hands out no more legs though there would be some: whatever runs now fails (see FailureMonitor)."""
+        return self._failures.stop_reason
 
     @property
     def done(self) -> bool:
@@ -198,7 +199,7 @@ class Search:
 
     @property
     def orphans(self) -> tuple[Leg, ...]:
-        """Legs handed out before and not told: a driver died, or they were lost. Told or handed out again next."""
+        """Legs handed out before and not told: a driver died, or they were lost. PriorObservation or handed out again next."""
         return tuple(self._leg(number) for number in sorted(self._owed))
 
     @property
@@ -235,11 +236,11 @@ class Search:
             if not state.reference and not self.budget.fits(
                 self.history, [self._leg(state.number).stop], state.reached
             ):
-                self._record(state.having(state="stopped", reason="budget: its next leg would not end in time"))
+                self._record(replace(state, state="stopped", reason="budget: its next leg would not end in time"))
                 return self._decide()
-            self._record(state.having(state="running"))
+            self._record(replace(state, state="running"))
             return decision.number
-        if isinstance(decision, New):
+        if isinstance(decision, StartCandidate):
             if not room:
                 raise RuntimeError("the policy asked for a new candidate, but the budget is spent")
             number = self._create()
@@ -251,7 +252,7 @@ class Search:
             for state in self.history:
                 if state.state == "resting":
                     self._record(
-                        state.having(state="stopped", reason=f"not promoted beyond {state.reached:g} of its training")
+                        replace(state, state="stopped", reason=f"not promoted beyond {state.reached:g} of its training")
                     )
         return None
 
@@ -276,13 +277,13 @@ class Search:
             state = CandidateState(number, proposal.role, "running", proposal.candidate, proposal.draw.params)
             if reason is None:
                 return self._add(state, proposal.draw, proposal.start)
-            self._add(state.having(state="infeasible", reason=reason), proposal.draw, proposal.start)
+            self._add(replace(state, state="infeasible", reason=reason), proposal.draw, proposal.start)
             infeasible += 1
         self.exhausted = f"the last {infeasible} candidates broke a limit, the last one: {self._states[-1].reason}"
         return None
 
     def _add(self, state: CandidateState, draw: Draw, start: int | None) -> int:
-        state = state.having(row=self._space.names.get(state.candidate.key))
+        state = replace(state, row=self._space.names.get(state.candidate.key))
         attrs = {} if start is None else {"start": start}
         self._journal.create(state, draw.distributions, draw.system_attrs, attrs)
         self._states.append(state)
@@ -296,8 +297,8 @@ class Search:
         return state.number
 
     def _fail(self, state: CandidateState, reason: str, how: State = "failed") -> None:
-        self._streak.failed(reason)
-        self._record(state.having(state=how, reason=reason))
+        self._failures.failed(reason)
+        self._record(replace(state, state=how, reason=reason))
 
     def _record(self, state: CandidateState) -> None:
         """Journal first, memory second: what is not written has not happened."""
@@ -311,7 +312,7 @@ class Search:
         reason = self._broken(metrics) if self._broken else None
         if state.reference:
             reason = reason or (self._limit(state.candidate) if self._limit else None)
-        return state.having(state="infeasible" if reason and not state.reference else "complete", reason=reason)
+        return replace(state, state="infeasible" if reason and not state.reference else "complete", reason=reason)
 
     def _leg(self, number: int) -> Leg:
         return next_leg(self._states[number], self.rungs, self.seed)

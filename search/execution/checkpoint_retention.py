@@ -19,7 +19,7 @@ from search.study.history import CandidateState, History, final_values
 DROPPED = "disk: its checkpoint was dropped to stay within --disk-gb"
 
 
-class Keeper:
+class CheckpointRetention:
     """Called after every leg, by the process that hands legs out: what it drops, no worker reads.
 
     In this order, each oldest first, until the folder and `headroom` (what legs in flight will write) are within `cap`
@@ -31,7 +31,7 @@ class Keeper:
     def __init__(self, folder: Path, cap: int | None, headroom: int) -> None:
         self._folder, self._cap, self._headroom = folder, cap, headroom
 
-    def tidy(self, search: Search) -> None:
+    def enforce(self, search: Search) -> None:
         """Bring the study's folder within the cap. Does nothing without one."""
         if self._cap is None:
             return

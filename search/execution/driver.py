@@ -18,20 +18,20 @@ from rsopt.core.ranking import MeasuredRankings
 from rsopt.errors import InfrastructureError, UserError
 from search.engine.observer import SearchObserver
 from search.engine.search import Search
-from search.execution.checkpoint_retention import Keeper
+from search.execution.checkpoint_retention import CheckpointRetention
 from search.execution.progress import Progress, status_line
 from search.execution.ray_runtime import started_ray
-from search.execution.ray_searcher import Finale
+from search.execution.ray_searcher import FinalTask
 from search.execution.remeasurement import Remeasurement
 from search.execution.resources import Resources, plan_resources
-from search.execution.signals import Stop, restored_signals
+from search.execution.signals import InterruptHandler, restored_signals
 from search.execution.tune_loop import Tick, fit
-from search.execution.work import Work
+from search.execution.work import WorkerSpec
 from search.execution.worker import rank_layers, run_trial
 from search.storage.layout import RANKINGS_FILE
 from search.storage.store import Store
 from search.study.history import History
-from search.study.settings import Facts, Settings
+from search.study.settings import Settings, StudyMetadata
 
 # Ray reads these when it is imported. Usage statistics are off; Ctrl-C reaches us as KeyboardInterrupt and not as a normal
 # end of fit(); Ray's own output, loggers and metric checks would come between the user and our line.
@@ -63,18 +63,18 @@ class Driver:
     def __init__(
         self,
         settings: Settings,
-        facts: Facts,
+        metadata: StudyMetadata,
         address: str | None,
         store: Store,
         worker_gb: float,
         checkpoint_bytes: int,
         observers: Sequence[SearchObserver] = (),
     ) -> None:
-        self.settings, self.facts, self.address, self.store = settings, facts, address, store
+        self.settings, self.metadata, self.address, self.store = settings, metadata, address, store
         self.worker_gb, self.checkpoint_bytes = worker_gb, checkpoint_bytes
         self.observers = observers
         self.interrupted = False
-        self.stop = Stop()
+        self.stop = InterruptHandler()
 
     def run(self, make_search: Any) -> Outcome:
         """Run legs until the study is done or the user stops it; what finished is kept either way."""
@@ -88,7 +88,7 @@ class Driver:
                 cluster=self.address is not None,
                 worker_gb=self.worker_gb,
             )
-            rankings = self._rankings(resources) if self.facts.needs_rankings else None
+            rankings = self._rankings(resources) if self.metadata.needs_rankings else None
             search = make_search(resources, rankings)
             for observer in self.observers:
                 observer.on_start(search, resources.gpus > 0)
@@ -96,15 +96,15 @@ class Driver:
             progress.begin(resources.slots, "GPU" if resources.gpus else "CPU core")
 
             headroom = resources.slots * self.checkpoint_bytes
-            keeper = Keeper(self.settings.folder, self.settings.disk_bytes, headroom)
+            retention = CheckpointRetention(self.settings.folder, self.settings.disk_bytes, headroom)
 
             def changed() -> None:
-                keeper.tidy(search)
+                retention.enforce(search)
                 for observer in self.observers:
                     observer.on_change(search)
                 progress.update()
 
-            again = Remeasurement(self.settings, self.facts, search, progress.say)
+            again = Remeasurement(self.settings, self.metadata, search, progress.say)
             stopped: str | None = None
             try:
                 stopped = self._fit(search, resources, changed, progress, again)
@@ -128,7 +128,7 @@ class Driver:
             )
             with status_line("scoring layers on calibration captions") as say:
                 try:
-                    for item in map(ray.get, task.remote(Work.of(self.settings, self.facts))):
+                    for item in map(ray.get, task.remote(WorkerSpec.of(self.settings, self.metadata))):
                         if isinstance(item, dict):
                             write_json(path, item)
                         else:
@@ -141,9 +141,14 @@ class Driver:
         return MeasuredRankings.from_json(json.loads(path.read_text()))
 
     def _fit(
-        self, search: Search, resources: Resources, changed: Any, progress: Progress, finale: Finale | None = None
+        self,
+        search: Search,
+        resources: Resources,
+        changed: Any,
+        progress: Progress,
+        final_task: FinalTask | None = None,
     ) -> str | None:
         """Run legs until there are no more; why it ended before, if it did."""
-        trainable = partial(run_trial, work=Work.of(self.settings, self.facts, search.teacher))
+        trainable = partial(run_trial, work=WorkerSpec.of(self.settings, self.metadata, search.teacher))
         folder, tick = self.settings.folder / "ray", Tick(progress.tick, self.stop)
-        return fit(search, trainable, resources, folder, changed, tick, finale)
+        return fit(search, trainable, resources, folder, changed, tick, final_task)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rsopt.core.objectives import Fault, Measurement
 
-AGAIN = "again"  # legs to measure again, in a trial's config, and what was found, in its outcome
+REMEASURE = "again"  # legs to measure again, in a trial's config, and what was found, in its outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,24 +13,24 @@ from search.engine.legs import LegSource
 from search.execution.messages import Refused, decode
 
 
-class Finale(Protocol):
+class FinalTask(Protocol):
     """One more Ray trial after the last leg, which finds a worker with everything in its memory."""
 
     def config(self) -> dict[str, Any] | None: ...
-    def heard(self, outcome: str | None) -> None: ...
+    def on_result(self, outcome: str | None) -> None: ...
 
 
 class LegSearcher(Searcher):
-    """Nothing is decided here: a Ray trial is a leg, `suggest` is `Search.next`, a result is `tell`, an error is `lost`.
+    """Nothing is decided here: a Ray trial is a leg, `suggest` is `Search.ask`, a result is `tell`, an error is `report_lost`.
 
     `failure` is set when the journal could not be written: an exception here would end Ray's loop with everything in it.
-    `finale` follows the last leg of a search that was not stopped.
+    `final_task` follows the last leg of a search that was not stopped.
     """
 
-    def __init__(self, search: LegSource, on_change: Callable[[], None], finale: Finale | None = None) -> None:
+    def __init__(self, search: LegSource, on_change: Callable[[], None], final_task: FinalTask | None = None) -> None:
         super().__init__()
-        self.search, self.on_change, self._finale = search, on_change, finale
-        self._last: str | None = None  # the finale's trial while it runs
+        self.search, self.on_change, self._final_task = search, on_change, final_task
+        self._last: str | None = None  # the final_task's trial while it runs
         self.legs: dict[str, Leg] = {}
         self.failure: InfrastructureError | None = None
 
@@ -39,7 +39,7 @@ class LegSearcher(Searcher):
         if self._last is not None:
             return None
         try:
-            leg = None if self.failure else self.search.next()
+            leg = None if self.failure else self.search.ask()
         except InfrastructureError as error:
             self.failure, leg = error, None
         if self.failure:
@@ -53,16 +53,16 @@ class LegSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A result is a Measurement or a Fault; whatever else ended the trial was not the candidate's doing."""
         if trial_id == self._last:
-            assert self._finale is not None
-            self._finale.heard(None if error or not result else result.get("outcome"))
-            self._finale = self._last = None
+            assert self._final_task is not None
+            self._final_task.on_result(None if error or not result else result.get("outcome"))
+            self._final_task = self._last = None
             return
         leg = self.legs.pop(trial_id)
         try:
             if error or not result or "outcome" not in result:
-                self.search.lost(leg)
+                self.search.report_lost(leg)
             elif isinstance(outcome := decode(result["outcome"]), Refused):
-                self.search.lost(leg, outcome.reason)
+                self.search.report_lost(leg, outcome.reason)
             else:
                 self.search.tell(leg, outcome)
         except InfrastructureError as failure:
@@ -70,8 +70,8 @@ class LegSearcher(Searcher):
         self.on_change()
 
     def _end(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The finale where there is one to run, else FINISHED."""
-        config = None if self._finale is None or self.search.stopped else self._finale.config()
+        """The final_task where there is one to run, else FINISHED."""
+        config = None if self._final_task is None or self.search.stopped else self._final_task.config()
         if config is None:
             return Searcher.FINISHED
         self._last = trial_id

@@ -11,10 +11,10 @@ from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Leg
 from search.engine.legs import leg_seed
 from search.engine.search import Search
-from search.execution.messages import AGAIN
+from search.execution.messages import REMEASURE
 from search.results.front import build_front, read_remeasured
 from search.storage.layout import REMEASURED_FILE
-from search.study.settings import Facts, Settings
+from search.study.settings import Settings, StudyMetadata
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ class Remeasurement:
     `say`: told what goes on while it runs, and "" when it is over.
     """
 
-    def __init__(self, settings: Settings, facts: Facts, search: Search, say: Callable[[str], None]) -> None:
-        self._settings, self._facts, self._search, self._say = settings, facts, search, say
+    def __init__(self, settings: Settings, metadata: StudyMetadata, search: Search, say: Callable[[str], None]) -> None:
+        self._settings, self._metadata, self._search, self._say = settings, metadata, search, say
         self._path = settings.folder / REMEASURED_FILE
         self._all = read_remeasured(settings.folder)
 
@@ -37,13 +37,13 @@ class Remeasurement:
             return None
         self._say(f"measuring the front's {len(missing)} architectures again, with trained weights")
         history, seed = self._search.history, self._search.seed
-        return {AGAIN: [Leg(n, history[n].candidate, 0.0, 1.0, leg_seed(seed, n)).to_json() for n in missing]}
+        return {REMEASURE: [Leg(n, history[n].candidate, 0.0, 1.0, leg_seed(seed, n)).to_json() for n in missing]}
 
-    def heard(self, outcome: str | None) -> None:
+    def on_result(self, outcome: str | None) -> None:
         """What the worker found, which is written down; None where it was lost. The study is whole without."""
         self._say("")
         told: dict[str, Any] = json.loads(outcome) if outcome else {"refused": "its worker was lost"}
-        found = {int(number): again for number, again in told.get(AGAIN, {}).items()}
+        found = {int(number): again for number, again in told.get(REMEASURE, {}).items()}
         reasons = [told["refused"]] if "refused" in told else []
         self._all |= found
         try:
@@ -62,9 +62,9 @@ class Remeasurement:
 
     def _members(self) -> list[list[int]]:
         """The front's trials, those of one architecture together."""
-        if "latency_ms" not in self._facts.objectives:
+        if "latency_ms" not in self._metadata.objectives:
             return []
-        trials = build_front(self._settings.name, self._facts, self._search.history)["trials"]
+        trials = build_front(self._settings.name, self._metadata, self._search.history)["trials"]
         members: dict[str, list[int]] = {}
         for number in (t["id"] for t in trials if t["pareto"] and t["baseline"] is None):
             variant = self._search.history[number].candidate.variant

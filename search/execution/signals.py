@@ -11,7 +11,7 @@ from typing import Any
 from rsopt.cli import EXIT_INTERRUPTED
 
 
-class Stop:
+class InterruptHandler:
     """SIGTERM like Ctrl-C: the first ends the search in good order, the second at once.
 
     At once is safe: the journal is written before anything happens, and Ray's processes notice that their driver is gone.

@@ -13,9 +13,9 @@ from ray import tune
 
 from rsopt.errors import InfrastructureError, UserError, refusal
 from search.engine.legs import LegSource
-from search.execution.ray_searcher import Finale, LegSearcher
+from search.execution.ray_searcher import FinalTask, LegSearcher
 from search.execution.resources import Resources
-from search.execution.signals import Stop
+from search.execution.signals import InterruptHandler
 
 
 def fit(
@@ -25,12 +25,12 @@ def fit(
     folder: Path,
     changed: Callable[[], None],
     tick: Tick,
-    finale: Finale | None = None,
+    final_task: FinalTask | None = None,
 ) -> str | None:
-    """Run the legs of `source` as Ray trials until there are no more, then `finale`; why it ended before, if it did."""
+    """Run the legs of `source` as Ray trials until there are no more, then `final_task`; why it ended before, if it did."""
     # Where the disk is full it prints a traceback about a file of its own that nothing here reads; we say the rest in one line.
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
-    searcher = LegSearcher(source, changed, finale)
+    searcher = LegSearcher(source, changed, final_task)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=tune.TuneConfig(
@@ -56,7 +56,7 @@ def fit(
 
 
 def run_tasks(
-    function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], resources: Resources, stop: Stop
+    function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], resources: Resources, stop: InterruptHandler
 ) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Call `function` with each of `arguments` on workers, as many at once as there are; (arguments, result) as they come.
 
@@ -80,7 +80,7 @@ def run_tasks(
 class Tick(tune.Callback):
     """Ray's loop is the progress line's clock."""
 
-    def __init__(self, tick: Callable[[], None], stop: Stop) -> None:
+    def __init__(self, tick: Callable[[], None], stop: InterruptHandler) -> None:
         self.tick, self.stop = tick, stop
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:

@@ -9,14 +9,14 @@ from rsopt.core.candidate import Leg
 from search.storage.layout import LEDGER_FILE
 from search.storage.open import open_store
 from search.storage.store import Store
-from search.study.settings import Facts, Settings
+from search.study.settings import Settings, StudyMetadata
 
 if TYPE_CHECKING:
     from rsopt.latency.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class WorkerSpec:
     """What every worker of a study needs; the same for all legs."""
 
     base: str
@@ -32,17 +32,17 @@ class Work:
     part: str = ""  # the folder within the study whose legs these are, such as that of its refits
 
     @classmethod
-    def of(cls, settings: Settings, facts: Facts, teacher: Leg | None = None, part: str = "") -> Work:
+    def of(cls, settings: Settings, metadata: StudyMetadata, teacher: Leg | None = None, part: str = "") -> WorkerSpec:
         """Of a study, or of the legs in a `part` of it."""
         return cls(
             settings.base,
-            facts.data_path,
+            metadata.data_path,
             settings.storage,
             settings.name,
             settings.skip_bad,
             settings.latency_decoder,
             settings.latency_device,
-            "captions_per_s" in facts.objectives,
+            "captions_per_s" in metadata.objectives,
             teacher,
             settings.validations,
             part,

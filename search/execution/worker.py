@@ -20,25 +20,25 @@ from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import trained_folder
 from rsopt.core.objectives import Fault, Measurement
 from rsopt.errors import InfrastructureError, UserError, refusal
-from search.execution.messages import AGAIN, Refused, encode
+from search.execution.messages import REMEASURE, Refused, encode
 from search.storage.layout import LEDGER_FILE
 
 if TYPE_CHECKING:
     pass
-from search.execution.work import Work
+from search.execution.work import WorkerSpec
 
-_RESIDENT: dict[Work, Any] = {}
+_RESIDENT: dict[WorkerSpec, Any] = {}
 
 
-def run_trial(config: dict[str, Any], work: Work) -> dict[str, str]:
+def run_trial(config: dict[str, Any], work: WorkerSpec) -> dict[str, str]:
     """Run the leg in `config["leg"]`; a candidate's own fault is returned, what is not its fault escapes to Ray.
 
     Except what this machine refuses and a person can put right (no base, no room): that is returned too, with its reason.
-    After the last leg: measure the latencies of those in `config[AGAIN]` again.
+    After the last leg: measure the latencies of those in `config[REMEASURE]` again.
     """
     try:
-        if AGAIN in config:
-            return {"outcome": json.dumps(_again(list(map(Leg.from_json, config[AGAIN])), work))}
+        if REMEASURE in config:
+            return {"outcome": json.dumps(_again(list(map(Leg.from_json, config[REMEASURE])), work))}
         leg = Leg.from_json(config["leg"])
         if isinstance(outcome := _run(leg, work), Fault):  # nobody takes up what failed
             shutil.rmtree(trained_folder(work.store().folder, leg.number, leg.stop), ignore_errors=True)
@@ -51,7 +51,7 @@ def run_trial(config: dict[str, Any], work: Work) -> dict[str, str]:
         return {"outcome": encode(Refused(f"{platform.node()}: {refused}"))}
 
 
-def rank_layers(work: Work) -> Iterator[tuple[str, int, int] | dict[str, Any]]:
+def rank_layers(work: WorkerSpec) -> Iterator[tuple[str, int, int] | dict[str, Any]]:
     """Score the layers over base and data: progress (what, done, of), and at last the rankings as JSON."""
     from rsopt.trial.layer_ranking import measure_rankings
 
@@ -76,7 +76,7 @@ def rank_layers(work: Work) -> Iterator[tuple[str, int, int] | dict[str, Any]]:
             return
 
 
-def _run(leg: Leg, work: Work) -> Measurement | Fault:
+def _run(leg: Leg, work: WorkerSpec) -> Measurement | Fault:
     assigned = time.perf_counter()
     # Imported here: the driver imports this module and needs no torch.
     import torch
@@ -85,21 +85,30 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
     from rsopt.common.out_of_memory import is_shortage, release
     from rsopt.errors import CandidateError
     from rsopt.latency.device import quiet_name
-    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.device_lock import DeviceLock
     from rsopt.trial.run_leg import run_leg
 
-    resident, store = resident_of(work), work.store()
+    worker, store = resident_of(work), work.store()
     if leg.start > 0:
         store.fetch_rung(leg.number, leg.start)  # where it ran on another node
     store.fetch_rung(leg.number, leg.stop)  # finished when nobody listened
-    quiet = Quiet(quiet_name(resident.base.device))
+    device_lock = DeviceLock(quiet_name(worker.base.device))
 
     def kept(measurement: Measurement) -> Measurement:
         store.keep_rung(leg.number, leg.stop)
         return measurement
 
     try:
-        where = (leg, resident, store.folder, work.ledger(), quiet, assigned, work.latency_decoder, work.latency_device)
+        where = (
+            leg,
+            worker,
+            store.folder,
+            work.ledger(),
+            device_lock,
+            assigned,
+            work.latency_decoder,
+            work.latency_device,
+        )
         if leg.candidate.baseline is None:
             run = partial(run_leg, *where, work.throughput, work.teacher, work.validations, work.study().folder)
         else:
@@ -127,45 +136,45 @@ def _run(leg: Leg, work: Work) -> Measurement | Fault:
             leg.stop, "exception", f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
         )
     finally:
-        quiet.close()
+        device_lock.close()
 
 
-def _again(legs: Sequence[Leg], work: Work) -> dict[str, Any]:
+def _again(legs: Sequence[Leg], work: WorkerSpec) -> dict[str, Any]:
     """Latencies of these candidates with their trained weights, by trial, if the device that counts is this worker's.
 
     `refused` says why the rest is missing, if any is: nothing that was measured is lost with it.
     """
     from rsopt.latency.device import device_name, quiet_name
-    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
     from rsopt.trial.remeasure import measure_again
 
-    resident, store = resident_of(work), work.store()
-    device, found = resident.base.device, dict[int, dict[str, Any]]()
+    worker, store = resident_of(work), work.store()
+    device, found = worker.base.device, dict[int, dict[str, Any]]()
     if work.latency_device not in (None, device_name(device)):
-        return {AGAIN: found}
+        return {REMEASURE: found}
     ledger, number = Ledger(store.folder / LEDGER_FILE), legs[0].number
     with FileLock(f"{ledger.path}.lock"):
         store.share_ledger()  # latencies that other nodes measured
-    quiet = Quiet(quiet_name(device))
+    device_lock = DeviceLock(quiet_name(device))
     try:
         for leg in legs:
             number = leg.number
             store.fetch_rung(leg.number, leg.stop)
-            again = measure_again(leg, resident, store.folder, ledger, quiet, work.latency_decoder)
+            again = measure_again(leg, worker, store.folder, ledger, device_lock, work.latency_decoder)
             if again is not None:
                 found[leg.number] = again
     except Exception as error:  # noqa: BLE001 - told to the user: the study is whole without
         return {
-            AGAIN: found,
+            REMEASURE: found,
             "refused": f"trial {number}: {type(error).__name__}: {' '.join(str(error).split())[:300]}",
         }
     finally:
-        quiet.close()
-    return {AGAIN: found}
+        device_lock.close()
+    return {REMEASURE: found}
 
 
-def resident_of(work: Work) -> Any:
+def resident_of(work: WorkerSpec) -> Any:
     """The process's one base with its data; another study's is dropped."""
     if work not in _RESIDENT:
         _RESIDENT.clear()
@@ -173,7 +182,7 @@ def resident_of(work: Work) -> Any:
     return _RESIDENT[work]
 
 
-def _load(work: Work) -> Any:
+def _load(work: WorkerSpec) -> Any:
     import torch
     from transformers.utils import logging
 
@@ -181,11 +190,11 @@ def _load(work: Work) -> Any:
     from rsopt.data.read import read
     from rsopt.model.base import load_base
     from rsopt.model.hub import fetch
-    from rsopt.trial.worker_context import Resident
+    from rsopt.trial.worker_context import WorkerContext
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # a worker is one core; the others have workers of their own
     fetch(work.base)  # where this node shares no cache with the driver's
-    return Resident(load_base(work.base), read(data_here(work.data), skip_bad=work.skip_bad))
+    return WorkerContext(load_base(work.base), read(data_here(work.data), skip_bad=work.skip_bad))

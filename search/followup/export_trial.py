@@ -14,7 +14,7 @@ from transformers.utils import logging
 from rsopt.caption.captioner import plain_captions
 from rsopt.common.atomic_files import new_folder
 from rsopt.core.candidate import Candidate
-from rsopt.core.inference import BEAMS, MAX_NEW_TOKENS, Form, Weights
+from rsopt.core.inference import BEAMS, MAX_NEW_TOKENS, InferenceConfig, Weights
 from rsopt.core.leg_files import STATE, read_captions, read_measurement, rung_folder, scores_file
 from rsopt.data.generated.mini import data_here
 from rsopt.data.images import open_image
@@ -34,14 +34,14 @@ from search.results.refits import AS_TRAINED, best_refit
 from search.results.refits import FOLDER as REFITS
 from search.storage.open import open_store
 from search.study.history import CandidateState
-from search.study.settings import Facts, Settings
+from search.study.settings import Settings, StudyMetadata
 
 CHECKED = 32  # validation images captioned before and after the folder was written
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ExportRequest:
     """Which trial (its entry of front.json) is wanted in what form; `pick` is what it was asked for as.
 
     `weights` None: as it was measured. `refitted`: its refit where there is one.
@@ -71,10 +71,10 @@ class Training:
         return rung_folder(self.folder, self.number, 1.0) / STATE
 
 
-def training_of(settings: Settings, state: CandidateState, wish: Wish) -> Training:
+def training_of(settings: Settings, state: CandidateState, request: ExportRequest) -> Training:
     """The refit that counts, else the search's own training."""
-    searched = wish.trial["metrics"]
-    if not wish.refitted or (found := best_refit(settings.folder, state.number)) is None:
+    searched = request.trial["metrics"]
+    if not request.refitted or (found := best_refit(settings.folder, state.number)) is None:
         return Training(settings.folder, state.number, state.candidate, searched)
     refit, seeds = found
     measured = read_measurement(settings.folder / REFITS, refit.number, 1.0)
@@ -89,8 +89,14 @@ def training_of(settings: Settings, state: CandidateState, wish: Wish) -> Traini
     return Training(settings.folder / REFITS, refit.number, refit.candidate, measured.metrics, told)
 
 
-def take_away(
-    settings: Settings, facts: Facts, front: dict[str, Any], state: CandidateState, wish: Wish, out: Path, say: Say
+def export_trial(
+    settings: Settings,
+    metadata: StudyMetadata,
+    front: dict[str, Any],
+    state: CandidateState,
+    request: ExportRequest,
+    out: Path,
+    say: Say,
 ) -> dict[str, Any]:
     """Write the export and return its manifest. UserError for base or data that are gone; nothing is left half written.
 
@@ -99,11 +105,14 @@ def take_away(
     """
     logging.disable_progress_bar()
     latency = recorded_latency(settings.ledger, state)
-    data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
+    data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
     base = load_base(settings.base, dtype=latency["dtype"] if latency else None)
-    form, training = Form(wish.weights or base.dtype, wish.beams), training_of(settings, state, wish)
-    as_trained = form == Form(base.dtype)
-    if wish.adapter_only and not as_trained:
+    form, training = (
+        InferenceConfig(request.weights or base.dtype, request.beams),
+        training_of(settings, state, request),
+    )
+    as_trained = form == InferenceConfig(base.dtype)
+    if request.adapter_only and not as_trained:
         raise UserError(f"an adapter is kept in the precision it was trained in; leave --dtype {form.weights} out")
     built = build(base, training.candidate.variant)
     if built.peft is not None:
@@ -121,21 +130,21 @@ def take_away(
     if point is None and not form.quantised and form.beams == BEAMS:  # in another precision captions move little
         then = read_captions(training.folder, training.number, 1.0) or {}
         metrics, timed = training.metrics, latency
-    if params != wish.trial["metrics"]["params"]:
-        raise RuntimeError(f"rebuilt with {params} parameters, measured were {wish.trial['metrics']['params']:.0f}")
+    if params != request.trial["metrics"]["params"]:
+        raise RuntimeError(f"rebuilt with {params} parameters, measured were {request.trial['metrics']['params']:.0f}")
     with new_folder(out) as aside:
-        if wish.adapter_only:
+        if request.adapter_only:
             write_adapter(built, base, aside)
         else:
             write_model(model, base, aside, form.beams)
         say("written; reloading it and comparing captions")
-        captions, check = _check(settings, then, base, model, data, aside, wish.adapter_only, form)
+        captions, check = _check(settings, then, base, model, data, aside, request.adapter_only, form)
         manifest = {
             "study": settings.name,
             "trial": state.number,
-            "name": wish.trial["name"],
-            "pick": wish.pick,
-            "adapter_only": wish.adapter_only,
+            "name": request.trial["name"],
+            "pick": request.pick,
+            "adapter_only": request.adapter_only,
             "base": settings.base,
             "data": {"name": data.name, "format": data.format, "validation_images": len(data.split("val"))},
             "found": {
@@ -144,7 +153,7 @@ def take_away(
                 "seed": settings.seed,
                 "trials": len(front["trials"]),
                 "finished": sum(t["state"] == "complete" for t in front["trials"]),
-                "objectives": list(facts.objectives),
+                "objectives": list(metadata.objectives),
             },
             "refit": training.told,
             **training.candidate.to_json(),
@@ -158,8 +167,8 @@ def take_away(
                 "tokenizer": "PTB tokens, pycocoevalcap's scores",
             },
             "validation": metrics,
-            "floor": facts.floor,
-            "ceiling": facts.ceiling,
+            "floor": metadata.floor,
+            "ceiling": metadata.ceiling,
             "latency": timed,
             "test": scores_on_test(
                 scores_file(training.folder, training.number, _tested_as(form, base, training)),
@@ -171,16 +180,16 @@ def take_away(
             ),
             "check": check,
             "captions": captions,
-            "versions": facts.versions,
+            "versions": metadata.versions,
         }
         (aside / "README.md").write_text(model_card(manifest))
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     return manifest
 
 
-def _tested_as(form: Form, base: Base, training: Training) -> str:
+def _tested_as(form: InferenceConfig, base: Base, training: Training) -> str:
     """Under which name the test scores of a form are kept: refits were scored as they were trained."""
-    if training.told and form == Form(base.dtype):
+    if training.told and form == InferenceConfig(base.dtype):
         return AS_TRAINED
     return form.weights if form.beams == BEAMS else form.name
 
@@ -205,7 +214,7 @@ def _check(
     data: CaptionData,
     folder: Path,
     adapter_only: bool,
-    form: Form,
+    form: InferenceConfig,
 ) -> tuple[dict[str, str], dict[str, int]]:
     """Caption some validation images by the model in memory and by the folder, both as a stranger would.
 

@@ -58,7 +58,7 @@ class Refits:
         self._stopped: str | None = None
         self.legs_done = 0  # in this session
 
-    def next(self) -> Leg | None:
+    def ask(self) -> Leg | None:
         """A leg for a free worker; None while there is none."""
         if len(self._in_flight) >= self.slots or self._stopped:
             return None
@@ -80,7 +80,7 @@ class Refits:
         elif leg.last:
             self._open.pop(leg.number)
 
-    def lost(self, leg: Leg, refused: str | None = None) -> None:
+    def report_lost(self, leg: Leg, refused: str | None = None) -> None:
         """Infrastructure lost a leg: handed out again, until one was lost for the third time."""
         self._in_flight.discard(leg.number)
         self._lost.append((leg.number, leg.stop))

@@ -18,9 +18,9 @@ from search.engine.legs import FULL_DEPTH, teacher_leg
 from search.execution.progress import status_line
 from search.execution.ray_runtime import cluster_address, started_ray
 from search.execution.resources import plan_resources
-from search.execution.signals import Stop, restored_signals
+from search.execution.signals import InterruptHandler, restored_signals
 from search.execution.tune_loop import Tick, fit
-from search.execution.work import Work
+from search.execution.work import WorkerSpec
 from search.followup.refit_legs import Refits, plan_refits
 from search.followup.refit_report import refit_summary
 from search.followup.refit_worker import run_refit
@@ -30,7 +30,7 @@ from search.results.refits import FOLDER, Refit, read_plan
 from search.space.load import load_space
 from search.study.journal import read_history
 from search.study.journal_file import hold
-from search.study.settings import Facts, Settings, load_study
+from search.study.settings import Settings, StudyMetadata, load_study
 from search.tracking.sync import project
 
 SUMMARY = "refits.json"
@@ -50,14 +50,14 @@ def refit(
     folder: Path, front: dict[str, Any], picked: list[int], wanted: list[int], options: argparse.Namespace
 ) -> RefitOutcome:
     """Train what is missing of `wanted` (trials) and compare `picked` to their neighbours and to the unpruned model."""
-    settings, facts = load_study(folder)
-    data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
+    settings, metadata = load_study(folder)
+    data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
     history = read_history(folder)
     (folder / FOLDER).mkdir(exist_ok=True)
     with closing(hold(folder / FOLDER)):
         refits = plan_refits(folder, [history[n] for n in wanted], options.seeds, options.epochs, settings.seed)
         interrupted, stopped = _train(
-            settings, facts, refits, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), options
+            settings, metadata, refits, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), options
         )
         summary = refit_summary(front, folder, _as_planned(folder, refits), picked)
         write_json(folder / FOLDER / SUMMARY, summary)
@@ -65,7 +65,7 @@ def refit(
     front = study_front(folder)
     write_json(folder / FRONT_FILE, front)
     write_page(folder, data=data, front=front)
-    if problem := project(settings, facts, history, data, front):
+    if problem := project(settings, metadata, history, data, front):
         notes.append(f"MLflow     not written ({problem})")
     if stopped:
         notes.append(f"stopped because {stopped}")
@@ -75,16 +75,16 @@ def refit(
 
 
 def _train(
-    settings: Settings, facts: Facts, refits: list[Refit], teacher: Leg, options: argparse.Namespace
+    settings: Settings, metadata: StudyMetadata, refits: list[Refit], teacher: Leg, options: argparse.Namespace
 ) -> tuple[bool, str | None]:
     """Run the legs that are missing; whether it was interrupted, and why it stopped by itself, if it did."""
     rungs = load_space(settings.folder / "space.yaml").rungs
     if Refits(settings.folder, refits, rungs, 1).done:
         return False, None
-    stop = Stop()
+    stop = InterruptHandler()
     workers = settings.workers if options.workers is None else options.workers
     address = cluster_address(options.address)
-    work = Work.of(settings, facts, teacher, FOLDER)
+    work = WorkerSpec.of(settings, metadata, teacher, FOLDER)
     with restored_signals(), started_ray(address) as there:
         stop.watch()
         resources = plan_resources(*there, settings.gpus_per_trial, workers, cluster=address is not None)

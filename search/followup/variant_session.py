@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from rsopt.common.atomic_files import write_json
-from rsopt.core.inference import free_forms
+from rsopt.core.inference import default_inference_variants
 from rsopt.core.variant import Dtype
 from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
@@ -15,9 +15,9 @@ from rsopt.model.quantization import check_available
 from search.execution.progress import status_line
 from search.execution.ray_runtime import cluster_address, started_ray
 from search.execution.resources import plan_resources
-from search.execution.signals import Stop, restored_signals
+from search.execution.signals import InterruptHandler, restored_signals
 from search.execution.tune_loop import run_tasks
-from search.execution.work import Work
+from search.execution.work import WorkerSpec
 from search.followup.variant_worker import measure_points
 from search.html_report.write import write_page
 from search.results.front import FRONT_FILE, study_front
@@ -30,23 +30,24 @@ from search.tracking.sync import project
 
 def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) -> tuple[bool, list[str]]:
     """Measure the forms of these trials that are not known; whether it was interrupted, and what did not run."""
-    settings, facts = load_study(folder)
-    data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
+    settings, metadata = load_study(folder)
+    data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
     check_available("int8")
     history = read_history(folder)
-    stop, faults = Stop(), list[str]()
+    stop, faults = InterruptHandler(), list[str]()
     workers = settings.workers if options.workers is None else options.workers
     address = cluster_address(options.address)
-    work = Work.of(settings, facts)
+    work = WorkerSpec.of(settings, metadata)
     with restored_signals(), started_ray(address) as there:
         stop.watch()
         resources = plan_resources(*there, settings.gpus_per_trial, workers, cluster=address is not None)
         recorded = recorded_latency(settings.ledger, history[trials[0]])
         native: Dtype = recorded["dtype"] if recorded else "bfloat16" if resources.gpus else "float32"
-        tasks: list[tuple[Work, list[Point]]] = []
+        tasks: list[tuple[WorkerSpec, list[Point]]] = []
         for number in trials:
             own = [
-                Point(number, history[number].candidate, history[number].reached, form) for form in free_forms(native)
+                Point(number, history[number].candidate, history[number].reached, form)
+                for form in default_inference_variants(native)
             ]
             if own := missing(folder, own):
                 tasks.append((work, own))
@@ -62,6 +63,6 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
     front = study_front(folder)
     write_json(folder / FRONT_FILE, front)
     write_page(folder, data=data, front=front)
-    if problem := project(settings, facts, history, data, front):
+    if problem := project(settings, metadata, history, data, front):
         sys.stderr.write(f"MLflow not written ({problem})\n")
     return False, faults

@@ -7,12 +7,12 @@ from typing import Any
 
 from rsopt.common.atomic_files import write_json
 from rsopt.errors import InfrastructureError, UserError
-from search.execution.work import Work
+from search.execution.work import WorkerSpec
 from search.execution.worker import resident_of
 from search.results.inference_variants import FOLDER, Point
 
 
-def measure_points(work: Work, points: list[Point]) -> list[tuple[str, str | None]]:
+def measure_points(work: WorkerSpec, points: list[Point]) -> list[tuple[str, str | None]]:
     """A worker's part: measure these points of one trial, each written down as soon as it is known. (form, fault) of each.
 
     A form in which the model does not run is recorded with its reason: no other trial is held up by it.
@@ -21,33 +21,33 @@ def measure_points(work: Work, points: list[Point]) -> list[tuple[str, str | Non
     from rsopt.core.leg_files import STATE, rung_folder
     from rsopt.errors import CandidateError
     from rsopt.latency.device import quiet_name
-    from rsopt.latency.device_lock import Quiet
+    from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
     from rsopt.model.build import build, merged
     from rsopt.model.export import load_weights
-    from rsopt.trial.inference_variant import measure_form
+    from rsopt.trial.inference_variant import measure_inference_variant
 
-    resident, study = resident_of(work), work.store().folder
+    worker, study = resident_of(work), work.store().folder
     first = points[0]
-    built = build(resident.base, first.candidate.variant)
+    built = build(worker.base, first.candidate.variant)
     if built.peft is not None:
         checkpoint = rung_folder(study, first.trial, first.reached) / STATE
         if not checkpoint.is_file():
             raise InfrastructureError(f"the checkpoint of trial {first.trial} is gone: {checkpoint}")
         load_weights(built, checkpoint)
-    plain, quiet = merged(built), Quiet(quiet_name(resident.base.device))
+    plain, device_lock = merged(built), DeviceLock(quiet_name(worker.base.device))
     (study / FOLDER).mkdir(exist_ok=True)
     ledger = Ledger(study / FOLDER / "latency.jsonl", cache_dir() / "latency_forms.jsonl")
     told: list[tuple[str, str | None]] = []
     for point in points:
         record: dict[str, Any] = {"trial": point.trial, "form": asdict(point.form)}
         try:
-            record |= measure_form(
+            record |= measure_inference_variant(
                 plain,
                 point.candidate.variant,
                 point.form,
-                resident,
-                quiet,
+                worker,
+                device_lock,
                 study / FOLDER,
                 ledger,
                 work.ledger(),
@@ -59,5 +59,5 @@ def measure_points(work: Work, points: list[Point]) -> list[tuple[str, str | Non
             record["fault"] = f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
         write_json(point.file(study), record)
         told.append((point.form.name, record.get("fault")))
-    quiet.close()
+    device_lock.close()
     return told

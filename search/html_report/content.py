@@ -25,12 +25,12 @@ from search.results.rung_agreement import rung_agreements, saved
 from search.results.table import COLUMNS, ROLE_NAMES, latency_parts
 from search.results.ties import same_cider
 from search.study.history import CandidateState, History
-from search.study.settings import Facts, Settings
+from search.study.settings import Settings, StudyMetadata
 
 
 def page_content(
     settings: Settings,
-    facts: Facts,
+    metadata: StudyMetadata,
     history: History,
     trials: Sequence[FrozenTrial],
     data: CaptionData | None,
@@ -44,8 +44,8 @@ def page_content(
     - `known`: costs by trial that are exact without training, for those that have no measurement.
     - `front`: the study's `front.json`, if it was built before.
     """
-    objectives = [OBJECTIVES[name] for name in facts.objectives]
-    front = front or build_front(settings.name, facts, history, read_remeasured(settings.folder))
+    objectives = [OBJECTIVES[name] for name in metadata.objectives]
+    front = front or build_front(settings.name, metadata, history, read_remeasured(settings.folder))
     samples = chosen(data.split("val")) if data else []
     ids = [s.image_id for s in samples]
     recorded = {c.number: read_captions(settings.folder, c.number, c.reached) or {} for c in history if c.rungs}
@@ -55,7 +55,7 @@ def page_content(
     ended = {t.number: t.datetime_complete.timestamp() for t in trials if t.datetime_complete is not None}
     return {
         "study": settings.name,
-        "facts": _facts(settings, facts, history, data),
+        "facts": _metadata(settings, metadata, history, data),
         "objectives": [
             {"name": o.name, "title": COLUMNS[o.name][0], "unit": o.unit, "direction": o.direction} for o in objectives
         ],
@@ -69,7 +69,7 @@ def page_content(
         ],
         "lines": [
             {"name": f"{kind}: {name.replace('_', ' ')}", "kind": kind, "value": value}
-            for kind, values in (("floor", facts.floor), ("ceiling", facts.ceiling))
+            for kind, values in (("floor", metadata.floor), ("ceiling", metadata.ceiling))
             for name, value in values.items()
         ],
         "hand_made": hand_made(settings.base),
@@ -95,11 +95,13 @@ def hand_made(base: str) -> dict[str, Any] | None:
     return {"note": found["note"], "points": points}
 
 
-def _facts(settings: Settings, facts: Facts, history: History, data: CaptionData | None) -> list[tuple[str, str]]:
+def _metadata(
+    settings: Settings, metadata: StudyMetadata, history: History, data: CaptionData | None
+) -> list[tuple[str, str]]:
     states: dict[str, int] = {}
     for c in history:
         states[c.state] = states.get(c.state, 0) + 1
-    where = data.name if data else Path(facts.data_path).name
+    where = data.name if data else Path(metadata.data_path).name
     images = f", CIDEr x100 on {len(data.split('val'))} validation images" if data else ""
     return [
         ("base", settings.base),
@@ -108,7 +110,7 @@ def _facts(settings: Settings, facts: Facts, history: History, data: CaptionData
         ("latency", "one image, batch 1, vision tower included, 5 beams, a fixed number of new tokens"),
         ("space", f"{settings.space}, sampler {settings.sampler}, seed {settings.seed}"),
         ("trials", ", ".join(f"{n} {state}" for state, n in states.items())),
-        ("versions", ", ".join(f"{k} {v}" for k, v in facts.versions.items())),
+        ("versions", ", ".join(f"{k} {v}" for k, v in metadata.versions.items())),
     ]
 
 

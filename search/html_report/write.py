@@ -13,7 +13,7 @@ from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
 from search.html_report.content import page_content
 from search.html_report.render import render
-from search.optimizer.exact_costs import exact_figures, recorded_latencies
+from search.optimizer.exact_costs import exact_costs, recorded_latencies
 from search.study.history import CandidateState, History
 from search.study.journal import read_history, read_trials
 from search.study.settings import load_study
@@ -29,16 +29,16 @@ def write_page(
     `data` and `front` save reading and building them again. Where the data is gone, the page has no pictures; where the
     base's configuration is gone, trials without a measurement have no place in the charts.
     """
-    settings, facts = load_study(folder)
+    settings, metadata = load_study(folder)
     history = read_history(folder)
     if data is None:
         try:
-            data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
+            data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
         except UserError:
             data = None
     path = path or folder / PAGE_FILE
     known = known_costs(settings.base, settings.ledger, history)
-    text = render(page_content(settings, facts, history, read_trials(folder), data, known, front))
+    text = render(page_content(settings, metadata, history, read_trials(folder), data, known, front))
     write_asked(path, text)
     return path
 
@@ -49,7 +49,7 @@ def known_costs(base: str, ledger: Path, history: History) -> dict[int, Mapping[
     if not unmeasured:
         return {}
     try:
-        exact = exact_figures(base, "float32")
+        exact = exact_costs(base, "float32")
     except UserError:
         return {}
     recorded = {one.architecture: one.latency_ms for one in recorded_latencies(ledger)}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import OBJECTIVES, Objective
 from rsopt.errors import UserError
-from search.optimizer.cost_estimator import UNCERTAIN, Estimates
+from search.optimizer.cost_estimator import MODELLED_OBJECTIVE, CostEstimator
 from search.optimizer.ehvi import expected_improvement
 from search.optimizer.pareto import hypervolume, non_dominated
 from search.optimizer.surrogate import Posterior, Surrogate
@@ -26,11 +26,11 @@ Array = NDArray[np.float64]
 ROWS = 300  # measurements that a prediction is made from, at most
 # Measurements at which the model is tuned, on those up to there: so a resumed search tunes the same.
 MILESTONES = (6, 9, 13, 18, 25, 35, 50, 70, 100, 140, 200, 300, 500, 1000, 2000, 4000)
-SIGN = OBJECTIVES[UNCERTAIN].minimised(1.0)
+SIGN = OBJECTIVES[MODELLED_OBJECTIVE].minimised(1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Acquisition:
     """What the model says at one moment. Points are minimised; those in flight count as they are expected to come out."""
 
     posterior: Posterior
@@ -38,30 +38,32 @@ class Outlook:
     corner: Array  # (m,) the hypervolume's reference point
     volume: float  # hypervolume of what was measured
     column: int  # of the uncertain objective
-    estimates: Estimates
+    estimates: CostEstimator
 
-    def gains(self, rows: Sequence[Sequence[float]] | Array, candidates: Sequence[Candidate]) -> Array:
+    def expected_improvement(self, rows: Sequence[Sequence[float]] | Array, candidates: Sequence[Candidate]) -> Array:
         """Expected gain of hypervolume (n,) if each of n candidates, with its row for the model, were trained to its end."""
         mean, sd = self.posterior.predict(np.asarray(rows))
         known = np.array([self.estimates.known(c) for c in candidates])
         return expected_improvement(self.front, self.corner, self.column, known, SIGN * mean, sd)
 
 
-class Forecaster:
+class AcquisitionModel:
     """Makes outlooks of one study. `told`: what another study measured, as (params, rung, CIDEr)."""
 
     def __init__(
         self,
         space: BoundSpace,
         objectives: Sequence[Objective],
-        estimates: Estimates,
+        estimates: CostEstimator,
         told: Sequence[tuple[Params, float, float]] = (),
     ) -> None:
         names = [o.name for o in objectives]
-        if UNCERTAIN not in names:
-            raise UserError(f"sampler known_cost needs {UNCERTAIN} among the objectives; choose another --sampler")
+        if MODELLED_OBJECTIVE not in names:
+            raise UserError(
+                f"sampler known_cost needs {MODELLED_OBJECTIVE} among the objectives; choose another --sampler"
+            )
         self._space, self._objectives, self._estimates = space, tuple(objectives), estimates
-        self._column = names.index(UNCERTAIN)
+        self._column = names.index(MODELLED_OBJECTIVE)
         self.encoder = Encoder(space)
         self._surrogate = Surrogate(self.encoder.groups)
         self._before_rows = np.array([[*self.encoder.encode(params), rung] for params, rung, _ in told])
@@ -69,7 +71,7 @@ class Forecaster:
         self._before_values = np.array([value for *_, value in told])
         self._tuned: tuple[int, int] | None = None
         self._encoded: dict[int, list[float]] = {}
-        self._last: tuple[History, Outlook | None] | None = None
+        self._last: tuple[History, Acquisition | None] | None = None
 
     def row(self, c: CandidateState) -> list[float]:
         """A candidate's row for the model, without the rung."""
@@ -77,20 +79,20 @@ class Forecaster:
             self._encoded[c.number] = self.encoder.encode(c.params)
         return self._encoded[c.number]
 
-    def look(self, history: History) -> Outlook | None:
+    def fit(self, history: History) -> Acquisition | None:
         """Model and front as of this history; None before two measurements."""
         if self._last is None or self._last[0] != history:
-            self._last = (history, self._look(history))
+            self._last = (history, self._fit(history))
         return self._last[1]
 
-    def _look(self, history: History) -> Outlook | None:
+    def _fit(self, history: History) -> Acquisition | None:
         self._estimates.learn(history)
         told = sorted(
-            (order, c.number, m.rung, m.metrics[UNCERTAIN])
+            (order, c.number, m.rung, m.metrics[MODELLED_OBJECTIVE])
             for c in history
             if c.role != "zero_shot" and c.params
             for order, m in zip(c.order, c.rungs, strict=True)
-            if UNCERTAIN in m.metrics
+            if MODELLED_OBJECTIVE in m.metrics
         )
         if len(told) < 2:
             return None
@@ -122,12 +124,14 @@ class Forecaster:
             expected = [np.insert(k, self._column, SIGN * value) for k, value in zip(known, mean, strict=True)]
             front = np.vstack([front, *expected])
             front = front[non_dominated(front)]
-        return Outlook(posterior, front, corner, volume, self._column, self._estimates)
+        return Acquisition(posterior, front, corner, volume, self._column, self._estimates)
 
     def _corner(self, history: History) -> Array:
         """The hypervolume's reference point; as estimated until the full depth is measured."""
         found = reference_point(history, self._objectives)
         if found is None:
             known = iter(self._estimates.known(self._space.full_depth()[1]))
-            found = tuple(0.0 if o.name == UNCERTAIN else next(known) * o.reference_factor for o in self._objectives)
+            found = tuple(
+                0.0 if o.name == MODELLED_OBJECTIVE else next(known) * o.reference_factor for o in self._objectives
+            )
         return np.array(found)

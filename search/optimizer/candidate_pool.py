@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsopt.core.candidate import Candidate
-from search.optimizer.cost_estimator import Estimates
+from search.optimizer.cost_estimator import CostEstimator
 from search.space.bound_space import BoundSpace, Params
 from search.space.encoding import Encoder
 from search.study.history import History
@@ -23,7 +23,7 @@ ENUMERATED = 2500  # spaces up to this size are looked at whole
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class CandidatePool:
     """Candidates (n) with their rows for the model (n, columns)."""
 
     params: Sequence[Params]
@@ -44,11 +44,11 @@ def effort_of(candidates: Sequence[Candidate]) -> Array:
     return np.array([c.recipe.epochs for c in candidates], dtype=np.float64)
 
 
-class Prospects:
+class PoolBuilder:
     """Draws pools for one study: neither tried before nor beyond a limit. A function of (history, parents, seed)."""
 
     def __init__(
-        self, space: BoundSpace, encoder: Encoder, seed: int, estimates: Estimates, limit: Limit | None
+        self, space: BoundSpace, encoder: Encoder, seed: int, estimates: CostEstimator, limit: Limit | None
     ) -> None:
         self._space, self._encoder, self._seed = space, encoder, seed
         self._estimates, self._limit = estimates, limit
@@ -58,7 +58,7 @@ class Prospects:
         self._whole = _Whole(space, encoder) if size is not None and size <= ENUMERATED else None
         self._randoms: tuple[int, list[Drawn]] = (-1, [])
 
-    def pool(self, history: History, parents: Sequence[Params]) -> Pool:
+    def pool(self, history: History, parents: Sequence[Params]) -> CandidatePool:
         """The candidates to choose from; `parents` are params whose neighbours are looked at where the space is large."""
         if len(history) < self._counted:
             self._tried, self._counted = set(), 0
@@ -69,7 +69,7 @@ class Prospects:
             return self._whole.left(self._tried, len(history), self._keeps, self._estimates.version)
         return self._sampled(history, parents)
 
-    def _sampled(self, history: History, parents: Sequence[Params]) -> Pool:
+    def _sampled(self, history: History, parents: Sequence[Params]) -> CandidatePool:
         found: dict[Candidate, Drawn] = {}
 
         def look(one: Drawn) -> None:
@@ -95,7 +95,7 @@ class Prospects:
         for i in range(NEIGHBOURS if parents else 0):
             look(drawn(self._encoder.neighbour(parents[i % len(parents)], rng)))
         rows = np.array([row for *_, row in found.values()]).reshape(len(found), -1)
-        return Pool([params for params, *_ in found.values()], list(found), rows)
+        return CandidatePool([params for params, *_ in found.values()], list(found), rows)
 
     def _keeps(self, candidate: Candidate) -> bool:
         return self._limit is None or self._limit(candidate) is None
@@ -108,16 +108,20 @@ class _Whole:
         distinct: dict[Candidate, Params] = {}
         for params in space.combinations():
             distinct.setdefault(space.candidate(params), params)
-        self._all = Pool(
+        self._all = CandidatePool(
             list(distinct.values()), list(distinct), np.array([encoder.encode(p) for p in distinct.values()])
         )
-        self._left: tuple[tuple[int, int], Pool] | None = None
+        self._left: tuple[tuple[int, int], CandidatePool] | None = None
 
-    def left(self, tried: set[Candidate], trials: int, keeps: Callable[[Candidate], bool], version: int) -> Pool:
+    def left(
+        self, tried: set[Candidate], trials: int, keeps: Callable[[Candidate], bool], version: int
+    ) -> CandidatePool:
         """Those not tried that keep the limits, as of so many trials and this version of the estimates."""
         if self._left is None or self._left[0] != (trials, version):
             pool = self._all
             chosen = [i for i, c in enumerate(pool.candidates) if c not in tried and keeps(c)]
-            kept = Pool([pool.params[i] for i in chosen], [pool.candidates[i] for i in chosen], pool.rows[chosen])
+            kept = CandidatePool(
+                [pool.params[i] for i in chosen], [pool.candidates[i] for i in chosen], pool.rows[chosen]
+            )
             self._left = ((trials, version), kept)
         return self._left[1]

@@ -16,7 +16,7 @@ from search.study.history import CandidateState, History
 
 # Figures of a candidate that are known without running it (params, gmacs, memory_gb, ...); what is not known is absent.
 Costs = Callable[[Candidate], Mapping[str, float]]
-UNCERTAIN = "cider"
+MODELLED_OBJECTIVE = "cider"
 # Figures that architecture alone decides; the others depend on LoRA or recipe as well.
 OF_ARCHITECTURE = ("latency_ms", "params", "size_mb", "gmacs", "captions_per_s")
 
@@ -30,7 +30,7 @@ class _Measured:
     ratio: float
 
 
-class Estimates:
+class CostEstimator:
     """Values of the objectives that are taken as known, for any candidate, from figures and a history. No clock, no files.
 
     In this order: the exact figure; what was measured of the same architecture (or candidate); for latencies the additive
@@ -45,7 +45,7 @@ class Estimates:
         recorded: Sequence[Timed] = (),
     ) -> None:
         self.objectives = tuple(objectives)
-        self.names = tuple(o.name for o in objectives if o.name != UNCERTAIN)
+        self.names = tuple(o.name for o in objectives if o.name != MODELLED_OBJECTIVE)
         self._costs, self._recorded = costs, tuple(recorded)
         self._figures: dict[Candidate, dict[str, float]] = {}
         self._known: dict[Candidate, list[float]] = {}  # as of what was last learned
@@ -140,7 +140,9 @@ class Estimates:
         """Values of all objectives but the uncertain one, minimised, in their order."""
         found = self._known.get(candidate)
         if found is None:
-            found = [o.minimised(self.figure(o.name, candidate)[0]) for o in self.objectives if o.name != UNCERTAIN]
+            found = [
+                o.minimised(self.figure(o.name, candidate)[0]) for o in self.objectives if o.name != MODELLED_OBJECTIVE
+            ]
             self._known[candidate] = found
         return found
 

@@ -17,11 +17,11 @@ from search.optimizer.cost_estimator import Costs
 DTYPE: Dtype = "float32"  # of an architecture whose dtype nobody stated
 
 
-def exact_figures(base: str, dtype: Dtype, memory: bool = False, exceeded_by: float = 1.0) -> Costs:
+def exact_costs(base: str, dtype: Dtype, memory: bool = False, exceeded_by: float = 1.0) -> Costs:
     """The cost model of a base as a function of candidates: microseconds each.
 
     `memory_gb`, the peak with weights and activations of `dtype`, takes a tenth of a millisecond and is there if asked for.
-    Training beside the weights counts `exceeded_by` times, which is how far predictions were exceeded (rsopt/common/out_of_memory.py).
+    Training memory beside the weights is multiplied by `exceeded_by` (rsopt.common.out_of_memory).
     """
     from rsopt.cost.memory import Workload
     from rsopt.cost.model import CostModel  # counts on torch's meta device

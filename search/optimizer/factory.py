@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from rsopt.core.objectives import Objective
 from rsopt.errors import UserError
 from search.optimizer.candidate_pool import Limit
-from search.optimizer.cost_estimator import Estimates
+from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.known_cost import KnownCost, KnownCostSampler
 from search.optimizer.mo_asha import Halving
 from search.optimizer.optuna_sampler import OPTUNA_SAMPLERS, OptunaSampler
 from search.optimizer.sampler import Sampler
-from search.optimizer.scheduler import Policy, run_to_end
-from search.optimizer.warm_start import Told, frozen_trials
+from search.optimizer.scheduler import Scheduler, run_to_end
+from search.optimizer.warm_start import PriorObservation, frozen_trials
 from search.space.bound_space import BoundSpace
 
 SAMPLERS = ("known_cost", *OPTUNA_SAMPLERS)
@@ -26,16 +26,16 @@ def default_schedule(sampler: str) -> str:
     return "promote" if sampler == "known_cost" else "halving"
 
 
-def make_strategy(
+def make_optimizer(
     sampler: str,
     schedule: str | None,
     space: BoundSpace,
     objectives: Sequence[Objective],
     seed: int,
-    estimates: Estimates,
+    estimates: CostEstimator,
     limit: Limit | None = None,
-    told: Sequence[Told] = (),
-) -> tuple[Sampler, Policy]:
+    told: Sequence[PriorObservation] = (),
+) -> tuple[Sampler, Scheduler]:
     """Sampler and policy of these names; `told` is what another study found.
 
     Raises UserError for names that there are not or that do not go together.
@@ -47,7 +47,7 @@ def make_strategy(
         raise UserError(f"unknown schedule '{schedule}'; known: {', '.join(SCHEDULES)}")
     if schedule == "promote" and sampler != "known_cost":
         raise UserError(f"schedule promote is known_cost's own; {sampler} goes with halving or end")
-    policy: Policy = Halving(objectives, estimates) if schedule == "halving" else run_to_end
+    policy: Scheduler = Halving(objectives, estimates) if schedule == "halving" else run_to_end
     if sampler != "known_cost":
         drawn = OptunaSampler(space, objectives, sampler, seed)
         for trial in frozen_trials(space, told, [o.name for o in objectives]):

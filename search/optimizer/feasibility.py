@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable
 
 from rsopt.core.candidate import Candidate
-from search.optimizer.cost_estimator import Estimates
+from search.optimizer.cost_estimator import CostEstimator
 from search.study.limits import Limits, breach
 
 # A latency that is only proportional to compute may be this far off; it refuses what even then is too slow.
 CRUDE = 0.3
 
 
-def limit_check(limits: Limits, estimates: Estimates) -> Callable[[Candidate], str | None] | None:
+def limit_check(limits: Limits, estimates: CostEstimator) -> Callable[[Candidate], str | None] | None:
     """A function that gives the reason why a candidate breaks a limit, None where it does not. None without limits."""
     bounds = limits.bounds()
     if not bounds:

@@ -1,6 +1,6 @@
 """known_cost: the default sampler and its policy. Costs are known beforehand, so only CIDEr has to be guessed.
 
-The next free worker goes where the expected gain of hypervolume (`search.outlook`) per remaining training is largest: a
+The next free worker goes where the expected gain of hypervolume (`search.acquisition`) per remaining training is largest: a
 new candidate, or one that rests at a rung. Everything is a function of (history, seed); caches only save time, so a
 resumed search decides as the undisturbed one would.
 """
@@ -14,13 +14,13 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from rsopt.core.objectives import Objective
-from search.optimizer.acquisition import Forecaster
-from search.optimizer.candidate_pool import Limit, Pool, Prospects, effort_of
-from search.optimizer.cost_estimator import UNCERTAIN, Estimates
+from search.optimizer.acquisition import AcquisitionModel
+from search.optimizer.candidate_pool import CandidatePool, Limit, PoolBuilder, effort_of
+from search.optimizer.cost_estimator import MODELLED_OBJECTIVE, CostEstimator
 from search.optimizer.optuna_sampler import OptunaSampler
 from search.optimizer.pareto import non_dominated
 from search.optimizer.sampler import Draw
-from search.optimizer.scheduler import Decision, New, Promote, Wait
+from search.optimizer.scheduler import Decision, Promote, StartCandidate, Wait
 from search.space.bound_space import BoundSpace, Params
 from search.study.history import History, final_values
 
@@ -37,13 +37,13 @@ class KnownCost:
         space: BoundSpace,
         objectives: Sequence[Objective],
         seed: int,
-        estimates: Estimates,
+        estimates: CostEstimator,
         limit: Limit | None = None,
         told: Sequence[tuple[Params, float, float]] = (),
     ) -> None:
         self._objectives, self._seed = tuple(objectives), seed
-        self._forecaster = Forecaster(space, objectives, estimates, told)
-        self._prospects = Prospects(space, self._forecaster.encoder, seed, estimates, limit)
+        self._acquisition_model = AcquisitionModel(space, objectives, estimates, told)
+        self._pool_builder = PoolBuilder(space, self._acquisition_model.encoder, seed, estimates, limit)
         self._initial = max(INITIAL, len(space.starts))
         self._best: tuple[History, Params | None, float] | None = None
 
@@ -54,20 +54,20 @@ class KnownCost:
             if c.reference:
                 return Promote(c.number)
         if room and _begun(history) < self._initial:
-            return New()
+            return StartCandidate()
         if not resting:
-            return New() if room else Wait()
-        outlook = self._forecaster.look(history)
-        if outlook is None:
+            return StartCandidate() if room else Wait()
+        acquisition = self._acquisition_model.fit(history)
+        if acquisition is None:
             return Promote(resting[0].number)
         candidates = [c.candidate for c in resting]
-        gains = outlook.gains([self._forecaster.row(c) for c in resting], candidates)
+        gains = acquisition.expected_improvement([self._acquisition_model.row(c) for c in resting], candidates)
         rates = gains / (effort_of(candidates) * (1 - np.array([c.reached for c in resting])))
         best = int(np.argmax(rates))
         if room:
             _, rate = self._choose(history)
-            return Promote(resting[best].number) if rates[best] >= rate and rates[best] > 0 else New()
-        enough = WORTH * outlook.volume
+            return Promote(resting[best].number) if rates[best] >= rate and rates[best] > 0 else StartCandidate()
+        enough = WORTH * acquisition.volume
         most = int(np.argmax(gains))
         if gains[most] > enough:
             return Promote(resting[best if gains[best] > enough else most].number)
@@ -84,25 +84,27 @@ class KnownCost:
     def _choose(self, history: History) -> tuple[Params | None, float]:
         """The new candidate of the largest expected gain per training, and that rate."""
         if self._best is None or self._best[0] != history:
-            outlook, pool = self._forecaster.look(history), self._pool(history)
+            acquisition, pool = self._acquisition_model.fit(history), self._pool(history)
             best, rate = (pool.params[0] if len(pool) else None), 0.0
-            if outlook is not None and len(pool):
-                rates = outlook.gains(pool.rows, pool.candidates) / pool.effort
+            if acquisition is not None and len(pool):
+                rates = acquisition.expected_improvement(pool.rows, pool.candidates) / pool.effort
                 most = int(np.argmax(rates))
                 best, rate = pool.params[most], float(rates[most])
             self._best = (history, best, rate)
         return self._best[1:]
 
-    def _pool(self, history: History) -> Pool:
-        return self._prospects.pool(history, self._parents(history))
+    def _pool(self, history: History) -> CandidatePool:
+        return self._pool_builder.pool(history, self._parents(history))
 
     def _parents(self, history: History) -> list[Params]:
         """Params of the front's members and of the best of those that rest."""
         done = [(c, v) for c in history if c.params and (v := final_values(c, self._objectives)) is not None]
         flags = non_dominated([v for _, v in done])
         parents = [c.params for (c, _), flag in zip(done, flags, strict=True) if flag]
-        resting = [c for c in history if c.state == "resting" and c.params and UNCERTAIN in c.rungs[-1].metrics]
-        resting.sort(key=lambda c: -c.rungs[-1].metrics[UNCERTAIN])
+        resting = [
+            c for c in history if c.state == "resting" and c.params and MODELLED_OBJECTIVE in c.rungs[-1].metrics
+        ]
+        resting.sort(key=lambda c: -c.rungs[-1].metrics[MODELLED_OBJECTIVE])
         return parents + [c.params for c in resting[:PARENTS]]
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rsopt.core.objectives import Objective
-from search.optimizer.cost_estimator import UNCERTAIN, Estimates
-from search.optimizer.scheduler import Decision, New, Promote, Wait
+from search.optimizer.cost_estimator import MODELLED_OBJECTIVE, CostEstimator
+from search.optimizer.scheduler import Decision, Promote, StartCandidate, Wait
 from search.study.history import CandidateState, History
 
 ETA = 3.0
@@ -26,7 +26,7 @@ ETA = 3.0
 class Halving:
     """The policy. Costs that a rung does not measure are taken from the estimates."""
 
-    def __init__(self, objectives: Sequence[Objective], estimates: Estimates, eta: float = ETA) -> None:
+    def __init__(self, objectives: Sequence[Objective], estimates: CostEstimator, eta: float = ETA) -> None:
         self._objectives, self._estimates, self._eta = tuple(objectives), estimates, eta
 
     def __call__(self, history: History, room: bool = True, seed: int = 0) -> Decision:
@@ -46,13 +46,13 @@ class Halving:
             for c, go in zip(there, goes, strict=True):
                 if go and c.state == "resting" and c.reached == rung:
                     return Promote(c.number)
-        return New() if room else Wait()
+        return StartCandidate() if room else Wait()
 
     def _values(self, c: CandidateState, rung: float) -> list[float]:
         metrics = next(m.metrics for m in c.rungs if m.rung == rung)
         known = iter(self._estimates.known(c.candidate))
         return [
-            o.minimised(metrics.get(UNCERTAIN, -math.inf)) if o.name == UNCERTAIN else next(known)
+            o.minimised(metrics.get(MODELLED_OBJECTIVE, -math.inf)) if o.name == MODELLED_OBJECTIVE else next(known)
             for o in self._objectives
         ]
 

@@ -12,7 +12,7 @@ from search.study.history import History
 
 
 @dataclass(frozen=True, slots=True)
-class New:
+class StartCandidate:
     """Start another candidate: the next reference, starting point or sampled one."""
 
 
@@ -28,9 +28,9 @@ class Wait:
     """Leave the worker idle until a leg in flight is told. With nothing in flight and no room: the search is over."""
 
 
-Decision = New | Promote | Wait
+Decision = StartCandidate | Promote | Wait
 # (history, whether another candidate may be started, study seed) -> decision
-Policy = Callable[[History, bool, int], Decision]
+Scheduler = Callable[[History, bool, int], Decision]
 
 
 def run_to_end(history: History, room: bool = True, seed: int = 0) -> Decision:
@@ -38,4 +38,4 @@ def run_to_end(history: History, room: bool = True, seed: int = 0) -> Decision:
     resting = next((c.number for c in history if c.state == "resting"), None)
     if resting is not None:
         return Promote(resting)
-    return New() if room else Wait()
+    return StartCandidate() if room else Wait()

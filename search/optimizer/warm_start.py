@@ -13,11 +13,11 @@ from rsopt.errors import UserError
 from search.optimizer.pareto import non_dominated
 from search.space.bound_space import BoundSpace, Params, contains
 from search.study.history import History, final_values
-from search.study.settings import Facts, Settings
+from search.study.settings import Settings, StudyMetadata
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PriorObservation:
     """A candidate of the other study: params, CIDEr by rung, and its metrics at the end (empty if it was stopped)."""
 
     params: Params
@@ -29,7 +29,7 @@ class Told:
 class WarmStart:
     """What is told to the sampler, and the other front's params, tried first. `notes` say what differs, for people."""
 
-    told: tuple[Told, ...] = ()
+    told: tuple[PriorObservation, ...] = ()
     starts: tuple[Params, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -41,25 +41,27 @@ class WarmStart:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WarmStart:
         """Inverse of `to_json`."""
-        told = tuple(Told(t["params"], tuple((r, v) for r, v in t["rungs"]), t["final"]) for t in data["told"])
+        told = tuple(
+            PriorObservation(t["params"], tuple((r, v) for r, v in t["rungs"]), t["final"]) for t in data["told"]
+        )
         return cls(told, tuple(data["starts"]), tuple(data["notes"]))
 
 
 def warm_start(
-    space: BoundSpace, settings: Settings, facts: Facts, other: tuple[Settings, Facts, History]
+    space: BoundSpace, settings: Settings, metadata: StudyMetadata, other: tuple[Settings, StudyMetadata, History]
 ) -> WarmStart:
     """What `other` tells a study with these settings over `space`.
 
     Its CIDEr is told only where base and data are the same. Another data set: its front is tried first, nothing is told.
     Raises UserError for another base, whose layers are not these, and where the space can express nothing of it.
     """
-    theirs, their_facts, history = other
+    theirs, their_metadata, history = other
     if theirs.base != settings.base:
         raise UserError(
             f"--from-study {theirs.name}: its base is {theirs.base}, not {settings.base}; layers do not carry over"
         )
     notes = []
-    same_data = their_facts.floor == facts.floor and (theirs.data is None) == (settings.data is None)
+    same_data = their_metadata.floor == metadata.floor and (theirs.data is None) == (settings.data is None)
     if not same_data:
         notes.append(
             f"study {theirs.name} ran on other data ({theirs.data or 'mini'}): its front is tried first, its scores are not told"
@@ -71,7 +73,7 @@ def warm_start(
     if len(fitting) < len(measured):
         notes.append(f"{len(measured) - len(fitting)} candidates of study {theirs.name} lie outside this space")
     told = tuple(
-        Told(
+        PriorObservation(
             c.params,
             tuple((m.rung, m.metrics["cider"]) for m in c.rungs if "cider" in m.metrics),
             dict(c.final.metrics) if c.final else {},
@@ -79,7 +81,7 @@ def warm_start(
         for c in fitting
         if same_data
     )
-    objectives = [OBJECTIVES[name] for name in facts.objectives]
+    objectives = [OBJECTIVES[name] for name in metadata.objectives]
     done = [(c, v) for c in fitting if (v := final_values(c, objectives)) is not None]
     flags = non_dominated([v for _, v in done])
     starts = tuple(c.params for (c, _), flag in zip(done, flags, strict=True) if flag)
@@ -92,7 +94,7 @@ def expresses(space: BoundSpace, params: Mapping[str, Any]) -> bool:
     return set(names) == set(params) and all(contains(space.distributions[n], params[n]) for n in names)
 
 
-def frozen_trials(space: BoundSpace, told: Sequence[Told], objectives: Sequence[str]) -> list[FrozenTrial]:
+def frozen_trials(space: BoundSpace, told: Sequence[PriorObservation], objectives: Sequence[str]) -> list[FrozenTrial]:
     """The finished ones as trials for Optuna's samplers."""
     found = []
     for t in told:
@@ -108,6 +110,6 @@ class OtherStudy:
     """What is needed of it. `rankings` are its measured ones as JSON: the same names must mean the same layers."""
 
     settings: Settings
-    facts: Facts
+    metadata: StudyMetadata
     history: History
     rankings: dict[str, Any] | None

@@ -17,7 +17,7 @@ from rsopt.errors import UserError
 from rsopt.model.configs import base_config
 from rsopt.model.hub import cached, hub_cache
 from search.optimizer.cost_estimator import Costs
-from search.optimizer.exact_costs import exact_figures
+from search.optimizer.exact_costs import exact_costs
 from search.preflight.dry_run import drawn_candidates
 from search.space.bound_space import BoundSpace
 from search.study.settings import Settings
@@ -73,7 +73,7 @@ def study_needs(settings: Settings, bound: BoundSpace, rungs: int, images: Image
     dtype: Dtype = "bfloat16" if gpu else "float32"
     cards = max(1, int(torch.cuda.device_count() / settings.gpus_per_trial))
     slots = settings.workers or (cards if gpu else os.cpu_count() or 1)
-    found = disk_needs(settings, bound, rungs, slots, images, exact_figures(settings.base, dtype), dtype)
+    found = disk_needs(settings, bound, rungs, slots, images, exact_costs(settings.base, dtype), dtype)
     if cluster:
         shared = {folder: kinds for folder, kinds in found.needs.items() if folder != cache_dir()}
         return replace(found, needs=shared)

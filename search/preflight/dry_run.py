@@ -8,7 +8,7 @@ import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from rsopt.core.variant import BaseShape
-from search.optimizer.cost_estimator import Estimates
+from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.feasibility import limit_check
 from search.preflight.duration import expected_time
 from search.results.table import stdout_console
@@ -28,7 +28,9 @@ SHOWN = {
 }
 
 
-def print_dry_run(settings: Settings, space: Space, bound: BoundSpace, shape: BaseShape, estimates: Estimates) -> None:
+def print_dry_run(
+    settings: Settings, space: Space, bound: BoundSpace, shape: BaseShape, estimates: CostEstimator
+) -> None:
     """Print it to stdout."""
     console = stdout_console()
 
@@ -79,7 +81,7 @@ def drawn_candidates(bound: BoundSpace, seed: int) -> tuple[int | None, list[Any
     return size, [bound.candidate(encoder.random(rng)) for _ in range(DRAWS)]
 
 
-def _known(estimates: Estimates, name: str, candidate: Any) -> float | None:
+def _known(estimates: CostEstimator, name: str, candidate: Any) -> float | None:
     """A figure that is exact or fitted; None where it is only proportional to something."""
     value, error = estimates.figure(name, candidate)
     return value if error == error else None

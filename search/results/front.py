@@ -16,25 +16,25 @@ from search.results.rung_agreement import rung_agreements, saved
 from search.results.ties import mark_ties
 from search.storage.layout import REMEASURED_FILE
 from search.study.history import CandidateState, History, final_values, reference_point
-from search.study.settings import Facts, load_study
+from search.study.settings import StudyMetadata, load_study
 
 FRONT_FILE = "front.json"
 
 
 def build_front(
-    study: str, facts: Facts, history: History, remeasured: Mapping[int, Mapping[str, Any]] | None = None
+    study: str, metadata: StudyMetadata, history: History, remeasured: Mapping[int, Mapping[str, Any]] | None = None
 ) -> dict[str, Any]:
     """`front.json` of a study: every candidate with its state, which of them are non-dominated, hypervolume and picks.
 
     `remeasured`: latencies of members taken again at the end (`search.remeasure`), by trial; others are left out.
     """
-    chosen = [OBJECTIVES[name] for name in facts.objectives]
+    chosen = [OBJECTIVES[name] for name in metadata.objectives]
     finished = [(c, values) for c in history if (values := final_values(c, chosen)) is not None]
     flags = non_dominated([values for _, values in finished])
     pareto = {c.number for (c, _), flag in zip(finished, flags, strict=True) if flag}
     reference = reference_point(history, chosen)
     points = [values for _, values in finished]
-    trials = [_entry(c, facts.objectives, c.number in pareto) for c in history]
+    trials = [_entry(c, metadata.objectives, c.number in pareto) for c in history]
     for number in pareto & set(remeasured or {}):
         trials[number]["latency_again"] = dict((remeasured or {})[number])
     _spread_throughput(history, trials, remeasured or {})
@@ -51,8 +51,8 @@ def build_front(
             for found in rung_agreements(history)
         ],
         "saved_share": stopping.share if (stopping := saved(history)) else None,
-        "floor": facts.floor,
-        "ceiling": facts.ceiling,
+        "floor": metadata.floor,
+        "ceiling": metadata.ceiling,
         "trials": trials,
         "picks": picks([c.number for c, _ in finished], points, chosen),
     }
@@ -110,8 +110,8 @@ def study_front(folder: Path) -> dict[str, Any]:
     """The front of a study folder, from its journal: whether or not the search's end was reached. Nothing is written."""
     from search.study.journal import read_history  # brings Optuna; --help should not wait for it
 
-    settings, facts = load_study(folder)
-    front = build_front(settings.name, facts, read_history(folder), read_remeasured(folder))
+    settings, metadata = load_study(folder)
+    front = build_front(settings.name, metadata, read_history(folder), read_remeasured(folder))
     return with_evidence(front, folder)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.core.candidate import Candidate
-from rsopt.core.inference import Form
+from rsopt.core.inference import InferenceConfig
 from rsopt.core.objectives import OBJECTIVES, minimised
 from search.optimizer.pareto import non_dominated
 
@@ -23,7 +23,7 @@ class Point:
     trial: int
     candidate: Candidate
     reached: float
-    form: Form
+    form: InferenceConfig
 
     def file(self, study: Path) -> Path:
         """Where it is kept once it is measured."""
@@ -36,7 +36,7 @@ def read_points(study: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in json.loads(f.read_text()).items() if k not in ("captions", "cider")} for f in files]
 
 
-def read_point(study: Path, trial: int, form: Form) -> dict[str, Any] | None:
+def read_point(study: Path, trial: int, form: InferenceConfig) -> dict[str, Any] | None:
     """A trial's point of this form whole, with `captions` and `cider` by image; None where it was not measured."""
     path = study / FOLDER / f"{trial:04d}-{form.name}.json"
     found = json.loads(path.read_text()) if path.exists() else {}

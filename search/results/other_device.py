@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,13 @@ from search.study.settings import Settings, load_study
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class LedgerSource:
     """Entries of one context and dtype, of the base that a study searched over, at least one."""
 
     entries: tuple[Entry, ...]
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What distinguishes where and how they were taken."""
         first = self.entries[0]
         context, protocol = first.context, first.context["protocol"]
@@ -42,7 +42,7 @@ class Elsewhere:
     @property
     def label(self) -> str:
         """The same for people."""
-        f = self.facts
+        f = self.metadata
         threads = f", {f['threads']} thread{'s' * (f['threads'] > 1)}" if f["threads"] else ""
         return f"{f['device']}{threads}, {f['decoder']}, {f['new_tokens']} new tokens, {f['dtype']}"
 
@@ -54,25 +54,25 @@ def redraw(folder: Path, ledger: Path, device: str | None = None) -> dict[str, A
     and `unknown` (such trials are on no front), and which trials `entered` and `left` it. `device` picks one of several.
     Raises UserError for a study without `latency_ms` and a ledger that holds nothing of its base, or more than one kind.
     """
-    settings, facts = load_study(folder)
-    if "latency_ms" not in facts.objectives:
+    settings, metadata = load_study(folder)
+    if "latency_ms" not in metadata.objectives:
         raise UserError(
-            f"study '{settings.name}' has no latency_ms among its objectives: {', '.join(facts.objectives)}"
+            f"study '{settings.name}' has no latency_ms among its objectives: {', '.join(metadata.objectives)}"
         )
-    if "captions_per_s" in facts.objectives:
+    if "captions_per_s" in metadata.objectives:
         raise UserError(f"study '{settings.name}' also optimises captions_per_s, which no latency ledger holds")
     there = _entries(settings, ledger, device)
     history = read_history(folder)
-    before = build_front(settings.name, facts, history, read_remeasured(folder))
+    before = build_front(settings.name, metadata, history, read_remeasured(folder))
     moved = moved_to(there.entries, settings, history)
-    front = build_front(settings.name, facts, moved)
+    front = build_front(settings.name, metadata, moved)
     finals = [c.final.metrics for c in moved if c.final is not None]
     predicted = sum("latency_predicted" in m for m in finals)
     unknown = sum("latency_ms" not in m for m in finals)
     on, was = ({t["id"] for t in f["trials"] if t["pareto"]} for f in (front, before))
     front["elsewhere"] = {
         "ledger": str(ledger),
-        **there.facts,
+        **there.metadata,
         "measured": len(finals) - predicted - unknown,
         "predicted": predicted,
         "unknown": unknown,
@@ -97,7 +97,7 @@ def moved_to(entries: Sequence[Entry], settings: Settings, history: History) -> 
 
     def moved(c: CandidateState) -> CandidateState:
         rungs = tuple(Measurement(m.rung, metrics(c, m.metrics), m.seconds) for m in c.rungs)
-        return c.having(rungs=rungs)
+        return replace(c, rungs=rungs)
 
     return tuple(map(moved, history))
 
@@ -119,14 +119,14 @@ def told(front: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _entries(settings: Settings, ledger: Path, device: str | None) -> Elsewhere:
+def _entries(settings: Settings, ledger: Path, device: str | None) -> LedgerSource:
     from rsopt.latency.protocol import shape_context  # brings torch
 
     shape = shape_context(base_config(settings.base))
     entries = [e for e in read_ledger(ledger) if all(e.context[name] == value for name, value in shape.items())]
     kinds: dict[str, list[Entry]] = {}
     for entry in entries:
-        kinds.setdefault(Elsewhere((entry,)).label, []).append(entry)
+        kinds.setdefault(LedgerSource((entry,)).label, []).append(entry)
     if not kinds:
         raise UserError(f"latency ledger '{ledger}' holds nothing of base '{settings.base}'")
     chosen = {label: own for label, own in kinds.items() if device in (None, own[0].context["device"])}
@@ -135,4 +135,4 @@ def _entries(settings: Settings, ledger: Path, device: str | None) -> Elsewhere:
         hint = "" if not chosen else "; name one by --latency-device, or give each its own ledger"
         raise UserError(f"latency ledger '{ledger}' holds {why}{hint}; there are: {'; '.join(kinds)}")
     (own,) = chosen.values()
-    return Elsewhere(tuple(e for e in own if e.context == own[0].context))
+    return LedgerSource(tuple(e for e in own if e.context == own[0].context))

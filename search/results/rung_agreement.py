@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scipy.stats import kendalltau
 
-from search.optimizer.cost_estimator import UNCERTAIN
+from search.optimizer.cost_estimator import MODELLED_OBJECTIVE
 from search.study.history import History, leg_seconds
 
 FEWEST = 5  # candidates below which an order says nothing
@@ -39,10 +39,10 @@ def rung_agreements(history: History) -> list[RungAgreement]:
     """One for each rung before the last, ascending, over the candidates that ran to the end."""
     points: dict[float, list[tuple[float, float, int]]] = {}
     for c in history:
-        end = c.rungs[-1].metrics.get(UNCERTAIN) if c.rungs and c.reached >= 1.0 and not c.reference else None
+        end = c.rungs[-1].metrics.get(MODELLED_OBJECTIVE) if c.rungs and c.reached >= 1.0 and not c.reference else None
         for m in c.rungs[:-1] if end is not None else ():
-            if UNCERTAIN in m.metrics:
-                points.setdefault(m.rung, []).append((m.metrics[UNCERTAIN], end or 0.0, c.number))
+            if MODELLED_OBJECTIVE in m.metrics:
+                points.setdefault(m.rung, []).append((m.metrics[MODELLED_OBJECTIVE], end or 0.0, c.number))
     return [RungAgreement(rung, _tau(found), tuple(found)) for rung, found in sorted(points.items())]
 
 

@@ -9,20 +9,20 @@ from dataclasses import replace
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape, Dtype
 from search.engine.search import Search
-from search.optimizer.cost_estimator import Estimates
-from search.optimizer.exact_costs import exact_figures, recorded_latencies
-from search.optimizer.factory import make_strategy
+from search.optimizer.cost_estimator import CostEstimator
+from search.optimizer.exact_costs import exact_costs, recorded_latencies
+from search.optimizer.factory import make_optimizer
 from search.optimizer.feasibility import limit_check
 from search.optimizer.warm_start import WarmStart
 from search.space.load import Space
 from search.storage.layout import JOURNAL_FILE
 from search.study.budget import Budget
-from search.study.settings import Facts, Settings
+from search.study.settings import Settings, StudyMetadata
 
 
 def assemble(
     settings: Settings,
-    facts: Facts,
+    metadata: StudyMetadata,
     space: Space,
     shape: BaseShape,
     rankings: MeasuredRankings | None,
@@ -40,7 +40,7 @@ def assemble(
     schedule = None if settings.halving else "end"
     # A list is run to the end of every row; nothing is drawn.
     asked, schedule = ("random", "end") if bound.names else (settings.sampler, schedule)
-    sampler, policy = make_strategy(asked, schedule, bound, objectives, settings.seed, estimates, limit, warm.told)
+    sampler, policy = make_optimizer(asked, schedule, bound, objectives, settings.seed, estimates, limit, warm.told)
     worker_hours = None if settings.gpu_hours is None else settings.gpu_hours / settings.gpus_per_trial
     return Search(
         settings.folder,
@@ -60,7 +60,7 @@ def assemble(
     )
 
 
-def estimates_of(settings: Settings, space: Space, dtype: Dtype) -> Estimates:
+def estimates_of(settings: Settings, space: Space, dtype: Dtype) -> CostEstimator:
     """What is known of candidates before they run: exact figures of the base, latencies of a ledger that was given.
 
     Memory as predicted, times what running out of it taught this study's sessions before.
@@ -68,8 +68,8 @@ def estimates_of(settings: Settings, space: Space, dtype: Dtype) -> Estimates:
     from rsopt.common.out_of_memory import exceeded  # brings torch
 
     limited = settings.max_memory_gb is not None
-    costs = exact_figures(settings.base, dtype, limited, exceeded(settings.folder) if limited else 1.0)
-    return Estimates(space.objectives, costs, recorded=recorded_latencies(settings.given_ledger))
+    costs = exact_costs(settings.base, dtype, limited, exceeded(settings.folder) if limited else 1.0)
+    return CostEstimator(space.objectives, costs, recorded=recorded_latencies(settings.given_ledger))
 
 
 def read_warm_start(settings: Settings) -> WarmStart:

@@ -25,18 +25,20 @@ from search.session.build_engine import assemble
 from search.session.summary import print_report
 from search.space.load import Space
 from search.storage.store import Store
-from search.study.settings import Facts, Settings, write_json
+from search.study.settings import Settings, StudyMetadata, write_json
 from search.tracking.observer import TrackingObserver
 from search.tracking.sync import project
 
 
-def drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, address: str | None, store: Store) -> int:
+def drive(
+    settings: Settings, space: Space, metadata: StudyMetadata, data: CaptionData, address: str | None, store: Store
+) -> int:
     store.keep()
     shape = shape_of(base_config(settings.base))
 
     def make_search(resources: Resources, rankings: MeasuredRankings | None) -> Search:
         dtype: Dtype = "bfloat16" if resources.gpus else "float32"
-        search = assemble(settings, facts, space, shape, rankings, resources.slots, dtype, store.keep_journal)
+        search = assemble(settings, metadata, space, shape, rankings, resources.slots, dtype, store.keep_journal)
         if search.cut_bytes:
             print_note(
                 f"the journal's last line was torn by a crash: {search.cut_bytes} bytes cut off, nothing else is lost"
@@ -50,16 +52,16 @@ def drive(settings: Settings, space: Space, facts: Facts, data: CaptionData, add
     cluster = cluster_address(address)
     worker_gb = GB_PER_CPU_WORKER if cluster else plan_memory(settings, rough, Device.here()).worker_gb
     state = study_needs(settings, rough, len(space.rungs), Images.of(data), bool(cluster)).state
-    tracking = TrackingObserver(settings, facts)
-    outcome = Driver(settings, facts, cluster, store, worker_gb, state, [tracking]).run(make_search)
+    tracking = TrackingObserver(settings, metadata)
+    outcome = Driver(settings, metadata, cluster, store, worker_gb, state, [tracking]).run(make_search)
     problem = tracking.problem
     _carry(outcome, store.keep, store.fetch)  # captions that other nodes wrote
-    front = build_front(settings.name, facts, outcome.history, outcome.remeasured)
+    front = build_front(settings.name, metadata, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
         front = with_evidence(front, settings.folder)
         write_json(settings.folder / FRONT_FILE, front)
         write_page(settings.folder, data=data, front=front)
-        problem = problem or project(settings, facts, outcome.history, data, front)
+        problem = problem or project(settings, metadata, outcome.history, data, front)
     _carry(outcome, store.keep)
     print_report(settings, front, outcome, data, tracking.experiment_id, problem)
     return EXIT_INTERRUPTED if outcome.interrupted else _exit_code(outcome)

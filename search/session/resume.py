@@ -22,14 +22,14 @@ def continue_session(options: argparse.Namespace) -> int:
         raise UserError("--resume needs the --name of the study")
     check_numbers(options)
     store = find_study(options.storage, options.name)
-    begun, facts = load_study(store.folder)
+    begun, metadata = load_study(store.folder)
     settings, changed = with_changes(begun, options.given)
     if not database_is_here(settings.tracking_uri):  # the study began on another machine: MLflow gets all of it anew
         settings = replace(settings, tracking_uri=tracking_uri(None, settings.storage))
         print_note(f"MLflow's database is on another machine: runs are written to {settings.tracking_uri}")
     if changed:
-        save_study(settings, facts)
+        save_study(settings, metadata)
         record(settings, begun, changed)
     space = load_space(settings.folder / "space.yaml")
-    data = read(data_here(facts.data_path), skip_bad=settings.skip_bad, verify=settings.data is not None)
-    return drive(settings, space, facts, data, options.address, store)
+    data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad, verify=settings.data is not None)
+    return drive(settings, space, metadata, data, options.address, store)

@@ -19,8 +19,8 @@ from rsopt.model.config_repair import check_base
 from rsopt.model.configs import base_config, shape_of
 from rsopt.scores.reference_points import ceiling_of, floor_of
 from search.execution.ray_runtime import cluster_address
-from search.optimizer.cost_estimator import Estimates
-from search.optimizer.exact_costs import exact_figures, recorded_latencies
+from search.optimizer.cost_estimator import CostEstimator
+from search.optimizer.exact_costs import exact_costs, recorded_latencies
 from search.optimizer.warm_start import OtherStudy, warm_start
 from search.preflight.checks import check_ledger
 from search.preflight.disk import Images, check_disks, study_needs
@@ -32,7 +32,7 @@ from search.session.warm_start_source import other_study
 from search.space.load import Space, known_spaces, load_space
 from search.storage.layout import RANKINGS_FILE, STUDY_FILE, WARM_START_FILE
 from search.storage.open import open_store
-from search.study.settings import Facts, Settings, save_study, write_json
+from search.study.settings import Settings, StudyMetadata, save_study, write_json
 from search.tracking.uri import check_uri
 
 REAL = "--base Salesforce/blip2-opt-2.7b --data RSICD_FOLDER"
@@ -81,9 +81,13 @@ def new_session(options: argparse.Namespace) -> int:
     if data.skipped:
         told = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
         print_note(f"left out by --skip-bad: {told}")
-    facts = _facts(space, data, data_path)
+    metadata = _metadata(space, data, data_path)
     bound = space.bind(shape, _rankings(shape, other))
-    warm = None if other is None else warm_start(bound, settings, facts, (other.settings, other.facts, other.history))
+    warm = (
+        None
+        if other is None
+        else warm_start(bound, settings, metadata, (other.settings, other.metadata, other.history))
+    )
     settings.folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(space.source, settings.folder / "space.yaml")
     if ledger is not None:
@@ -98,14 +102,14 @@ def new_session(options: argparse.Namespace) -> int:
         write_json(settings.folder / WARM_START_FILE, warm.to_json())
         if other.rankings is not None:
             write_json(settings.folder / RANKINGS_FILE, other.rankings)
-    save_study(settings, facts)  # last: with it the study exists, and can be resumed whatever happens from here on
-    return drive(settings, space, facts, data, options.address, store)
+    save_study(settings, metadata)  # last: with it the study exists, and can be resumed whatever happens from here on
+    return drive(settings, space, metadata, data, options.address, store)
 
 
 def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | None) -> int:
     """Print what a search would be and cost."""
-    costs = exact_figures(settings.base, "float32", memory=True)
-    estimates = Estimates(space.objectives, costs, recorded=recorded_latencies(ledger) if ledger else ())
+    costs = exact_costs(settings.base, "float32", memory=True)
+    estimates = CostEstimator(space.objectives, costs, recorded=recorded_latencies(ledger) if ledger else ())
     estimates.learn(())
     bound = space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
     print_dry_run(settings, space, bound, shape, estimates)
@@ -119,9 +123,9 @@ def _rankings(shape: BaseShape, other: OtherStudy | None) -> MeasuredRankings:
     return MeasuredRankings.stand_in(shape.llm_layers)
 
 
-def _facts(space: Space, data: CaptionData, data_path: str) -> Facts:
+def _metadata(space: Space, data: CaptionData, data_path: str) -> StudyMetadata:
     names = ("torch", "transformers", "peft", "ray", "optuna", "mlflow", "pycocoevalcap")
-    return Facts(
+    return StudyMetadata(
         objectives=tuple(o.name for o in space.objectives),
         floor=floor_of(data, "val"),
         ceiling=ceiling_of(data, "val"),

@@ -26,9 +26,9 @@ Run = Callable[[Leg, np.random.Generator], tuple[float, Outcome]]
 class Runs(Protocol):
     """The seam to the search (see `search.study.Search`)."""
 
-    def next(self) -> Leg | None: ...
+    def ask(self) -> Leg | None: ...
     def tell(self, leg: Leg, outcome: Measurement | Fault, /) -> None: ...
-    def lost(self, leg: Leg, /) -> None: ...
+    def report_lost(self, leg: Leg, /) -> None: ...
     @property
     def done(self) -> bool: ...
 
@@ -55,7 +55,7 @@ def simulate(search: Runs, workers: int, run: Run, seed: int, stop_s: float = fl
     handed: dict[tuple[int, float], int] = {}  # attempts of a leg: a repeated one has luck of its own
     order = 0
     while True:
-        while len(running) < workers and (leg := search.next()) is not None:
+        while len(running) < workers and (leg := search.ask()) is not None:
             attempt = handed[leg.number, leg.stop] = handed.get((leg.number, leg.stop), -1) + 1
             rng = np.random.default_rng([seed, leg.number, round(leg.stop * 1e9), attempt])
             seconds, outcome = run(leg, rng)
@@ -71,6 +71,6 @@ def simulate(search: Runs, workers: int, run: Run, seed: int, stop_s: float = fl
             return ended
         ended.append(last)
         if isinstance(last.outcome, Lost):
-            search.lost(last.leg)
+            search.report_lost(last.leg)
         else:
             search.tell(last.leg, last.outcome)

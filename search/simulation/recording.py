@@ -46,11 +46,11 @@ class Row:
 class Recording:
     """A table over the space in the file beside it. Raises UserError when the two do not belong together."""
 
-    def __init__(self, space: Space, facts: Mapping[str, Any], rows: Sequence[Row]) -> None:
-        self.space, self.facts, self.rows = space, dict(facts), tuple(rows)
-        self.shape = BaseShape(**facts["shape"])
+    def __init__(self, space: Space, metadata: Mapping[str, Any], rows: Sequence[Row]) -> None:
+        self.space, self.metadata, self.rows = space, dict(metadata), tuple(rows)
+        self.shape = BaseShape(**metadata["shape"])
         self.bound: BoundSpace = space.bind(self.shape)
-        if self.bound.key != facts["space_key"]:
+        if self.bound.key != metadata["space_key"]:
             raise UserError(f"the table was recorded over another space than {space.source}: record it again")
         self.rungs: tuple[float, ...] = space.rungs
         self.objectives: tuple[Objective, ...] = space.objectives
@@ -90,7 +90,7 @@ class Recording:
         """Training images that a leg sees, captions not counted; the untuned base sees none."""
         if leg.candidate.variant.lora is None:
             return 0.0
-        return (leg.stop - leg.start) * leg.candidate.recipe.epochs * float(self.facts["train_images"])
+        return (leg.stop - leg.start) * leg.candidate.recipe.epochs * float(self.metadata["train_images"])
 
     def seconds(self, leg: Leg) -> float:
         """Simulated seconds of a leg: its compute at the pace of the quickest recorded trial.
@@ -105,7 +105,7 @@ class Recording:
     @property
     def full_trial(self) -> float:
         """Training images of one trial to its end: the unit of compute."""
-        return float(self.facts["epochs"]) * float(self.facts["train_images"])
+        return float(self.metadata["epochs"]) * float(self.metadata["train_images"])
 
     def corner(self, split: str = "val") -> tuple[float, ...]:
         """The hypervolume's reference point: that of the full-depth reference point."""
@@ -143,7 +143,7 @@ def load_recording(name_or_path: str | Path = DEFAULT_TABLE) -> Recording:
     return Recording(space, stored["facts"], [Row(**row) for row in tuples])
 
 
-def save_recording(path: Path, facts: Mapping[str, Any], rows: Sequence[Row]) -> None:
+def save_recording(path: Path, metadata: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Write NAME.json.gz; the same rows give the same bytes."""
-    text = json.dumps({"facts": facts, "rows": [asdict(row) for row in rows]}, separators=(",", ":"))
+    text = json.dumps({"facts": metadata, "rows": [asdict(row) for row in rows]}, separators=(",", ":"))
     path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))

@@ -12,8 +12,8 @@ import numpy as np
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Fault, Measurement
 from search.engine.search import Search
-from search.optimizer.cost_estimator import Estimates
-from search.optimizer.factory import make_strategy
+from search.optimizer.cost_estimator import CostEstimator
+from search.optimizer.factory import make_optimizer
 from search.optimizer.feasibility import limit_check
 from search.optimizer.pareto import hypervolume
 from search.simulation.event_loop import Finished, Lost, Outcome, simulate
@@ -89,12 +89,12 @@ class Rationed:
         self._search, self._samples, self._left = search, samples, budget
         self._over = False
 
-    def next(self) -> Leg | None:
+    def ask(self) -> Leg | None:
         """The next leg while there is budget for any."""
         if self._left <= 1e-9:
             self._over = True
             return None
-        leg = self._search.next()
+        leg = self._search.ask()
         if leg is not None:
             self._left -= self._samples(leg)
         return leg
@@ -103,9 +103,9 @@ class Rationed:
         """See `Search.tell`."""
         self._search.tell(leg, outcome)
 
-    def lost(self, leg: Leg) -> None:
-        """See `Search.lost`."""
-        self._search.lost(leg)
+    def report_lost(self, leg: Leg) -> None:
+        """See `Search.report_lost`."""
+        self._search.report_lost(leg)
 
     @property
     def done(self) -> bool:
@@ -125,10 +125,10 @@ def replay(recording: Recording, setup: Setup, seed: int) -> Curve:
 
 def open_search(recording: Recording, setup: Setup, seed: int, folder: Path) -> Search:
     """The real search over a table's space, its costs looked up in the table."""
-    estimates = Estimates(recording.objectives, recording.costs)
+    estimates = CostEstimator(recording.objectives, recording.costs)
     limit = limit_check(setup.limits, estimates)
     space = recording.bound
-    sampler, policy = make_strategy(setup.sampler, setup.schedule, space, recording.objectives, seed, estimates, limit)
+    sampler, policy = make_optimizer(setup.sampler, setup.schedule, space, recording.objectives, seed, estimates, limit)
     return Search(
         folder,
         space,

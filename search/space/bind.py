@@ -14,7 +14,7 @@ from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
 from search.space.bound_space import BoundSpace, Params, contains
 from search.space.parameters import DEPTHS, RULES, Parameter, Start, Value
-from search.space.yaml_document import Place, shown
+from search.space.yaml_document import YamlNode, quoted
 
 
 def bind(
@@ -31,7 +31,7 @@ def bind(
     for strategy, order in rankings.llm.items() if rankings else ():
         if sorted(order) != list(range(shape.llm_layers)):
             raise UserError(
-                f"ranking {shown(strategy)} does not order the base's {shape.llm_layers} LLM layers, each once"
+                f"ranking {quoted(strategy)} does not order the base's {shape.llm_layers} LLM layers, each once"
             )
         orders["llm"][strategy] = tuple(order)
 
@@ -61,35 +61,35 @@ def _start(start: Start, space: BoundSpace, named: Mapping[str, Parameter]) -> P
     for name, over in space.distributions.items():
         if name not in start.values:
             continue
-        value, place = start.values[name]
+        value, node = start.values[name]
         if not space.active(name, params):
-            raise place.wrong(f"{name} does not exist in this starting point: see its `when`")
+            raise node.error(f"{name} does not exist in this starting point: see its `when`")
         if name in DEPTHS:
             shares = any(isinstance(v, float) for v in (*named[name].values, value))
-            value = _layers(value, shares, name, space.shape, place)
+            value = _layers(value, shares, name, space.shape, node)
         if not contains(over, value):
-            raise place.wrong(f"{name}: {shown(value)} is outside the space; it has {_described(over)}")
+            raise node.error(f"{name}: {quoted(value)} is outside the space; it has {_described(over)}")
         params[name] = int(value) if isinstance(over, IntDistribution) else value
     return params
 
 
 def _bound(parameter: Parameter, shape: BaseShape, rankings: Mapping[str, Ranking]) -> tuple[Value, ...]:
     """The parameter's values with depths as counts. Raises UserError for a depth or a ranking that this base lacks."""
-    name, place = parameter.name, parameter.place
+    name, node = parameter.name, parameter.node
     if name == "ranking":
         for strategy in parameter.values:
             if strategy not in rankings:
-                raise place.wrong(f"unknown ranking {shown(strategy)}; known: {', '.join(rankings)}")
+                raise node.error(f"unknown ranking {quoted(strategy)}; known: {', '.join(rankings)}")
     if name not in DEPTHS:
         return parameter.values
     shares = any(isinstance(value, float) for value in parameter.values)
-    counts = [_layers(value, shares, name, shape, place) for value in parameter.values]
+    counts = [_layers(value, shares, name, shape, node) for value in parameter.values]
     if parameter.kind == "layers" and counts[0] > counts[1]:
-        raise place.wrong(f"layers of {name}: the lowest, {counts[0]}, is above the highest, {counts[1]}")
+        raise node.error(f"layers of {name}: the lowest, {counts[0]}, is above the highest, {counts[1]}")
     return tuple(dict.fromkeys(counts)) if parameter.kind == "choice" else tuple(counts)
 
 
-def _layers(value: Value, shares: bool, name: str, shape: BaseShape, place: Place) -> int:
+def _layers(value: Value, shares: bool, name: str, shape: BaseShape, node: YamlNode) -> int:
     """A depth as a count: shares round to whole layers (Q-Former: whole pairs), at least one. A bare 1 among shares is all."""
     depth = int(getattr(shape, name))
     step = shape.cross_attention_frequency if name == "qformer_layers" else 1
@@ -97,9 +97,9 @@ def _layers(value: Value, shares: bool, name: str, shape: BaseShape, place: Plac
         return step * max(1, math.floor(float(value) * depth / step + 0.5))
     count = int(value)
     if count > depth:
-        raise place.wrong(f"{name}: {count} layers asked for, the base has {depth}")
+        raise node.error(f"{name}: {count} layers asked for, the base has {depth}")
     if count % step:
-        raise place.wrong(
+        raise node.error(
             f"{name}: {count} layers are not whole groups of {step} (cross-attention in the first of each)"
         )
     return count

@@ -16,7 +16,7 @@ from search.space.bind import bind
 from search.space.bound_space import BoundSpace
 from search.space.parameters import KINDS, RULES, Parameter, Start, Value, check_when
 from search.space.rows import as_choices
-from search.space.yaml_document import Place, read, shown
+from search.space.yaml_document import YamlNode, quoted, read
 
 LATENCY_DECODERS = ("generate", "shared_prefix")  # rsopt.latency_protocol.DECODERS, which brings torch
 _KEYS = (
@@ -86,21 +86,21 @@ def load_space(name_or_path: str | Path) -> Space:
         return _space(read(known[text]))
     if text.endswith((".yaml", ".yml")):
         return _space(read(Path(text)))
-    raise UserError(f"unknown space {shown(text)}; known: {', '.join(known)}, or a path ending in .yaml")
+    raise UserError(f"unknown space {quoted(text)}; known: {', '.join(known)}, or a path ending in .yaml")
 
 
-def _space(root: Place) -> Space:
+def _space(root: YamlNode) -> Space:
     keys = root.mapping("a space", _KEYS)
     for key in ("name", "objectives", "parameters"):
         if key not in keys:
-            raise root.wrong(f"a space needs '{key}'")
+            raise root.error(f"a space needs '{key}'")
     name = keys["name"].text("name")
     if not _NAME.fullmatch(name):
-        raise keys["name"].wrong(f"name must be letters, digits, - and _ (at most 64), not {shown(name)}")
+        raise keys["name"].error(f"name must be letters, digits, - and _ (at most 64), not {quoted(name)}")
     if {"rows", "starts"} <= keys.keys():
-        raise keys["starts"].wrong("rows are all there is to try: starts are for a space that is searched")
+        raise keys["starts"].error("rows are all there is to try: starts are for a space that is searched")
     parameters, rows = _parameters(keys["parameters"], searched="rows" not in keys), tuple[str, ...]()
-    starts = tuple(_start(place, parameters) for place in keys["starts"].items("starts")) if "starts" in keys else ()
+    starts = tuple(_start(node, parameters) for node in keys["starts"].items("starts")) if "starts" in keys else ()
     if "rows" in keys:
         parameters, starts, rows = as_choices(keys["rows"], parameters)
     return Space(
@@ -118,101 +118,101 @@ def _space(root: Place) -> Space:
     )
 
 
-def _objectives(place: Place) -> tuple[Objective, ...]:
-    names = [item.text("an objective") for item in place.items("objectives")]
+def _objectives(node: YamlNode) -> tuple[Objective, ...]:
+    names = [item.text("an objective") for item in node.items("objectives")]
     for name in names:
         if name not in OBJECTIVES:
-            raise place.wrong(f"unknown objective {shown(name)}; known: {', '.join(OBJECTIVES)}")
+            raise node.error(f"unknown objective {quoted(name)}; known: {', '.join(OBJECTIVES)}")
     if len(names) not in (2, 3) or len(set(names)) != len(names):
-        raise place.wrong("objectives must be two or three different ones")
+        raise node.error("objectives must be two or three different ones")
     return tuple(OBJECTIVES[name] for name in names)
 
 
-def _decoder(place: Place) -> str:
-    name = place.text("latency_decoder")
+def _decoder(node: YamlNode) -> str:
+    name = node.text("latency_decoder")
     if name not in LATENCY_DECODERS:
-        raise place.wrong(f"unknown latency_decoder {shown(name)}; known: {', '.join(LATENCY_DECODERS)}")
+        raise node.error(f"unknown latency_decoder {quoted(name)}; known: {', '.join(LATENCY_DECODERS)}")
     return name
 
 
-def _validations(place: Place) -> int:
-    times = place.number("validations")
+def _validations(node: YamlNode) -> int:
+    times = node.number("validations")
     if not isinstance(times, int) or not 0 <= times <= MOST_VALIDATIONS:
-        raise place.wrong(f"validations must be a whole number, 0 to {MOST_VALIDATIONS}, not {times}")
+        raise node.error(f"validations must be a whole number, 0 to {MOST_VALIDATIONS}, not {times}")
     return times
 
 
-def _trials(place: Place) -> int:
-    trials = place.number("trials")
+def _trials(node: YamlNode) -> int:
+    trials = node.number("trials")
     if not isinstance(trials, int) or trials < 1:
-        raise place.wrong(f"trials must be a whole number, at least 1, not {trials}")
+        raise node.error(f"trials must be a whole number, at least 1, not {trials}")
     return trials
 
 
-def _rungs(place: Place) -> tuple[float, ...]:
-    rungs = tuple(float(item.number("a rung")) for item in place.items("rungs"))
+def _rungs(node: YamlNode) -> tuple[float, ...]:
+    rungs = tuple(float(item.number("a rung")) for item in node.items("rungs"))
     if not rungs or rungs[-1] != 1 or rungs[0] <= 0 or list(rungs) != sorted(set(rungs)):
-        raise place.wrong("rungs must be ascending shares of the training budget, above 0 and ending in 1.0")
+        raise node.error("rungs must be ascending shares of the training budget, above 0 and ending in 1.0")
     return rungs
 
 
-def _parameters(place: Place, searched: bool) -> tuple[Parameter, ...]:
+def _parameters(node: YamlNode, searched: bool) -> tuple[Parameter, ...]:
     found: dict[str, Parameter] = {}
-    for name, value in place.mapping("parameters", RULES).items():
+    for name, value in node.mapping("parameters", RULES).items():
         parameter = _parameter(name, value)
         check_when(parameter, found)
         found[name] = parameter
     if {"lr", "lr_factor"} <= found.keys():
-        raise place.wrong("parameters name lr and lr_factor; one of them decides the learning rate")
+        raise node.error("parameters name lr and lr_factor; one of them decides the learning rate")
     if searched and all(parameter.kind == "fixed" for parameter in found.values()):
-        raise place.wrong("parameters must hold at least one that is searched (int, float, choice or layers)")
+        raise node.error("parameters must hold at least one that is searched (int, float, choice or layers)")
     return tuple(found.values())
 
 
-def _parameter(name: str, place: Place) -> Parameter:
+def _parameter(name: str, node: YamlNode) -> Parameter:
     rule = RULES[name]
-    if not place.is_mapping:
-        return Parameter(name, "fixed", (rule.value(place, name),), place)
-    keys = place.mapping(name, (*KINDS, "log", "when"))
+    if not node.is_mapping:
+        return Parameter(name, "fixed", (rule.value(node, name),), node)
+    keys = node.mapping(name, (*KINDS, "log", "when"))
     kinds = [kind for kind in KINDS if kind in keys]
     if len(kinds) != 1 or kinds[0] not in rule.kinds:
-        raise place.wrong(f"{name} needs exactly one of: {', '.join(rule.kinds)}")
+        raise node.error(f"{name} needs exactly one of: {', '.join(rule.kinds)}")
     kind = kinds[0]
     values = tuple(rule.value(item, name) for item in keys[kind].items(f"{kind} of {name}"))
     if kind == "choice":
         if not values or len(set(values)) != len(values):
-            raise keys[kind].wrong(f"choice of {name} must list different values, at least one")
+            raise keys[kind].error(f"choice of {name} must list different values, at least one")
     else:
         _check_range(name, kind, values, keys[kind])
     log = keys["log"].flag(f"log of {name}") if "log" in keys else False
     if log and (kind not in ("int", "float") or values[0] == 0):
-        raise keys["log"].wrong(f"log of {name} needs an int or float range above 0")
+        raise keys["log"].error(f"log of {name} needs an int or float range above 0")
     if kind == "int":
         values = tuple(int(value) for value in values)
-    return Parameter(name, kind, values, place, log, _when(keys["when"], name) if "when" in keys else None)  # type: ignore[arg-type]
+    return Parameter(name, kind, values, node, log, _when(keys["when"], name) if "when" in keys else None)  # type: ignore[arg-type]
 
 
-def _check_range(name: str, kind: str, values: tuple[Any, ...], place: Place) -> None:
+def _check_range(name: str, kind: str, values: tuple[Any, ...], node: YamlNode) -> None:
     if len(values) != 2:
-        raise place.wrong(f"{kind} of {name} must be [lowest, highest]")
+        raise node.error(f"{kind} of {name} must be [lowest, highest]")
     if kind == "int" and any(value != int(value) for value in values):
-        raise place.wrong(f"int of {name} must be whole numbers")
+        raise node.error(f"int of {name} must be whole numbers")
     if values[0] > values[1] and type(values[0]) is type(values[1]):  # a share and a count are compared on binding
-        raise place.wrong(f"{kind} of {name}: the lowest, {values[0]}, is above the highest, {values[1]}")
+        raise node.error(f"{kind} of {name}: the lowest, {values[0]}, is above the highest, {values[1]}")
 
 
-def _when(place: Place, name: str) -> tuple[str, tuple[Value, ...]]:
-    conditions = place.mapping(f"`when` of {name}", RULES)
+def _when(node: YamlNode, name: str) -> tuple[str, tuple[Value, ...]]:
+    conditions = node.mapping(f"`when` of {name}", RULES)
     if len(conditions) != 1:
-        raise place.wrong(f"`when` of {name} must name exactly one earlier choice, as in {{lora: [llm, both]}}")
+        raise node.error(f"`when` of {name} must name exactly one earlier choice, as in {{lora: [llm, both]}}")
     ((choice, values),) = conditions.items()
     options = tuple(RULES[choice].value(item, choice) for item in values.items(f"`when` of {name}"))
     if not options:
-        raise values.wrong(f"`when` of {name} must list at least one value of {choice}")
+        raise values.error(f"`when` of {name} must list at least one value of {choice}")
     return choice, options
 
 
-def _start(place: Place, parameters: tuple[Parameter, ...]) -> Start:
+def _start(node: YamlNode, parameters: tuple[Parameter, ...]) -> Start:
     searched = [parameter.name for parameter in parameters if parameter.kind != "fixed"]
-    given = place.mapping("a starting point", searched)
-    return Start({name: (RULES[name].value(value, name), value) for name, value in given.items()}, place)
+    given = node.mapping("a starting point", searched)
+    return Start({name: (RULES[name].value(value, name), value) for name, value in given.items()}, node)

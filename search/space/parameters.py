@@ -7,7 +7,7 @@ from typing import Literal
 
 from rsopt.core.candidate import BASELINES
 from rsopt.core.variant import TARGETS
-from search.space.yaml_document import Place, shown
+from search.space.yaml_document import YamlNode, quoted
 
 Value = bool | int | float | str
 Kind = Literal["int", "float", "choice", "layers", "fixed"]
@@ -37,28 +37,28 @@ class Rule:
             "flag": ("choice",),
         }[self.type]
 
-    def value(self, place: Place, name: str) -> Value:
+    def value(self, node: YamlNode, name: str) -> Value:
         """The value written there. Raises UserError for one that this parameter may not take."""
         if self.type == "flag":
-            return place.flag(name)
+            return node.flag(name)
         if self.type == "word":
-            word = place.text(name)
+            word = node.text(name)
             if self.words and word not in self.words:
-                raise place.wrong(f"{name} cannot be {shown(word)}; allowed: {', '.join(self.words)}")
+                raise node.error(f"{name} cannot be {quoted(word)}; allowed: {', '.join(self.words)}")
             return word
-        number = place.number(name)
+        number = node.number(name)
         if self.type == "depth":
             if not (isinstance(number, int) and number >= 1) and not (isinstance(number, float) and 0 < number <= 1):
-                raise place.wrong(
+                raise node.error(
                     f"{name} is a share of the base's depth (0.5, 1.0) or a count of layers (4), not {number}"
                 )
             return number
         if self.type == "whole" and not isinstance(number, int):
-            raise place.wrong(f"{name} must be a whole number, not {number}")
+            raise node.error(f"{name} must be a whole number, not {number}")
         if number < self.low or (self.low_open and number == self.low):
-            raise place.wrong(f"{name} must be {'above' if self.low_open else 'at least'} {self.low:g}, not {number}")
+            raise node.error(f"{name} must be {'above' if self.low_open else 'at least'} {self.low:g}, not {number}")
         if number > self.high or (self.high_open and number == self.high):
-            raise place.wrong(f"{name} must be {'below' if self.high_open else 'at most'} {self.high:g}, not {number}")
+            raise node.error(f"{name} must be {'below' if self.high_open else 'at most'} {self.high:g}, not {number}")
         return number if self.type == "whole" else float(number)
 
 
@@ -108,7 +108,7 @@ class Parameter:
     name: str
     kind: Kind
     values: tuple[Value, ...]
-    place: Place
+    node: YamlNode
     log: bool = False
     when: tuple[str, tuple[Value, ...]] | None = None
 
@@ -117,8 +117,8 @@ class Parameter:
 class Start:
     """A starting point as a space names it: parameter -> value and where it stands. What it leaves out is drawn."""
 
-    values: dict[str, tuple[Value, Place]]
-    place: Place
+    values: dict[str, tuple[Value, YamlNode]]
+    node: YamlNode
 
 
 def check_when(parameter: Parameter, earlier: dict[str, Parameter]) -> None:
@@ -129,13 +129,13 @@ def check_when(parameter: Parameter, earlier: dict[str, Parameter]) -> None:
     if name not in earlier or earlier[name].kind not in ("choice", "fixed"):
         known = [other.name for other in earlier.values() if other.kind in ("choice", "fixed")]
         choices = f"earlier choices: {', '.join(known)}" if known else "there is no choice before it"
-        raise parameter.place.wrong(
-            f"`when` of {parameter.name} must name an earlier choice, not {shown(name)}; {choices}"
+        raise parameter.node.error(
+            f"`when` of {parameter.name} must name an earlier choice, not {quoted(name)}; {choices}"
         )
     options = earlier[name].values
     for value in values:
         if earlier[name].kind == "choice" and value not in options:
             allowed = ", ".join(map(str, options))
-            raise parameter.place.wrong(
-                f"`when` of {parameter.name}: {name} is never {shown(value)}; it is one of {allowed}"
+            raise parameter.node.error(
+                f"`when` of {parameter.name}: {name} is never {quoted(value)}; it is one of {allowed}"
             )

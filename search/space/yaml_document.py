@@ -15,7 +15,7 @@ _LONGEST = 60  # characters of a wrong word that a message repeats
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class YamlNode:
     """A node of the file and where it stands."""
 
     source: str
@@ -26,8 +26,8 @@ class Place:
         """Line in the file, from 1."""
         return self.node.start_mark.line + 1
 
-    def wrong(self, text: str) -> UserError:
-        """The error to raise about this place: `file:line: text`, one line."""
+    def error(self, text: str) -> UserError:
+        """The error to raise about this node: `file:line: text`, one line."""
         return complaint(self.source, self.line, text)
 
     @property
@@ -35,38 +35,38 @@ class Place:
         """Whether it holds keys."""
         return isinstance(self.node, yaml.MappingNode)
 
-    def mapping(self, what: str, allowed: Collection[str] | None = None) -> dict[str, Place]:
+    def mapping(self, what: str, allowed: Collection[str] | None = None) -> dict[str, YamlNode]:
         """Key -> value. Raises UserError for what is no mapping, for a key given twice or one that is not allowed."""
         if not isinstance(self.node, yaml.MappingNode):
-            raise self.wrong(f"{what} must be a mapping (key: value)")
-        found: dict[str, Place] = {}
+            raise self.error(f"{what} must be a mapping (key: value)")
+        found: dict[str, YamlNode] = {}
         for key, value in self.node.value:
-            place = Place(self.source, key)
-            name = place.text(f"a key of {what}")
+            node = YamlNode(self.source, key)
+            name = node.text(f"a key of {what}")
             if allowed is not None and name not in allowed:
-                raise place.wrong(f"unknown key {shown(name)} in {what}; allowed: {', '.join(allowed)}")
+                raise node.error(f"unknown key {quoted(name)} in {what}; allowed: {', '.join(allowed)}")
             if name in found:
-                raise place.wrong(f"key {shown(name)} is given twice in {what}")
-            found[name] = Place(self.source, value)
+                raise node.error(f"key {quoted(name)} is given twice in {what}")
+            found[name] = YamlNode(self.source, value)
         return found
 
-    def items(self, what: str) -> list[Place]:
+    def items(self, what: str) -> list[YamlNode]:
         """The members of a list."""
         if not isinstance(self.node, yaml.SequenceNode):
-            raise self.wrong(f"{what} must be a list in [ ]")
-        return [Place(self.source, item) for item in self.node.value]
+            raise self.error(f"{what} must be a list in [ ]")
+        return [YamlNode(self.source, item) for item in self.node.value]
 
     def text(self, what: str) -> str:
         """A scalar as it is written."""
         if not isinstance(self.node, yaml.ScalarNode):
-            raise self.wrong(f"{what} must be a single value")
+            raise self.error(f"{what} must be a single value")
         return str(self.node.value)
 
     def flag(self, what: str) -> bool:
         """`true` or `false`."""
         word = self.text(what)
         if word.lower() not in ("true", "false"):
-            raise self.wrong(f"{what} must be true or false, not {shown(word)}")
+            raise self.error(f"{what} must be true or false, not {quoted(word)}")
         return word.lower() == "true"
 
     def number(self, what: str) -> int | float:
@@ -77,10 +77,10 @@ class Place:
                 return kind(word) if kind is int else _finite(kind(word))
             except (ValueError, ZeroDivisionError, OverflowError):
                 continue
-        raise self.wrong(f"{what} must be a finite number, not {shown(word)}")
+        raise self.error(f"{what} must be a finite number, not {quoted(word)}")
 
 
-def read(path: Path) -> Place:
+def read(path: Path) -> YamlNode:
     """The root of a YAML file. Raises UserError, one line with file and line, for what is no single YAML document."""
     try:
         text = path.read_text("utf-8")
@@ -100,7 +100,7 @@ def read(path: Path) -> Place:
         raise complaint(str(path), 1, "is nested too deeply") from error
     if root is None:
         raise complaint(str(path), 1, "is empty")
-    return Place(str(path), root)
+    return YamlNode(str(path), root)
 
 
 def complaint(source: str, line: int, text: str) -> UserError:
@@ -108,7 +108,7 @@ def complaint(source: str, line: int, text: str) -> UserError:
     return UserError(" ".join(f"{source}:{line}: {text}".split()))
 
 
-def shown(word: object) -> str:
+def quoted(word: object) -> str:
     """A wrong word as a message repeats it: quoted, printable and not long."""
     text = str(word)
     return ascii(text if len(text) <= _LONGEST else text[:_LONGEST] + "...")

@@ -13,17 +13,17 @@ def open_store(storage: str, name: str) -> Store:
     """Where study `name` is kept; nothing is asked of S3 yet."""
     if not is_remote(storage):
         return Store(working_folder(storage) / name)
-    from search.storage.s3_store import Mirror  # brings pyarrow
+    from search.storage.s3_store import S3Store  # brings pyarrow
 
-    return Mirror(storage, name)
+    return S3Store(storage, name)
 
 
 def study_names(storage: str) -> list[str]:
     """Names of the studies there are. Raises UserError where a bucket cannot be reached."""
     if not is_remote(storage):
         return sorted(path.parent.name for path in Path(storage).glob(f"*/{STUDY_FILE}"))
-    from search.storage.s3_client import Objects
+    from search.storage.s3_client import S3Client
 
-    objects = Objects(storage)
+    objects = S3Client(storage)
     objects.check()
     return objects.folders()

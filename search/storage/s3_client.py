@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredObject:
     """An object: its name below the prefix, bytes, and when the store got it, in nanoseconds (S3 counts seconds)."""
 
     name: str
@@ -30,7 +30,7 @@ class Stored:
     mtime_ns: int
 
 
-class Objects:
+class S3Client:
     """What lies below `s3://BUCKET/PREFIX`. An object is there whole or not at all, and the last one written counts.
 
     Keys, region and endpoint come from Amazon's environment variables. All methods raise InfrastructureError where the store
@@ -58,12 +58,12 @@ class Objects:
         if found.type == fs.FileType.NotFound:
             raise UserError(f"bucket '{bucket}' does not exist")
 
-    def stored(self, below: str = "") -> list[Stored]:
+    def stored(self, below: str = "") -> list[StoredObject]:
         """All objects whose name begins with the folder `below`, by name."""
         selector = fs.FileSelector(self._path(below), allow_not_found=True, recursive=True)
         found = [info for info in self._asked(lambda: self._files.get_file_info(selector)) if info.is_file]
         start = len(self._root) + 1
-        return sorted((Stored(i.path[start:], i.size, i.mtime_ns) for i in found), key=lambda stored: stored.name)
+        return sorted((StoredObject(i.path[start:], i.size, i.mtime_ns) for i in found), key=lambda stored: stored.name)
 
     def folders(self) -> list[str]:
         """The folders right below the prefix."""

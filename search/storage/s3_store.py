@@ -20,19 +20,19 @@ from rsopt.core.variant import digest
 from rsopt.errors import InfrastructureError, UserError
 from search.storage.layout import JOURNAL_FILE, LEDGER_FILE, STUDY_FILE
 from search.storage.location import working_folder
-from search.storage.s3_client import Objects
+from search.storage.s3_client import S3Client
 from search.storage.store import Store
 
 LINES = f"{LEDGER_FILE}.d"  # the folder that holds the ledger's lines
 _NEVER = {JOURNAL_FILE, LEDGER_FILE, "memory.jsonl", "writer.lock"}  # carried in another way, or of this node alone
 
 
-class Mirror(Store):
+class S3Store(Store):
     """Study `name` below `storage`, which is `s3://BUCKET/PREFIX`. One driver writes it; nodes only add to it."""
 
     def __init__(self, storage: str, name: str) -> None:
         super().__init__(working_folder(storage) / name)
-        self._objects = Objects(f"{storage}/{name}")
+        self._objects = S3Client(f"{storage}/{name}")
         self._kept: dict[str, tuple[int, int]] = {}  # modified, bytes: of files that are on S3 as they are here
         self._journal_bytes: int | None = None  # of the journal on S3, as this driver left it
 

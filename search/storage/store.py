@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Store:
-    """One study in a folder that all nodes see. Nothing has to be carried anywhere: every method is there for `Mirror`."""
+    """One study in a folder that all nodes see. Nothing has to be carried anywhere: every method is there for `S3Store`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rsopt.core.candidate import Candidate
@@ -65,10 +65,6 @@ class CandidateState:
     def finished(self) -> bool:
         """Whether no leg of it will ever run again."""
         return self.state in ("complete", "stopped", "infeasible", "failed")
-
-    def having(self, **changes: Any) -> CandidateState:
-        """The same candidate with some fields changed."""
-        return replace(self, **changes)
 
 
 History = tuple[CandidateState, ...]  # by trial number: history[n].number == n

@@ -84,7 +84,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class StudyMetadata:
     """What was found out when the study began and every view of it shows. Floor and ceiling are CIDEr x100 of validation."""
 
     objectives: tuple[str, ...]
@@ -142,20 +142,20 @@ def free_name(storage: str, space: str) -> str:
     return f"{space}-{n}"
 
 
-def save_study(settings: Settings, facts: Facts) -> None:
+def save_study(settings: Settings, metadata: StudyMetadata) -> None:
     """Write `study.json`."""
     settings.folder.mkdir(parents=True, exist_ok=True)
-    write_json(settings.folder / STUDY_FILE, {"settings": asdict(settings), "facts": asdict(facts)})
+    write_json(settings.folder / STUDY_FILE, {"settings": asdict(settings), "facts": asdict(metadata)})
 
 
-def load_study(folder: Path) -> tuple[Settings, Facts]:
+def load_study(folder: Path) -> tuple[Settings, StudyMetadata]:
     """Settings and facts of a study; its folder may have been moved. Raises UserError where its file is damaged."""
     path = folder / STUDY_FILE
     try:
         stored = json.loads(path.read_text())
-        facts = Facts(**{**stored["facts"], "objectives": tuple(stored["facts"]["objectives"])})
+        metadata = StudyMetadata(**{**stored["facts"], "objectives": tuple(stored["facts"]["objectives"])})
         began = Settings(**{**stored["settings"], "name": folder.name})
         # A folder may have been moved, and a study on S3 copied from there.
-        return (began if began.folder == folder else replace(began, storage=str(folder.parent))), facts
+        return (began if began.folder == folder else replace(began, storage=str(folder.parent))), metadata
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -17,7 +18,7 @@ LOST_LIMIT = 3  # losses of one leg after which its candidate is given up
 
 def interrupted(state: CandidateState) -> CandidateState:
     """The candidate as it stands while nobody drives its study."""
-    return state if state.finished else state.having(state="interrupted")
+    return state if state.finished else replace(state, state="interrupted")
 
 
 def ending(state: CandidateState, objectives: Sequence[Objective]) -> tuple[TrialState, list[float] | None]:

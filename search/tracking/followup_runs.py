@@ -8,11 +8,11 @@ from rsopt.core.leg_files import read_measurement
 from search.results.inference_variants import read_points
 from search.results.refits import FOLDER, read_plan, scored
 from search.study.history import History
-from search.study.settings import Facts, Settings
+from search.study.settings import Settings, StudyMetadata
 from search.tracking.runs import RunView
 
 
-def refit_runs(settings: Settings, facts: Facts, history: History) -> list[RunView]:
+def refit_runs(settings: Settings, metadata: StudyMetadata, history: History) -> list[RunView]:
     """A run for each refit that has ended, tagged `refit`: `test.*` and `val.*` metrics, so that no front's chart shows it."""
     runs = []
     for r in read_plan(settings.folder):
@@ -32,15 +32,15 @@ def refit_runs(settings: Settings, facts: Facts, history: History) -> list[RunVi
                 params={"trial": str(r.trial), "seed": str(r.seed), "epochs": f"{r.epochs:g}"},
                 tags={"role": "refit", "state": "failed" if r.fault else "complete", "reason": r.fault or ""},
                 metrics=metrics,
-                started_ms=facts.started_ms + len(history) + r.number,
-                ended_ms=facts.started_ms + len(history) + r.number,
+                started_ms=metadata.started_ms + len(history) + r.number,
+                ended_ms=metadata.started_ms + len(history) + r.number,
                 status="FAILED" if r.fault else "FINISHED",
             )
         )
     return runs
 
 
-def free_runs(settings: Settings, facts: Facts, history: History) -> list[RunView]:
+def free_runs(settings: Settings, metadata: StudyMetadata, history: History) -> list[RunView]:
     """A run for each free point, tagged `free`, with the metrics of a trial: the charts show it beside its trial."""
     points = [p for p in read_points(settings.folder) if "metrics" in p]
     return [
@@ -50,8 +50,8 @@ def free_runs(settings: Settings, facts: Facts, history: History) -> list[RunVie
             params={"trial": str(p["trial"]), **{name: str(value) for name, value in p["form"].items()}},
             tags={"role": "free", "state": "complete", "pareto": "false", "picks": "", "reason": ""},
             metrics=[(name, round(value, 3), 0) for name, value in p["metrics"].items()],
-            started_ms=facts.started_ms + len(history) + n,
-            ended_ms=facts.started_ms + len(history) + n,
+            started_ms=metadata.started_ms + len(history) + n,
+            ended_ms=metadata.started_ms + len(history) + n,
             status="FINISHED",
         )
         for n, p in enumerate(points)

@@ -15,7 +15,7 @@ from search.optimizer.warm_start import OtherStudy
 from search.results.front import FRONT_FILE
 from search.storage.layout import RANKINGS_FILE
 from search.study.history import CandidateState
-from search.study.settings import Facts, Settings
+from search.study.settings import Settings, StudyMetadata
 
 MLFLOW = "mlflow:"  # before the name of an experiment in --from-study
 
@@ -56,8 +56,8 @@ def read_mlflow_study(settings: Settings, name: str) -> OtherStudy:
         data=None if params["data"] == "mini" else params["data"],
     )
     objectives = tuple(o["name"] for o in front["objectives"])
-    facts = Facts(objectives, front["floor"], front["ceiling"], "", run.info.start_time, False, {})
-    return OtherStudy(theirs, facts, tuple(map(_state, front["trials"])), rankings)
+    metadata = StudyMetadata(objectives, front["floor"], front["ceiling"], "", run.info.start_time, False, {})
+    return OtherStudy(theirs, metadata, tuple(map(_state, front["trials"])), rankings)
 
 
 def _state(entry: dict[str, Any]) -> CandidateState:

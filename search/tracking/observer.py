@@ -8,7 +8,7 @@ from typing import Any
 
 from search.engine.search import Search
 from search.study.history import History
-from search.study.settings import Facts, Settings
+from search.study.settings import Settings, StudyMetadata
 from search.tracking.mlflow_writer import BackgroundTracker
 from search.tracking.study_runs import study_view
 
@@ -16,8 +16,8 @@ from search.tracking.study_runs import study_view
 class TrackingObserver:
     """A SearchObserver. A server that is away never stops the search: `problem` then says why nothing was written."""
 
-    def __init__(self, settings: Settings, facts: Facts) -> None:
-        self._settings, self._facts = settings, facts
+    def __init__(self, settings: Settings, metadata: StudyMetadata) -> None:
+        self._settings, self._metadata = settings, metadata
         self._tracker = BackgroundTracker(settings.tracking_uri, settings.mlflow_experiment, settings.name)
 
     @property
@@ -45,4 +45,6 @@ class TrackingObserver:
         self._tracker.close(5.0 if self.problem else 20.0 if interrupted else 60.0)
 
     def _put(self, history: History, state: str, remeasured: Mapping[int, Mapping[str, Any]] | None = None) -> None:
-        self._tracker.put(study_view(self._settings, self._facts, history, int(time.time() * 1000), state, remeasured))
+        self._tracker.put(
+            study_view(self._settings, self._metadata, history, int(time.time() * 1000), state, remeasured)
+        )

@@ -12,7 +12,7 @@ from rsopt.core.variant import Variant, ranges
 from search.results.front import build_front, hypervolume_share
 from search.results.table import front_csv, front_table
 from search.study.history import CandidateState, History, final_values, reference_point
-from search.study.settings import Facts, Settings
+from search.study.settings import Settings, StudyMetadata
 from search.tracking.runs import RunView, StudyView
 from search.tracking.ui_view import MILLIONS, grid_name, view_tag
 
@@ -27,7 +27,7 @@ STATUS = {
 
 def study_view(
     settings: Settings,
-    facts: Facts,
+    metadata: StudyMetadata,
     history: History,
     now_ms: int,
     state: str,
@@ -39,20 +39,20 @@ def study_view(
     `state` of the study: running, complete or interrupted. `now_ms` is written as the end of what has ended. `front` is the
     study's `front.json`, if it was built before.
     """
-    objectives, started = list(facts.objectives), facts.started_ms
-    front = front or build_front(settings.name, facts, history, remeasured)
+    objectives, started = list(metadata.objectives), metadata.started_ms
+    front = front or build_front(settings.name, metadata, history, remeasured)
     pareto = {t["id"]: t["pareto"] for t in front["trials"]}
     again = {t["id"]: t["latency_again"] for t in front["trials"] if "latency_again" in t}
     picks: dict[int, list[str]] = {}
     for name, number in front["picks"].items():
         picks.setdefault(number, []).append(name)
     children = [
-        _child(c, facts, now_ms, pareto[c.number], ",".join(picks.get(c.number, [])), again.get(c.number, {}))
+        _child(c, metadata, now_ms, pareto[c.number], ",".join(picks.get(c.number, [])), again.get(c.number, {}))
         for c in history
     ]
-    priors = [(f"floor.{name}", value) for name, value in facts.floor.items()]
-    priors += [(f"ceiling.{name}", value) for name, value in facts.ceiling.items()]
-    priors += [(f"skipped.{kind}", float(count)) for kind, count in facts.skipped.items()]
+    priors = [(f"floor.{name}", value) for name, value in metadata.floor.items()]
+    priors += [(f"ceiling.{name}", value) for name, value in metadata.ceiling.items()]
+    priors += [(f"skipped.{kind}", float(count)) for kind, count in metadata.skipped.items()]
     metrics = [(name, value, 0) for name, value in priors]
     metrics += _volumes(history, objectives) + _counts(history)
     metrics += _latency_counts(history, again)
@@ -73,7 +73,7 @@ def study_view(
         tags={
             "role": "study",
             "state": state,
-            "mlflow.note.content": _note(settings, facts),
+            "mlflow.note.content": _note(settings, metadata),
         },
         metrics=metrics,
         started_ms=started,
@@ -90,7 +90,9 @@ def study_view(
     return StudyView(parent, children, files, dict([view_tag(settings.name, objectives, started)]))
 
 
-def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: str, again: Mapping[str, Any]) -> RunView:
+def _child(
+    c: CandidateState, metadata: StudyMetadata, now_ms: int, pareto: bool, picks: str, again: Mapping[str, Any]
+) -> RunView:
     variant, recipe = c.candidate.variant, c.candidate.recipe
     lora = variant.lora
     params = {"baseline": c.candidate.baseline} if c.candidate.baseline else _layers(variant)
@@ -130,7 +132,7 @@ def _child(c: CandidateState, facts: Facts, now_ms: int, pareto: bool, picks: st
         params=params,
         tags=tags,
         metrics=metrics,
-        started_ms=facts.started_ms + c.number,
+        started_ms=metadata.started_ms + c.number,
         ended_ms=now_ms if over else None,
         status=STATUS.get(c.state, "RUNNING"),
     )
@@ -182,28 +184,28 @@ def _decided(history: History) -> History:
     return tuple(takewhile(lambda c: c.finished, history))
 
 
-def _note(settings: Settings, facts: Facts) -> str:
+def _note(settings: Settings, metadata: StudyMetadata) -> str:
     """The parent's description: question, material, protocol, how to read the runs."""
     lines = [
         f"**{settings.name}**: which layers and adapters of `{settings.base}` give the best captions at the least cost?",
-        f"**Objectives** {', '.join(facts.objectives)}. **Space** {settings.space}, sampler {settings.sampler}, "
+        f"**Objectives** {', '.join(metadata.objectives)}. **Space** {settings.space}, sampler {settings.sampler}, "
         f"seed {settings.seed}. **Data** {settings.data or 'mini (generated)'}.",
         "**Protocol** CIDEr x100 on the whole validation split, 5 beams, at most 50 new tokens, PTB tokens. Latency: one "
         "image in, caption out, batch 1, vision tower included, 5 beams, a fixed number of new tokens, adapter merged, "
-        f"nothing else on the device. Parameters of the merged model. {_priors(facts)}",
+        f"nothing else on the device. Parameters of the merged model. {_priors(metadata)}",
         "**How to read it** Children with tag `pareto` = true are the front; `picks` names the knee and the extremes, "
         "`reason` says why a trial failed or was stopped. `cider` is final; `rung.cider` is CIDEr on the way, by percent of "
         "the training. `hypervolume_share` and `trials.*` of this run count trials in the order of their numbers. The page "
         "`front.html` among the artifacts shows all of it, captions included.",
-        f"**Versions** {', '.join(f'{name} {version}' for name, version in facts.versions.items())}.",
+        f"**Versions** {', '.join(f'{name} {version}' for name, version in metadata.versions.items())}.",
     ]
     return "\n\n".join(lines)
 
 
-def _priors(facts: Facts) -> str:
+def _priors(metadata: StudyMetadata) -> str:
     told = [
         f"{kind}: {', '.join(f'{name.replace(chr(95), chr(32))} {value:.1f}' for name, value in values.items())}"
-        for kind, values in (("Floor", facts.floor), ("Ceiling", facts.ceiling))
+        for kind, values in (("Floor", metadata.floor), ("Ceiling", metadata.ceiling))
         if values
     ]
     return ". ".join(told) + "."

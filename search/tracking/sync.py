@@ -29,7 +29,7 @@ from search.storage.layout import RANKINGS_FILE
 from search.storage.open import open_store
 from search.study.history import CandidateState, History
 from search.study.journal import read_history
-from search.study.settings import Facts, Settings, load_study
+from search.study.settings import Settings, StudyMetadata, load_study
 from search.tracking.followup_runs import free_runs, refit_runs
 from search.tracking.mlflow_writer import Tracker
 from search.tracking.runs import DataView, StudyView
@@ -38,13 +38,13 @@ from search.tracking.uri import check_uri
 
 
 def project(
-    settings: Settings, facts: Facts, history: History, data: CaptionData | None, front: dict[str, Any]
+    settings: Settings, metadata: StudyMetadata, history: History, data: CaptionData | None, front: dict[str, Any]
 ) -> str | None:
     """Write a study that nobody drives to MLflow, with page, data and members' adapters; what went wrong, or None."""
     state = "interrupted" if any(c.state == "interrupted" for c in history) else "complete"
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            view = final_view(settings, facts, history, state, data, Path(scratch), front)
+            view = final_view(settings, metadata, history, state, data, Path(scratch), front)
             Tracker(settings.tracking_uri, settings.mlflow_experiment, settings.name).write(view)
         except (MlflowException, OSError) as error:
             return f"MLflow: {str(error).splitlines()[0][:200]}"
@@ -53,7 +53,7 @@ def project(
 
 def final_view(
     settings: Settings,
-    facts: Facts,
+    metadata: StudyMetadata,
     history: History,
     state: str,
     data: CaptionData | None,
@@ -61,7 +61,7 @@ def final_view(
     front: dict[str, Any],
 ) -> StudyView:
     """What MLflow shows at the end: the running view and, beside it, all that is worth keeping."""
-    view = study_view(settings, facts, history, int(time.time() * 1000), state, front=front)
+    view = study_view(settings, metadata, history, int(time.time() * 1000), state, front=front)
     children = []
     for child, c, entry in zip(view.children, history, front["trials"], strict=True):
         kept = _member(settings, c, entry, scratch / child.key) if entry["pareto"] else {}
@@ -70,16 +70,16 @@ def final_view(
     for name in (PAGE_FILE, RANKINGS_FILE):
         if (path := settings.folder / name).is_file():
             files[name] = path.read_text("utf-8")
-    children += [*refit_runs(settings, facts, history), *free_runs(settings, facts, history)]
-    return replace(view, children=children, files=files, data=None if data is None else data_view(data, facts))
+    children += [*refit_runs(settings, metadata, history), *free_runs(settings, metadata, history)]
+    return replace(view, children=children, files=files, data=None if data is None else data_view(data, metadata))
 
 
-def data_view(data: CaptionData, facts: Facts) -> DataView:
+def data_view(data: CaptionData, metadata: StudyMetadata) -> DataView:
     """The data set as MLflow lists inputs: its digest is of image names, splits and captions."""
     content = [[s.image_id, s.split, [[c.text, c.count] for c in s.captions]] for s in data.samples]
     profile = {f"{split}_images": len(data.split(split)) for split in SPLITS}
     profile |= {"captions": sum(len(s.references) for s in data.samples)}
-    return DataView(data.name[:200], digest(content), facts.data_path, profile)
+    return DataView(data.name[:200], digest(content), metadata.data_path, profile)
 
 
 def _member(settings: Settings, c: CandidateState, entry: dict[str, Any], scratch: Path) -> dict[str, Path]:
@@ -108,12 +108,12 @@ def sync(folder: Path, uri: str | None = None) -> str:
 
     Raises UserError where the server does not answer, InfrastructureError where it refuses.
     """
-    settings, facts = load_study(folder)
+    settings, metadata = load_study(folder)
     settings = replace(settings, tracking_uri=uri or settings.tracking_uri)
     check_uri(settings.tracking_uri)
-    data = read(data_here(facts.data_path), skip_bad=settings.skip_bad)
+    data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
     front = study_front(folder)
     write_page(folder, data=data, front=front)
-    if problem := project(settings, facts, read_history(folder), data, front):
+    if problem := project(settings, metadata, read_history(folder), data, front):
         raise InfrastructureError(problem)
     return settings.tracking_uri

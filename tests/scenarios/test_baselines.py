@@ -10,7 +10,7 @@ import pytest
 from rsopt.core.candidate import Candidate
 from rsopt.core.variant import BaseShape, Variant
 from rsopt.errors import UserError
-from search.optimizer.cost_estimator import Estimates
+from search.optimizer.cost_estimator import CostEstimator
 from search.space.load import load_space
 
 SHAPE = BaseShape(4, 6, 8, 2, 128)
@@ -37,7 +37,7 @@ def test_a_candidate_keeps_its_kind_and_a_variant_its_old_form() -> None:
 def test_nothing_is_known_of_a_baseline_before_it_ran() -> None:
     space = load_space("baselines")
     figures = {"params": 7.0, "gmacs": 2.0}
-    estimates = Estimates(space.objectives, lambda c: {} if c.baseline else figures)
+    estimates = CostEstimator(space.objectives, lambda c: {} if c.baseline else figures)
     estimates.learn(())
     value, error = estimates.figure("params", Candidate(Variant.full(SHAPE), baseline="puret"))
     assert value == 0.0 and math.isnan(error)  # no limit refuses it

@@ -6,6 +6,7 @@ candidates, hooks that cannot be pickled, and a restore that forgets.
 
 import math
 import pickle
+from dataclasses import replace
 
 import pytest
 from optuna.trial import TrialState
@@ -114,7 +115,7 @@ def test_limits_refuse_before_a_gpu_second(tmp_path, sampler):
         for name, value, _ in study_view(settings_of("s"), FACTS, search.history, 0, "complete").parent.metrics
     }
     assert counts["trials.infeasible"] == len(refused) and counts["infeasible_legs"] == 0
-    trained_later = refused[0].having(rungs=(Measurement(0.5, {}, {}),))  # found out by measuring
+    trained_later = replace(refused[0], rungs=(Measurement(0.5, {}, {}),))  # found out by measuring
     seen = (*search.history[: trained_later.number], trained_later, *search.history[trained_later.number + 1 :])
     counts = {name: value for name, value, _ in study_view(settings_of("s"), FACTS, seen, 0, "complete").parent.metrics}
     assert counts["infeasible_legs"] == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rsopt.cli import command
-from rsopt.core.inference import Form, free_forms
+from rsopt.core.inference import InferenceConfig, default_inference_variants
 from search.export import main as export
 from search.export import read_manifest
 from search.free import main, of_front
@@ -25,8 +25,8 @@ FRONT = build_front("s", FACTS, HISTORY)
 
 
 def test_one_thing_is_changed_at_a_time_and_then_both() -> None:
-    forms = free_forms("float32")
-    assert Form("float32") not in forms, "that is the trial itself"
+    forms = default_inference_variants("float32")
+    assert InferenceConfig("float32") not in forms, "that is the trial itself"
     assert {f.name for f in forms} == {
         "float32-beam3",
         "float32-beam1",
@@ -35,9 +35,9 @@ def test_one_thing_is_changed_at_a_time_and_then_both() -> None:
         "int4-beam5",
         "int8-beam1",
     }
-    assert Form("float32") in free_forms("bfloat16")
+    assert InferenceConfig("float32") in default_inference_variants("bfloat16")
     with pytest.raises(ValueError, match="beams 1 to"):
-        Form("int8", 0)
+        InferenceConfig("int8", 0)
 
 
 def test_the_unpruned_model_is_always_measured_and_shown() -> None:
@@ -69,16 +69,21 @@ def test_a_free_point_is_judged_beside_the_members() -> None:
 @pytest.fixture(scope="module")
 def measured(small_study: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A copy of the small study with some forms of trial 2 measured, in this process."""
-    from search.execution.work import Work
+    from search.execution.work import WorkerSpec
     from search.followup.variant_worker import measure_points
     from search.study.journal import read_history
 
     study = replace(small_study, storage=str(tmp_path_factory.mktemp("free") / "runs"))
     shutil.copytree(small_study.folder, study.folder)
     candidate = read_history(study.folder)[2].candidate
-    forms = [Form("float32", 1), Form("bfloat16"), Form("int8"), Form("int4")]
+    forms = [
+        InferenceConfig("float32", 1),
+        InferenceConfig("bfloat16"),
+        InferenceConfig("int8"),
+        InferenceConfig("int4"),
+    ]
     points = [Point(2, candidate, 1.0, form) for form in forms]
-    work = Work("tiny", load_study(study.folder)[1].data_path, study.storage, study.name, False)
+    work = WorkerSpec("tiny", load_study(study.folder)[1].data_path, study.storage, study.name, False)
     before = study.ledger.read_bytes()
     assert [fault for _, fault in measure_points(work, points)] == [None] * 4
     assert study.ledger.read_bytes() == before, "a search would take these latencies for its own"

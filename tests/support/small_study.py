@@ -13,15 +13,15 @@ from pathlib import Path
 import torch
 
 from rsopt.data.read import read
-from rsopt.latency.device_lock import Quiet
+from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Ledger
 from rsopt.model.base import load_base
 from rsopt.scores.reference_points import ceiling_of, floor_of
 from rsopt.trial.run_leg import run_leg
-from rsopt.trial.worker_context import Resident
+from rsopt.trial.worker_context import WorkerContext
 from search.engine.search import Search
 from search.space.load import load_space
-from search.study.settings import Facts, Settings, save_study
+from search.study.settings import Settings, StudyMetadata, save_study
 from tests.support.other_data import draw_other
 
 SPACE = """\
@@ -64,15 +64,15 @@ def make_study(folder: Path, trials: int = 2, unfinished: bool = True) -> Settin
     data = read(data_path)
     space = load_space(folder / "fields.yaml")
     objectives = tuple(o.name for o in space.objectives)
-    facts = Facts(
+    metadata = StudyMetadata(
         objectives, floor_of(data, "val"), ceiling_of(data, "val"), str(data_path), 1_700_000_000_000, False, {}
     )
-    save_study(settings, facts)
+    save_study(settings, metadata)
     warnings.simplefilter("ignore", FutureWarning)
-    resident = Resident(load_base("tiny", torch.device("cpu")), data)
+    worker = WorkerContext(load_base("tiny", torch.device("cpu")), data)
     search = Search(
         settings.folder,
-        space.bind(resident.base.shape, None),
+        space.bind(worker.base.shape, None),
         objectives=space.objectives,
         rungs=space.rungs,
         seed=0,
@@ -80,14 +80,14 @@ def make_study(folder: Path, trials: int = 2, unfinished: bool = True) -> Settin
         slots=1,
         sampler="random",
     )
-    quiet = Quiet("small-study", folder / "quiet")
+    device_lock = DeviceLock("small-study", folder / "quiet")
     try:
-        while (leg := search.next()) is not None:
+        while (leg := search.ask()) is not None:
             if unfinished and leg.number == trials + 1 and leg.last:
                 break
-            search.tell(leg, run_leg(leg, resident, settings.folder, Ledger(settings.ledger), quiet))
+            search.tell(leg, run_leg(leg, worker, settings.folder, Ledger(settings.ledger), device_lock))
     finally:
-        quiet.close()
+        device_lock.close()
         search.close()
     return replace(settings)
 

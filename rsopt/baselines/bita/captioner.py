@@ -23,23 +23,23 @@ from rsopt.latency.subject import Subject
 from rsopt.model.vision_features import pixels
 from rsopt.training.losses import packed_batch, packed_loss, validation_loss
 from rsopt.training.trainer import TrainingSet
-from rsopt.trial.worker_context import Resident, pad_id
+from rsopt.trial.worker_context import WorkerContext, pad_id
 
 
 class BitaCaptioner:
     """See `Captioner`. The CLIP of the paper's size is read from `tower`, None for the shipped tiny one."""
 
-    def __init__(self, name: str, resident: Resident, seed: int, tower: str | None) -> None:
+    def __init__(self, name: str, worker: WorkerContext, seed: int, tower: str | None) -> None:
         self.name, self.seed, self.tiny = name, seed, tower is None
-        self._lender = resident.base  # whose language model this is
-        self.base = bita_base(resident.base, self.tiny, seed, tower)
-        self.resident = Resident(self.base, resident.data, resident.progress)
+        self._lender = worker.base  # whose language model this is
+        self.base = bita_base(worker.base, self.tiny, seed, tower)
+        self.worker = WorkerContext(self.base, worker.data, worker.progress)
         self.model = self.base.model
         self._layers = range(self.base.shape.vision_layers)
 
     def training(self) -> Training:
         """Three stages. The text side of the first is dropped at its end."""
-        data = self.resident.training_set("train", self._layers)
+        data = self.worker.training_set("train", self._layers)
         stages = plans(self.name, self.tiny)
         tell = partial(self._tell, data)
         makers = [partial(self._contrast_stage, stages[0], data)]
@@ -53,7 +53,7 @@ class BitaCaptioner:
         self, split: str, every: int, beams: int, batch: int, between_batches: Callable[[], None] | None = None
     ) -> list[str]:
         """Captions of every `every`-th image of a split."""
-        features = self.resident.features(split, self._layers)[::every]
+        features = self.worker.features(split, self._layers)[::every]
         return caption_features(
             self.model,
             self.base,
@@ -61,12 +61,12 @@ class BitaCaptioner:
             beams,
             batch=batch,
             between_batches=between_batches,
-            decode=self.resident.decode,
+            decode=self.worker.decode,
         )
 
     def validation_loss(self) -> float:
         """Mean loss a token of the language model's."""
-        return validation_loss(self.model, self.resident.training_set("val", self._layers), pad_id(self.base))
+        return validation_loss(self.model, self.worker.training_set("val", self._layers), pad_id(self.base))
 
     def pixels(self, samples: Sequence[Sample]) -> Tensor:
         """Images as CLIP takes them."""

@@ -31,7 +31,7 @@ from rsopt.latency.subject import Subject
 from rsopt.model.vision_features import BATCH, cached_features, images_digest, weights_digest
 from rsopt.scores.token_cache import learn_tokens, tokenizer
 from rsopt.training.dataset import IGNORE
-from rsopt.trial.worker_context import Resident
+from rsopt.trial.worker_context import WorkerContext
 
 Rows = list[tuple[list[int], int]]  # captions of an image as rows of the vocabulary, with how often they stand there
 SMOOTHING = 0.1
@@ -42,14 +42,14 @@ LEAST = {"tiny": 2, "paper": 5}  # how often a word must stand in the training c
 class PureTCaptioner:
     """See `Captioner`. The Swin of the paper's size is read from `tower`, None for the shipped tiny one."""
 
-    def __init__(self, name: str, resident: Resident, seed: int, tower: str | None) -> None:
-        self.name, self.resident, self.seed, self.tiny = name, resident, seed, tower is None
-        base = resident.base
-        samples = resident.data.samples
+    def __init__(self, name: str, worker: WorkerContext, seed: int, tower: str | None) -> None:
+        self.name, self.worker, self.seed, self.tiny = name, worker, seed, tower is None
+        base = worker.base
+        samples = worker.data.samples
         texts = sorted({caption.text for sample in samples for caption in sample.captions if caption.text.strip()})
         learn_tokens(texts)
         self._tokens = dict(zip(texts, tokenizer()(texts), strict=True))
-        train = [text for sample in resident.data.split("train") for text in self._captions(sample)]
+        train = [text for sample in worker.data.split("train") for text in self._captions(sample)]
         self.words = Vocabulary.of(train, LEAST["tiny" if self.tiny else "paper"])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -66,8 +66,8 @@ class PureTCaptioner:
 
     def training(self) -> Training:
         """Cross-entropy and, unless it is named puret_xe, self-critical training."""
-        samples = [sample for sample in self.resident.data.split("train") if self._captions(sample)]
-        rows = [i for i, sample in enumerate(self.resident.data.split("train")) if self._captions(sample)]
+        samples = [sample for sample in self.worker.data.split("train") if self._captions(sample)]
+        rows = [i for i, sample in enumerate(self.worker.data.split("train")) if self._captions(sample)]
         features = self.features("train")[torch.tensor(rows)]
         captions = [self._rows(sample) for sample in samples]
         stages = plans(self.name, self.tiny)
@@ -96,7 +96,7 @@ class PureTCaptioner:
     @torch.inference_mode()
     def validation_loss(self) -> float:
         """Mean loss a token of its own words, end included, without smoothing."""
-        samples, features = self.resident.data.split("val"), self.features("val")
+        samples, features = self.worker.data.split("val"), self.features("val")
         total = count = 0.0
         for at in range(0, len(samples), BATCH):
             rows = [i for i in range(at, min(at + BATCH, len(samples))) if self._captions(samples[i])]
@@ -108,7 +108,7 @@ class PureTCaptioner:
 
     def features(self, split: str) -> Tensor:
         """Swin's grids of a split, in file order: (images, places, width), from the cache."""
-        data = self.resident.data
+        data = self.worker.data
         if self._features is None:
             samples = [sample for name in SPLITS for sample in data.split(name)]
             vision = self.model.vision_model
@@ -117,8 +117,8 @@ class PureTCaptioner:
                     "images": images_digest(samples),
                     "swin": weights_digest(vision),
                     "size": self.processor.to_dict()["size"],
-                    "dtype": self.resident.base.dtype,
-                    "device": self.resident.base.device.type,
+                    "dtype": self.worker.base.dtype,
+                    "device": self.worker.base.device.type,
                 }
             )
 
@@ -128,14 +128,14 @@ class PureTCaptioner:
 
             config = self.model.config
             shape = (len(samples), config.grid**2, config.vision_config.hidden_size)
-            self._features = cached_features(key, shape, self.resident.base.dtype, compute, self.resident.progress)
+            self._features = cached_features(key, shape, self.worker.base.dtype, compute, self.worker.progress)
         start = sum(len(data.split(name)) for name in SPLITS[: SPLITS.index(split)])
         return self._features[start : start + len(data.split(split))]
 
     def pixels(self, samples: Sequence[Sample]) -> Tensor:
         """Images as Swin takes them."""
         values = self.processor(images=[open_image(s) for s in samples], return_tensors="pt")["pixel_values"]
-        return values.to(self.resident.base.device, self.resident.base.model.dtype)
+        return values.to(self.worker.base.device, self.worker.base.model.dtype)
 
     def subject(self, pixel_values: Tensor, beams: int) -> Subject:
         """To be timed; transformers' `generate` is the only decoder it has."""
@@ -180,7 +180,7 @@ class PureTCaptioner:
 
     def _logit_loss(self, features: Tensor, captions: Sequence[Rows], smoothing: float) -> Tensor:
         """Mean cross-entropy over all words of all captions (repeated ones count as often), each behind its own image."""
-        device = self.resident.base.device
+        device = self.worker.base.device
         owner = torch.tensor([image for image, own in enumerate(captions) for _ in own], device=device)
         ids, targets = _padded([row for own in captions for row, _ in own])
         counts = torch.tensor([float(count) for own in captions for _, count in own])
@@ -217,7 +217,7 @@ class PureTCaptioner:
         return policy_loss(logits, drawn, advantage)
 
     def _to_device(self, features: Tensor) -> Tensor:
-        return features.to(self.resident.base.device)
+        return features.to(self.worker.base.device)
 
 
 def _padded(texts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:

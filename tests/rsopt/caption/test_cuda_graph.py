@@ -17,8 +17,8 @@ from rsopt.caption.cuda_graph import Captured, FixedSteps
 from rsopt.caption.decoder_check import Agreement, captured_pays
 from rsopt.caption.decoders import shared_prefix
 from rsopt.model.base import Base
-from rsopt.trial import worker_context as resident
-from rsopt.trial.worker_context import Resident
+from rsopt.trial import worker_context as worker
+from rsopt.trial.worker_context import WorkerContext
 from tests.rsopt.caption.test_beam_search import differing, language_model, our_ids, prefixes, transformers_ids
 
 
@@ -138,9 +138,9 @@ def test_a_process_asks_once_whether_to_capture_and_again_where_memory_was_short
         return answer
 
     card = SimpleNamespace(device=torch.device("cuda"), model=None, shape=SimpleNamespace(vision_layers=2))
-    monkeypatch.setattr(resident, "captured_pays", asked)
-    monkeypatch.setattr(Resident, "features", lambda self, split, layers: torch.zeros(8, 5, 24))
-    held = Resident(card, None, _agreement=Agreement(4, 4, 0.0, 1e-4))  # type: ignore[arg-type]
+    monkeypatch.setattr(worker, "captured_pays", asked)
+    monkeypatch.setattr(WorkerContext, "features", lambda self, split, layers: torch.zeros(8, 5, 24))
+    held = WorkerContext(card, None, _agreement=Agreement(4, 4, 0.0, 1e-4))  # type: ignore[arg-type]
     assert held.decode is shared_prefix
     first, second = held.decode, held.decode
     assert isinstance(first, Captured) and isinstance(second, Captured) and first is not second

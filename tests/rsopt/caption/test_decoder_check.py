@@ -12,7 +12,7 @@ import torch
 from rsopt.caption.decoder_check import Agreement, compare_decoders
 from rsopt.caption.decoders import shared_prefix, transformers_generate
 from rsopt.model.base import Base
-from rsopt.trial.worker_context import Resident
+from rsopt.trial.worker_context import WorkerContext
 
 
 @pytest.fixture
@@ -37,5 +37,5 @@ def test_a_decoder_that_mixes_images_up_is_found_out(base: Base) -> None:
 
 @pytest.mark.parametrize(("worst", "expected"), [(0.0, shared_prefix), (1.0, transformers_generate)])
 def test_a_process_takes_the_slow_way_where_the_fast_one_is_wrong(base: Base, worst: float, expected: Any) -> None:
-    resident = Resident(base, None, _agreement=Agreement(4, 3, worst, 1e-4))  # type: ignore[arg-type]
-    assert resident.decode is expected
+    worker = WorkerContext(base, None, _agreement=Agreement(4, 3, worst, 1e-4))  # type: ignore[arg-type]
+    assert worker.decode is expected

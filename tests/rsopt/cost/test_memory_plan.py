@@ -16,7 +16,7 @@ from rsopt.model.configs import base_config
 from rsopt.training.dataset import TokenCaption
 from rsopt.training.model_flops import training_flops
 from rsopt.training.trainer import Trainer, TrainingSet
-from rsopt.trial.stopwatch import Clock
+from rsopt.trial.stopwatch import Stopwatch
 
 LORA = LoraSpec(LoraPart(4, 8, "all_linear"))
 
@@ -108,7 +108,7 @@ def test_training_flops_are_those_of_the_matrix_products(random_base: Base) -> N
 
 
 def test_clock_adds_up_and_marks_once() -> None:
-    clock = Clock(torch.device("cpu"), time.perf_counter() - 5)
+    clock = Stopwatch(torch.device("cpu"), time.perf_counter() - 5)
     for _ in range(2):
         with clock.timed("part"):
             time.sleep(0.01)

@@ -10,17 +10,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rsopt.latency.device_lock import Quiet
+from rsopt.latency.device_lock import DeviceLock
 
 SPAWN = mp.get_context("spawn")
 
 
 def _train(folder: Path, stop: Any, steps: Any, paused: Any) -> None:
-    quiet = Quiet("cpu", folder)
-    with quiet.working():
+    device_lock = DeviceLock("cpu", folder)
+    with device_lock.shared():
         while not stop.is_set():
             begin = time.monotonic()
-            quiet.give_way()
+            device_lock.yield_to_measurement()
             paused.value += time.monotonic() - begin
             end = time.monotonic() + 0.01
             while time.monotonic() < end:
@@ -29,22 +29,22 @@ def _train(folder: Path, stop: Any, steps: Any, paused: Any) -> None:
 
 
 def _hold(folder: Path, what: str, ready: Any) -> None:
-    quiet = Quiet("cpu", folder)
-    with getattr(quiet, what)():
+    device_lock = DeviceLock("cpu", folder)
+    with getattr(device_lock, what)():
         ready.set()
         time.sleep(60)
 
 
 def _measure(folder: Path, out: Any) -> None:
-    quiet = Quiet("cpu", folder)
-    with quiet.measuring():
+    device_lock = DeviceLock("cpu", folder)
+    with device_lock.exclusive():
         begin = time.monotonic()
         time.sleep(0.2)
         out.put((begin, time.monotonic()))
 
 
-def _gate_is_taken(quiet: Quiet) -> bool:
-    with (quiet.folder / "cpu.gate").open("rb") as gate:
+def _gate_is_taken(device_lock: DeviceLock) -> bool:
+    with (device_lock.folder / "cpu.gate").open("rb") as gate:
         try:
             fcntl.flock(gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -63,9 +63,9 @@ def test_ten_trainers_make_room_within_two_seconds(tmp_path: Path) -> None:
         process.start()
     while not all(c.value for c in counts):
         time.sleep(0.05)
-    quiet = Quiet("cpu", tmp_path)
+    device_lock = DeviceLock("cpu", tmp_path)
     asked = time.monotonic()
-    with quiet.measuring(patience_s=20) as alone:
+    with device_lock.exclusive(patience_s=20) as alone:
         assert alone and time.monotonic() - asked < 2
         time.sleep(0.3)
         before = [c.value for c in counts]
@@ -88,7 +88,7 @@ def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
         assert holder.pid
         os.kill(holder.pid, signal.SIGKILL)
         begin = time.monotonic()
-        with Quiet("cpu", tmp_path).measuring():
+        with DeviceLock("cpu", tmp_path).measuring():
             assert time.monotonic() - begin < 2
         holder.join()
 
@@ -109,13 +109,13 @@ def test_a_measurement_does_not_wait_for_ever(tmp_path: Path) -> None:
     holder = SPAWN.Process(target=_hold, args=(tmp_path, "working", ready))
     holder.start()
     assert ready.wait(20)
-    quiet = Quiet("cpu", tmp_path)
-    with quiet.measuring(patience_s=0.2) as alone:
+    device_lock = DeviceLock("cpu", tmp_path)
+    with device_lock.exclusive(patience_s=0.2) as alone:
         assert not alone, "one that computes on without a pause is not quiet"
     # Who comes while a measurement waits, waits behind it: else a stream of newcomers would keep it from ever starting.
     waiting = SPAWN.Process(target=_measure, args=(tmp_path, out := SPAWN.Queue()))
     waiting.start()
-    while not _gate_is_taken(quiet):
+    while not _gate_is_taken(device_lock):
         time.sleep(0.01)
     late = SPAWN.Event()
     newcomer = SPAWN.Process(target=_hold, args=(tmp_path, "working", late))
@@ -127,14 +127,14 @@ def test_a_measurement_does_not_wait_for_ever(tmp_path: Path) -> None:
     os.kill(newcomer.pid, signal.SIGKILL)
     for process in (holder, waiting, newcomer):
         process.join()
-    with quiet.measuring(patience_s=5) as alone:
+    with device_lock.exclusive(patience_s=5) as alone:
         assert alone
 
 
 def test_a_newcomer_waits_behind_a_measurement(tmp_path: Path) -> None:
     ready, out = SPAWN.Event(), SPAWN.Queue()
-    quiet = Quiet("cpu", tmp_path)
-    with quiet.measuring():
+    device_lock = DeviceLock("cpu", tmp_path)
+    with device_lock.exclusive():
         newcomer = SPAWN.Process(target=_hold, args=(tmp_path, "working", ready))
         newcomer.start()
         queued = SPAWN.Process(target=_measure, args=(tmp_path, out))
@@ -149,14 +149,14 @@ def test_a_newcomer_waits_behind_a_measurement(tmp_path: Path) -> None:
 
 
 def test_ours_are_told_from_strangers_while_they_live(tmp_path: Path) -> None:
-    quiet = Quiet("cpu", tmp_path)
-    assert quiet.members() == 1
+    device_lock = DeviceLock("cpu", tmp_path)
+    assert device_lock.members() == 1
     ready = SPAWN.Event()
     other = SPAWN.Process(target=_hold, args=(tmp_path, "working", ready))
     other.start()
     assert ready.wait(20)
-    assert quiet.members() == 2
+    assert device_lock.members() == 2
     assert other.pid
     os.kill(other.pid, signal.SIGKILL)
     other.join()
-    assert quiet.members() == 1
+    assert device_lock.members() == 1

@@ -146,13 +146,13 @@ def test_a_stated_device_is_read_and_predicted_and_never_measured_here(
 ) -> None:
     ledger = another_device(written[0], tmp_path / "other.jsonl")
     base = random_base("b", base_config(str(written[0].parent / "base")), torch.device("cpu"), "float32")
-    resident: Any = SimpleNamespace(base=base, reference_tokens=9)  # another length: the ledger's counts
+    worker: Any = SimpleNamespace(base=base, reference_tokens=9)  # another length: the ledger's counts
 
     def never(_: Protocol) -> Any:
         raise AssertionError("measured on a device that does not count")
 
     def ask(architecture: Architecture, crossed: int, device: str | None = "Other Card") -> dict[str, float] | None:
-        return architecture_latency(architecture, crossed, resident, ledger, "generate", device, never)
+        return architecture_latency(architecture, crossed, worker, ledger, "generate", device, never)
 
     known = ledger.entries()[0]
     found = ask(known.architecture, known.cross_layers)

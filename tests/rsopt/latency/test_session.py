@@ -14,7 +14,7 @@ from rsopt.core.variant import Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.latency.compare import compare
-from rsopt.latency.device_lock import Quiet
+from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.protocol import Protocol, cross_layers, first_layers, reference_architecture
 from rsopt.latency.session import measure_latency, natural_latency
 from rsopt.latency.subject import caption_ids
@@ -36,8 +36,8 @@ def images(tiny: Base) -> list[torch.Tensor]:
 
 
 @pytest.fixture
-def quiet(tmp_path: Path) -> Quiet:
-    return Quiet("test", tmp_path)
+def device_lock(tmp_path: Path) -> DeviceLock:
+    return DeviceLock("test", tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,10 @@ def test_both_decoders_write_the_same_caption(tiny: Base, images: list[torch.Ten
     assert torch.equal(one, other)
 
 
-def test_a_latency_tells_its_parts_and_both_decoders(tiny: Base, images: list[torch.Tensor], quiet: Quiet) -> None:
-    found = measure_latency(tiny.model, tiny, images[0], SHORT, quiet)
+def test_a_latency_tells_its_parts_and_both_decoders(
+    tiny: Base, images: list[torch.Tensor], device_lock: DeviceLock
+) -> None:
+    found = measure_latency(tiny.model, tiny, images[0], SHORT, device_lock)
     assert set(found.parts_ms) == {"vision", "qformer", "prefill", "per_token"}
     parts = found.parts_ms
     assert parts["vision"] + parts["qformer"] + parts["prefill"] + 11 * parts["per_token"] == pytest.approx(
@@ -76,54 +78,54 @@ def test_a_latency_tells_its_parts_and_both_decoders(tiny: Base, images: list[to
     assert 4 <= found.runs <= 8 and found.decoder == "generate"
     assert found.other_decoders["shared_prefix"]["raw_ms"] > 0
     assert set(found.state) == {"before", "after"} and found.disturbed is None
-    swapped = measure_latency(tiny.model, tiny, images[0], replace(SHORT, decoder="shared_prefix"), quiet)
+    swapped = measure_latency(tiny.model, tiny, images[0], replace(SHORT, decoder="shared_prefix"), device_lock)
     assert swapped.decoder == "shared_prefix" and set(swapped.other_decoders) == {"generate"}
 
 
-def test_measuring_leaves_the_model_alone(tiny: Base, images: list[torch.Tensor], quiet: Quiet) -> None:
+def test_measuring_leaves_the_model_alone(tiny: Base, images: list[torch.Tensor], device_lock: DeviceLock) -> None:
     built = build(tiny, first_layers(4, 4, 6))
     before = {name: p.clone() for name, p in built.model.named_parameters()}
-    measure_latency(built.model, tiny, images[0], SHORT, quiet)
+    measure_latency(built.model, tiny, images[0], SHORT, device_lock)
     assert all(torch.equal(p, before[name]) for name, p in built.model.named_parameters())
     assert len(tiny.model.language_model.model.decoder.layers) == tiny.shape.llm_layers
 
 
 def test_a_drifting_reference_voids_the_session_and_not_for_ever(
-    tiny: Base, images: list[torch.Tensor], quiet: Quiet
+    tiny: Base, images: list[torch.Tensor], device_lock: DeviceLock
 ) -> None:
-    found = measure_latency(tiny.model, tiny, images[0], replace(SHORT, drift=-1.0, repeats=2), quiet)
+    found = measure_latency(tiny.model, tiny, images[0], replace(SHORT, drift=-1.0, repeats=2), device_lock)
     assert found.voided == 2
     assert found.disturbed is not None and "drifted" in found.disturbed and "3 sessions" in found.disturbed
 
 
 def test_rounds_go_on_until_the_interval_is_narrow_or_time_is_up(
-    tiny: Base, images: list[torch.Tensor], quiet: Quiet
+    tiny: Base, images: list[torch.Tensor], device_lock: DeviceLock
 ) -> None:
     never = replace(SHORT, width=0.0, seconds=60.0, most_runs=12)
-    found = measure_latency(tiny.model, tiny, images[0], never, quiet)
+    found = measure_latency(tiny.model, tiny, images[0], never, device_lock)
     assert found.runs == 12 and found.disturbed is not None and "wide" in found.disturbed
     at_once = replace(never, width=100.0)
-    assert measure_latency(tiny.model, tiny, images[0], at_once, quiet).runs == 4
+    assert measure_latency(tiny.model, tiny, images[0], at_once, device_lock).runs == 4
     hurried = replace(never, seconds=0.0)
-    assert measure_latency(tiny.model, tiny, images[0], hurried, quiet).runs == 4
+    assert measure_latency(tiny.model, tiny, images[0], hurried, device_lock).runs == 4
 
 
 def test_weights_alone_change_natural_length_and_not_fixed_length(
-    tiny: Base, wordy: Base, images: list[torch.Tensor], quiet: Quiet
+    tiny: Base, wordy: Base, images: list[torch.Tensor], device_lock: DeviceLock
 ) -> None:
     protocol = replace(SHORT, warmups=2, least_runs=12, most_runs=40, seconds=1.0)
-    found = compare(tiny, wordy, images[0], protocol, quiet)
+    found = compare(tiny, wordy, images[0], protocol, device_lock)
     low, high = found["interval"]
     assert low < 1.25 and high > 0.8, "equal lengths and shapes take equal time"
-    short_ms, short_tokens = natural_latency(tiny.model, tiny, images, SHORT, quiet)
-    long_ms, long_tokens = natural_latency(wordy.model, wordy, images, SHORT, quiet)
+    short_ms, short_tokens = natural_latency(tiny.model, tiny, images, SHORT, device_lock)
+    long_ms, long_tokens = natural_latency(wordy.model, wordy, images, SHORT, device_lock)
     assert short_tokens < 30 and long_tokens == 50
     assert long_ms > 1.3 * short_ms
 
 
-def test_half_the_layers_are_told_from_all(tiny: Base, images: list[torch.Tensor], quiet: Quiet) -> None:
+def test_half_the_layers_are_told_from_all(tiny: Base, images: list[torch.Tensor], device_lock: DeviceLock) -> None:
     half = replace(tiny, model=build(tiny, first_layers(4, 6, 4)).model)
-    found = compare(tiny, half, images[0], replace(SHORT, least_runs=8, most_runs=16), quiet)
+    found = compare(tiny, half, images[0], replace(SHORT, least_runs=8, most_runs=16), device_lock)
     assert found["different"] and 0.35 < found["ratio"] < 0.95
 
 

@@ -16,12 +16,12 @@ from rsopt.core.objectives import OBJECTIVES
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Architecture, BaseShape, Variant
 from rsopt.latency import throughput as module
-from rsopt.latency.device_lock import Quiet
+from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.protocol import Protocol
 from rsopt.latency.subject import random_image
 from rsopt.latency.throughput import THROUGHPUT_FILE, Throughput, known_throughput, measure_throughput
 from rsopt.model.base import Base
-from search.optimizer.cost_estimator import Estimates
+from search.optimizer.cost_estimator import CostEstimator
 
 
 @pytest.fixture
@@ -31,12 +31,12 @@ def base(random_base: Base) -> Base:
 
 
 def measured(base: Base, folder: Path, decoder: str = "shared_prefix") -> Throughput:
-    quiet = Quiet("throughput", folder)
+    device_lock = DeviceLock("throughput", folder)
     protocol = Protocol.for_device(torch.device("cpu"), 3, decoder)
     try:
-        return measure_throughput(base.model, base, random_image(base), protocol, quiet)
+        return measure_throughput(base.model, base, random_image(base), protocol, device_lock)
     finally:
-        quiet.close()
+        device_lock.close()
 
 
 @pytest.mark.parametrize("decoder", ["generate", "shared_prefix"])
@@ -84,7 +84,7 @@ def test_it_is_measured_once_an_architecture(tmp_path: Path) -> None:
 
 def test_a_search_takes_the_shallower_for_the_faster_before_it_measured_any() -> None:
     objective = OBJECTIVES["captions_per_s"]
-    estimates = Estimates([OBJECTIVES["cider"], objective])
+    estimates = CostEstimator([OBJECTIVES["cider"], objective])
     estimates.learn(())
     deep = Candidate(Variant.full(BaseShape(4, 6, 8)), Recipe())
     shallow = Candidate(Variant((0, 1, 2, 3), (0, 1), (0, 1)), Recipe())

@@ -23,7 +23,7 @@ from rsopt.training.losses import caption_logits, caption_loss, packed_batch, su
 from rsopt.training.trainer import Trainer
 from rsopt.trial.teacher import TOP, Teacher, taught_losses
 from rsopt.trial.trainer_setup import trainer_for, tuning_set
-from rsopt.trial.worker_context import Resident
+from rsopt.trial.worker_context import WorkerContext
 from tests.rsopt.training.test_dataset import padded_loss, random_captions
 
 BOTH = LoraSpec(LoraPart(4, 8, "all_linear"), LoraPart(3, 6, "all_linear"))
@@ -125,24 +125,24 @@ def test_training_minimises_what_the_teacher_adds(random_base: Base) -> None:
 
 
 @pytest.fixture(scope="module")
-def resident() -> Resident:
+def worker() -> WorkerContext:
     whole = read(mini_folder())
     samples = [s for split, n in (("train", 24), ("val", 2), ("test", 2)) for s in whole.split(split)[:n]]
-    return Resident(load_base("tiny", torch.device("cpu")), replace(whole, samples=tuple(samples)))
+    return WorkerContext(load_base("tiny", torch.device("cpu")), replace(whole, samples=tuple(samples)))
 
 
-def test_the_teachers_files(resident: Resident, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_teachers_files(worker: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("rsopt.trial.teacher.ROWS", 64)  # rows of a chunk end within an image
-    variant = Variant.full(resident.base.shape, LoraSpec(LoraPart(4, 8, "qk")))
+    variant = Variant.full(worker.base.shape, LoraSpec(LoraPart(4, 8, "qk")))
     leg = Leg(1, Candidate(variant, Recipe(lr=1e-3, epochs=1, batch_images=8)), 0, 1, 5)
-    first = Teacher(leg, resident, tmp_path / "study")
+    first = Teacher(leg, worker, tmp_path / "study")
     answers = first.answers([2])
-    data = tuning_set(leg, build(resident.base, variant), resident)
+    data = tuning_set(leg, build(worker.base, variant), worker)
     assert answers.ids.shape == (target_starts(data.captions)[-1], TOP)
     # The same teacher, asked beside a student: tuned again, it answers alike.
-    built = build(resident.base, variant, 5)
-    trainer = trainer_for(leg, built, data, resident)
+    built = build(worker.base, variant, 5)
+    trainer = trainer_for(leg, built, data, worker)
     trainer.run(0, 1)
     batch = pack(data.captions, built.model.query_tokens.shape[1], 1)
     with torch.no_grad(), listening(built.model, [2], batch) as heard:
@@ -153,7 +153,7 @@ def test_the_teachers_files(resident: Resident, tmp_path: Path, monkeypatch: pyt
 
     # What is there is neither tuned nor asked again; another layer asks the same weights.
     weights = (first.folder / STATE).read_bytes()
-    again = Teacher(leg, resident, tmp_path / "study")
+    again = Teacher(leg, worker, tmp_path / "study")
     again.answers([2])
     assert "_tuned" not in vars(again)
     again.answers([2, 3])
@@ -171,14 +171,14 @@ def test_the_teachers_files(resident: Resident, tmp_path: Path, monkeypatch: pyt
     own.mkdir(parents=True)
     trainer.save(own / STATE)
     monkeypatch.setattr("rsopt.trial.teacher.trainer_for", None)
-    taken = Teacher(leg, resident, tmp_path / "study")
+    taken = Teacher(leg, worker, tmp_path / "study")
     assert np.array_equal(taken.answers([]).ids, answers.ids)
     assert (taken.folder / STATE).read_bytes() == (own / STATE).read_bytes()
 
 
-def test_a_student_without_a_teacher_is_refused(resident: Resident, tmp_path: Path) -> None:
-    variant = Variant.full(resident.base.shape, LoraSpec(LoraPart(4, 8, "qk")))
+def test_a_student_without_a_teacher_is_refused(worker: WorkerContext, tmp_path: Path) -> None:
+    variant = Variant.full(worker.base.shape, LoraSpec(LoraPart(4, 8, "qk")))
     leg = Leg(2, Candidate(variant, Recipe(distill_logits=1.0)), 0, 1, 5)
-    built = build(resident.base, variant)
+    built = build(worker.base, variant)
     with pytest.raises(ValueError, match="names no teacher"):
-        taught_losses(leg, built, tuning_set(leg, built, resident), resident, tmp_path, None, lambda: None)
+        taught_losses(leg, built, tuning_set(leg, built, worker), worker, tmp_path, None, lambda: None)

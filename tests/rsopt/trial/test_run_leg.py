@@ -17,7 +17,7 @@ from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.errors import CandidateError
-from rsopt.latency.device_lock import Quiet
+from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Ledger
 from rsopt.model.base import load_base
 from rsopt.model.build import build
@@ -26,32 +26,34 @@ from rsopt.model.vision_features import pixels
 from rsopt.training.trainer import Trainer, TrainResult
 from rsopt.trial import quality
 from rsopt.trial.run_leg import run_leg
-from rsopt.trial.worker_context import Resident
+from rsopt.trial.worker_context import WorkerContext
 
 LLM = LoraSpec(LoraPart(8, 16, "all_linear"))
 BOTH = LoraSpec(LoraPart(8, 16, "qkvo"), LoraPart(8, 16, "qkvo"))
 
 
 @pytest.fixture(scope="module")
-def resident() -> Resident:
+def worker() -> WorkerContext:
     whole = read(mini_folder())
     samples = [s for split, n in (("train", 32), ("val", 12), ("test", 2)) for s in whole.split(split)[:n]]
     # Splits mixed, as in RSICD's file.
-    return Resident(load_base("tiny", torch.device("cpu")), replace(whole, samples=tuple(samples[::2] + samples[1::2])))
+    return WorkerContext(
+        load_base("tiny", torch.device("cpu")), replace(whole, samples=tuple(samples[::2] + samples[1::2]))
+    )
 
 
-def run(resident: Resident, folder: Path, lora: LoraSpec | None, start: float, stop: float) -> Measurement:
-    quiet = Quiet("test", folder / "quiet")
-    variant = Variant.full(resident.base.shape, lora)
+def run(worker: WorkerContext, folder: Path, lora: LoraSpec | None, start: float, stop: float) -> Measurement:
+    device_lock = DeviceLock("test", folder / "quiet")
+    variant = Variant.full(worker.base.shape, lora)
     leg = Leg(0, Candidate(variant, Recipe(lr=1e-3, epochs=2, batch_images=8)), start, stop, seed=3)
     try:
-        return run_leg(leg, resident, folder, Ledger(folder / "latency.jsonl"), quiet)
+        return run_leg(leg, worker, folder, Ledger(folder / "latency.jsonl"), device_lock)
     finally:
-        quiet.close()
+        device_lock.close()
 
 
-def test_a_leg_says_where_its_time_went(resident: Resident, tmp_path: Path) -> None:
-    found = run(resident, tmp_path, BOTH, 0, 1)
+def test_a_leg_says_where_its_time_went(worker: WorkerContext, tmp_path: Path) -> None:
+    found = run(worker, tmp_path, BOTH, 0, 1)
     parts = {"build", "features", "first_step", "train", "caption", "score", "val_loss", "latency", "trained"}
     assert parts <= set(found.seconds)
     assert found.seconds["first_step"] < found.seconds["build"] + found.seconds["features"] + found.seconds["train"] + 1
@@ -60,14 +62,14 @@ def test_a_leg_says_where_its_time_went(resident: Resident, tmp_path: Path) -> N
     )
     assert found.metrics["images_per_s"] == pytest.approx(64 / found.seconds["train"], rel=0.05)
     assert "mfu" not in found.metrics, "no GPU, no share of its peak"
-    assert run(resident, tmp_path, BOTH, 0, 1) == found, "what is there is not done again"
+    assert run(worker, tmp_path, BOTH, 0, 1) == found, "what is there is not done again"
 
 
 @pytest.mark.parametrize("lora", [LLM, BOTH])
-def test_a_rung_in_between_changes_nothing(resident: Resident, tmp_path: Path, lora: LoraSpec) -> None:
-    whole = run(resident, tmp_path / "whole", lora, 0, 1)
-    first = run(resident, tmp_path / "legs", lora, 0, 0.5)
-    second = run(resident, tmp_path / "legs", lora, 0.5, 1)
+def test_a_rung_in_between_changes_nothing(worker: WorkerContext, tmp_path: Path, lora: LoraSpec) -> None:
+    whole = run(worker, tmp_path / "whole", lora, 0, 1)
+    first = run(worker, tmp_path / "legs", lora, 0, 0.5)
+    second = run(worker, tmp_path / "legs", lora, 0.5, 1)
     assert first.metrics["latency_measured"] == 1, "measured before anything is promoted"
     assert second.metrics["latency_measured"] == 0 and second.metrics["latency_ms"] == first.metrics["latency_ms"]
     assert "latency_natural_ms" not in first.metrics and second.metrics["latency_natural_ms"] > 0
@@ -76,9 +78,9 @@ def test_a_rung_in_between_changes_nothing(resident: Resident, tmp_path: Path, l
 
 
 def test_what_was_trained_and_not_measured_is_taken_up(
-    resident: Resident, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    worker: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    undisturbed = run(resident, tmp_path / "undisturbed", BOTH, 0, 1)
+    undisturbed = run(worker, tmp_path / "undisturbed", BOTH, 0, 1)
     folder, steps, real = tmp_path / "killed", list[float](), Trainer.run
 
     def counted(self: Trainer, start: float, stop: float, *rest: Any) -> TrainResult:
@@ -91,9 +93,9 @@ def test_what_was_trained_and_not_measured_is_taken_up(
     monkeypatch.setattr(Trainer, "run", counted)
     with monkeypatch.context() as patched, pytest.raises(SystemExit):
         patched.setattr(quality, "caption_features", died)
-        run(resident, folder, BOTH, 0, 1)
+        run(worker, folder, BOTH, 0, 1)
     assert not rung_folder(folder, 0, 1).exists() and steps == [1]
-    found = run(resident, folder, BOTH, 0, 1)
+    found = run(worker, folder, BOTH, 0, 1)
     assert steps == [1], "trained again"
     timed = {"images_per_s", "tokens_per_s", "train_s", "latency_natural_ms", "latency_ms", "latency_low_ms"}
     alike = {"cider", "val_loss", "train_loss", "params", "trainable", "micro_images"}
@@ -106,47 +108,47 @@ def test_what_was_trained_and_not_measured_is_taken_up(
     folder = tmp_path / "damaged"
     with monkeypatch.context() as patched, pytest.raises(SystemExit):
         patched.setattr(quality, "caption_features", died)
-        run(resident, folder, BOTH, 0, 1)
+        run(worker, folder, BOTH, 0, 1)
     checkpoint = trained_folder(folder, 0, 1) / "state.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    assert run(resident, folder, BOTH, 0, 1).metrics["cider"] == undisturbed.metrics["cider"]
+    assert run(worker, folder, BOTH, 0, 1).metrics["cider"] == undisturbed.metrics["cider"]
     assert steps == [1, 1, 1] and "trained again: " in caplog.text
 
 
-def test_features_of_a_split_are_its_images(resident: Resident) -> None:
-    layers = range(resident.base.shape.vision_layers)
+def test_features_of_a_split_are_its_images(worker: WorkerContext) -> None:
+    layers = range(worker.base.shape.vision_layers)
     for split in ("train", "val", "test"):
-        samples = resident.data.split(split)
+        samples = worker.data.split(split)
         with torch.inference_mode():
-            expected = resident.base.model.vision_model(pixels(resident.base, samples)).last_hidden_state
-        assert torch.allclose(resident.features(split, layers), expected, atol=1e-5)
+            expected = worker.base.model.vision_model(pixels(worker.base, samples)).last_hidden_state
+        assert torch.allclose(worker.features(split, layers), expected, atol=1e-5)
 
 
-def test_frozen_qformers_are_asked_once_for_all_trials(resident: Resident) -> None:
-    variant = Variant.full(resident.base.shape, LLM)
-    a, b = (build(resident.base, variant, seed) for seed in (1, 2))
-    outputs, queried = resident.inputs("val", a)
+def test_frozen_qformers_are_asked_once_for_all_trials(worker: WorkerContext) -> None:
+    variant = Variant.full(worker.base.shape, LLM)
+    a, b = (build(worker.base, variant, seed) for seed in (1, 2))
+    outputs, queried = worker.inputs("val", a)
     assert queried
-    assert resident.inputs("val", b)[0] is outputs
+    assert worker.inputs("val", b)[0] is outputs
     with torch.no_grad():
-        expected = read_images(a.model, resident.features("val", variant.vision_layers))
+        expected = read_images(a.model, worker.features("val", variant.vision_layers))
     assert torch.allclose(outputs, expected, atol=1e-5)
-    assert resident.inputs("val", build(resident.base, Variant.full(resident.base.shape, BOTH)))[1] is False
+    assert worker.inputs("val", build(worker.base, Variant.full(worker.base.shape, BOTH)))[1] is False
 
 
-def test_only_the_last_few_qformers_are_kept(resident: Resident) -> None:
+def test_only_the_last_few_qformers_are_kept(worker: WorkerContext) -> None:
     for kept in ((0, 1), (2, 3), (4, 5), (0, 1, 2, 3)):
-        shape = resident.base.shape
+        shape = worker.base.shape
         llm = tuple(range(shape.llm_layers))
-        resident.inputs("val", build(resident.base, Variant(tuple(range(shape.vision_layers)), kept, llm, LLM)))
-    assert [key[1] for key in resident._queried] == [(4, 5), (0, 1, 2, 3)]
+        worker.inputs("val", build(worker.base, Variant(tuple(range(shape.vision_layers)), kept, llm, LLM)))
+    assert [key[1] for key in worker._queried] == [(4, 5), (0, 1, 2, 3)]
 
 
-def test_a_fault_leaves_no_rung(resident: Resident, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_leaves_no_rung(worker: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise CandidateError("garbage", "every image gets the same caption")
 
     monkeypatch.setattr("rsopt.trial.run_leg.check_garbage", fail)
     with pytest.raises(CandidateError):
-        run(resident, tmp_path, LLM, 0, 0.5)
+        run(worker, tmp_path, LLM, 0, 0.5)
     assert not rung_folder(tmp_path, 0, 0.5).exists()

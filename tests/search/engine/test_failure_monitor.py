@@ -5,53 +5,53 @@ from __future__ import annotations
 from pathlib import Path
 
 from rsopt.core.objectives import Fault
-from search.engine.failure_monitor import Streak
+from search.engine.failure_monitor import FailureMonitor
 from tests.search.engine.test_search import drive, measure, open_search
 
 NAN = "nan: training loss is nan at step {} of 40"
 
 
 def test_the_third_refusal_in_a_row_stops_and_a_measurement_in_between_does_not() -> None:
-    streak = Streak(proven=True)
+    monitor = FailureMonitor(proven=True)
     for _ in range(5):
-        streak.lost("no room")
-        streak.lost("no room")
-        streak.measured(trained=True)
-    assert streak.verdict is None
+        monitor.lost_leg("no room")
+        monitor.lost_leg("no room")
+        monitor.measured(trained=True)
+    assert monitor.stop_reason is None
     for _ in range(3):
-        streak.lost("no room")
-    assert streak.verdict == "3 legs in a row could not run: no room"
+        monitor.lost_leg("no room")
+    assert monitor.stop_reason == "3 legs in a row could not run: no room"
 
 
 def test_the_first_candidates_that_fail_alike_stop_it_others_do_not() -> None:
-    alike, different, proven = Streak(False), Streak(False), Streak(False)
+    alike, different, proven = FailureMonitor(False), FailureMonitor(False), FailureMonitor(False)
     alike.measured(trained=False)  # the untuned base proves nothing
     proven.measured(trained=True)
     for step in (0, 20, 40):
-        for streak in (alike, proven):
-            streak.failed(NAN.format(step))
+        for monitor in (alike, proven):
+            monitor.failed(NAN.format(step))
         different.failed(f"{'garbage' if step else 'nan'}: something")
-    assert alike.verdict == f"the first 3 candidates failed alike: {NAN.format(40)}"
-    assert different.verdict is None and proven.verdict is None
+    assert alike.stop_reason == f"the first 3 candidates failed alike: {NAN.format(40)}"
+    assert different.stop_reason is None and proven.stop_reason is None
 
 
 def test_two_candidates_given_up_in_a_row_stop_it() -> None:
-    streak = Streak(True)
-    streak.gave_up()
-    streak.measured(True)
-    streak.gave_up()
-    assert streak.verdict is None
-    streak.gave_up()
-    assert streak.verdict and "2 candidates in a row" in streak.verdict
+    monitor = FailureMonitor(True)
+    monitor.gave_up()
+    monitor.measured(True)
+    monitor.gave_up()
+    assert monitor.stop_reason is None
+    monitor.gave_up()
+    assert monitor.stop_reason and "2 candidates in a row" in monitor.stop_reason
 
 
 def test_a_machine_that_refuses_burns_no_candidate(tmp_path: Path) -> None:
     search = open_search(tmp_path, slots=2)
     for _ in range(3):
-        leg = search.next()
+        leg = search.ask()
         assert leg is not None
-        search.lost(leg, "base 'b' cannot be loaded")
-    assert search.stopped and search.done and search.next() is None
+        search.report_lost(leg, "base 'b' cannot be loaded")
+    assert search.stopped and search.done and search.ask() is None
     assert not any(state.finished for state in search.history)
     search.close()
     again = open_search(tmp_path)

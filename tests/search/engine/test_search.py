@@ -18,7 +18,7 @@ from rsopt.core.objectives import Fault, Measurement
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
 from search.engine.search import Search
-from search.optimizer.scheduler import New, Wait
+from search.optimizer.scheduler import StartCandidate, Wait
 from search.space.load import load_space
 from search.study.history import REFERENCES
 from search.study.journal import read_history
@@ -54,7 +54,7 @@ def measure(leg):
 def drive(search, outcome=measure, legs=1000):
     """Hand out and tell one leg after the other, at most so many."""
     handed = []
-    while len(handed) < legs and (leg := search.next()) is not None:
+    while len(handed) < legs and (leg := search.ask()) is not None:
         handed.append(leg)
         search.tell(leg, outcome(leg))
     return handed
@@ -116,11 +116,11 @@ def test_reopening_after_every_leg_changes_nothing(tmp_path, sampler):
 
 def test_slots_cap_what_is_in_flight(tmp_path):
     search = open_search(tmp_path, slots=3)
-    legs = [search.next() for _ in range(5)]
+    legs = [search.ask() for _ in range(5)]
     assert [leg and leg.number for leg in legs] == [0, 1, 2, None, None]
     assert search.in_flight == tuple(legs[:3]) and not search.done
     search.tell(legs[1], measure(legs[1]))
-    assert search.next().number == 1  # promoted before anything new
+    assert search.ask().number == 1  # promoted before anything new
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_study_of_failures_ends(tmp_path):
 
 def test_a_side_figure_that_is_not_finite_is_absent(tmp_path):
     search = open_search(tmp_path)
-    leg = search.next()
+    leg = search.ask()
     search.tell(leg, Measurement(1.0, {**measure(leg).metrics, "meteor": math.nan}, {"train": 2.0}))
     assert "meteor" not in search.history[0].final.metrics and search.history[0].final.seconds == {"train": 2.0}
 
@@ -170,13 +170,13 @@ def test_the_zero_shot_base_may_lack_an_objective_and_teaches_nothing(tmp_path):
 
 def test_lost_thrice_is_given_up_as_infrastructure(tmp_path):
     search = open_search(tmp_path)
-    first = search.next()
+    first = search.ask()
     search.tell(first, measure(first))
     for loss in range(3):
-        leg = search.next()
+        leg = search.ask()
         assert (leg.number, leg.start) == (1, 0.0) and search.in_flight == (leg,)
-        search.lost(leg)
-        search.lost(leg)  # told twice: counted once
+        search.report_lost(leg)
+        search.report_lost(leg)  # told twice: counted once
         assert search.history[1].lost == (0.5,) * (loss + 1)
         search.close()
         search = open_search(tmp_path)
@@ -188,10 +188,10 @@ def test_lost_thrice_is_given_up_as_infrastructure(tmp_path):
 
 def test_losses_are_counted_by_leg(tmp_path):
     search, losses = open_search(tmp_path, trials=1), {}
-    while (leg := search.next()) is not None:
+    while (leg := search.ask()) is not None:
         losses[leg.number, leg.stop] = losses.get((leg.number, leg.stop), 0) + 1
         if losses[leg.number, leg.stop] < 3:
-            search.lost(leg)
+            search.report_lost(leg)
         else:
             search.tell(leg, measure(leg))
     assert search.done and {state.state for state in search.history} == {"complete"}
@@ -199,15 +199,15 @@ def test_losses_are_counted_by_leg(tmp_path):
 
 def test_what_comes_too_late_changes_nothing(tmp_path):
     search = open_search(tmp_path)
-    leg = search.next()
-    search.lost(leg)
+    leg = search.ask()
+    search.report_lost(leg)
     assert search.orphans == (leg,)
     search.tell(leg, measure(leg))  # the worker lived after all, and nobody else has the leg yet
     before = search.history
     search.tell(leg, Fault(1.0, "exception", "again"))
-    search.lost(leg)
+    search.report_lost(leg)
     assert search.history == before and search.history[0].state == "complete" and not search.orphans
-    leg = search.next()
+    leg = search.ask()
     with pytest.raises(ValueError, match="came back with rung 1"):
         search.tell(leg, Measurement(1.0, {}, {}))
     search.tell(leg, measure(leg))
@@ -217,24 +217,24 @@ def test_what_comes_too_late_changes_nothing(tmp_path):
 
 def test_orphans_go_first_and_may_be_told(tmp_path):
     search = open_search(tmp_path, slots=4)
-    legs = [search.next() for _ in range(4)]
+    legs = [search.ask() for _ in range(4)]
     search.tell(legs[2], measure(legs[2]))
-    legs.append(search.next())
+    legs.append(search.ask())
     search.close()
     assert [s.state for s in read_history(tmp_path / "study")] == ["interrupted"] * 4
     search = open_search(tmp_path, slots=4)
     assert search.orphans == (legs[0], legs[1], legs[4], legs[3])
     search.tell(legs[1], measure(legs[1]))  # it had finished when nobody listened
-    assert [search.next() for _ in range(3)] == [legs[0], legs[4], legs[3]]
-    assert search.next().start == 0.5 and search.next() is None
+    assert [search.ask() for _ in range(3)] == [legs[0], legs[4], legs[3]]
+    assert search.ask().start == 0.5 and search.ask() is None
     assert [s.state for s in search.snapshot(live=False)] == ["interrupted"] * 4
 
 
 def test_values_at_lower_rungs_are_never_final(tmp_path):
     search = open_search(tmp_path)
-    for leg in [search.next()]:
+    for leg in [search.ask()]:
         search.tell(leg, measure(leg))
-    leg = search.next()
+    leg = search.ask()
     search.tell(leg, measure(leg))
     resting = search.history[1]
     assert (resting.state, resting.final, resting.reached) == ("resting", None, 0.5)
@@ -250,7 +250,7 @@ def test_repeated_candidates_are_not_run_again_and_an_exhausted_space_ends(tmp_p
     assert len(set(keys(search.history))) == len(search.history) == 10
     search.close()
     again = open_search(tmp_path, space, trials=100)
-    assert again.next() is None and again.done
+    assert again.ask() is None and again.done
 
 
 def test_limits_refuse_before_anything_runs(tmp_path):
@@ -287,7 +287,7 @@ def test_a_finished_study_can_be_extended(tmp_path):
 
 
 def test_a_policy_that_never_promotes_leaves_stopped_candidates(tmp_path):
-    search = open_search(tmp_path, policy=lambda history, room, seed: New() if room else Wait())
+    search = open_search(tmp_path, policy=lambda history, room, seed: StartCandidate() if room else Wait())
     drive(search)
     assert search.done and {s.state for s in search.history} == {"complete", "stopped"}
     assert search.history[4].reason == "not promoted beyond 0.5 of its training"
@@ -296,7 +296,7 @@ def test_a_policy_that_never_promotes_leaves_stopped_candidates(tmp_path):
 
 def test_a_policy_that_idles_is_an_error(tmp_path):
     with pytest.raises(RuntimeError, match="the policy waits"):
-        open_search(tmp_path, policy=lambda history, room, seed: Wait()).next()
+        open_search(tmp_path, policy=lambda history, room, seed: Wait()).ask()
 
 
 def test_one_driver_at_a_time_and_only_the_same_study(tmp_path):

@@ -18,8 +18,8 @@ from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from search.engine.search import Search
 from search.execution import driver
-from search.execution.messages import AGAIN, encode
-from search.execution.work import Work
+from search.execution.messages import REMEASURE, encode
+from search.execution.work import WorkerSpec
 from search.execution.worker import run_trial
 from search.study.settings import Settings
 from tests.search.engine.test_search import open_search
@@ -45,10 +45,10 @@ def two_gpus() -> Iterator[None]:
     ray.shutdown()
 
 
-def sleeping_trial(config: dict[str, Any], work: Work) -> dict[str, str]:
+def sleeping_trial(config: dict[str, Any], work: WorkerSpec) -> dict[str, str]:
     """A leg that takes a while and writes down who ran it; the last trial says who runs that."""
-    if AGAIN in config:
-        return {"outcome": f"{os.getpid()} {config[AGAIN]}"}
+    if REMEASURE in config:
+        return {"outcome": f"{os.getpid()} {config[REMEASURE]}"}
     leg = Leg.from_json(config["leg"])
     begun = time.time()
     time.sleep(1.5)
@@ -67,7 +67,7 @@ class Quiet:
 
 
 class Last:
-    """A finale that remembers what it heard and what was left to do when it was asked for."""
+    """A final_task that remembers what it heard and what was left to do when it was asked for."""
 
     def __init__(self, search: Search) -> None:
         self.search, self.heard_of = search, list[str | None]()
@@ -75,9 +75,9 @@ class Last:
     def config(self) -> dict[str, Any]:
         """One trial more, though the search is over."""
         assert self.search.done and not self.search.in_flight
-        return {AGAIN: [len(self.search.history)]}
+        return {REMEASURE: [len(self.search.history)]}
 
-    def heard(self, outcome: str | None) -> None:
+    def on_result(self, outcome: str | None) -> None:
         """What came of it."""
         self.heard_of.append(outcome)
 
@@ -92,8 +92,8 @@ def test_both_gpus_are_used_by_the_same_two_workers(
         "s", "small", "tiny", None, 4, "tpe", 0, 1.0, 2, "", str(tmp_path.parent), None, False
     )
     (tmp_path.parent / "s").mkdir()
-    made.stop = driver.Stop()
-    made.facts = type("F", (), {"data_path": "none", "objectives": ()})()  # type: ignore[assignment]
+    made.stop = driver.InterruptHandler()
+    made.metadata = type("F", (), {"data_path": "none", "objectives": ()})()  # type: ignore[assignment]
     last = Last(search)
     made._fit(search, driver.Resources(2, 1, 1.0), lambda: None, Quiet(), last)  # type: ignore[arg-type]
     assert search.done and {c.state for c in search.history} == {"complete"}
@@ -116,7 +116,7 @@ def test_a_leg_may_run_on_another_worker_than_the_one_before(two_gpus: None, tmp
     @ray.remote(num_gpus=1, num_cpus=1)
     class Worker:
         def run(self, leg: Leg, name: str) -> tuple[int, str]:
-            work = Work("tiny", str(tmp_path / "data"), str(tmp_path), name, False)
+            work = WorkerSpec("tiny", str(tmp_path / "data"), str(tmp_path), name, False)
             return os.getpid(), run_trial({"leg": leg.to_json()}, work)["outcome"]
 
     one, other = Worker.remote(), Worker.remote()

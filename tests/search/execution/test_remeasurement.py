@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 
 from rsopt.core.candidate import Leg
 from search.engine.search import Search
-from search.execution.messages import AGAIN, Refused, encode
+from search.execution.messages import REMEASURE, Refused, encode
 from search.execution.ray_searcher import LegSearcher
 from search.execution.remeasurement import Remeasurement
 from search.results.front import read_remeasured
@@ -23,7 +23,7 @@ from tests.search.optimizer.test_warm_start import FACTS, settings_of
 
 
 class Last:
-    """A finale that has `config` to run and remembers what it heard."""
+    """A final_task that has `config` to run and remembers what it heard."""
 
     def __init__(self, config: dict[str, Any] | None) -> None:
         self._config, self.heard_of = config, list[str | None]()
@@ -32,7 +32,7 @@ class Last:
         """What was given."""
         return self._config
 
-    def heard(self, outcome: str | None) -> None:
+    def on_result(self, outcome: str | None) -> None:
         """Remembered."""
         self.heard_of.append(outcome)
 
@@ -41,7 +41,7 @@ def run_legs(searcher: LegSearcher, result: Any = None) -> tuple[str, Any]:
     """Run legs until something else is suggested: its trial and what it is. `result` makes an outcome of a leg."""
     for step in range(1000):
         config = searcher.suggest(f"t{step}")
-        if not isinstance(config, dict) or AGAIN in config:
+        if not isinstance(config, dict) or REMEASURE in config:
             return f"t{step}", config
         leg = Leg.from_json(config["leg"])
         searcher.on_trial_complete(f"t{step}", {"outcome": encode(result(leg) if result else measure(leg))})
@@ -52,10 +52,10 @@ def run_legs(searcher: LegSearcher, result: Any = None) -> tuple[str, Any]:
     ("result", "error", "heard"), [({"outcome": "found"}, False, "found"), (None, True, None), ({}, False, None)]
 )
 def test_it_follows_the_last_leg_once(tmp_path: Path, result: Any, error: bool, heard: str | None) -> None:
-    search, last = open_search(tmp_path, trials=3, slots=2), Last({AGAIN: []})
+    search, last = open_search(tmp_path, trials=3, slots=2), Last({REMEASURE: []})
     searcher = LegSearcher(search, lambda: None, last)
     trial, config = run_legs(searcher)
-    assert config == {AGAIN: []} and search.done
+    assert config == {REMEASURE: []} and search.done
     assert searcher.suggest("other") is None  # a second worker waits
     searcher.on_trial_complete(trial, result, error=error)
     assert last.heard_of == [heard]
@@ -68,7 +68,7 @@ def test_nothing_to_do_ends_at_once(tmp_path: Path) -> None:
 
 
 def test_a_stopped_search_has_none(tmp_path: Path) -> None:
-    last = Last({AGAIN: []})
+    last = Last({REMEASURE: []})
     searcher = LegSearcher(open_search(tmp_path, trials=2, slots=1), lambda: None, last)
     assert run_legs(searcher, lambda leg: Refused("no base"))[1] == Searcher.FINISHED
     assert searcher.search.stopped and not last.heard_of
@@ -94,21 +94,21 @@ def test_what_was_found_is_kept_though_the_rest_was_not(
     again = again_of(done, tmp_path, notes)
     config = again.config()
     assert config is not None
-    number, *rest = [Leg.from_json(leg).number for leg in config[AGAIN]]
-    again.heard(json.dumps({AGAIN: {number: {"latency_ms": 1.5}}, "refused": "trial 9: no checkpoint"}))
+    number, *rest = [Leg.from_json(leg).number for leg in config[REMEASURE]]
+    again.on_result(json.dumps({REMEASURE: {number: {"latency_ms": 1.5}}, "refused": "trial 9: no checkpoint"}))
     assert again.found == {number: {"latency_ms": 1.5}} == read_remeasured(tmp_path / "s")
     assert [record.message for record in caplog.records] == [
         "latencies of the front not all taken again: trial 9: no checkpoint"
     ]
     assert notes == [f"measuring the front's {1 + len(rest)} architectures again, with trained weights", ""]
     left = again_of(done, tmp_path, notes).config()  # a resumed session asks for the rest alone
-    assert [Leg.from_json(leg).number for leg in (left or {AGAIN: []})[AGAIN]] == rest
+    assert [Leg.from_json(leg).number for leg in (left or {REMEASURE: []})[REMEASURE]] == rest
 
 
 def test_a_lost_worker_costs_only_its_figures(done: Search, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     again = again_of(done, tmp_path, [])
     assert again.config() is not None
-    again.heard(None)
+    again.on_result(None)
     assert not again.found and "its worker was lost" in caplog.text
     assert not (tmp_path / "s" / REMEASURED_FILE).exists()
     assert again.config() is not None
@@ -120,9 +120,9 @@ def test_a_disk_that_refuses_is_told(
     again = again_of(done, tmp_path, [])
     config = again.config()
     assert config is not None
-    number = Leg.from_json(config[AGAIN][0]).number
+    number = Leg.from_json(config[REMEASURE][0]).number
     (tmp_path / "s" / REMEASURED_FILE).mkdir()  # a rename cannot replace it
     with caplog.at_level(logging.WARNING):
-        again.heard(json.dumps({AGAIN: {number: {"latency_ms": 1.5}}}))
+        again.on_result(json.dumps({REMEASURE: {number: {"latency_ms": 1.5}}}))
     assert again.found == {number: {"latency_ms": 1.5}}
     assert "not all taken again" in caplog.text

@@ -68,30 +68,30 @@ def test_a_plan_keeps_its_numbers_and_grows_by_what_is_new(tmp_path: Path) -> No
 def test_what_is_on_the_disk_is_not_handed_out_again(tmp_path: Path) -> None:
     wanted = plan_refits(tmp_path, [HISTORY[2]], 2, None, seed=0)
     source = Refits(tmp_path, wanted, RUNGS, slots=1)
-    leg = source.next()
+    leg = source.ask()
     assert leg is not None and (leg.number, leg.start, leg.stop, leg.seed) == (0, 0.0, 0.5, wanted[0].seed)
-    assert source.next() is None, "one worker, one leg"
+    assert source.ask() is None, "one worker, one leg"
     source.tell(leg, finish(tmp_path, leg))
 
     again = Refits(tmp_path, wanted, RUNGS, slots=2)  # the driver was killed
-    legs = [again.next(), again.next()]
+    legs = [again.ask(), again.ask()]
     assert [(leg.number, leg.start, leg.stop) for leg in legs if leg] == [(0, 0.5, 1.0), (1, 0.0, 0.5)]
     assert legs[0] is not None
     finish(tmp_path, legs[0])  # its worker finished when nobody listened, before the test split
 
     third = Refits(tmp_path, wanted, RUNGS, slots=1)
-    leg = third.next()
+    leg = third.ask()
     assert leg is not None and (leg.number, leg.stop) == (0, 1.0), "handed out to be scored; run_leg finds it trained"
     put_scores(tmp_path, 0, [1.0])
     assert [r.trial for r in wanted if r.number == 0] == [2]
-    last = Refits(tmp_path, wanted, RUNGS, slots=1).next()
+    last = Refits(tmp_path, wanted, RUNGS, slots=1).ask()
     assert last is not None and last.number == 1
 
 
 def test_a_fault_is_written_down_and_not_tried_again(tmp_path: Path) -> None:
     wanted = plan_refits(tmp_path, [HISTORY[2]], 1, None, seed=0)
     source = Refits(tmp_path, wanted, RUNGS, slots=1)
-    leg = source.next()
+    leg = source.ask()
     assert leg is not None
     source.tell(leg, Fault(leg.stop, "nan", "training loss is nan"))
     assert source.done and read_plan(tmp_path)[0].fault == "nan: training loss is nan"
@@ -102,9 +102,9 @@ def test_a_leg_lost_three_times_ends_the_session_with_its_reason(tmp_path: Path)
     source = Refits(tmp_path, plan_refits(tmp_path, [HISTORY[2]], 1, None, seed=0), RUNGS, slots=1)
     for _ in range(3):
         assert not source.done
-        leg = source.next()
+        leg = source.ask()
         assert leg is not None
-        source.lost(leg, "no room on the disk")
+        source.report_lost(leg, "no room on the disk")
     assert source.done and source.stopped == "no room on the disk"
 
 
@@ -173,7 +173,7 @@ def test_refusals_are_one_line_and_write_nothing(
 def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study: Settings, tmp_path: Path) -> None:
     """The worker's part for real, in this process; Ray's part is in the chaos suite's kind of test, not here."""
     from search.execution.messages import decode
-    from search.execution.work import Work
+    from search.execution.work import WorkerSpec
     from search.export import main as export
     from search.export import read_manifest
     from search.followup.refit_worker import run_refit
@@ -185,11 +185,11 @@ def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study
     shutil.copytree(small_study.folder, study.folder)
     journal = (study.folder / "journal.log").read_bytes()
     refits = plan_refits(study.folder, [read_history(study.folder)[1]], 1, 2.0, study.seed)
-    _, facts = load_study(study.folder)
-    work = Work("tiny", facts.data_path, study.storage, study.name, False, part=FOLDER)
+    _, metadata = load_study(study.folder)
+    work = WorkerSpec("tiny", metadata.data_path, study.storage, study.name, False, part=FOLDER)
     source = Refits(study.folder, refits, RUNGS, 1)
     for _ in RUNGS:
-        leg = source.next()
+        leg = source.ask()
         assert leg is not None
         outcome = decode(run_refit({"leg": leg.to_json()}, work)["outcome"])
         assert isinstance(outcome, Measurement), outcome

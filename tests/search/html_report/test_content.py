@@ -100,7 +100,7 @@ def test_a_rung_that_knows_the_order_has_tau_one() -> None:
 
     def told(c: Any, sign: float) -> Any:
         early = replace(c.rungs[0], metrics={"cider": sign * c.rungs[1].metrics["cider"]})
-        return c.having(rungs=(early, c.rungs[1]))
+        return replace(c, rungs=(early, c.rungs[1]))
 
     assert rung_agreements(tuple(told(c, 1) for c in history))[0].kendall_tau == pytest.approx(1)
     assert rung_agreements(tuple(told(c, -1) for c in history))[0].kendall_tau == pytest.approx(-1)

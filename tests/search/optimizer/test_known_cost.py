@@ -12,11 +12,11 @@ from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
 from search.engine.search import Search
-from search.optimizer.cost_estimator import Estimates
-from search.optimizer.factory import make_strategy
+from search.optimizer.cost_estimator import CostEstimator
+from search.optimizer.factory import make_optimizer
 from search.optimizer.known_cost import KnownCost
 from search.optimizer.pareto import hypervolume
-from search.optimizer.scheduler import New, Promote, Wait
+from search.optimizer.scheduler import Promote, StartCandidate, Wait
 from search.optimizer.surrogate import GroupedMatern, RungNoise, Scale, Surrogate
 from search.space.encoding import Encoder
 from search.space.load import load_space
@@ -46,8 +46,8 @@ def finding(leg):
 def open_search(folder, schedule="promote", name="pruning", limit=None, trials=40, slots=1, sampler="known_cost"):
     space = load_space(name)
     bound = space.bind(SHAPE, RANKINGS)
-    estimates = Estimates(space.objectives, costs)
-    made, policy = make_strategy(sampler, schedule, bound, space.objectives, 3, estimates, limit)
+    estimates = CostEstimator(space.objectives, costs)
+    made, policy = make_optimizer(sampler, schedule, bound, space.objectives, 3, estimates, limit)
     return Search(
         folder, bound, space.objectives, space.rungs, seed=3, trials=trials, slots=slots, sampler=made, policy=policy,
         limit=limit, estimates=estimates,
@@ -56,7 +56,7 @@ def open_search(folder, schedule="promote", name="pruning", limit=None, trials=4
 
 def drive(search, legs=10_000, outcome=finding):
     handed = []
-    while len(handed) < legs and (leg := search.next()) is not None:
+    while len(handed) < legs and (leg := search.ask()) is not None:
         handed.append(leg)
         search.tell(leg, outcome(leg))
     return handed
@@ -141,11 +141,11 @@ def test_failures_and_empty_scores_do_not_stop_it(tmp_path):
 def test_workers_at_once_do_not_all_choose_alike(tmp_path):
     search = open_search(tmp_path, slots=6, trials=60)
     drive(search, legs=0)
-    pending = [search.next() for _ in range(6)]
+    pending = [search.ask() for _ in range(6)]
     for _ in range(50):  # new candidates are still begun then
         leg = pending.pop(0)
         search.tell(leg, finding(leg))
-        while len(pending) < 6 and (found := search.next()) is not None:
+        while len(pending) < 6 and (found := search.ask()) is not None:
             pending.append(found)
     assert len({(leg.number, leg.stop) for leg in pending}) == len(pending)
     fresh = [leg for leg in pending if leg.start == 0]
@@ -156,15 +156,15 @@ def test_a_space_without_cider_is_refused():
     space = load_space("pruning")
     objectives = [OBJECTIVES[name] for name in ("latency_ms", "params")]
     with pytest.raises(UserError, match="known_cost needs cider"):
-        KnownCost(space.bind(SHAPE, RANKINGS), objectives, 0, Estimates(objectives, costs))
+        KnownCost(space.bind(SHAPE, RANKINGS), objectives, 0, CostEstimator(objectives, costs))
     with pytest.raises(UserError, match="promote is known_cost's own"):
-        make_strategy("tpe", "promote", space.bind(SHAPE, RANKINGS), objectives, 0, Estimates(objectives, costs))
+        make_optimizer("tpe", "promote", space.bind(SHAPE, RANKINGS), objectives, 0, CostEstimator(objectives, costs))
 
 
 def test_the_empty_history_and_the_spent_one():
     space = load_space("pruning")
-    mind = KnownCost(space.bind(SHAPE, RANKINGS), space.objectives, 0, Estimates(space.objectives, costs))
-    assert mind.decide((), True) == New() and mind.decide((), False) == Wait()
+    mind = KnownCost(space.bind(SHAPE, RANKINGS), space.objectives, 0, CostEstimator(space.objectives, costs))
+    assert mind.decide((), True) == StartCandidate() and mind.decide((), False) == Wait()
     assert mind.propose(()) is not None
 
 
@@ -239,4 +239,4 @@ def test_promote_follows_the_known_cost_policy(tmp_path):
     later = [leg for leg in legs if leg.start > 0 and leg.number > 1]
     assert later and len(later) < sum(leg.start == 0 for leg in legs)
     mind = search._policy.__self__  # type: ignore[attr-defined]
-    assert isinstance(mind.decide(search.history, True, 3), New | Promote)
+    assert isinstance(mind.decide(search.history, True, 3), StartCandidate | Promote)

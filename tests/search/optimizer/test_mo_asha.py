@@ -1,5 +1,7 @@
 """Halving against brute force: ranks, dominators, equals, order of arrival, and more budget never stopping anybody."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,10 +9,10 @@ from hypothesis import strategies as st
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import OBJECTIVES, Measurement
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from search.optimizer.cost_estimator import Estimates
+from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.mo_asha import Halving, contributions, promoted, ranks
 from search.optimizer.pareto import hypervolume, non_dominated
-from search.optimizer.scheduler import New, Promote, Wait
+from search.optimizer.scheduler import Promote, StartCandidate, Wait
 from search.study.history import CandidateState
 
 MANY = settings(max_examples=500, deadline=None)
@@ -92,7 +94,7 @@ def state(number, cider, layers, reached="resting", role="sampled"):
 
 def halving():
     objectives = [OBJECTIVES[name] for name in ("cider", "params")]
-    costs = Estimates(objectives, lambda c: {"params": float(len(c.variant.llm_layers))})
+    costs = CostEstimator(objectives, lambda c: {"params": float(len(c.variant.llm_layers))})
     return Halving(objectives, costs, eta=3.0)
 
 
@@ -100,8 +102,8 @@ def test_the_policy_lets_the_best_third_go_on_and_keeps_reference_points():
     policy = halving()
     resting = tuple(state(n, cider, 4) for n, cider in enumerate([10.0, 30.0, 20.0]))
     assert policy(resting, True, 0) == Promote(1)
-    gone = (*resting[:1], resting[1].having(state="running"), resting[2])
-    assert policy(gone, True, 0) == New() and policy(gone, False, 0) == Wait()
+    gone = (*resting[:1], replace(resting[1], state="running"), resting[2])
+    assert policy(gone, True, 0) == StartCandidate() and policy(gone, False, 0) == Wait()
     reference = state(3, 1.0, 4, role="full_depth")
     assert policy((*gone, reference), True, 0) == Promote(3)
     # A newcomer that dominates the one that went on follows it, though a third of four is two at most.
@@ -111,5 +113,5 @@ def test_the_policy_lets_the_best_third_go_on_and_keeps_reference_points():
 
 def test_a_candidate_without_a_score_at_the_rung_goes_last():
     policy = halving()
-    silent = state(0, 0.0, 4).having(rungs=(Measurement(1 / 3, {}, {}),))
+    silent = replace(state(0, 0.0, 4), rungs=(Measurement(1 / 3, {}, {}),))
     assert policy((silent, state(1, 5.0, 4)), True, 0) == Promote(1)

@@ -6,16 +6,16 @@ import pytest
 
 from rsopt.errors import UserError
 from search.engine.search import Search
-from search.optimizer.cost_estimator import Estimates
-from search.optimizer.factory import make_strategy
+from search.optimizer.cost_estimator import CostEstimator
+from search.optimizer.factory import make_optimizer
 from search.optimizer.warm_start import WarmStart, expresses, warm_start
 from search.session.warm_start_source import other_study
-from search.study.settings import Facts, Settings
+from search.study.settings import Settings, StudyMetadata
 from search.tracking.mlflow_writer import Tracker
 from search.tracking.study_runs import study_view
 from tests.search.engine.test_search import SEARCHED, SHAPE, drive, make_space, open_search
 
-FACTS = Facts(("cider", "latency_ms", "params"), {"prior": 3.0}, {}, "data", 0, False, {})
+FACTS = StudyMetadata(("cider", "latency_ms", "params"), {"prior": 3.0}, {}, "data", 0, False, {})
 
 
 def settings_of(name, **changes):
@@ -40,8 +40,8 @@ def test_all_is_told_and_the_front_goes_first(tmp_path, other):
     assert warm.starts and all(expresses(bound, params) for params in warm.starts)
     for sampler in ("known_cost", "tpe"):
         started = replace(bound, starts=warm.starts)
-        estimates = Estimates(space.objectives)
-        made, policy = make_strategy(sampler, None, started, space.objectives, 0, estimates, None, warm.told)
+        estimates = CostEstimator(space.objectives)
+        made, policy = make_optimizer(sampler, None, started, space.objectives, 0, estimates, None, warm.told)
         search = Search(
             tmp_path / sampler, started, space.objectives, space.rungs, seed=0, trials=len(warm.starts) + 1, slots=1,
             sampler=made, policy=policy, estimates=estimates,
@@ -53,17 +53,17 @@ def test_all_is_told_and_the_front_goes_first(tmp_path, other):
 
 
 def test_a_study_in_mlflow_tells_its_ends_and_its_front(tmp_path, other):
-    settings, facts, history = other
+    settings, metadata, history = other
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     asked = settings_of("new", tracking_uri=uri, from_study="mlflow:rsopt-s")
     with pytest.raises(UserError, match="no experiment 'rsopt-s' at sqlite"):
         other_study(asked)
-    view = study_view(replace(settings, tracking_uri=uri), facts, history, 1, "complete")
+    view = study_view(replace(settings, tracking_uri=uri), metadata, history, 1, "complete")
     Tracker(uri, "rsopt-s", settings.name).write(replace(view, files={**view.files, "rankings.json": '{"a": 1}'}))
     found = other_study(asked)
     assert found and (found.settings.name, found.settings.base, found.rankings) == ("other", "tiny", {"a": 1})
     bound = make_space(tmp_path, starts="[]").bind(SHAPE)
-    there = warm_start(bound, asked, FACTS, (found.settings, found.facts, found.history))
+    there = warm_start(bound, asked, FACTS, (found.settings, found.metadata, found.history))
     here = warm_start(bound, asked, FACTS, other)
     assert there.starts == here.starts and not there.notes
     assert [t.final for t in there.told] == [t.final for t in here.told]

@@ -22,9 +22,9 @@ from rsopt.core.objectives import OBJECTIVES, Measurement
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.errors import UserError
 from rsopt.model.configs import base_config, shape_of
-from search.execution.checkpoint_retention import DROPPED, Keeper, used_bytes
-from search.optimizer.cost_estimator import Costs, Estimates
-from search.optimizer.exact_costs import exact_figures
+from search.execution.checkpoint_retention import DROPPED, CheckpointRetention, used_bytes
+from search.optimizer.cost_estimator import CostEstimator, Costs
+from search.optimizer.exact_costs import exact_costs
 from search.optimizer.mo_asha import Halving
 from search.optimizer.pareto import non_dominated
 from search.preflight.disk import WORDS, DiskNeeds, Images, check_disks, disk_needs
@@ -39,7 +39,7 @@ from tests.search.engine.test_search import measure, open_search
 
 @pytest.fixture(scope="module")
 def costs() -> Costs:
-    return exact_figures("tiny", "float32")
+    return exact_costs("tiny", "float32")
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_too_small_a_disk_is_refused_with_the_flag_that_fits(settings: Settings,
 
 
 class Recorded:
-    """A study that is not driven: what the keeper reads and calls of one."""
+    """A study that is not driven: what the retention reads and calls of one."""
 
     def __init__(self, history: History) -> None:
         self.history, self.objectives, self.stopped = history, [OBJECTIVES[n] for n in ("cider", "params")], {}
@@ -145,7 +145,7 @@ def test_the_order_in_which_checkpoints_go(small_study: Settings, tmp_path: Path
     study = Recorded(history)
     whole = used_bytes(folder)
     for cap in range(whole, 0, -source // 4):
-        Keeper(folder, cap, 0).tidy(study)  # type: ignore[arg-type]
+        CheckpointRetention(folder, cap, 0).tidy(study)  # type: ignore[arg-type]
         sizes = {f"{p.parts[-3]} {p.parts[-2]}": p.stat().st_size for p in folder.glob(f"candidates/*/*/{STATE}")}
         if not left or sizes != left[-1][1]:
             left.append((cap, sizes))
@@ -175,16 +175,16 @@ def test_a_search_stays_within_its_cap(tmp_path: Path, tight: bool) -> None:
         return measure(leg)
 
     objectives = [OBJECTIVES[name] for name in ("cider", "latency_ms", "params")]
-    options = {"trials": trials, "slots": slots, "policy": Halving(objectives, Estimates(objectives))}
+    options = {"trials": trials, "slots": slots, "policy": Halving(objectives, CostEstimator(objectives))}
     search, peak, whole = open_search(tmp_path, **options), 0, 0
-    keeper = Keeper(folder, cap, slots * state)
-    while legs := [leg for _ in range(slots) if (leg := search.next()) is not None]:
+    retention = CheckpointRetention(folder, cap, slots * state)
+    while legs := [leg for _ in range(slots) if (leg := search.ask()) is not None]:
         measurements = [finish(leg) for leg in legs]
         whole += len(legs) * state
         peak = max(peak, used_bytes(folder))
         for leg, measurement in zip(legs, measurements, strict=True):
             search.tell(leg, measurement)
-            keeper.tidy(search)
+            retention.enforce(search)
     assert search.done and whole > 1.3 * cap and (tight or peak <= cap)
     assert any(c.reason == DROPPED for c in search.history) == tight
     placed = [(c.number, v) for c in search.history if (v := final_values(c, objectives)) is not None]

@@ -13,11 +13,11 @@ from search.optimizer.pareto import non_dominated
 from search.results.front import build_front, hypervolume_share
 from search.results.table import print_front
 from search.study.history import CandidateState, reference_point
-from search.study.settings import Facts
+from search.study.settings import StudyMetadata
 
 SHAPE = BaseShape(4, 6, 8)
 NAMES = ["cider", "latency_ms", "params"]
-FACTS = Facts(
+FACTS = StudyMetadata(
     tuple(NAMES),
     {"class_prior": 42.5},
     {"human_agreement": 99.5},

@@ -90,12 +90,12 @@ def test_a_search_that_stalls_is_an_error():
         def __init__(self):
             self.legs = [Leg(0, Candidate(Variant((0,), (0, 1), (0,))), 0.0, 1.0, 0)]
 
-        def next(self):
+        def ask(self):
             return self.legs.pop() if self.legs else None
 
         def tell(self, leg, outcome): ...
 
-        def lost(self, leg): ...
+        def report_lost(self, leg): ...
 
     with pytest.raises(RuntimeError, match="hands out nothing"):
         simulate(Stalled(), 2, run, seed=0)

@@ -16,7 +16,7 @@ from rsopt.scores.reference_points import ceiling_of, floor_of
 from search import run
 from search.engine.legs import FULL_DEPTH, teacher_leg
 from search.execution.messages import decode
-from search.execution.work import Work
+from search.execution.work import WorkerSpec
 from search.execution.worker import run_trial
 from search.followup.refit_legs import plan_refits
 from search.results.front import study_front
@@ -24,7 +24,7 @@ from search.results.refits import FOLDER
 from search.session.build_engine import assemble
 from search.space.load import load_space
 from search.study.journal import read_history
-from search.study.settings import Facts, Settings, load_study, save_study
+from search.study.settings import Settings, StudyMetadata, load_study, save_study
 from search.tracking.study_runs import study_view
 from tests.support.other_data import draw_other
 
@@ -65,11 +65,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         )
         data = read(data_path)
         names = tuple(o.name for o in space.objectives)
-        facts = Facts(names, floor_of(data, "val"), ceiling_of(data, "val"), str(data_path), 1, False, {})
-        save_study(settings, facts)
-        search = assemble(settings, facts, space, shape_of(base_config("tiny")), None, 1, "float32")
-        work = Work.of(settings, facts, search.teacher)
-        while (leg := search.next()) is not None:
+        metadata = StudyMetadata(names, floor_of(data, "val"), ceiling_of(data, "val"), str(data_path), 1, False, {})
+        save_study(settings, metadata)
+        search = assemble(settings, metadata, space, shape_of(base_config("tiny")), None, 1, "float32")
+        work = WorkerSpec.of(settings, metadata, search.teacher)
+        while (leg := search.ask()) is not None:
             outcome = decode(run_trial({"leg": leg.to_json()}, work)["outcome"])
             assert not isinstance(outcome, Measurement) or outcome.rung == 1.0
             search.tell(leg, outcome)
@@ -88,8 +88,11 @@ def test_every_row_ran_under_its_name(settings: Settings) -> None:
     # Half an epoch may well end in garbage; a row is then failed by that name, not silently empty.
     assert all(t["state"] == "complete" or t["reason"].startswith("garbage") for t in trials)
     history = read_history(settings.folder)
-    facts = Facts(("cider", "latency_ms", "params"), {}, {}, "", 1, False, {})
-    assert [run.name for run in study_view(settings, facts, history, 2, "complete").children][1:] == ["whole", "taught"]
+    metadata = StudyMetadata(("cider", "latency_ms", "params"), {}, {}, "", 1, False, {})
+    assert [run.name for run in study_view(settings, metadata, history, 2, "complete").children][1:] == [
+        "whole",
+        "taught",
+    ]
 
 
 def test_losses_by_step_are_kept(settings: Settings) -> None:
@@ -125,9 +128,9 @@ def test_a_refit_is_taught_by_the_study_and_not_by_another_refit(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))  # of a machine that asks the teacher for the first time
-    facts, history = load_study(settings.folder)[1], read_history(settings.folder)
+    metadata, history = load_study(settings.folder)[1], read_history(settings.folder)
     refits = plan_refits(settings.folder, [history[2], history[1]], 1, None, settings.seed)
-    work = Work.of(settings, facts, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), FOLDER)
+    work = WorkerSpec.of(settings, metadata, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), FOLDER)
     # Number 1 among the refits, trained first, is the reference with another seed: not what the teacher knows.
     for refit in reversed(refits):
         leg = Leg(refit.number, refit.candidate, 0.0, 1.0, refit.seed)

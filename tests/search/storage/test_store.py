@@ -20,15 +20,15 @@ from search import export, front, run
 from search.storage.layout import JOURNAL_FILE, LEDGER_FILE, STUDY_FILE
 from search.storage.location import checked_storage, working_folder
 from search.storage.open import open_store
-from search.storage.s3_client import Objects
-from search.storage.s3_store import Mirror
+from search.storage.s3_client import S3Client
+from search.storage.s3_store import S3Store
 from search.storage.store import Store
-from search.study.settings import Facts, Settings, load_study, save_study
+from search.study.settings import Settings, StudyMetadata, load_study, save_study
 from tests.rsopt.latency.test_ledger import CONTEXT, FULL, HALF, latency, never
 from tests.search.engine.test_search import drive, keys, make_space, measure, open_search
 from tests.support.s3 import LocalS3, local_s3
 
-Node = Callable[[str], Mirror]
+Node = Callable[[str], S3Store]
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +56,16 @@ def storage() -> str:
 def node(s3: LocalS3, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     """A study as a node with a cache of its own sees it."""
 
-    def on(name: str) -> Mirror:
+    def on(name: str) -> S3Store:
         monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / name))
-        mirror = Mirror(storage, "study")
+        mirror = S3Store(storage, "study")
         mirror.folder.mkdir(parents=True, exist_ok=True)
         return mirror
 
     return on
 
 
-def begin(mirror: Mirror, journal: bytes | None = None) -> None:
+def begin(mirror: S3Store, journal: bytes | None = None) -> None:
     """A study as a driver leaves it."""
     (mirror.folder / STUDY_FILE).write_text("{}")
     (mirror.folder / "space.yaml").write_text("name: s")
@@ -76,7 +76,7 @@ def begin(mirror: Mirror, journal: bytes | None = None) -> None:
 
 
 def write_rung(
-    mirror: Mirror, names: tuple[str, ...] = ("state.safetensors", "captions.json", "measurement.json")
+    mirror: S3Store, names: tuple[str, ...] = ("state.safetensors", "captions.json", "measurement.json")
 ) -> Path:
     folder = rung_folder(mirror.folder, 3, 0.5)
     folder.mkdir(parents=True)
@@ -157,14 +157,14 @@ def test_a_second_driver_is_found_out_before_it_hands_out_a_leg(node: Node, tmp_
     begin(a)
     space = make_space(tmp_path / "space")
     one = open_search(a.folder.parent, space, keep=a.keep_journal)
-    one.next()
+    one.ask()
     b = node("b")
     b.fetch()
     other = open_search(b.folder.parent, space, keep=b.keep_journal)
     with pytest.raises(InfrastructureError, match="another driver writes the study in s3://bucket/"):
         one.tell(one.in_flight[0], measure(one.in_flight[0]))
     with pytest.raises(InfrastructureError, match="another driver"):
-        one.next()
+        one.ask()
     assert [leg.number for leg in other.orphans] == [0]  # and it is taken up by the other
     drive(other)
     assert other.done
@@ -184,7 +184,7 @@ def test_a_search_goes_on_elsewhere_as_if_nothing_had_happened(node: Node, tmp_p
             began = True
         session = open_search(mirror.folder.parent, space, keep=mirror.keep_journal)
         handed += drive(session, legs=3)
-        session.next()
+        session.ask()
         session.close()
         if session.done:
             break
@@ -230,7 +230,7 @@ def test_a_given_ledger_keeps_its_order(node: Node, tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_away_for_a_while_is_waited_for_and_then_not(node: Node, s3: LocalS3) -> None:
-    objects = Objects("s3://bucket/away", patience_s=20.0)
+    objects = S3Client("s3://bucket/away", patience_s=20.0)
     objects.write("x", b"1")
     s3.stop()
     back = threading.Timer(1.0, s3.start)
@@ -242,7 +242,7 @@ def test_a_server_that_is_away_for_a_while_is_waited_for_and_then_not(node: Node
     try:
         begun = time.monotonic()
         with pytest.raises(InfrastructureError, match="s3://bucket/away: AWS Error NETWORK_CONNECTION"):
-            Objects("s3://bucket/away", patience_s=1.0).write("x", b"3")
+            S3Client("s3://bucket/away", patience_s=1.0).write("x", b"3")
         assert time.monotonic() - begun < 10
     finally:
         s3.start()
@@ -252,7 +252,7 @@ def test_a_server_that_is_away_for_a_while_is_waited_for_and_then_not(node: Node
 def test_what_is_refused_is_not_asked_again(s3: LocalS3) -> None:
     begun = time.monotonic()
     with pytest.raises(InfrastructureError, match="NO_SUCH_BUCKET"):
-        Objects("s3://no-bucket").write("x", b"1")
+        S3Client("s3://no-bucket").write("x", b"1")
     assert time.monotonic() - begun < 10
 
 
@@ -307,7 +307,7 @@ def test_a_folder_needs_no_carrying(tmp_path: Path) -> None:
 
 def test_a_study_copied_from_s3_into_a_folder_is_one_of_that_folder(s3: LocalS3, tmp_path: Path) -> None:
     settings = Settings("s", "pruning", "tiny", None, 6, "tpe", 0, 1, None, "sqlite:///x", "s3://bucket/x", None, False)
-    save_study(settings, Facts(("cider",), {}, {}, "", 0, False, {}))
+    save_study(settings, StudyMetadata(("cider",), {}, {}, "", 0, False, {}))
     assert load_study(settings.folder)[0] == settings
     copied = shutil.copytree(settings.folder, tmp_path / "runs" / "copied")
     settings, _ = load_study(copied)

@@ -1,6 +1,7 @@
 """Limits, budgets and estimates: what is known before a candidate runs, and what follows from it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Architecture, LoraPart, LoraSpec, Variant
 from rsopt.errors import UserError
 from rsopt.latency.additive_model import LEAST, Timed
-from search.optimizer.cost_estimator import Estimates
+from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.feasibility import limit_check
 from search.results.rung_agreement import rung_agreements, saved
 from search.session.build_engine import estimates_of
@@ -53,7 +54,7 @@ def truth(llm, qformer):
 
 
 def test_latency_is_measured_then_fitted_then_scaled():
-    estimates = Estimates(OBJECTIVE_LIST, lambda c: {"gmacs": float(len(c.variant.llm_layers))})
+    estimates = CostEstimator(OBJECTIVE_LIST, lambda c: {"gmacs": float(len(c.variant.llm_layers))})
     value, error = estimates.figure("latency_ms", candidate(3))
     assert value == 3.0 and math.isnan(error)  # nothing is measured: only proportions are known
     estimates.learn((done(0, candidate(4), latency=20.0),))
@@ -62,11 +63,11 @@ def test_latency_is_measured_then_fitted_then_scaled():
     assert value == 40.0 and math.isnan(error)
     measured = [(4, 2), (8, 2), (4, 6), (8, 6)]
     assert len(measured) == LEAST
-    estimates = Estimates(OBJECTIVE_LIST)
+    estimates = CostEstimator(OBJECTIVE_LIST)
     estimates.learn(tuple(done(n, candidate(*d), latency=truth(*d), parts=parts(*d)) for n, d in enumerate(measured)))
     value, error = estimates.figure("latency_ms", candidate(6, 4))
     assert value == pytest.approx(truth(6, 4)) and error == pytest.approx(0, abs=1e-9)
-    totals = Estimates(OBJECTIVE_LIST)
+    totals = CostEstimator(OBJECTIVE_LIST)
     totals.learn(tuple(done(n, candidate(*d), latency=truth(*d)) for n, d in enumerate(measured)))
     assert math.isnan(totals.figure("latency_ms", candidate(6, 4))[1])  # without parts nothing is fitted: scaled
     # The first measurement of an architecture counts; the same architecture with another LoRA is as fast.
@@ -76,14 +77,14 @@ def test_latency_is_measured_then_fitted_then_scaled():
 
 
 def test_recorded_latencies_count_as_measured():
-    estimates = Estimates(OBJECTIVE_LIST, recorded=[Timed(Architecture(1, 2, 4), 12.5, parts(4, 2), 11)])
+    estimates = CostEstimator(OBJECTIVE_LIST, recorded=[Timed(Architecture(1, 2, 4), 12.5, parts(4, 2), 11)])
     estimates.learn(())
     assert estimates.figure("latency_ms", candidate(4)) == (12.5, 0.0)
 
 
 def test_limits_say_what_and_why():
     costs = lambda c: {"params": 1e6 * len(c.variant.llm_layers), "memory_gb": 0.5 * len(c.variant.llm_layers)}  # noqa: E731
-    estimates = Estimates(OBJECTIVE_LIST, costs)
+    estimates = CostEstimator(OBJECTIVE_LIST, costs)
     refuse = limit_check(Limits(params=4_000_000, latency_ms=30.0, memory_gb=1.4), estimates)
     assert refuse is not None and refuse(candidate(2)) is None
     assert refuse(candidate(5)) == "limit: 5,000,000 parameters, at most 4,000,000 allowed"
@@ -157,11 +158,11 @@ def test_a_leg_starts_only_if_it_fits_and_the_rest_is_stopped(tmp_path):
 def test_what_rests_when_time_is_up_is_stopped_with_the_reason(tmp_path):
     clock = Clock()
     search = open_search(tmp_path, trials=3, slots=3, budget=Budget(hours=1.0, clock=clock))
-    legs = [search.next() for _ in range(3)]
+    legs = [search.ask() for _ in range(3)]
     for leg in legs:
         search.tell(leg, Measurement(leg.stop, measure(leg).metrics, {"train": 600.0}))
     clock.now = 3590.0
-    while (leg := search.next()) is not None:
+    while (leg := search.ask()) is not None:
         search.tell(leg, measure(leg))
     assert search.done
     assert [c.state for c in search.history if not c.reference] == ["stopped"]
@@ -189,7 +190,7 @@ def test_agreement_of_rungs_and_what_stopping_saved():
     (found,) = rung_agreements(history)
     assert (found.rung, len(found.points), found.kendall_tau) == (0.5, 5, pytest.approx(8 / 10))
     assert found.points[2] == (3, 40, 2) and rung_agreements(history[:4])[0].kendall_tau is None
-    reference = history[0].having(role="full_depth")  # never stopped, so it says nothing of stopping
+    reference = replace(history[0], role="full_depth")  # never stopped, so it says nothing of stopping
     assert len(rung_agreements((reference, *history[1:]))[0].points) == 4
     assert saved(history) is None and saved(()) is None
     stopped = done(5, candidate(2), rungs=(0.5,), state="stopped")

@@ -25,20 +25,20 @@ def test_a_registered_pick_captions_files_and_bytes(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # MLflow puts artifacts below the working directory
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    settings, facts = load_study(small_study.folder)
-    save_study(replace(settings, tracking_uri=uri), facts)
+    settings, metadata = load_study(small_study.folder)
+    save_study(replace(settings, tracking_uri=uri), metadata)
     argv = ["--name", settings.name, "--storage", settings.storage, "--register", "--out"]
     assert command(main, [*argv, str(tmp_path / "early")]) == 2
     assert "has no run of trial" in capsys.readouterr().err, "MLflow does not know the study yet"
-    view = study_view(settings, facts, read_history(settings.folder), int(time.time() * 1000), "complete")
+    view = study_view(settings, metadata, read_history(settings.folder), int(time.time() * 1000), "complete")
     Tracker(uri, settings.mlflow_experiment, settings.name).write(view)
     assert command(main, [*argv, str(tmp_path / "knee")]) == 0
-    save_study(settings, facts)
+    save_study(settings, metadata)
     assert "models:/rsopt-fields-1@knee" in capsys.readouterr().out
     assert not list(tmp_path.rglob("*.pkl"))
 
     captions = read_manifest(tmp_path / "knee")["captions"]
-    paths = {s.image_id: str(s.path) for s in read(facts.data_path).split("val")}
+    paths = {s.image_id: str(s.path) for s in read(metadata.data_path).split("val")}
     images = [paths[i] for i in captions]
     images[1] = base64.b64encode(Path(images[1]).read_bytes()).decode()
     before = mlflow.get_tracking_uri()
