@@ -15,7 +15,7 @@ from search.optimizer.factory import make_optimizer
 from search.optimizer.feasibility import limit_check
 from search.optimizer.warm_start import WarmStart
 from search.space.load import Space
-from search.storage.layout import JOURNAL_FILE
+from search.storage.layout import WARM_START_FILE
 from search.study.budget import Budget
 from search.study.settings import Settings, StudyMetadata
 
@@ -74,5 +74,5 @@ def estimates_of(settings: Settings, space: Space, dtype: Dtype) -> CostEstimato
 
 def read_warm_start(settings: Settings) -> WarmStart:
     """What the study was given to start from."""
-    path = settings.folder / JOURNAL_FILE
+    path = settings.folder / WARM_START_FILE
     return WarmStart.from_json(json.loads(path.read_text())) if path.exists() else WarmStart()
