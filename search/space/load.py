@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import spaces as shipped
 from rsopt.core.objectives import OBJECTIVES, Objective
 from rsopt.core.ranking import MEASURED, MeasuredRankings
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from search.space.bind import bind
-from search.space.bound_space import BoundSpace
 from search.space.parameters import KINDS, RULES, Parameter, Start, Value, check_when
 from search.space.rows import as_choices
 from search.space.yaml_document import YamlNode, quoted, read
+
+if TYPE_CHECKING:
+    from search.space.bound_space import BoundSpace
 
 LATENCY_DECODERS = ("generate", "shared_prefix")  # rsopt.latency_protocol.DECODERS, which brings torch
 _KEYS = (
@@ -66,6 +67,8 @@ class Space:
 
         Raises UserError with file and line for depths or rankings that the base does not have.
         """
+        from search.space.bind import bind  # imports Optuna, which listing and checking spaces does not need
+
         bound = bind(self.parameters, self.starts, shape, rankings)
         names: dict[str, str] = {}
         for name, start in zip(self.rows, bound.starts, strict=False):  # on a small base two rows may be one candidate

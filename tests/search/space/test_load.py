@@ -1,5 +1,7 @@
 """Spaces: what ships, what each word means, and one line for each thing that can be wrong."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import optuna
@@ -310,3 +312,10 @@ def test_bad_rows_are_one_line(tmp_path, rows, message):
 def test_rows_beside_a_searched_parameter_are_refused(tmp_path):
     text = line_of(space, tmp_path, ["llm_rank: {int: [4, 8]}"], HEAD, "rows:\n  - {name: a}\n")
     assert ":4: llm_rank: beside rows, parameters are plain values" in text
+
+
+def test_listing_the_spaces_imports_nothing_heavy():
+    code = "import sys; from search.space.load import known_spaces; known_spaces(); print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "search.space.load" in modules
+    assert not {"numpy", "optuna", "torch", "ray", "mlflow", "scipy", "sklearn"} & set(modules)
