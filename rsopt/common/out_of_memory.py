@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import torch
+
+from rsopt.common import json_lines
 
 EXCEEDED_FILE = "memory.jsonl"  # in a study's folder: where predictions of memory were exceeded, a JSON object a line
 MOST = 4.0  # a prediction that is further off than this says more about the neighbours than about the model
@@ -43,17 +44,10 @@ def fitting(images: int, attempt: Callable[[int], _T]) -> _T:
 
 def note(folder: Path, predicted: float, had: float) -> None:
     """Write down that a step predicted to need `predicted` bytes did not fit into the `had` bytes that were free."""
-    with (folder / EXCEEDED_FILE).open("a") as out:
-        out.write(json.dumps({"predicted": round(predicted), "had": round(had)}) + "\n")
+    json_lines.append(folder / EXCEEDED_FILE, {"predicted": round(predicted), "had": round(had)})
 
 
 def exceeded(folder: Path) -> float:
     """By which factor predictions were exceeded in this study so far, at least 1: what later ones are multiplied by."""
-    path, factor = folder / EXCEEDED_FILE, 1.0
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # torn by a crash
-        factor = max(factor, min(MOST, entry["had"] / entry["predicted"]))
-    return factor
+    entries = json_lines.read(folder / EXCEEDED_FILE, skip_damaged=True)
+    return max([1.0, *(min(MOST, entry["had"] / entry["predicted"]) for entry in entries)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from rsopt.common import json_lines
 from rsopt.common.cache import cache_dir
 from rsopt.core.variant import Architecture, digest
 from rsopt.errors import UserError
@@ -122,8 +122,7 @@ class Ledger:
         reference: dict[str, float] = {}
         seen = set()
         wanted = None if context is None else digest(context)
-        for line in self._lines():
-            data = json.loads(line)
+        for data in json_lines.read(self.path):
             own = digest(data["context"])
             scale = reference.setdefault(own, data["latency"]["reference_ms"])
             if wanted not in (None, own):
@@ -204,16 +203,5 @@ class Ledger:
             self._append(entry)
         return self.get(context, architecture, cross_layers)
 
-    def _lines(self) -> list[str]:
-        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
-        return [
-            line for line in lines if line.endswith("\n")
-        ]  # the last may be torn by a crash in the middle of a write
-
     def _append(self, entry: Entry) -> None:
-        line = json.dumps({**asdict(entry), "latency": entry.latency.to_json()}, sort_keys=True)
-        old = self.path.read_bytes() if self.path.exists() else b""
-        if old and not old.endswith(b"\n"):  # cut a torn line off, or this one would be glued to it
-            self.path.write_bytes(old[: old.rfind(b"\n") + 1])
-        with self.path.open("a") as out:
-            out.write(line + "\n")
+        json_lines.append(self.path, {**asdict(entry), "latency": entry.latency.to_json()}, sort_keys=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ import torch
 from filelock import FileLock
 from transformers import Blip2ForConditionalGeneration
 
+from rsopt.common import json_lines
 from rsopt.common.out_of_memory import is_shortage, release
 from rsopt.core.variant import Architecture
 from rsopt.latency.device_lock import DeviceLock
@@ -86,16 +86,14 @@ def known_throughput(
     """What a study's file holds of this architecture, else measured now and written there: weights do not change it."""
     path, key = folder / THROUGHPUT_FILE, entry_key(context, architecture, crossed)
     with FileLock(f"{path}.lock"):
-        for line in path.read_text().splitlines(keepends=True) if path.exists() else ():
-            if line.endswith("\n") and (entry := json.loads(line))["key"] == key:  # else torn by a crash
+        for entry in json_lines.read(path):
+            if entry["key"] == key:
                 return Throughput(**entry["throughput"])
-        found = measure()
-        if not found.disturbed:
-            kept = path.read_text() if path.exists() else ""
-            whole = kept[: kept.rfind("\n") + 1]
-            line = json.dumps({"key": key, "architecture": asdict(architecture), "throughput": asdict(found)})
-            path.write_text(f"{whole}{line}\n")
-        return found
+        measured = measure()
+        if not measured.disturbed:
+            entry = {"key": key, "architecture": asdict(architecture), "throughput": asdict(measured)}
+            json_lines.append(path, entry)
+        return measured
 
 
 def _speed(model: Blip2ForConditionalGeneration, base: Base, tiles: torch.Tensor, protocol: Protocol) -> float:

@@ -15,11 +15,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from rsopt.common.json_lines import cut_torn_end
 from rsopt.core.objectives import Objective
 from rsopt.errors import InfrastructureError, UserError
 from search.storage.layout import JOURNAL_FILE
 from search.study.history import CandidateState, History
-from search.study.journal_file import hold, mend
+from search.study.journal_file import hold
 from search.study.trial_records import candidate_state, ending, interrupted, progress_of
 
 
@@ -47,7 +48,7 @@ class Journal:
         self._keep = keep
         self._writer = hold(folder)
         try:
-            self.cut_bytes = mend(self._path)
+            self.cut_bytes = cut_torn_end(self._path)
             # With the writer's lock in our hands nobody else appends, so a lock of Optuna's that lies here is a dead
             # driver's; left alone it would cost half a minute.
             for stale in folder.glob(f"{JOURNAL_FILE}.lock*"):

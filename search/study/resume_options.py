@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from rsopt.common import json_lines
 from rsopt.errors import UserError
 from search.study.settings import Settings
 
@@ -56,9 +56,8 @@ def with_changes(settings: Settings, given: Mapping[str, Any]) -> tuple[Settings
 def record(settings: Settings, before: Settings, changed: Mapping[str, Any]) -> None:
     """Append what changed, a JSON object a line."""
     was = {option: getattr(before, option) for option in changed}
-    line = json.dumps({"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "was": was, "now": dict(changed)})
-    with (settings.folder / CHANGES_FILE).open("a") as out:
-        out.write(line + "\n")
+    change = {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "was": was, "now": dict(changed)}
+    json_lines.append(settings.folder / CHANGES_FILE, change)
 
 
 def _same(stored: Any, value: Any) -> bool:

@@ -22,7 +22,7 @@ BUILDER = """
 import resource, sys, time
 from pathlib import Path
 import numpy as np
-from rsopt.chunks import build_together
+from rsopt.common.shared_array import build_together
 from rsopt.errors import InfrastructureError
 path, pause, limit = Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 if limit:

@@ -130,7 +130,10 @@ def test_a_full_disk_is_no_fault_of_the_candidate(
 
 
 def test_commands_say_it_in_one_line() -> None:
-    code = "import sys; from rsopt.errors import *\ndef main(_): raise InfrastructureError('no room')\nsys.exit(command(main))"
+    code = (
+        "import sys; from rsopt.cli import command; from rsopt.errors import InfrastructureError\n"
+        "def main(_): raise InfrastructureError('no room')\nsys.exit(command(main))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "error: no room\n")
 
