@@ -39,4 +39,4 @@ class Captioner(Protocol):
         """Exact costs, from its configuration."""
 
     def write(self, folder: Path) -> None:
-        """Keep it in a folder (see `rsopt.baselines.make.reload`)."""
+        """Keep it in a folder (see `rsopt.baselines.load.reload`)."""

@@ -1,4 +1,4 @@
-"""run_baseline: a baseline's leg, as `rsopt.leg.run_leg` is a variant's. Same data, scores, timing, files and faults."""
+"""run_baseline: a baseline's leg, as `rsopt.trial.run_leg` is a variant's. Same data, scores, timing, files and faults."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Beam search that runs an image's prefix once, token for token what transformers 5.23 generates.
 
 transformers copies every prefix for each beam, runs all copies, and moves keys and values whenever beams change places.
-Here the beams share the prefix (`rsopt.kv`) and finished images leave the batch. The rules of choosing are those of
+Here the beams share the prefix (`rsopt.caption.kv_cache`) and finished images leave the batch. The rules of choosing are those of
 `GenerationMixin._beam_search`, and of greedy `_sample` where there is one beam.
 """
 
@@ -36,7 +36,7 @@ def beam_search(
     """Best token ids behind each embedded prefix (images, tokens, width): (images, new tokens), padded with `pad_id`.
 
     `prefix` is all that stands before the caption, `</s>` included, and has no padding. One beam is greedy search.
-    Adapters may be merged or not. `steps`: what runs the model, where that is kept from batch to batch (rsopt.graph).
+    Adapters may be merged or not. `steps`: what runs the model, where that is kept from batch to batch (cuda_graph).
     Raises ValueError for numbers that make no sense together and for active dropout.
     Where two captions score the same to the last bit, rounding decides, and may decide otherwise than in transformers.
     """

@@ -63,7 +63,7 @@ def compare_decoders(
 
 @torch.inference_mode()
 def captured_pays(model: Blip2ForConditionalGeneration, base: Base, features: torch.Tensor) -> bool:
-    """Whether captured decode steps (rsopt.graph) work on this card, write what transformers does and take less time.
+    """Whether captured decode steps (cuda_graph) work on this card, write what transformers does and take less time.
 
     `features`: a batch as it is captioned; the first few are compared. What speaks against them is logged.
     """

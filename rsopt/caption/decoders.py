@@ -38,7 +38,7 @@ def shared_prefix(
     min_new_tokens: int = 0,
     steps: SharedPrefix | None = None,
 ) -> torch.Tensor:
-    """Our beam search, which reads each image once: the same captions in less time (`rsopt.beam`, which explains `steps`)."""
+    """Our beam search, which reads each image once: the same captions in less time (`beam_search`, which explains `steps`)."""
     return beam_search(
         model.language_model,
         prefix,

@@ -15,7 +15,7 @@ MOST_BEAMS = 64
 
 @dataclass(frozen=True, slots=True)
 class InferenceConfig:
-    """Precision of the weights, and sequences the decoder keeps. int8 and int4 are of the linear layers (rsopt.quantise)."""
+    """Precision of the weights, and sequences the decoder keeps. int8 and int4 are of the linear layers (quantization)."""
 
     weights: Weights
     beams: int = BEAMS
@@ -51,5 +51,5 @@ def default_inference_variants(native: Dtype) -> list[InferenceConfig]:
 MAX_NEW_TOKENS = 50
 BATCH = {"cpu": 20, "cuda": 64}  # images at once; fixed, since rounding and with it a tie may depend on it
 
-GENERATE, SHARED_PREFIX = "generate", "shared_prefix"  # plain transformers, and rsopt.beam
+GENERATE, SHARED_PREFIX = "generate", "shared_prefix"  # plain transformers, and rsopt.caption.beam_search
 DECODERS = (GENERATE, SHARED_PREFIX)

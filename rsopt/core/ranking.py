@@ -1,6 +1,6 @@
 """Rankings: orders in which layers may be dropped, first dropped first. Nested by construction. Plain data, no torch.
 
-A measured ranking (block influence, greedy...) is one more order, scored over a base and data by rsopt.rank.
+A measured ranking (block influence, greedy...) is one more order, scored over a base and data by rsopt.trial.layer_ranking.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from rsopt.errors import UserError
 
 Ranking = tuple[int, ...]  # every layer index once; the one to be dropped first comes first
 STRATEGIES = ("prefix", "keep_last", "alternate", "symmetric")
-MEASURED = ("block_influence", "angular_block", "greedy")  # scored over base and data by rsopt.rank
+MEASURED = ("block_influence", "angular_block", "greedy")  # scored over base and data by rsopt.trial.layer_ranking
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRankings:
-    """What rsopt.rank found: orders of the LLM's layers by strategy, and the best Q-Former pairs for each number of pairs.
+    """What layer_ranking found: orders of the LLM's layers by strategy, and the best Q-Former pairs for each number of pairs.
 
     The pairs were scored exhaustively, so the best two need not be among the best three. `losses` holds the caption loss
     (nats a token) of each subset of pairs (`0,2`) and of the whole base (`full`).

@@ -10,7 +10,7 @@ class Recipe:
     """How a variant is tuned. One epoch shows every distinct caption of every training image once, weighted by repetition.
 
     `packed` false: a step takes `batch_images` image-caption pairs, each caption behind an image of its own and as often as the
-    data repeats it. `distill_logits` and `distill_hidden` weigh what a teacher adds to the loss, 0 is off (rsopt.distill).
+    data repeats it. `distill_logits` and `distill_hidden` weigh what a teacher adds to the loss, 0 is off (distillation).
     """
 
     lr: float = 3e-4

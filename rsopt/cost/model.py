@@ -77,7 +77,7 @@ class CostModel:
         return {**params, "total": sum(params.values())}
 
     def merged_bytes(self, variant: Variant, dtype: Dtype) -> int:
-        """Bytes that merging the adapter of `variant` copies (see rsopt.memory)."""
+        """Bytes that merging the adapter of `variant` copies (see rsopt.cost.memory)."""
         return merged_bytes(self._widths, variant, dtype)
 
     def trainable(self, variant: Variant) -> int:

@@ -27,7 +27,7 @@ DTYPES: dict[Dtype, torch.dtype] = {
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """A loaded captioner with its processor. Nothing here is ever changed; `rsopt.build` clones the structure."""
+    """A loaded captioner with its processor. Nothing here is ever changed; `rsopt.model.build` clones the structure."""
 
     name: str
     model: Blip2ForConditionalGeneration
@@ -71,7 +71,7 @@ def best_dtype(device: torch.device) -> Dtype:
 def load_base(name: str, device: torch.device | None = None, dtype: Dtype | None = None) -> Base:
     """Load `tiny`, a folder or a hub id. Raises UserError, in one line, when it is not there or is not a BLIP-2 of ours.
 
-    What it leaves out and can be told (`rsopt.mend`) is repaired, and a warning is logged for each.
+    What it leaves out and can be told (`rsopt.model.config_repair`) is repaired, and a warning is logged for each.
     """
     config = base_config(name)  # refuses what is no BLIP-2 with an OPT before gigabytes are read
     device = device or best_device()

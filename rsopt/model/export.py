@@ -21,7 +21,7 @@ KEPT_FILE = "kept_layers.json"
 
 
 def load_weights(built: Built, state: Path) -> None:
-    """Give a freshly built variant what it had learned at a rung: `state` is the rung's checkpoint (rsopt.step.Stepper.state).
+    """Give a freshly built variant what it had learned at a rung: `state` is the rung's checkpoint (optimizer.Stepper.state).
 
     Raises ValueError when the file is of another candidate.
     """

@@ -43,7 +43,7 @@ def cuts(kept: Sequence[int], depth: int) -> tuple[Cut, ...]:
 
 
 class Distiller:
-    """The losses of one student (rsopt.train.Losses). `answers` hold the hidden states of its cuts, where those have a weight."""
+    """The losses of one student (trainer.Losses). `answers` hold the hidden states of its cuts, where those have a weight."""
 
     def __init__(self, built: Built, data: TrainingSet, answers: Answers, recipe: Recipe, depth: int) -> None:
         self.model, self.data, self.answers, self.recipe = built.model, data, answers, recipe

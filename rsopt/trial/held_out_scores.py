@@ -28,7 +28,7 @@ def scores_on_test(
 ) -> dict[str, Any]:
     """Metrics x100 on the test split with intervals, floor and ceiling; read from `path` where they were computed before.
 
-    `model` is merged and in `form`, `base` is as it is fed (rsopt.free.run_in). The file also holds captions and CIDEr by image.
+    `model` is merged and in `form`, `base` is as it is fed (`run_in`). The file also holds captions and CIDEr by image.
     """
     if path.exists():
         return json.loads(path.read_text())["scores"]

@@ -57,7 +57,7 @@ def run_leg(
     """Train `leg` and measure it at its rung. Raises CandidateError for faults of the candidate.
 
     The measurement stands beside the checkpoint, put there by one rename: a leg is either wholly there or not at all, and
-    one that is there is not trained again; nor is one that was trained and not measured (rsopt.stretch).
+    one that is there is not trained again; nor is one that was trained and not measured (rsopt.trial.training_segment).
     `assigned` is when the worker got the leg (time.perf_counter), by default now.
     `decoder` is the one whose latency counts, `latency_device` the device model where it counts (default: this one).
     `throughput`: captions a second is measured too, for it is an objective. `teacher` is the whole training of the study's

@@ -32,7 +32,7 @@ def trainer_for(
     exceeded_by: float = 1.0,
     losses: Losses | None = None,
 ) -> Trainer:
-    """A trainer of `built`; `exceeded_by` is by how much predictions of memory were exceeded before (rsopt.shortage)."""
+    """A trainer of `built`; `exceeded_by` is by how much predictions of memory were exceeded before (out_of_memory)."""
     base, recipe = worker.base, leg.candidate.recipe
     free = free_bytes(base.device) / exceeded_by
     plan = training_plan(worker.costs, built.variant, base.dtype, longest(data), recipe.batch_images, free)

@@ -16,7 +16,7 @@ FULL_DEPTH = REFERENCES.index("full_depth")  # the number of that trial in every
 
 
 class LegSource(Protocol):
-    """What hands legs to Ray and hears what became of them: a search (search.study), or refits of its picks (search.refits)."""
+    """What hands legs to Ray and hears what became of them: a search (search.study), or refits of its picks (refit_legs)."""
 
     def ask(self) -> Leg | None: ...
     def tell(self, leg: Leg, outcome: Measurement | Fault) -> None: ...

@@ -14,7 +14,7 @@ SCRIPTS = ("draw.js", "chart.js", "space3d.js", "detail.js", "more.js", "main.js
 
 
 def render(content: dict[str, Any]) -> str:
-    """HTML of `content` (see search.page.content). Whatever the data holds stays text.
+    """HTML of `content` (see search.html_report.content). Whatever the data holds stays text.
 
     The data lies in a JSON block in which `<` is escaped, so that no caption can end it; scripts only ever write text nodes;
     and a content security policy allows this page's own script and style, by their digests, pictures inside the page, and

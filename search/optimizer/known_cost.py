@@ -1,6 +1,6 @@
 """known_cost: the default sampler and its policy. Costs are known beforehand, so only CIDEr has to be guessed.
 
-The next free worker goes where the expected gain of hypervolume (`search.acquisition`) per remaining training is largest: a
+The next free worker goes where the expected gain of hypervolume (`acquisition`) per remaining training is largest: a
 new candidate, or one that rests at a rung. Everything is a function of (history, seed); caches only save time, so a
 resumed search decides as the undisturbed one would.
 """

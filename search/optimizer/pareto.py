@@ -1,6 +1,6 @@
 """The front: which points are non-dominated, the volume they dominate, and the picks people ask for. Pure, numpy and moocore.
 
-Values are (n, m) arrays: n points, m objectives, all to be minimised (`rsopt.objectives.minimised` turns the signs).
+Values are (n, m) arrays: n points, m objectives, all to be minimised (`rsopt.core.objectives.minimised` turns the signs).
 """
 
 from __future__ import annotations

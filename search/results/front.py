@@ -26,7 +26,7 @@ def build_front(
 ) -> dict[str, Any]:
     """`front.json` of a study: every candidate with its state, which of them are non-dominated, hypervolume and picks.
 
-    `remeasured`: latencies of members taken again at the end (`search.remeasure`), by trial; others are left out.
+    `remeasured`: latencies of members taken again at the end (`search.execution.remeasurement`), by trial; others are left out.
     """
     chosen = [OBJECTIVES[name] for name in metadata.objectives]
     finished = [(c, values) for c in history if (values := final_values(c, chosen)) is not None]

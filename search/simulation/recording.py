@@ -72,7 +72,7 @@ class Recording:
         return self._by_candidate[candidate]
 
     def costs(self, candidate: Candidate) -> Mapping[str, float]:
-        """Figures known before a candidate runs: see `search.estimates.Costs`."""
+        """Figures known before a candidate runs: see `search.optimizer.cost_estimator.Costs`."""
         return self.row(candidate).figures
 
     def metrics(self, candidate: Candidate, at: int, split: str = "val") -> dict[str, float]:

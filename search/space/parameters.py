@@ -82,7 +82,7 @@ RULES: dict[str, Rule] = {
     "rslora": Rule("flag", False),
     "train_projection": Rule("flag", False),
     "lr": Rule("number", 0.0, low_open=True),  # absolute; where a space does not name it, lr_factor decides
-    "lr_factor": Rule("number", 1.0, low_open=True),  # times the base's reference rate (see search.bound)
+    "lr_factor": Rule("number", 1.0, low_open=True),  # times the base's reference rate (see search.space.bound_space)
     "epochs": Rule("number", 2.0, low_open=True),
     "batch_images": Rule("whole", 16, low=1),
     "weight_decay": Rule("number", 0.0),

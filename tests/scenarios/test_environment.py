@@ -51,7 +51,7 @@ def test_ray_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_hidden_cards_are_not_seen() -> None:
     """Of whatever cards there are: with none visible, the plan is of the host."""
-    script = "from search.memory import Device\nprint(Device.here())"
+    script = "from search.preflight.memory import Device\nprint(Device.here())"
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.startswith("Device(card=None")

@@ -80,7 +80,7 @@ def test_ten_trainers_make_room_within_two_seconds(tmp_path: Path) -> None:
 
 
 def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
-    for what in ("working", "measuring"):
+    for what in ("shared", "exclusive"):
         ready = SPAWN.Event()
         holder = SPAWN.Process(target=_hold, args=(tmp_path, what, ready))
         holder.start()
@@ -88,7 +88,7 @@ def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
         assert holder.pid
         os.kill(holder.pid, signal.SIGKILL)
         begin = time.monotonic()
-        with DeviceLock("cpu", tmp_path).measuring():
+        with DeviceLock("cpu", tmp_path).exclusive():
             assert time.monotonic() - begin < 2
         holder.join()
 
@@ -106,7 +106,7 @@ def test_two_measurements_queue(tmp_path: Path) -> None:
 
 def test_a_measurement_does_not_wait_for_ever(tmp_path: Path) -> None:
     ready = SPAWN.Event()
-    holder = SPAWN.Process(target=_hold, args=(tmp_path, "working", ready))
+    holder = SPAWN.Process(target=_hold, args=(tmp_path, "shared", ready))
     holder.start()
     assert ready.wait(20)
     device_lock = DeviceLock("cpu", tmp_path)
@@ -118,7 +118,7 @@ def test_a_measurement_does_not_wait_for_ever(tmp_path: Path) -> None:
     while not _gate_is_taken(device_lock):
         time.sleep(0.01)
     late = SPAWN.Event()
-    newcomer = SPAWN.Process(target=_hold, args=(tmp_path, "working", late))
+    newcomer = SPAWN.Process(target=_hold, args=(tmp_path, "shared", late))
     newcomer.start()
     assert not late.wait(2), "a newcomer went past a measurement that waits"
     assert holder.pid and newcomer.pid
@@ -135,7 +135,7 @@ def test_a_newcomer_waits_behind_a_measurement(tmp_path: Path) -> None:
     ready, out = SPAWN.Event(), SPAWN.Queue()
     device_lock = DeviceLock("cpu", tmp_path)
     with device_lock.exclusive():
-        newcomer = SPAWN.Process(target=_hold, args=(tmp_path, "working", ready))
+        newcomer = SPAWN.Process(target=_hold, args=(tmp_path, "shared", ready))
         newcomer.start()
         queued = SPAWN.Process(target=_measure, args=(tmp_path, out))
         queued.start()
@@ -152,7 +152,7 @@ def test_ours_are_told_from_strangers_while_they_live(tmp_path: Path) -> None:
     device_lock = DeviceLock("cpu", tmp_path)
     assert device_lock.members() == 1
     ready = SPAWN.Event()
-    other = SPAWN.Process(target=_hold, args=(tmp_path, "working", ready))
+    other = SPAWN.Process(target=_hold, args=(tmp_path, "shared", ready))
     other.start()
     assert ready.wait(20)
     assert device_lock.members() == 2

@@ -130,7 +130,7 @@ def test_names_of_the_hub_come_from_its_cache(tmp_path: Path) -> None:
     next(half.glob("model-*.safetensors")).unlink()
     script = """
 import sys
-from rsopt.base import load_base
+from rsopt.model.base import load_base
 from rsopt.errors import UserError
 for name in sys.argv[1:]:
     try:

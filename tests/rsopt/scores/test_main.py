@@ -154,7 +154,7 @@ def test_java_that_cannot_start_is_exit_1(tmp_path: Path) -> None:
     """An option that Java does not know: it dies at once, and at the restart."""
     code = (
         "import sys\nimport rsopt.scores.java as j\nj._OPTIONS = ('-XX:NoSuchThing',)\n"
-        "from rsopt.errors import command\nfrom rsopt.scores.__main__ import main\nsys.exit(command(main, sys.argv[1:]))"
+        "from rsopt.cli import command\nfrom rsopt.scores.__main__ import main\nsys.exit(command(main, sys.argv[1:]))"
     )
     arguments = write(tmp_path, {"a": ["x"]}, {"a": "x"})
     run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)

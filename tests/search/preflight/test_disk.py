@@ -145,7 +145,7 @@ def test_the_order_in_which_checkpoints_go(small_study: Settings, tmp_path: Path
     study = Recorded(history)
     whole = used_bytes(folder)
     for cap in range(whole, 0, -source // 4):
-        CheckpointRetention(folder, cap, 0).tidy(study)  # type: ignore[arg-type]
+        CheckpointRetention(folder, cap, 0).enforce(study)  # type: ignore[arg-type]
         sizes = {f"{p.parts[-3]} {p.parts[-2]}": p.stat().st_size for p in folder.glob(f"candidates/*/*/{STATE}")}
         if not left or sizes != left[-1][1]:
             left.append((cap, sizes))

@@ -67,7 +67,7 @@ def test_ctrl_c_leaves_what_a_second_call_completes(hub: Path, tmp_path: Path) -
     out = tmp_path / "a folder"
     slow = (
         "import sys, time\nimport rsopt.data.fetch as f\nfrom rsopt.data.__main__ import main\n"
-        "from rsopt.errors import command\nwrite = f._write\n"
+        "from rsopt.cli import command\nwrite = f._write\n"
         "f._write = lambda *a: (time.sleep(0.2), write(*a))[1]\n"
         "sys.exit(command(main, sys.argv[1:]))"
     )

@@ -59,7 +59,7 @@ def test_hub_id_from_the_local_cache(tmp_path: Path, items: list[Drawn], root: P
     (snapshot.parents[1] / "refs").mkdir()
     (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
     code = (
-        "import sys\nfrom rsopt.data.read import read\nfrom rsopt.errors import command\n"
+        "import sys\nfrom rsopt.data.read import read\nfrom rsopt.cli import command\n"
         "def main(argv):\n    data = read(argv[0]); print(data.name, len(data.samples)); return 0\n"
         "sys.exit(command(main, sys.argv[1:]))"
     )
