@@ -31,7 +31,7 @@ from rsopt.trial.inference_variant import run_in
 from search.results.inference_variants import read_point
 from search.results.picks import recorded_latency
 from search.results.refits import AS_TRAINED, best_refit
-from search.results.refits import FOLDER as REFITS
+from search.storage.layout import REFITS_FOLDER
 from search.storage.open import open_store
 from search.study.history import CandidateState
 from search.study.settings import Settings, StudyMetadata
@@ -77,7 +77,7 @@ def training_of(settings: Settings, state: CandidateState, request: ExportReques
     if not request.refitted or (found := best_refit(settings.folder, state.number)) is None:
         return Training(settings.folder, state.number, state.candidate, searched)
     refit, seeds = found
-    measured = read_measurement(settings.folder / REFITS, refit.number, 1.0)
+    measured = read_measurement(settings.folder / REFITS_FOLDER, refit.number, 1.0)
     assert measured is not None
     told = {
         "number": refit.number,
@@ -86,7 +86,7 @@ def training_of(settings: Settings, state: CandidateState, request: ExportReques
         "seeds": seeds,
         "searched_cider": searched["cider"],
     }
-    return Training(settings.folder / REFITS, refit.number, refit.candidate, measured.metrics, told)
+    return Training(settings.folder / REFITS_FOLDER, refit.number, refit.candidate, measured.metrics, told)
 
 
 def export_trial(

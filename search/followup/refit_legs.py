@@ -10,10 +10,10 @@ from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import read_measurement
 from rsopt.core.objectives import Fault, Measurement
 from search.engine.legs import refit_seed
-from search.results.refits import FOLDER, Refit, read_plan, scored, write_plan
+from search.results.refits import Refit, read_plan, scored, write_plan
+from search.storage.layout import REFITS_FOLDER
 from search.study.history import CandidateState
-
-LOST_LIMIT = 3  # losses of one leg in a session, after which the session ends: the same command tries again
+from search.study.trial_records import LOST_LIMIT
 
 
 def plan_refits(
@@ -38,7 +38,7 @@ def plan_refits(
                 plan.append(of[key])
             wanted.append(of[key])
     if len(plan) > len(known):
-        (study / FOLDER).mkdir(exist_ok=True)
+        (study / REFITS_FOLDER).mkdir(exist_ok=True)
         write_plan(study, plan)
     return wanted
 
@@ -103,7 +103,9 @@ class Refits:
         return sum(sum(rung > self._reached(r) for rung in self.rungs) for r in self._open.values())
 
     def _reached(self, refit: Refit) -> float:
-        done = [rung for rung in self.rungs if read_measurement(self.study / FOLDER, refit.number, rung) is not None]
+        done = [
+            rung for rung in self.rungs if read_measurement(self.study / REFITS_FOLDER, refit.number, rung) is not None
+        ]
         return max(done, default=0.0)
 
     def _leg(self, refit: Refit) -> Leg:

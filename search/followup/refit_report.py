@@ -14,8 +14,9 @@ from rich.table import Table
 from rsopt.core.leg_files import read_measurement
 from rsopt.scores.bootstrap import paired_over_seeds
 from search.results.picks import neighbours, unpruned
-from search.results.refits import FOLDER, Refit, mean_sd, scored, test_ciders
+from search.results.refits import Refit, mean_sd, scored, test_ciders
 from search.results.table import stdout_console
+from search.storage.layout import REFITS_FOLDER
 
 
 def refit_summary(
@@ -117,7 +118,7 @@ def print_refits(summary: dict[str, Any], console: Console | None = None) -> Non
 def _trial(entry: dict[str, Any], study: Path, refits: Sequence[Refit], ciders: np.ndarray) -> dict[str, Any]:
     trainings = []
     for r in refits:
-        measurement = read_measurement(study / FOLDER, r.number, 1.0)
+        measurement = read_measurement(study / REFITS_FOLDER, r.number, 1.0)
         path = scored(study, r)
         trainings.append(
             {

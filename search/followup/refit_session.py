@@ -25,15 +25,14 @@ from search.followup.refit_legs import Refits, plan_refits
 from search.followup.refit_report import refit_summary
 from search.followup.refit_worker import run_refit
 from search.html_report.write import write_page
-from search.results.front import FRONT_FILE, study_front
-from search.results.refits import FOLDER, Refit, read_plan
+from search.results.front import study_front
+from search.results.refits import Refit, read_plan
 from search.space.load import load_space
+from search.storage.layout import FRONT_FILE, REFIT_SUMMARY_FILE, REFITS_FOLDER, SPACE_FILE
 from search.study.journal import read_history
 from search.study.journal_file import hold
 from search.study.settings import Settings, StudyMetadata, load_study
 from search.tracking.sync import project
-
-SUMMARY = "refits.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +52,15 @@ def refit(
     settings, metadata = load_study(folder)
     data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
     history = read_history(folder)
-    (folder / FOLDER).mkdir(exist_ok=True)
-    with closing(hold(folder / FOLDER)):
+    (folder / REFITS_FOLDER).mkdir(exist_ok=True)
+    with closing(hold(folder / REFITS_FOLDER)):
         refits = plan_refits(folder, [history[n] for n in wanted], options.seeds, options.epochs, settings.seed)
         interrupted, stopped = _train(
             settings, metadata, refits, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), options
         )
         summary = refit_summary(front, folder, _as_planned(folder, refits), picked)
-        write_json(folder / FOLDER / SUMMARY, summary)
-    notes = [f"refits     {folder / FOLDER / SUMMARY}"]
+        write_json(folder / REFITS_FOLDER / REFIT_SUMMARY_FILE, summary)
+    notes = [f"refits     {folder / REFITS_FOLDER / REFIT_SUMMARY_FILE}"]
     front = study_front(folder)
     write_json(folder / FRONT_FILE, front)
     write_page(folder, data=data, front=front)
@@ -78,13 +77,13 @@ def _train(
     settings: Settings, metadata: StudyMetadata, refits: list[Refit], teacher: Leg, options: argparse.Namespace
 ) -> tuple[bool, str | None]:
     """Run the legs that are missing; whether it was interrupted, and why it stopped by itself, if it did."""
-    rungs = load_space(settings.folder / "space.yaml").rungs
+    rungs = load_space(settings.folder / SPACE_FILE).rungs
     if Refits(settings.folder, refits, rungs, 1).done:
         return False, None
     stop = InterruptHandler()
     workers = settings.workers if options.workers is None else options.workers
     address = cluster_address(options.address)
-    work = WorkerSpec.of(settings, metadata, teacher, FOLDER)
+    work = WorkerSpec.of(settings, metadata, teacher, REFITS_FOLDER)
     with restored_signals(), started_ray(address) as there:
         stop.watch()
         resources = plan_resources(*there, settings.gpus_per_trial, workers, cluster=address is not None)

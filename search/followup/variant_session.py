@@ -20,9 +20,10 @@ from search.execution.tune_loop import run_tasks
 from search.execution.work import WorkerSpec
 from search.followup.variant_worker import measure_points
 from search.html_report.write import write_page
-from search.results.front import FRONT_FILE, study_front
+from search.results.front import study_front
 from search.results.inference_variants import Point, missing
 from search.results.picks import recorded_latency
+from search.storage.layout import FRONT_FILE
 from search.study.journal import read_history
 from search.study.settings import load_study
 from search.tracking.sync import project

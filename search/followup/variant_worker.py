@@ -9,7 +9,8 @@ from rsopt.common.atomic_files import write_json
 from rsopt.errors import InfrastructureError, UserError
 from search.execution.work import WorkerSpec
 from search.execution.worker import resident_of
-from search.results.inference_variants import FOLDER, Point
+from search.results.inference_variants import Point
+from search.storage.layout import INFERENCE_VARIANTS_FOLDER, LEDGER_FILE
 
 
 def measure_points(work: WorkerSpec, points: list[Point]) -> list[tuple[str, str | None]]:
@@ -36,8 +37,8 @@ def measure_points(work: WorkerSpec, points: list[Point]) -> list[tuple[str, str
             raise InfrastructureError(f"the checkpoint of trial {first.trial} is gone: {checkpoint}")
         load_weights(built, checkpoint)
     plain, device_lock = merged(built), DeviceLock(quiet_name(worker.base.device))
-    (study / FOLDER).mkdir(exist_ok=True)
-    ledger = Ledger(study / FOLDER / "latency.jsonl", cache_dir() / "latency_forms.jsonl")
+    (study / INFERENCE_VARIANTS_FOLDER).mkdir(exist_ok=True)
+    ledger = Ledger(study / INFERENCE_VARIANTS_FOLDER / LEDGER_FILE, cache_dir() / "latency_forms.jsonl")
     told: list[tuple[str, str | None]] = []
     for point in points:
         record: dict[str, Any] = {"trial": point.trial, "form": asdict(point.form)}
@@ -48,7 +49,7 @@ def measure_points(work: WorkerSpec, points: list[Point]) -> list[tuple[str, str
                 point.form,
                 worker,
                 device_lock,
-                study / FOLDER,
+                study / INFERENCE_VARIANTS_FOLDER,
                 ledger,
                 work.ledger(),
                 work.latency_decoder,

@@ -14,11 +14,10 @@ from rsopt.errors import UserError
 from search.html_report.content import page_content
 from search.html_report.render import render
 from search.optimizer.exact_costs import exact_costs, recorded_latencies
+from search.storage.layout import PAGE_FILE
 from search.study.history import CandidateState, History
 from search.study.journal import read_history, read_trials
 from search.study.settings import load_study
-
-PAGE_FILE = "front.html"
 
 
 def write_page(

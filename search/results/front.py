@@ -18,8 +18,6 @@ from search.storage.layout import REMEASURED_FILE
 from search.study.history import CandidateState, History, final_values, reference_point
 from search.study.settings import StudyMetadata, load_study
 
-FRONT_FILE = "front.json"
-
 
 def build_front(
     study: str, metadata: StudyMetadata, history: History, remeasured: Mapping[int, Mapping[str, Any]] | None = None

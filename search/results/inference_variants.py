@@ -12,8 +12,7 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.inference import InferenceConfig
 from rsopt.core.objectives import OBJECTIVES, minimised
 from search.optimizer.pareto import non_dominated
-
-FOLDER = "free"
+from search.storage.layout import INFERENCE_VARIANTS_FOLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +26,18 @@ class Point:
 
     def file(self, study: Path) -> Path:
         """Where it is kept once it is measured."""
-        return study / FOLDER / f"{self.trial:04d}-{self.form.name}.json"
+        return study / INFERENCE_VARIANTS_FOLDER / f"{self.trial:04d}-{self.form.name}.json"
 
 
 def read_points(study: Path) -> list[dict[str, Any]]:
     """Every point that is measured: `trial`, `form`, `metrics` or the `fault` that it has none for."""
-    files = sorted((study / FOLDER).glob("[0-9]*.json"))
+    files = sorted((study / INFERENCE_VARIANTS_FOLDER).glob("[0-9]*.json"))
     return [{k: v for k, v in json.loads(f.read_text()).items() if k not in ("captions", "cider")} for f in files]
 
 
 def read_point(study: Path, trial: int, form: InferenceConfig) -> dict[str, Any] | None:
     """A trial's point of this form whole, with `captions` and `cider` by image; None where it was not measured."""
-    path = study / FOLDER / f"{trial:04d}-{form.name}.json"
+    path = study / INFERENCE_VARIANTS_FOLDER / f"{trial:04d}-{form.name}.json"
     found = json.loads(path.read_text()) if path.exists() else {}
     return found if "metrics" in found else None
 

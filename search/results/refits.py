@@ -13,8 +13,8 @@ import numpy as np
 from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Candidate
 from rsopt.core.leg_files import read_measurement, scores_file
+from search.storage.layout import REFIT_PLAN_FILE, REFITS_FOLDER
 
-FOLDER, PLAN = "refits", "plan.json"
 AS_TRAINED = "as-trained"  # the form of the scores that refits are compared by
 
 
@@ -49,18 +49,18 @@ class Refit:
 
 def read_plan(study: Path) -> list[Refit]:
     """Every refit that was ever asked for in this study, by number."""
-    path = study / FOLDER / PLAN
+    path = study / REFITS_FOLDER / REFIT_PLAN_FILE
     return [Refit.from_json(item) for item in json.loads(path.read_text())] if path.exists() else []
 
 
 def scored(study: Path, refit: Refit) -> Path | None:
     """The refit's scores on the test split in the form it was trained in; None while it is not finished."""
-    path = scores_file(study / FOLDER, refit.number, AS_TRAINED)
+    path = scores_file(study / REFITS_FOLDER, refit.number, AS_TRAINED)
     return path if path.exists() else None
 
 
 def write_plan(study: Path, plan: Sequence[Refit]) -> None:
-    write_json(study / FOLDER / PLAN, [r.to_json() for r in plan])
+    write_json(study / REFITS_FOLDER / REFIT_PLAN_FILE, [r.to_json() for r in plan])
 
 
 def best_refit(study: Path, trial: int) -> tuple[Refit, int] | None:
@@ -73,7 +73,7 @@ def best_refit(study: Path, trial: int) -> tuple[Refit, int] | None:
         for r in read_plan(study)
         if r.trial == trial
         and scored(study, r)
-        and (final := read_measurement(study / FOLDER, r.number, 1.0)) is not None
+        and (final := read_measurement(study / REFITS_FOLDER, r.number, 1.0)) is not None
     ]
     longest = [(cider, r) for cider, r in done if r.epochs == max(r.epochs for _, r in done)]
     return (max(longest, key=lambda found: (found[0], -found[1].replica))[1], len(longest)) if longest else None

@@ -20,10 +20,11 @@ from search.execution.resources import GB_PER_CPU_WORKER
 from search.html_report.write import write_page
 from search.preflight.disk import Images, study_needs
 from search.preflight.memory import Device, plan_memory
-from search.results.front import FRONT_FILE, build_front, with_evidence
+from search.results.front import build_front, with_evidence
 from search.session.build_engine import assemble
 from search.session.summary import print_report
 from search.space.load import Space
+from search.storage.layout import FRONT_FILE
 from search.storage.store import Store
 from search.study.settings import Settings, StudyMetadata, write_json
 from search.tracking.observer import TrackingObserver

@@ -11,6 +11,7 @@ from rsopt.errors import UserError
 from search.session.drive import drive, print_note
 from search.session.options import check_numbers
 from search.space.load import load_space
+from search.storage.layout import SPACE_FILE
 from search.study.resume_options import record, with_changes
 from search.study.settings import find_study, load_study, save_study
 from search.tracking.uri import database_is_here, tracking_uri
@@ -30,6 +31,6 @@ def continue_session(options: argparse.Namespace) -> int:
     if changed:
         save_study(settings, metadata)
         record(settings, begun, changed)
-    space = load_space(settings.folder / "space.yaml")
+    space = load_space(settings.folder / SPACE_FILE)
     data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad, verify=settings.data is not None)
     return drive(settings, space, metadata, data, options.address, store)

@@ -30,7 +30,7 @@ from search.session.drive import drive, print_note
 from search.session.options import settings_of
 from search.session.warm_start_source import other_study
 from search.space.load import Space, known_spaces, load_space
-from search.storage.layout import RANKINGS_FILE, STUDY_FILE, WARM_START_FILE
+from search.storage.layout import RANKINGS_FILE, SPACE_FILE, STUDY_FILE, WARM_START_FILE
 from search.storage.open import open_store
 from search.study.settings import Settings, StudyMetadata, save_study, write_json
 from search.tracking.uri import check_uri
@@ -89,7 +89,7 @@ def new_session(options: argparse.Namespace) -> int:
         else warm_start(bound, settings, metadata, (other.settings, other.metadata, other.history))
     )
     settings.folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(space.source, settings.folder / "space.yaml")
+    shutil.copy(space.source, settings.folder / SPACE_FILE)
     if ledger is not None:
         shutil.copy(ledger, settings.ledger)
         shutil.copy(ledger, settings.given_ledger)

@@ -9,9 +9,8 @@ from rsopt.core.leg_files import read_captions
 from rsopt.data.records import CaptionData
 from search.execution.driver import Outcome
 from search.execution.remeasurement import told
-from search.html_report.write import PAGE_FILE
-from search.results.front import FRONT_FILE
 from search.results.table import print_front, stdout_console
+from search.storage.layout import FRONT_FILE, PAGE_FILE
 from search.storage.location import checked_storage, is_remote
 from search.study.settings import Settings
 from search.tracking.ui_view import view_key

@@ -18,13 +18,13 @@ from rsopt.common.atomic_files import replacing
 from rsopt.core.leg_files import CAPTIONS, MEASUREMENT, STATE, rung_folder
 from rsopt.core.variant import digest
 from rsopt.errors import InfrastructureError, UserError
-from search.storage.layout import JOURNAL_FILE, LEDGER_FILE, STUDY_FILE
+from search.storage.layout import JOURNAL_FILE, LEDGER_FILE, LOCK_FILE, MEMORY_FILE, STUDY_FILE
 from search.storage.location import working_folder
 from search.storage.s3_client import S3Client
 from search.storage.store import Store
 
 LINES = f"{LEDGER_FILE}.d"  # the folder that holds the ledger's lines
-_NEVER = {JOURNAL_FILE, LEDGER_FILE, "memory.jsonl", "writer.lock"}  # carried in another way, or of this node alone
+_NEVER = {JOURNAL_FILE, LEDGER_FILE, MEMORY_FILE, LOCK_FILE}  # carried in another way, or of this node alone
 
 
 class S3Store(Store):

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rsopt.errors import UserError
+from search.storage.layout import LOCK_FILE
 
 
 def hold(folder: Path) -> BinaryIO:
     """The folder's writer lock. The system frees it with the process, however that ends."""
-    file = (folder / "writer.lock").open("ab")
+    file = (folder / LOCK_FILE).open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

@@ -10,9 +10,9 @@ from typing import Any
 
 from rsopt.common import json_lines
 from rsopt.errors import UserError
+from search.storage.layout import CHANGES_FILE
 from search.study.settings import Settings
 
-CHANGES_FILE = "changes.jsonl"
 # How long and where a study runs, and what counts as feasible from now on. All else decides what its candidates mean.
 HARMLESS = (
     "trials",

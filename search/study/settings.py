@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rsopt.common.atomic_files import write_json
 from rsopt.errors import UserError
-from search.storage.layout import LEDGER_FILE, STUDY_FILE
+from search.storage.layout import GIVEN_LEDGER_FILE, LEDGER_FILE, STUDY_FILE
 from search.storage.location import checked_storage, is_remote, working_folder
 from search.storage.open import open_store, study_names
 from search.storage.store import Store
@@ -80,7 +80,7 @@ class Settings:
     @property
     def given_ledger(self) -> Path:
         """The recorded latencies that the study began with, as they were: what decisions may depend on."""
-        return self.folder / "latency_given.jsonl"
+        return self.folder / GIVEN_LEDGER_FILE
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Measurement, Objective
 from search.study.history import CandidateState
 
-LOST_LIMIT = 3  # losses of one leg after which its candidate is given up
+LOST_LIMIT = 3  # losses of one leg after which it is not tried again: a search gives the candidate up, refits stop
 
 
 def interrupted(state: CandidateState) -> CandidateState:

@@ -6,7 +6,8 @@ import json
 
 from rsopt.core.leg_files import read_measurement
 from search.results.inference_variants import read_points
-from search.results.refits import FOLDER, read_plan, scored
+from search.results.refits import read_plan, scored
+from search.storage.layout import REFITS_FOLDER
 from search.study.history import History
 from search.study.settings import Settings, StudyMetadata
 from search.tracking.runs import RunView
@@ -16,7 +17,7 @@ def refit_runs(settings: Settings, metadata: StudyMetadata, history: History) ->
     """A run for each refit that has ended, tagged `refit`: `test.*` and `val.*` metrics, so that no front's chart shows it."""
     runs = []
     for r in read_plan(settings.folder):
-        measurement = read_measurement(settings.folder / FOLDER, r.number, 1.0)
+        measurement = read_measurement(settings.folder / REFITS_FOLDER, r.number, 1.0)
         path = scored(settings.folder, r)
         if r.fault is None and (path is None or measurement is None):
             continue

@@ -12,8 +12,7 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Measurement
 from rsopt.errors import UserError
 from search.optimizer.warm_start import OtherStudy
-from search.results.front import FRONT_FILE
-from search.storage.layout import RANKINGS_FILE
+from search.storage.layout import FRONT_FILE, RANKINGS_FILE
 from search.study.history import CandidateState
 from search.study.settings import Settings, StudyMetadata
 

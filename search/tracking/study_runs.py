@@ -11,6 +11,7 @@ from rsopt.core.objectives import OBJECTIVES
 from rsopt.core.variant import Variant, ranges
 from search.results.front import build_front, hypervolume_share
 from search.results.table import front_csv, front_table
+from search.storage.layout import FRONT_FILE
 from search.study.history import CandidateState, History, final_values, reference_point
 from search.study.settings import Settings, StudyMetadata
 from search.tracking.runs import RunView, StudyView
@@ -83,7 +84,7 @@ def study_view(
     if state == "running":
         return StudyView(parent, children)
     files = {
-        "front.json": json.dumps(front, indent=1),
+        FRONT_FILE: json.dumps(front, indent=1),
         "front.csv": front_csv(front),
         "front.table.json": json.dumps(front_table(front)),
     }

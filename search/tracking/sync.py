@@ -23,9 +23,9 @@ from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.data.records import SPLITS, CaptionData
 from rsopt.errors import InfrastructureError
-from search.html_report.write import PAGE_FILE, write_page
+from search.html_report.write import write_page
 from search.results.front import study_front
-from search.storage.layout import RANKINGS_FILE
+from search.storage.layout import PAGE_FILE, RANKINGS_FILE
 from search.storage.open import open_store
 from search.study.history import CandidateState, History
 from search.study.journal import read_history

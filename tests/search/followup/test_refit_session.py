@@ -23,7 +23,8 @@ from search.followup.refit_report import refit_summary
 from search.refit import asked, main
 from search.results.front import build_front
 from search.results.picks import neighbours
-from search.results.refits import AS_TRAINED, FOLDER, best_refit, front_refits, read_plan
+from search.results.refits import AS_TRAINED, best_refit, front_refits, read_plan
+from search.storage.layout import REFITS_FOLDER
 from search.study.settings import Settings
 from tests.search.results.test_front import FACTS, HISTORY
 
@@ -34,7 +35,7 @@ FRONT = build_front("s", FACTS, HISTORY)
 def finish(study: Path, leg: Leg, cider: float = 50.0) -> Measurement:
     """What a worker leaves on the disk."""
     measurement = Measurement(leg.stop, {"cider": cider}, {})
-    folder = rung_folder(study / FOLDER, leg.number, leg.stop)
+    folder = rung_folder(study / REFITS_FOLDER, leg.number, leg.stop)
     folder.mkdir(parents=True)
     (folder / MEASUREMENT).write_text(json.dumps(measurement.to_json()))
     return measurement
@@ -43,7 +44,7 @@ def finish(study: Path, leg: Leg, cider: float = 50.0) -> Measurement:
 def put_scores(study: Path, number: int, ciders: list[float]) -> None:
     """The scores on the test split that a worker leaves behind the last leg."""
     scores = {"metrics": {"cider": float(np.mean(ciders))}}
-    path = scores_file(study / FOLDER, number, AS_TRAINED)
+    path = scores_file(study / REFITS_FOLDER, number, AS_TRAINED)
     write_json(path, {"scores": scores, "cider": {f"{i}.jpg": c for i, c in enumerate(ciders)}})
 
 
@@ -167,7 +168,7 @@ def test_refusals_are_one_line_and_write_nothing(
     assert command(main, ["--name", small_study.name, "--storage", small_study.storage, *options]) == 2
     error = capfd.readouterr().err.splitlines()
     assert len(error) == 1 and says in error[0]
-    assert not (small_study.folder / FOLDER).exists()
+    assert not (small_study.folder / REFITS_FOLDER).exists()
 
 
 def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study: Settings, tmp_path: Path) -> None:
@@ -186,7 +187,7 @@ def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study
     journal = (study.folder / "journal.log").read_bytes()
     refits = plan_refits(study.folder, [read_history(study.folder)[1]], 1, 2.0, study.seed)
     _, metadata = load_study(study.folder)
-    work = WorkerSpec("tiny", metadata.data_path, study.storage, study.name, False, part=FOLDER)
+    work = WorkerSpec("tiny", metadata.data_path, study.storage, study.name, False, part=REFITS_FOLDER)
     source = Refits(study.folder, refits, RUNGS, 1)
     for _ in RUNGS:
         leg = source.ask()
@@ -196,7 +197,7 @@ def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study
         source.tell(leg, outcome)
     assert source.done
     assert (study.folder / "journal.log").read_bytes() == journal
-    checkpoint = rung_folder(study.folder / FOLDER, 0, 1.0) / "state.safetensors"
+    checkpoint = rung_folder(study.folder / REFITS_FOLDER, 0, 1.0) / "state.safetensors"
     before = checkpoint.stat().st_mtime_ns
     leg = Leg(0, refits[0].candidate, 0.5, 1.0, refits[0].seed)
     run_refit({"leg": leg.to_json()}, work)

@@ -20,9 +20,9 @@ from search.execution.work import WorkerSpec
 from search.execution.worker import run_trial
 from search.followup.refit_legs import plan_refits
 from search.results.front import study_front
-from search.results.refits import FOLDER
 from search.session.build_engine import assemble
 from search.space.load import load_space
+from search.storage.layout import REFITS_FOLDER
 from search.study.journal import read_history
 from search.study.settings import Settings, StudyMetadata, load_study, save_study
 from search.tracking.study_runs import study_view
@@ -130,13 +130,13 @@ def test_a_refit_is_taught_by_the_study_and_not_by_another_refit(
     monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))  # of a machine that asks the teacher for the first time
     metadata, history = load_study(settings.folder)[1], read_history(settings.folder)
     refits = plan_refits(settings.folder, [history[2], history[1]], 1, None, settings.seed)
-    work = WorkerSpec.of(settings, metadata, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), FOLDER)
+    work = WorkerSpec.of(settings, metadata, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), REFITS_FOLDER)
     # Number 1 among the refits, trained first, is the reference with another seed: not what the teacher knows.
     for refit in reversed(refits):
         leg = Leg(refit.number, refit.candidate, 0.0, 1.0, refit.seed)
         outcome = decode(run_trial({"leg": leg.to_json()}, work)["outcome"])
         assert isinstance(outcome, Measurement) or (isinstance(outcome, Fault) and outcome.kind == "garbage"), outcome
-    assert (settings.folder / FOLDER / "candidates/0001/rung-1.0000/state.safetensors").is_file()
+    assert (settings.folder / REFITS_FOLDER / "candidates/0001/rung-1.0000/state.safetensors").is_file()
     states = list((tmp_path / "cache" / "teachers").glob("*/state.safetensors"))
     own = settings.folder / "candidates/0001/rung-1.0000/state.safetensors"
     assert [s.read_bytes() for s in states] == [own.read_bytes()]
