@@ -54,7 +54,7 @@ def _puret(folder: Path) -> Tell:
 
     model = PureT.from_pretrained(folder).eval()
     words = Vocabulary(model.config.words)
-    processor = AutoImageProcessor.from_pretrained(folder)
+    processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
     return partial(_puret_tell, model, words, processor)
 
 
