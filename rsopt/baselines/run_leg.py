@@ -14,7 +14,7 @@ from rsopt.caption.degenerate import check_garbage
 from rsopt.common.out_of_memory import fitting
 from rsopt.core.candidate import Leg
 from rsopt.core.inference import BATCH, GENERATE
-from rsopt.core.leg_files import STATE, read_measurement, rung_folder, trained_before, write_rung
+from rsopt.core.leg_files import STATE, read_measurement, rung_folder, trained_before
 from rsopt.core.objectives import Measurement
 from rsopt.cost.memory import Workload
 from rsopt.errors import CandidateError, InfrastructureError
@@ -27,6 +27,7 @@ from rsopt.latency.subject import Subject
 from rsopt.model.build import build
 from rsopt.model.vision_features import pixels
 from rsopt.trial.latency_metrics import latency_metrics
+from rsopt.trial.leg_writer import write_rung
 from rsopt.trial.quality import RUNG_IMAGES, score_captions
 from rsopt.trial.run_leg import between_chunks
 from rsopt.trial.stopwatch import Stopwatch

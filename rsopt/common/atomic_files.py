@@ -1,8 +1,9 @@
-"""Files that a reader sees whole: the old one or the new one. No torch."""
+"""Files and folders that appear whole or not at all: written under another name, then renamed. No torch."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -14,14 +15,41 @@ from rsopt.errors import UserError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to, which takes its place when the block ends well; nothing is left when it does not."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+def _aside(path: Path) -> Iterator[Path]:
+    """A hidden name beside `path`; whatever bears it when the block ends is removed."""
+    aside = path.with_name(f".{path.name.lstrip('.')}.{uuid.uuid4().hex}")
     try:
         yield aside
-        aside.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        if aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a name for a file that replaces `path` when the block ends without an exception; otherwise nothing is left."""
+    with _aside(path) as aside:
+        yield aside
+        aside.replace(path)
+
+
+@contextmanager
+def creating(path: Path) -> Iterator[Path]:
+    """As `replacing`, for a file or a folder; where another process has made `path` meanwhile, that one stays."""
+    with _aside(path) as aside:
+        yield aside
+        if aside.is_dir():
+            if not path.exists():
+                aside.rename(path)
+            return
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            aside.rename(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -47,16 +75,12 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """
     check_new(folder)
     folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
-    aside.mkdir()
-    try:
+    with _aside(folder) as aside:
+        aside.mkdir(parents=True)
         yield aside
         if folder.exists():
             folder.rmdir()
         aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def check_new(folder: Path) -> None:

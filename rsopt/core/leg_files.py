@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from rsopt.core.objectives import Measurement
 
@@ -46,47 +42,6 @@ def read_captions(folder: Path, number: int, rung: float) -> dict[str, dict[str,
     """`captions` and `cider` by image id, or None."""
     path = rung_folder(folder, number, rung) / CAPTIONS
     return json.loads(path.read_text()) if path.exists() else None
-
-
-def put(target: Path, fill: Callable[[Path], None]) -> None:
-    """Fill a folder aside and rename it; whoever comes second with the same one leaves the first alone."""
-    aside = target.with_name(f".{target.name.lstrip('.')}.{uuid.uuid4().hex}")
-    aside.mkdir(parents=True)
-    try:
-        fill(aside)
-        if not target.exists():
-            aside.rename(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def write_rung(
-    target: Path, measurement: Measurement, captions: Mapping[str, Any], save: Callable[[Path], None] = lambda _: None
-) -> None:
-    """Put a rung's files there. `save` writes what else there is, such as the checkpoint, into the folder it is given."""
-
-    def fill(aside: Path) -> None:
-        save(aside)
-        _measured(aside, measurement, captions)
-
-    put(target, fill)
-
-
-def finish_rung(trained: Path, target: Path, measurement: Measurement, captions: Mapping[str, Any]) -> None:
-    """Make a rung of the folder with its training (`trained_folder`), unless another process with the same leg was first."""
-    try:
-        _measured(trained, measurement, captions)
-        if not target.exists():
-            trained.rename(target)
-    except FileNotFoundError:
-        if not target.exists():
-            raise
-    shutil.rmtree(trained, ignore_errors=True)  # the rung is there: this is what came second
-
-
-def _measured(folder: Path, measurement: Measurement, captions: Mapping[str, Any]) -> None:
-    (folder / CAPTIONS).write_text(json.dumps(captions, indent=1))
-    (folder / MEASUREMENT).write_text(json.dumps(measurement.to_json(), indent=1))
 
 
 def trained_before(folder: Path, number: int, rung: float) -> float:

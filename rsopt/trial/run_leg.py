@@ -13,14 +13,7 @@ from transformers import Blip2ForConditionalGeneration
 
 from rsopt.core.candidate import Leg
 from rsopt.core.inference import GENERATE
-from rsopt.core.leg_files import (
-    finish_rung,
-    read_measurement,
-    rung_folder,
-    trained_before,
-    trained_folder,
-    write_rung,
-)
+from rsopt.core.leg_files import read_measurement, rung_folder, trained_before, trained_folder
 from rsopt.core.objectives import Measurement
 from rsopt.cost.peak_flops import measured_peak
 from rsopt.errors import CandidateError, InfrastructureError
@@ -34,6 +27,7 @@ from rsopt.model.vision_features import pixels
 from rsopt.training.model_flops import training_flops
 from rsopt.training.trainer import Trainer, TrainResult
 from rsopt.trial.latency_metrics import architecture_latency, architecture_throughput
+from rsopt.trial.leg_writer import finish_rung, write_rung
 from rsopt.trial.quality import measure_quality
 from rsopt.trial.stopwatch import Stopwatch
 from rsopt.trial.training_segment import train_segment

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from rsopt.common.atomic_files import replacing
 from rsopt.common.cache import cache_dir
 from rsopt.common.shared_array import build_together, is_whole
 from rsopt.core.candidate import Leg
@@ -125,8 +125,7 @@ class Teacher:
 
     def _tune(self, built: Built, weights: Path) -> None:
         """Put its checkpoint there: the study's own, else trained now, which gives the same."""
-        aside = weights.with_name(f".{uuid.uuid4().hex}")
-        try:
+        with replacing(weights) as aside:
             own = rung_folder(self.study, self.leg.number, self.leg.stop) / STATE
             if own.is_file():
                 shutil.copy(own, aside)
@@ -137,9 +136,6 @@ class Teacher:
                 except CandidateError as error:
                     raise CandidateError(error.kind, f"its teacher: {error.reason}") from error
                 trainer.save(aside)
-            aside.replace(weights)
-        finally:
-            aside.unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from rsopt.common.atomic_files import creating
 from rsopt.common.out_of_memory import exceeded
 from rsopt.core.candidate import Leg
-from rsopt.core.leg_files import CURVE, STATE, put, rung_folder, trained_folder
+from rsopt.core.leg_files import CURVE, STATE, rung_folder, trained_folder
 from rsopt.model.build import Built
 from rsopt.training.losses import Losses
 from rsopt.training.trainer import Trainer, TrainResult
@@ -67,14 +68,13 @@ def train_segment(
         result = trainer.run(leg.start, leg.stop, between_steps)
     clock.seconds["train"] -= curve.seconds  # looking on is no training
 
-    def fill(aside: Path) -> None:
+    with creating(kept) as aside:
+        aside.mkdir(parents=True)
         trainer.save(aside / STATE)
         (aside / CURVE).write_text(json.dumps(curve.to_json(result.losses)))
         seconds = {name: clock.seconds[name] for name in ("first_step", "train") if name in clock.seconds}
         told = {"result": asdict(replace(result, losses=())), "recomputed": trainer.recompute, "seconds": seconds}
         (aside / TRAINING).write_text(json.dumps(told))
-
-    put(kept, fill)
     return trainer, result
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import urllib.error
 import urllib.request
-import uuid
 from pathlib import Path
 
 from mlflow.tracking import MlflowClient
 
+from rsopt.common.atomic_files import creating
 from rsopt.errors import UserError
 from search.storage.location import is_remote
 
@@ -66,14 +66,5 @@ def make_database(uri: str) -> None:
     path = Path(uri.removeprefix("sqlite:///")).expanduser().absolute()
     if path.exists():
         return
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
+    with creating(path) as aside:
         MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
-        try:
-            os.link(aside, path)
-        except FileExistsError:
-            pass  # another process was first
-        except OSError:  # a file system without links
-            aside.rename(path)
-    finally:
-        aside.unlink(missing_ok=True)
