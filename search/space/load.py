@@ -19,7 +19,7 @@ from search.space.yaml_document import YamlNode, quoted, read
 if TYPE_CHECKING:
     from search.space.bound_space import BoundSpace
 
-LATENCY_DECODERS = ("generate", "shared_prefix")  # rsopt.latency_protocol.DECODERS, which brings torch
+LATENCY_DECODERS = ("generate", "shared_prefix")  # rsopt.latency.protocol.DECODERS, which brings torch
 _KEYS = (
     "name",
     "description",
