@@ -24,7 +24,7 @@ TEXTS = [text for own in corpus(40)[0].values() for text in own]
 PTB = ("-cp", jar("tokenizer", "stanford-corenlp-3.4.1.jar"), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines")
 START = """
 import os, sys, time
-from rsopt.scores.ptb import PtbTokenizer
+from rsopt.scores.ptb_tokenizer import PtbTokenizer
 t = PtbTokenizer()
 t(["a pond ."])
 print(t.java.pid, flush=True)

@@ -153,7 +153,7 @@ def test_two_processes_at_once_agree(tmp_path: Path) -> None:
 def test_java_that_cannot_start_is_exit_1(tmp_path: Path) -> None:
     """An option that Java does not know: it dies at once, and at the restart."""
     code = (
-        "import sys\nimport rsopt.scores.java as j\nj._OPTIONS = ('-XX:NoSuchThing',)\n"
+        "import sys\nimport rsopt.scores.java_process as j\nj._OPTIONS = ('-XX:NoSuchThing',)\n"
         "from rsopt.cli import command\nfrom rsopt.scores.__main__ import main\nsys.exit(command(main, sys.argv[1:]))"
     )
     arguments = write(tmp_path, {"a": ["x"]}, {"a": "x"})
