@@ -14,7 +14,7 @@ from benchmarks.report import write_section
 from benchmarks.work import random_work
 from rsopt.core.recipe import Recipe
 from rsopt.model.random_base import random_base
-from tests.conftest import random_config
+from tests.support.random_base import random_config
 
 MISSING = (
     "PIL",

@@ -14,9 +14,8 @@ from search.tracking.mlflow_writer import Tracker
 from search.tracking.study_runs import study_view
 from tests.browser.conftest import Browser
 from tests.browser.server import serve, until
-from tests.search.results.test_front import FACTS
-from tests.search.tracking.test_mlflow_writer import NOW_MS, settings
-from tests.support.many_trials import many
+from tests.support.example_study import METADATA, NOW_MS, make_settings
+from tests.support.large_history import many
 
 pytestmark = pytest.mark.browser
 TRIALS = 12
@@ -26,9 +25,9 @@ TRIALS = 12
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, str]]:
     """A study in a database with a server before it; the study and its link."""
     folder = tmp_path_factory.mktemp("mlflow")
-    written = settings(folder)
+    written = make_settings(folder)
     tracker = Tracker(written.tracking_uri, "rsopt-pruning", written.name)
-    tracker.write(study_view(written, FACTS, many(TRIALS)[0], NOW_MS, "complete"))
+    tracker.write(study_view(written, METADATA, many(TRIALS)[0], NOW_MS, "complete"))
     with serve(written.tracking_uri, folder) as url:
         asked = replace(written, tracking_uri=url)
         yield asked, mlflow_link(asked, tracker.experiment_id)

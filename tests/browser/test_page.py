@@ -14,10 +14,9 @@ from search.html_report.render import render
 from search.html_report.write import write_page
 from search.study.settings import Settings
 from tests.browser.conftest import Browser
-from tests.search.results.test_front import FACTS
-from tests.search.tracking.test_mlflow_writer import settings
-from tests.support.many_trials import EVIL, many, write_captions
-from tests.support.other_data import draw_other
+from tests.support.example_study import METADATA, make_settings
+from tests.support.fields_dataset import write_fields_dataset
+from tests.support.large_history import EVIL, many, write_captions
 
 pytestmark = pytest.mark.browser
 TAB, RIGHT, DOWN, HOME = "\ue004", "\ue014", "\ue015", "\ue011"
@@ -29,14 +28,14 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     pages = {}
     for trials in (30, 500):
         folder = tmp_path_factory.mktemp(f"page{trials}")
-        images = sorted((draw_other(folder / "fields", images=12) / "images").iterdir())
+        images = sorted((write_fields_dataset(folder / "fields", images=12) / "images").iterdir())
         samples = tuple(
             Sample(f"{EVIL} {n}", "val", (Caption(f"{EVIL} reference"),), path=path) for n, path in enumerate(images)
         )
-        study = replace(settings(folder), name="drawn", base="Salesforce/blip2-opt-2.7b")
+        study = replace(make_settings(folder), name="drawn", base="Salesforce/blip2-opt-2.7b")
         history, frozen = many(trials)
         write_captions(study.folder, history, [s.image_id for s in samples])
-        content = page_content(study, FACTS, history, frozen, CaptionData(EVIL, "fields", samples), {})
+        content = page_content(study, METADATA, history, frozen, CaptionData(EVIL, "fields", samples), {})
         pages[trials] = folder / "front.html"
         pages[trials].write_text(render(content), "utf-8")
     return pages

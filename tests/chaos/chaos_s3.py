@@ -13,7 +13,7 @@ import pytest
 from tests.chaos.cluster import local_cluster
 from tests.chaos.command import check_whole, essence, running, search, times, trained, until
 from tests.chaos.conftest import TRIALS, Undisturbed
-from tests.support.s3 import LocalS3, local_s3
+from tests.support.local_s3 import LocalS3, local_s3
 
 KILLS = times("S3_KILLS", 4)
 AWAY_S = 20

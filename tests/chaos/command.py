@@ -18,26 +18,11 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
-from tests.support.other_data import draw_other
+from tests.support.fields_dataset import fields_space, write_fields_dataset
 
 REPOSITORY = Path(__file__).parents[2]
 HOOKS = Path(__file__).parent / "hooks"
-SPACE = """\
-name: small
-objectives: [cider, latency_ms, params]
-rungs: [0.5, 1.0]
-parameters:
-  llm_layers: {layers: [7, 8]}
-  qformer_layers: {layers: [2/3, 1.0]}
-  ranking: prefix
-  lora: both
-  llm_rank: {int: [8, 16], log: true}
-  llm_targets: all_linear
-  train_projection: true
-  lr_factor: {float: [0.9, 1.1], log: true}
-  epochs: 10
-  batch_images: 8
-"""
+SPACE = fields_space()
 DEADLINE_S = float(os.environ.get("CHAOS_DEADLINE_S", "300"))  # for one search; a busy machine needs more
 
 
@@ -50,7 +35,7 @@ def prepare(folder: Path) -> Path:
     """A user's folder: a space and a small data set."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "small.yaml").write_text(SPACE)
-    draw_other(folder / "fields")
+    write_fields_dataset(folder / "fields")
     return folder
 
 

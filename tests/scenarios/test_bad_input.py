@@ -7,26 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from rsopt.cli import command
 from search import front, run
+from tests.support.rsicd_folder import SPACE_START, write_rsicd
 
 Make = Callable[[Path], list[str]]
-
-
-def rsicd(folder: Path, splits: tuple[str, ...] = ("train", "val", "test"), images: bool = True) -> Path:
-    """A small data set in RSICD's layout, one image a split."""
-    (folder / "RSICD_images").mkdir(parents=True)
-    entries = []
-    for i, split in enumerate(splits):
-        name = f"airport_{i}.jpg"
-        if images:
-            Image.new("RGB", (64, 64), (i, 90, 90)).save(folder / "RSICD_images" / name)
-        sentences = [{"raw": f"a plane {i} .", "tokens": ["a", "plane"], "imgid": i, "sentid": i}]
-        entries.append({"filename": name, "imgid": i, "split": split, "sentids": [i], "sentences": sentences})
-    (folder / "dataset_rsicd.json").write_text(json.dumps({"images": entries, "dataset": "rsicd"}))
-    return folder
 
 
 def space(text: str) -> Make:
@@ -47,7 +33,7 @@ def data(make_data: Callable[[Path], object]) -> Make:
 
 
 def no_images_key(folder: Path) -> None:
-    rsicd(folder)
+    write_rsicd(folder)
     (folder / "dataset_rsicd.json").write_text(json.dumps({"pictures": []}))
 
 
@@ -62,7 +48,6 @@ def prose(folder: Path) -> list[str]:
     return ["--space", "pruning", "--latency-ledger", "prose.jsonl"]
 
 
-OWN = "name: own\nobjectives: [cider, params]\nparameters:\n"
 CASES: dict[str, tuple[Make | list[str], str]] = {
     "no space": ([], "--space is needed: baselines, joint, lora, pruning, report or a YAML file"),
     "unknown space": (
@@ -71,13 +56,13 @@ CASES: dict[str, tuple[Make | list[str], str]] = {
     ),
     "missing file": (["--space", "none.yaml"], "none.yaml"),
     "malformed YAML": (space("name: [own\nobjectives"), "own.yaml:"),
-    "unknown key": (space(OWN + "  lr: {float: [1.0e-4, 1.0e-3]}\nrugns: [1.0]\n"), "own.yaml:5"),
-    "unknown parameter": (space(OWN + "  learning: {float: [1.0e-4, 1.0e-3]}\n"), "own.yaml:4"),
-    "too deep": (space(OWN + "  llm_layers: {layers: [4, 40]}\n"), "40 layers asked for, the base has"),
+    "unknown key": (space(SPACE_START + "  lr: {float: [1.0e-4, 1.0e-3]}\nrugns: [1.0]\n"), "own.yaml:5"),
+    "unknown parameter": (space(SPACE_START + "  learning: {float: [1.0e-4, 1.0e-3]}\n"), "own.yaml:4"),
+    "too deep": (space(SPACE_START + "  llm_layers: {layers: [4, 40]}\n"), "40 layers asked for, the base has"),
     "missing data folder": (["--space", "pruning", "--data", "nowhere"], "'nowhere' does not exist"),
     "JSON without images": (data(no_images_key), "images"),
-    "empty split": (data(lambda f: rsicd(f, ("train", "train", "test"))), "val split"),
-    "missing images": (data(lambda f: rsicd(f, images=False)), "--skip-bad"),
+    "empty split": (data(lambda f: write_rsicd(f, ("train", "train", "test"))), "val split"),
+    "missing images": (data(lambda f: write_rsicd(f, images=False)), "--skip-bad"),
     "study exists": (existing, "study 'mine' exists"),
     "odd name": (["--space", "pruning", "--name", "../mine"], "study name"),
     "no trials": (["--space", "pruning", "--trials", "0"], "--trials must be at least 1"),

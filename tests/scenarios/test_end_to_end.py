@@ -15,25 +15,10 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from search.optimizer.pareto import non_dominated
-from tests.support.other_data import draw_other
+from tests.support.fields_dataset import fields_space, write_fields_dataset
 
 REPOSITORY = Path(__file__).parents[2]
-SPACE = """\
-name: small
-objectives: [cider, latency_ms, params]
-rungs: [0.5, 1.0]
-parameters:
-  llm_layers: {layers: [7, 8]}
-  qformer_layers: {layers: [2/3, 1.0]}
-  ranking: {choice: [greedy, alternate]}
-  lora: both
-  llm_rank: {int: [8, 16], log: true}
-  llm_targets: all_linear
-  train_projection: true
-  lr_factor: {float: [0.9, 1.1], log: true}
-  epochs: 20
-  batch_images: 8
-"""
+SPACE = fields_space(ranking="{choice: [greedy, alternate]}", epochs=20)
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:
@@ -59,7 +44,7 @@ def search(folder: Path, *options: str) -> tuple[int, str, str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("user")
     (folder / "small.yaml").write_text(SPACE)
-    draw_other(folder / "fields")
+    write_fields_dataset(folder / "fields")
     return folder
 
 

@@ -15,7 +15,7 @@ from rsopt.cli import command
 from rsopt.data.__main__ import main as data_main
 from rsopt.model.configs import TINY
 from search import front, run
-from tests.scenarios.test_bad_input import OWN, rsicd
+from tests.support.rsicd_folder import SPACE_START, write_rsicd
 
 cost = import_module("rsopt.cost.__main__")
 scores = import_module("rsopt.scores.__main__")
@@ -54,7 +54,7 @@ def entries(change: Callable[[list[dict]], object]) -> Case:
     """RSICD's JSON with its entries changed."""
 
     def make(folder: Path) -> None:
-        path = rsicd(folder) / "dataset_rsicd.json"
+        path = write_rsicd(folder) / "dataset_rsicd.json"
         stored = json.loads(path.read_text())
         stored["images"] = change(stored["images"]) or stored["images"]
         path.write_text(json.dumps(stored))
@@ -64,11 +64,11 @@ def entries(change: Callable[[list[dict]], object]) -> Case:
 
 def raw(text: bytes) -> Case:
     """RSICD's JSON replaced by these bytes."""
-    return data(lambda folder: (rsicd(folder) / "dataset_rsicd.json").write_bytes(text))
+    return data(lambda folder: (write_rsicd(folder) / "dataset_rsicd.json").write_bytes(text))
 
 
 def image(content: bytes) -> Case:
-    return data(lambda folder: (rsicd(folder) / "RSICD_images" / "airport_0.jpg").write_bytes(content))
+    return data(lambda folder: (write_rsicd(folder) / "RSICD_images" / "airport_0.jpg").write_bytes(content))
 
 
 def base(change: Callable[[Path], object]) -> Case:
@@ -174,15 +174,15 @@ CASES: dict[str, Case] = {
     "space of two documents": space("--- {}\n--- {}\n"),
     "space named up and out": space("name: ../x\nobjectives: [cider, params]\nparameters: {lora: llm}\n"),
     "space named in 5,000": space(f"name: {LONG}\nobjectives: [cider, params]\nparameters: {{lora: llm}}\n"),
-    "space of infinities": space(OWN + "  lr: {float: [1.0e-4, .inf]}\n"),
-    "space of negatives": space(OWN + "  lr: {float: [-1, 1], log: true}\n"),
-    "space of huge trials": space(OWN + "  lora: llm\ntrials: 1e400\n"),
-    "space reversed": space(OWN + "  llm_layers: {layers: [8, 2]}\n"),
+    "space of infinities": space(SPACE_START + "  lr: {float: [1.0e-4, .inf]}\n"),
+    "space of negatives": space(SPACE_START + "  lr: {float: [-1, 1], log: true}\n"),
+    "space of huge trials": space(SPACE_START + "  lora: llm\ntrials: 1e400\n"),
+    "space reversed": space(SPACE_START + "  llm_layers: {layers: [8, 2]}\n"),
     "space without parameters": space("name: own\nobjectives: [cider, params]\n"),
     "objectives twice": space("name: own\nobjectives: [cider, cider]\nparameters: {lora: llm}\n"),
     "objectives of code": space("name: own\nobjectives: ['__import__(\"os\")', params]\nparameters: {lora: llm}\n"),
-    "rungs backwards": space(OWN + "  lora: llm\nrungs: [1.0, 0.5]\n"),
-    "a key in 5,000": space(OWN + f"  {LONG}: 1\n"),
+    "rungs backwards": space(SPACE_START + "  lora: llm\nrungs: [1.0, 0.5]\n"),
+    "a key in 5,000": space(SPACE_START + f"  {LONG}: 1\n"),
     # data sets
     "JSON cut": raw(b'{"images": [{"filename"'),
     "JSON binary": raw(bytes(range(256))),

@@ -18,10 +18,18 @@ from search.execution.ray_searcher import LegSearcher
 from search.study.history import final_values
 from search.study.limits import Limits
 from search.tracking.study_runs import study_view
-from tests.search.engine.test_search import drive, keys, make_space, measure, open_search, optuna_states
-from tests.search.optimizer.test_known_cost import finding
-from tests.search.optimizer.test_known_cost import open_search as open_default
-from tests.search.optimizer.test_warm_start import FACTS, settings_of
+from tests.support.known_cost_search import measure as measure_by_formula
+from tests.support.known_cost_search import open_search as open_known_cost
+from tests.support.simulated_search import (
+    METADATA,
+    keys,
+    make_space,
+    measure,
+    open_search,
+    optuna_states,
+    run_legs,
+    settings_of,
+)
 
 
 class Tune:
@@ -47,8 +55,8 @@ def outcome(leg):
 
 
 def test_a_stopped_trial_is_pruned_and_on_no_front(tmp_path):
-    search = open_default(tmp_path, trials=30)
-    drive(search, finding)
+    search = open_known_cost(tmp_path, trials=30)
+    run_legs(search, measure_by_formula)
     stopped = [c for c in search.history if c.state == "stopped"]
     assert stopped and all(final_values(c, search.objectives) is None for c in stopped)
     trials = search._journal.trials()
@@ -112,12 +120,14 @@ def test_limits_refuse_before_a_gpu_second(tmp_path, sampler):
     assert refused and all(c.reason == "limit: too deep" and not c.rungs for c in refused)
     counts = {
         name: value
-        for name, value, _ in study_view(settings_of("s"), FACTS, search.history, 0, "complete").parent.metrics
+        for name, value, _ in study_view(settings_of("s"), METADATA, search.history, 0, "complete").parent.metrics
     }
     assert counts["trials.infeasible"] == len(refused) and counts["infeasible_legs"] == 0
     trained_later = replace(refused[0], rungs=(Measurement(0.5, {}, {}),))  # found out by measuring
     seen = (*search.history[: trained_later.number], trained_later, *search.history[trained_later.number + 1 :])
-    counts = {name: value for name, value, _ in study_view(settings_of("s"), FACTS, seen, 0, "complete").parent.metrics}
+    counts = {
+        name: value for name, value, _ in study_view(settings_of("s"), METADATA, seen, 0, "complete").parent.metrics
+    }
     assert counts["infeasible_legs"] == 1
 
 
@@ -129,7 +139,7 @@ def test_a_repeated_candidate_is_never_trained_twice(tmp_path):
 
 
 def test_hooks_that_cannot_be_pickled_stay_in_the_driver(tmp_path):
-    search = open_search(tmp_path, limit=lambda c: None, policy=lambda *a: open_default and run_all(*a))
+    search = open_search(tmp_path, limit=lambda c: None, policy=lambda *a: open_known_cost and run_all(*a))
     searcher = LegSearcher(search, lambda: None)
     with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
         pickle.dumps(search._limit)
@@ -145,11 +155,11 @@ def run_all(history, room, seed):
 
 
 def test_save_and_restore_is_the_journal_alone(tmp_path):
-    whole = open_default(tmp_path / "whole", trials=14)
+    whole = open_known_cost(tmp_path / "whole", trials=14)
     Tune(whole).run(outcome)
     steps = 0
     while True:
-        parts = open_default(tmp_path / "parts", trials=14)
+        parts = open_known_cost(tmp_path / "parts", trials=14)
         tune = Tune(parts)
         for step in range(3):  # a session that dies with a leg in flight
             config = tune.searcher.suggest(f"s{steps}-{step}")

@@ -21,7 +21,7 @@ from search.export import main, read_manifest
 from search.results.front import study_front
 from search.results.picks import PICKS, choose
 from search.study.settings import Settings, load_study
-from tests.search.results.test_front import FACTS, HISTORY
+from tests.support.example_study import HISTORY, METADATA
 
 
 def export(study: Settings, out: Path, *options: str) -> int:
@@ -156,7 +156,7 @@ def test_a_model_that_captions_otherwise_is_not_put_in_place(
 def front() -> dict[str, Any]:
     from search.results.front import build_front
 
-    return build_front("s", FACTS, HISTORY)
+    return build_front("s", METADATA, HISTORY)
 
 
 def test_picks_under_a_limit_are_those_of_what_is_within() -> None:

@@ -19,9 +19,9 @@ from search.free import main, of_front
 from search.results.front import build_front, study_front
 from search.results.inference_variants import Point, beside, missing, read_points
 from search.study.settings import Settings, load_study
-from tests.search.results.test_front import FACTS, HISTORY
+from tests.support.example_study import HISTORY, METADATA
 
-FRONT = build_front("s", FACTS, HISTORY)
+FRONT = build_front("s", METADATA, HISTORY)
 
 
 def test_one_thing_is_changed_at_a_time_and_then_both() -> None:
@@ -43,7 +43,7 @@ def test_one_thing_is_changed_at_a_time_and_then_both() -> None:
 def test_the_unpruned_model_is_always_measured_and_shown() -> None:
     history = [replace(c, role="sampled") if c.number == 1 else c for c in HISTORY]
     dominated = replace(HISTORY[1], number=7, rungs=HISTORY[3].rungs)
-    front = build_front("s", FACTS, (*history, dominated))
+    front = build_front("s", METADATA, (*history, dominated))
     assert not front["trials"][7]["pareto"]
     assert next(t["id"] for t in of_front(front)) == 7
     point = {

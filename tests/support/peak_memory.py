@@ -24,7 +24,7 @@ from rsopt.model.build import Built, build
 from rsopt.model.configs import shape_of
 from rsopt.training.dataset import TokenCaption
 from rsopt.training.trainer import Trainer, TrainingSet
-from tests.support.exports import generate_ids
+from tests.support.generation import generate_ids
 
 
 def resident(field: str) -> int:

@@ -22,44 +22,32 @@ from rsopt.trial.worker_context import WorkerContext
 from search.engine.search import Search
 from search.space.load import load_space
 from search.study.settings import Settings, StudyMetadata, save_study
-from tests.support.other_data import draw_other
+from tests.support.example_study import make_settings
+from tests.support.fields_dataset import fields_space, write_fields_dataset
 
-SPACE = """\
-name: fields
-objectives: [cider, latency_ms, params]
-rungs: [0.5, 1.0]
-parameters:
-  llm_layers: {layers: [6, 8]}
-  qformer_layers: {layers: [2/3, 1.0]}
-  ranking: {choice: [prefix, alternate]}
-  lora: {choice: [llm, both]}
-  llm_rank: {int: [4, 8], log: true}
-  llm_targets: all_linear
-  train_projection: true
-  lr_factor: {float: [0.9, 1.1], log: true}
-  epochs: 8
-  batch_images: 8
-"""
+SPACE = fields_space(
+    name="fields",
+    least_llm_layers=6,
+    ranking="{choice: [prefix, alternate]}",
+    lora="{choice: [llm, both]}",
+    llm_rank="[4, 8]",
+    epochs=8,
+)
 
 
 def make_study(folder: Path, trials: int = 2, unfinished: bool = True) -> Settings:
     """Search in `folder`/runs; with `unfinished` the last candidate is left at its first rung."""
     (folder / "fields.yaml").write_text(SPACE)
-    data_path = draw_other(folder / "fields", images=60)
-    settings = Settings(
+    data_path = write_fields_dataset(folder / "fields", images=60)
+    settings = make_settings(
+        folder,
         name="fields-1",
         space="fields",
-        base="tiny",
         data=str(data_path),
         trials=trials,
         sampler="random",
-        seed=0,
-        gpus_per_trial=1,
         workers=1,
-        tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
         storage=str(folder / "runs"),
-        latency_ledger=None,
-        skip_bad=False,
     )
     data = read(data_path)
     space = load_space(folder / "fields.yaml")

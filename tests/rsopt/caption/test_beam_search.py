@@ -19,10 +19,18 @@ from rsopt.model.base import Base, load_base
 from rsopt.model.build import build, merged
 from rsopt.model.configs import shape_of
 from rsopt.model.prefix import query_prefix
-from tests.conftest import random_config
-from tests.support.exports import generate_ids
-
-END, PAD = 4, 1
+from tests.support.generation import generate_ids
+from tests.support.language_models import (
+    END,
+    PAD,
+    count_differing,
+    language_model,
+    make_end_likelier,
+    our_ids,
+    prefixes,
+    transformers_ids,
+)
+from tests.support.random_base import random_config
 
 
 @dataclass
@@ -35,70 +43,11 @@ class Tally:
     lengths: set[int] = field(default_factory=set)
 
 
-def language_model(
-    seed: int, before: bool = True, projected: bool = False, eager: bool = False, end_bias: float = 0.0
-) -> OPTForCausalLM:
-    """A random OPT, every parameter drawn; `end_bias` is added to the end token's logit, more or less."""
-    torch.manual_seed(seed)
-    config = random_config().text_config
-    config.do_layer_norm_before = before
-    config.word_embed_proj_dim = 16 if projected else config.hidden_size
-    model = OPTForCausalLM(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.12)
-    if eager:
-        model.set_attn_implementation("eager")
-    make_end_likelier(model, end_bias)
-    return model.requires_grad_(False).eval()
-
-
-def make_end_likelier(model: OPTForCausalLM, by: float) -> None:
-    """Give the end token `by` more in its logit on average, more for some texts than for others: a random model never ends."""
-    decoder = model.model.decoder
-    norm = decoder.final_layer_norm or decoder.layers[-1].final_layer_norm
-    with torch.no_grad():
-        norm.bias.fill_(0.5)
-        through = decoder.project_out(norm.bias) if decoder.project_out is not None else norm.bias
-        decoder.embed_tokens.weight[END] += by * through / through.square().sum()
-
-
-def prefixes(model: OPTForCausalLM, images: int, tokens: int, seed: int) -> torch.Tensor:
-    width = model.config.word_embed_proj_dim
-    return torch.randn(images, tokens, width, generator=torch.Generator().manual_seed(seed))
-
-
-def transformers_ids(
-    model: OPTForCausalLM, prefix: torch.Tensor, beams: int, most: int, **settings: Any
-) -> torch.Tensor:
-    penalty = {k: v for k, v in settings.items() if k != "min_new_tokens"} if beams > 1 else {}
-    return model.generate(
-        inputs_embeds=prefix,
-        attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long),
-        num_beams=beams,
-        do_sample=False,
-        max_new_tokens=most,
-        min_new_tokens=settings.get("min_new_tokens") or None,
-        eos_token_id=END,
-        pad_token_id=PAD,
-        **penalty,
-    )
-
-
-def our_ids(model: OPTForCausalLM, prefix: torch.Tensor, beams: int, most: int, **settings: Any) -> torch.Tensor:
-    return beam_search(model, prefix, beams=beams, max_new_tokens=most, end_id=END, pad_id=PAD, **settings)
-
-
-def differing(ours: torch.Tensor, theirs: torch.Tensor) -> int:
-    """How many captions differ; all of them when the shapes do."""
-    return int((ours != theirs).any(1).sum()) if ours.shape == theirs.shape else len(ours)
-
-
 def compare(model: OPTForCausalLM, prefix: torch.Tensor, beams: int, most: int, tally: Tally, **settings: Any) -> None:
     theirs = transformers_ids(model, prefix, beams, most, **settings)
     ours = our_ids(model, prefix, beams, most, **settings)
     tally.images += len(ours)
-    tally.differ += differing(ours, theirs)
+    tally.differ += count_differing(ours, theirs)
     ends = (theirs == END).any(1)
     tally.ended += int(ends.sum())
     tally.lengths |= set((theirs == END).int().argmax(1)[ends].tolist())
@@ -169,7 +118,7 @@ def test_five_beams_on_built_variants() -> None:
                 prefix = captioner_prefix(model, base, images=12, seed=seed)
                 compare(model.language_model, prefix, 5, 15, tally)
                 found.append(our_ids(model.language_model, prefix, 5, 15))
-            alters += differing(found[0], found[1])
+            alters += count_differing(found[0], found[1])
     assert tally.differ == 0
     assert tally.images == 4 * 2 * 3 * 12
     assert tally.ended >= 30
@@ -202,9 +151,9 @@ def test_a_wrong_rule_is_noticed() -> None:
     model = language_model(2, end_bias=1.5)
     prefix = prefixes(model, 40, 5, 0)
     theirs = transformers_ids(model, prefix, 5, 20, length_penalty=1.0)
-    assert differing(our_ids(model, prefix, 5, 20, length_penalty=1.0), theirs) == 0
+    assert count_differing(our_ids(model, prefix, 5, 20, length_penalty=1.0), theirs) == 0
     for wrong in ({"length_penalty": 0.0}, {"early_stopping": True}, {"min_new_tokens": 6}):
-        assert differing(our_ids(model, prefix, 5, 20, **wrong), theirs) > 0
+        assert count_differing(our_ids(model, prefix, 5, 20, **wrong), theirs) > 0
 
 
 def test_a_beam_that_reads_anothers_past_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +164,7 @@ def test_a_beam_that_reads_anothers_past_is_noticed(monkeypatch: pytest.MonkeyPa
     real = SharedPrefix.step
     own = torch.arange(5)
     monkeypatch.setattr(SharedPrefix, "step", lambda self, tokens, parents: real(self, tokens, own.expand_as(parents)))
-    assert differing(our_ids(model, prefix, 5, 20), theirs) > 0
+    assert count_differing(our_ids(model, prefix, 5, 20), theirs) > 0
 
 
 def test_finished_images_leave_and_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +205,7 @@ def test_half_precision() -> None:
     for eager, most_differing in ((True, 0), (False, 4)):
         model = language_model(11, eager=eager, end_bias=1.0).bfloat16()
         prefix = prefixes(model, 40, 5, 0).bfloat16()
-        assert differing(our_ids(model, prefix, 5, 8), transformers_ids(model, prefix, 5, 8)) <= most_differing
+        assert count_differing(our_ids(model, prefix, 5, 8), transformers_ids(model, prefix, 5, 8)) <= most_differing
 
 
 @pytest.mark.parametrize(
@@ -302,4 +251,4 @@ def test_the_shipped_base() -> None:
     for beams in (1, 5):
         theirs = generate_ids(base.model, base, features, beams, 30)
         ours = beam_search(base.model.language_model, prefix, beams=beams, max_new_tokens=30, **settings)
-        assert differing(ours, theirs) == 0
+        assert count_differing(ours, theirs) == 0

@@ -19,7 +19,7 @@ from rsopt.caption.decoders import shared_prefix
 from rsopt.model.base import Base
 from rsopt.trial import worker_context as worker
 from rsopt.trial.worker_context import WorkerContext
-from tests.rsopt.caption.test_beam_search import differing, language_model, our_ids, prefixes, transformers_ids
+from tests.support.language_models import count_differing, language_model, our_ids, prefixes, transformers_ids
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_batch_after_batch_writes_what_transformers_does(beams: int, most: int) 
         batches = [prefixes(model, 7, 5, number) for number in (0, 1, 2)]
         for prefix, ours in zip(batches, fixed_ids(model, batches, beams, most), strict=True):
             theirs = transformers_ids(model, prefix, beams, most)
-            differ += differing(ours, theirs)
+            differ += count_differing(ours, theirs)
             ended += int((theirs == 4).any(1).sum())
     assert differ == 0
     assert most == 2 or ended > 0  # images that are finished before others stay in the batch
@@ -60,7 +60,7 @@ def test_what_a_batch_leaves_behind_must_be_hidden(monkeypatch: pytest.MonkeyPat
         return logits
 
     monkeypatch.setattr(FixedSteps, "prefill", seen)
-    assert differing(fixed_ids(model, batches, 5, 20)[1], transformers_ids(model, batches[1], 5, 20)) > 0
+    assert count_differing(fixed_ids(model, batches, 5, 20)[1], transformers_ids(model, batches[1], 5, 20)) > 0
 
 
 def test_only_a_shape_that_comes_again_is_kept(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ def test_a_card_that_cannot_capture_is_told_once_and_does_without(
         steps = FixedSteps(model, 5, 20, batches[0])
     steps._capturing = True  # as on a card
     for prefix in batches:
-        assert differing(our_ids(model, prefix, 5, 20, steps=steps), transformers_ids(model, prefix, 5, 20)) == 0
+        assert count_differing(our_ids(model, prefix, 5, 20, steps=steps), transformers_ids(model, prefix, 5, 20)) == 0
     messages = [record.message for record in caplog.records]
     assert messages == ["decode steps cannot be captured here: operation not permitted when stream is capturing"]
 
@@ -155,5 +155,5 @@ def test_captured_steps_on_a_card(beams: int) -> None:
     with torch.inference_mode():
         steps = FixedSteps(model, beams, 20, batches[0])
     for prefix in batches:
-        assert differing(our_ids(model, prefix, beams, 20, steps=steps), our_ids(model, prefix, beams, 20)) == 0
+        assert count_differing(our_ids(model, prefix, beams, 20, steps=steps), our_ids(model, prefix, beams, 20)) == 0
     assert steps.graph is not None

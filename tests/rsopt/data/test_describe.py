@@ -16,12 +16,11 @@ from rsopt.cli import command
 from rsopt.data.__main__ import main
 from rsopt.data.generated.mini import make_mini
 from rsopt.data.problems import KINDS
-from tests.support.data_forms import drawn_set, write_karpathy, write_parquet
+from tests.support.data_formats import drawn_set, write_karpathy, write_parquet
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
 
 

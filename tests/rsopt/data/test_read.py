@@ -14,9 +14,8 @@ from rsopt.data import images as images_module
 from rsopt.data.images import open_image
 from rsopt.data.read import read
 from rsopt.data.records import Sample
-from tests.support.data_forms import (
+from tests.support.data_formats import (
     Drawn,
-    drawn_set,
     internal,
     refused,
     write_karpathy,
@@ -24,21 +23,6 @@ from tests.support.data_forms import (
     write_parquet,
     write_saved,
 )
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def items(tmp_path: Path) -> list[Drawn]:
-    return drawn_set(tmp_path / "drawn")
-
-
-@pytest.fixture
-def root(tmp_path: Path, items: list[Drawn]) -> Path:
-    return write_karpathy(tmp_path / "rsicd", items)
 
 
 def edit(root: Path, change: Any) -> None:

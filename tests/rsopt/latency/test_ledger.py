@@ -14,39 +14,14 @@ from hypothesis import strategies as st
 
 from rsopt.core.variant import Architecture
 from rsopt.latency.ledger import Entry, Latency, Ledger, tied
-
-CONTEXT = {"device": "card", "torch": "2.13", "protocol": {"new_tokens": 12, "decoder": "generate"}, "threads": 1}
-FULL, HALF = Architecture(4, 6, 8), Architecture(4, 6, 4)
-
-
-def latency(ms: float, reference_ms: float = 50.0, spread: float = 1.0) -> Latency:
-    """A session in which the candidate took `ms` and the reference `reference_ms`."""
-    return Latency(
-        latency_ms=ms,
-        p90_ms=1.1 * ms,
-        interval_ms=(ms - spread, ms + spread),
-        runs=8,
-        new_tokens=12,
-        beams=5,
-        parts_ms={"vision": 0.1 * ms, "qformer": 0.1 * ms, "prefill": 0.2 * ms, "per_token": 0.6 * ms / 11},
-        device="card",
-        decoder="generate",
-        raw_ms=ms,
-        ratio=ms / reference_ms,
-        reference_ms=reference_ms,
-        drift=0.0,
-    )
-
-
-def never() -> Latency:
-    raise AssertionError("measured again")
+from tests.support.latencies import CONTEXT, FULL, HALF, latency, never_measured
 
 
 def test_what_is_recorded_is_not_measured_again(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "a.jsonl")
     found, new = ledger.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100))
     assert new and found.latency_ms == 100
-    again, new = Ledger(tmp_path / "a.jsonl").get_or_measure(CONTEXT, FULL, 3, never)
+    again, new = Ledger(tmp_path / "a.jsonl").get_or_measure(CONTEXT, FULL, 3, never_measured)
     assert not new and again == found
 
 
@@ -100,8 +75,8 @@ def test_a_second_study_measures_nothing_and_has_the_same_scale(tmp_path: Path) 
     full, _ = one.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100, 50))
     half, _ = one.get_or_measure(CONTEXT, HALF, 3, lambda: latency(120, 100))
     # The other study meets them in another order: without the shared reference its scale would be another.
-    assert other.get_or_measure(CONTEXT, HALF, 3, never) == (half, False)
-    assert other.get_or_measure(CONTEXT, FULL, 3, never) == (full, False)
+    assert other.get_or_measure(CONTEXT, HALF, 3, never_measured) == (half, False)
+    assert other.get_or_measure(CONTEXT, FULL, 3, never_measured) == (full, False)
     alone = Ledger(tmp_path / "other" / "latency.jsonl")
     assert alone.get(CONTEXT, HALF, 3) == half, "a study's own ledger is whole without the shared one"
 
@@ -113,7 +88,7 @@ def test_disturbed_figures_stay_within_their_study(tmp_path: Path) -> None:
     bad = replace(latency(100), disturbed="2 other processes on the card")
     one = Ledger(tmp_path / "one.jsonl", shared)
     assert one.get_or_measure(CONTEXT, FULL, 3, lambda: bad)[1]
-    assert not one.get_or_measure(CONTEXT, FULL, 3, never)[1]
+    assert not one.get_or_measure(CONTEXT, FULL, 3, never_measured)[1]
     assert Ledger(tmp_path / "two.jsonl", shared).get_or_measure(CONTEXT, FULL, 3, lambda: latency(90))[1]
 
 

@@ -20,7 +20,7 @@ from rsopt.latency.protocol import Protocol
 from rsopt.model.configs import base_config
 from rsopt.model.random_base import random_base
 from rsopt.trial.latency_metrics import architecture_latency
-from tests.conftest import random_config
+from tests.support.random_base import random_config
 
 PROMISED = {
     "latency_ms",

@@ -25,7 +25,7 @@ from rsopt.model.hub import fetch
 from rsopt.model.vision_features import pixels
 from search.study.settings import Settings
 from tests.support.base_forms import FORMS, in_hub_cache, of_today, sharded_fp16
-from tests.support.exports import check_export, export_model
+from tests.support.generation import check_export, export_model
 
 CPU = torch.device("cpu")
 COUNT = "no num_query_tokens: 16"

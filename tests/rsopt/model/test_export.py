@@ -21,7 +21,7 @@ from rsopt.model.base import Base, load_base
 from rsopt.model.build import Built, build, merged
 from rsopt.model.export import reload
 from rsopt.model.vision_features import pixels
-from tests.support.exports import check_export, export_model, generate_ids
+from tests.support.generation import check_export, export_model, generate_ids
 
 # Run without this project on the path. It prints the captions and writes the logits of a fixed prompt.
 STRANGER = """

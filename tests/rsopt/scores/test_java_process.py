@@ -18,7 +18,7 @@ from rsopt.errors import UserError
 from rsopt.scores import java_process as java_module
 from rsopt.scores.java_process import JavaError, JavaProcess, find_java
 from rsopt.scores.ptb_tokenizer import PtbTokenizer, jar
-from tests.support.sentences import corpus
+from tests.support.caption_corpus import corpus
 
 TEXTS = [text for own in corpus(40)[0].values() for text in own]
 PTB = ("-cp", jar("tokenizer", "stanford-corenlp-3.4.1.jar"), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines")

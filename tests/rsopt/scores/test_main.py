@@ -15,14 +15,9 @@ import pytest
 
 from rsopt.cli import command
 from rsopt.scores.__main__ import main, score
-from tests.support.sentences import corpus
+from tests.support.caption_corpus import corpus
 
 PACKAGE = Path(next(iter(pycocoevalcap.__path__)))
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))
 
 
 def write(folder: Path, references: Any, candidates: Any) -> list[str]:

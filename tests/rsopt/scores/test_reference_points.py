@@ -23,12 +23,7 @@ from rsopt.scores.reference_points import (
     prior_captions,
 )
 from rsopt.scores.scorer import Scorer
-from tests.support.sentences import corpus
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))
+from tests.support.caption_corpus import corpus
 
 
 def sample(name: str, split: str, *captions: tuple[str, int], scene: str | None = None) -> Sample:

@@ -22,7 +22,7 @@ from rsopt.scores.java_process import find_java
 from rsopt.scores.rouge import RougeScorer, common_length
 from rsopt.scores.scorer import Scorer
 from rsopt.scores.token_cache import tokenizer
-from tests.support.sentences import corpus
+from tests.support.caption_corpus import corpus
 
 AWKWARD = {
     "pond_0.jpg": "",
@@ -40,13 +40,8 @@ images = st.lists(st.tuples(captions, words), min_size=1, max_size=6)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _java_on_path() -> None:
     os.environ["PATH"] = f"{Path(find_java()).parent}{os.pathsep}{os.environ['PATH']}"  # for the stock pipeline
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))
 
 
 def stock_tokens(captions: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -24,7 +24,7 @@ from rsopt.training.trainer import Trainer
 from rsopt.trial.teacher import TOP, Teacher, taught_losses
 from rsopt.trial.trainer_setup import trainer_for, tuning_set
 from rsopt.trial.worker_context import WorkerContext
-from tests.rsopt.training.test_dataset import padded_loss, random_captions
+from tests.support.token_captions import padded_loss, random_captions
 
 BOTH = LoraSpec(LoraPart(4, 8, "all_linear"), LoraPart(3, 6, "all_linear"))
 PAD = 1

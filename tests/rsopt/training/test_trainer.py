@@ -19,7 +19,7 @@ from rsopt.training.dataset import pack
 from rsopt.training.fused_lora import compile_layers, fuse
 from rsopt.training.losses import packed_loss, validation_loss
 from rsopt.training.trainer import Trainer, TrainingSet
-from tests.rsopt.training.test_dataset import random_captions
+from tests.support.token_captions import random_captions
 
 BOTH = LoraSpec(LoraPart(4, 8, "all_linear"), LoraPart(3, 6, "all_linear"))
 RECIPE = Recipe(lr=1e-2, epochs=2, batch_images=4)

@@ -15,7 +15,7 @@ from rsopt.training.dataset import pack
 from rsopt.training.losses import packed_loss
 from rsopt.training.trainer import TrainingSet
 from rsopt.trial.layer_ranking import Calibration, angular_block, block_influence, greedy, score_layers, score_pairs
-from tests.rsopt.training.test_dataset import random_captions
+from tests.support.token_captions import random_captions
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rsopt.core.objectives import Fault
 from search.engine.failure_monitor import FailureMonitor
-from tests.search.engine.test_search import drive, measure, open_search
+from tests.support.simulated_search import measure, open_search, run_legs
 
 NAN = "nan: training loss is nan at step {} of 40"
 
@@ -55,7 +55,7 @@ def test_a_machine_that_refuses_burns_no_candidate(tmp_path: Path) -> None:
     assert not any(state.finished for state in search.history)
     search.close()
     again = open_search(tmp_path)
-    drive(again)
+    run_legs(again)
     assert again.stopped is None and {s.state for s in again.history} == {"complete"}
 
 
@@ -65,7 +65,7 @@ def test_a_systematic_fault_stops_the_study_after_three_candidates(tmp_path: Pat
     def broken(leg):
         return measure(leg) if leg.number == 0 else Fault(leg.stop, "exception", f"KeyError: {leg.number}")
 
-    legs = drive(search, broken)
+    legs = run_legs(search, broken)
     assert [leg.number for leg in legs] == [0, 1, 2, 3] and search.done
     assert search.stopped == "the first 3 candidates failed alike: exception: KeyError: 3"
 
@@ -77,7 +77,7 @@ def test_memory_makes_a_candidate_infeasible_and_is_no_systematic_fault(tmp_path
         deep = len(leg.candidate.variant.llm_layers) > 6 and leg.number
         return Fault(leg.stop, "memory", "one image does not fit into 1.00 GB") if deep else measure(leg)
 
-    drive(search, small)
+    run_legs(search, small)
     found = {state.state for state in search.history}
     assert search.stopped is None and found == {"complete", "infeasible"}
     assert search.history[1].reason == "memory: one image does not fit into 1.00 GB"

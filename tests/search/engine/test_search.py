@@ -8,69 +8,22 @@ import signal
 import sys
 from pathlib import Path
 
-import numpy as np
 import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from rsopt.core.objectives import Fault, Measurement
-from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from search.engine.search import Search
 from search.optimizer.scheduler import StartCandidate, Wait
-from search.space.load import load_space
 from search.study.history import REFERENCES
 from search.study.journal import read_history
-
-SHAPE = BaseShape(4, 6, 8)
-SEARCHED = "{llm_layers: {layers: [0.5, 1.0]}, lora: {choice: [llm, both]}, lr: {float: [1.0e-4, 1.0e-2], log: true}}"
-
-
-def make_space(folder, parameters=SEARCHED, starts="[{llm_layers: 6, lora: llm, lr: 1.0e-3}, {llm_layers: 7}]"):
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "space.yaml"
-    path.write_text(
-        f"name: s\nobjectives: [cider, latency_ms, params]\nparameters: {parameters}\nstarts: {starts}\nrungs: [0.5, 1]\n"
-    )
-    return load_space(path)
-
-
-def open_search(folder, space=None, **options):
-    space = space or make_space(folder)
-    options = {"seed": 3, "trials": 6, "slots": 1, "rungs": space.rungs, **options}
-    return Search(folder / "study", space.bind(SHAPE), space.objectives, **options)
-
-
-def measure(leg):
-    """Metrics from the leg alone, so that equal legs measure equal."""
-    depth = len(leg.candidate.variant.llm_layers)
-    noise = np.random.default_rng(leg.seed).normal()
-    return Measurement(
-        leg.stop, {"cider": leg.stop * (9 * depth + noise), "latency_ms": 5.0 * depth, "params": 1e6 * depth}, {}
-    )
-
-
-def drive(search, outcome=measure, legs=1000):
-    """Hand out and tell one leg after the other, at most so many."""
-    handed = []
-    while len(handed) < legs and (leg := search.ask()) is not None:
-        handed.append(leg)
-        search.tell(leg, outcome(leg))
-    return handed
-
-
-def keys(history):
-    return [state.candidate.key for state in history]
-
-
-def optuna_states(search):
-    return [trial.state for trial in search._journal.trials()]
+from tests.support.simulated_search import PARAMETERS, keys, make_space, measure, open_search, optuna_states, run_legs
 
 
 def test_references_then_starts_then_samples_to_the_end(tmp_path):
     search = open_search(tmp_path)
-    legs = drive(search)
+    legs = run_legs(search)
     roles = [state.role for state in search.history]
     assert roles == ["zero_shot", "full_depth", "start", "start", *["sampled"] * 4]
     assert search.done and search.used == 6 and search.exhausted is None
@@ -90,12 +43,12 @@ def test_references_then_starts_then_samples_to_the_end(tmp_path):
 
 def test_no_leg_is_handed_out_twice_and_seeds_are_stable(tmp_path):
     search = open_search(tmp_path, trials=10)
-    legs = drive(search)
+    legs = run_legs(search)
     assert len({(leg.number, leg.stop) for leg in legs}) == len(legs) == 1 + 2 * 11
-    again = drive(open_search(tmp_path / "again", trials=10))
+    again = run_legs(open_search(tmp_path / "again", trials=10))
     assert again == legs  # the same candidates, seeds and order
     assert len({leg.seed for leg in legs}) == 12 and all(0 <= leg.seed < 2**31 for leg in legs)
-    other = drive(open_search(tmp_path / "other", trials=10, seed=4))
+    other = run_legs(open_search(tmp_path / "other", trials=10, seed=4))
     assert {leg.seed for leg in other}.isdisjoint({leg.seed for leg in legs})
 
 
@@ -104,10 +57,10 @@ def test_reopening_after_every_leg_changes_nothing(tmp_path, sampler):
     discrete = "{llm_layers: {layers: [0.25, 1.0]}, llm_rank: {int: [4, 7]}, lora: {choice: [llm, both]}, epochs: {int: [1, 2]}}"
     spaces = [make_space(tmp_path / name, discrete, "[]") for name in ("whole", "parts")]
     whole = open_search(tmp_path / "whole", spaces[0], sampler=sampler, trials=40)
-    drive(whole)
+    run_legs(whole)
     while True:
         parts = open_search(tmp_path / "parts", spaces[1], sampler=sampler, trials=40)
-        legs = drive(parts, legs=5)
+        legs = run_legs(parts, legs=5)
         parts.close()
         if not legs:
             break
@@ -138,7 +91,7 @@ def test_slots_cap_what_is_in_flight(tmp_path):
 )
 def test_a_candidates_own_failure_is_pruned_with_its_reason(tmp_path, outcome, reason):
     search = open_search(tmp_path)
-    drive(search, lambda leg: outcome(leg) if leg.number == 3 else measure(leg))
+    run_legs(search, lambda leg: outcome(leg) if leg.number == 3 else measure(leg))
     failed = search.history[3]
     assert (failed.state, failed.reason, failed.final) == ("failed", reason, None)
     assert search.done and search.used == 6
@@ -150,7 +103,7 @@ def test_a_candidates_own_failure_is_pruned_with_its_reason(tmp_path, outcome, r
 
 def test_a_study_of_failures_ends(tmp_path):
     search = open_search(tmp_path)
-    drive(search, lambda leg: Fault(leg.stop, "nan", "loss"))
+    run_legs(search, lambda leg: Fault(leg.stop, "nan", "loss"))
     assert search.done and {state.state for state in search.history} == {"failed"}
 
 
@@ -163,7 +116,7 @@ def test_a_side_figure_that_is_not_finite_is_absent(tmp_path):
 
 def test_the_zero_shot_base_may_lack_an_objective_and_teaches_nothing(tmp_path):
     search = open_search(tmp_path)
-    drive(search, lambda leg: Measurement(1.0, {"cider": 3.0}, {}) if leg.number == 0 else measure(leg))
+    run_legs(search, lambda leg: Measurement(1.0, {"cider": 3.0}, {}) if leg.number == 0 else measure(leg))
     assert search.history[0].state == "complete" and optuna_states(search)[0] == TrialState.PRUNED
     assert all(trial.params for trial in search._sampler._study.trials)
 
@@ -182,7 +135,7 @@ def test_lost_thrice_is_given_up_as_infrastructure(tmp_path):
         search = open_search(tmp_path)
     assert search.history[1].state == "failed" and "lost 3 times" in search.history[1].reason
     assert optuna_states(search)[1] == TrialState.FAIL
-    drive(search)
+    run_legs(search)
     assert search.done and search.used == 6
 
 
@@ -244,7 +197,7 @@ def test_values_at_lower_rungs_are_never_final(tmp_path):
 def test_repeated_candidates_are_not_run_again_and_an_exhausted_space_ends(tmp_path):
     space = make_space(tmp_path, "{llm_layers: {layers: [0.5, 1.0]}, ranking: {choice: [prefix, alternate]}}", "[]")
     search = open_search(tmp_path, space, trials=100)
-    drive(search)
+    run_legs(search)
     # Five depths by two rankings; at full depth both are the reference point.
     assert search.done and search.used == 8 and "every candidate" in search.exhausted
     assert len(set(keys(search.history))) == len(search.history) == 10
@@ -259,7 +212,7 @@ def test_limits_refuse_before_anything_runs(tmp_path):
         return f"{depth} layers are more than 6" if depth > 6 else None
 
     search = open_search(tmp_path, limit=limit, trials=10)
-    legs = drive(search)
+    legs = run_legs(search)
     refused = [state for state in search.history if state.state == "infeasible"]
     assert search.used == 10 and refused and search.history[3] in refused  # the second starting point
     assert not {leg.number for leg in legs} & {state.number for state in refused}
@@ -271,24 +224,24 @@ def test_limits_refuse_before_anything_runs(tmp_path):
 def test_limits_that_exclude_everything_end_the_search(tmp_path, monkeypatch):
     monkeypatch.setattr("search.engine.search.INFEASIBLE_LIMIT", 30)
     search = open_search(tmp_path, limit=lambda candidate: "too much", sampler="random")
-    legs = drive(search)
+    legs = run_legs(search)
     assert search.done and len(legs) == 3 and len(search.history) == 32
     assert search.exhausted == "the last 30 candidates broke a limit, the last one: too much"
 
 
 def test_a_finished_study_can_be_extended(tmp_path):
     search = open_search(tmp_path)
-    drive(search)
+    run_legs(search)
     search.close()
     more, straight = open_search(tmp_path, trials=9), open_search(tmp_path / "straight", trials=9)
     assert not more.done
-    drive(more), drive(straight)
+    run_legs(more), run_legs(straight)
     assert more.history == straight.history and more.used == 9
 
 
 def test_a_policy_that_never_promotes_leaves_stopped_candidates(tmp_path):
     search = open_search(tmp_path, policy=lambda history, room, seed: StartCandidate() if room else Wait())
-    drive(search)
+    run_legs(search)
     assert search.done and {s.state for s in search.history} == {"complete", "stopped"}
     assert search.history[4].reason == "not promoted beyond 0.5 of its training"
     assert optuna_states(search)[1:] == [TrialState.PRUNED] * 7
@@ -301,11 +254,11 @@ def test_a_policy_that_idles_is_an_error(tmp_path):
 
 def test_one_driver_at_a_time_and_only_the_same_study(tmp_path):
     search = open_search(tmp_path)
-    drive(search, legs=3)
+    run_legs(search, legs=3)
     with pytest.raises(UserError, match="another process is driving the study"):
         open_search(tmp_path)
     search.close()
-    other = make_space(tmp_path / "other", SEARCHED.replace("0.5", "0.25"))
+    other = make_space(tmp_path / "other", PARAMETERS.replace("0.5", "0.25"))
     for changed in ({"seed": 4}, {"rungs": (0.25, 1.0)}, {"space": other}):
         with pytest.raises(UserError, match=r"was created with (seed 3|rungs \[0.5, 1.0\]|space [0-9a-f]{16}), not"):
             open_search(tmp_path, **changed)
@@ -321,7 +274,7 @@ def test_one_driver_at_a_time_and_only_the_same_study(tmp_path):
 @pytest.mark.parametrize("torn", [b'{"op_code":8,"worker', b"\0" * 70_000, b'{"op": tru\n', b'{"a":1}\n{"b":'])
 def test_a_torn_journal_is_cut_back_and_says_so(tmp_path, torn):
     search = open_search(tmp_path)
-    drive(search, legs=4)
+    run_legs(search, legs=4)
     before = search.history
     search.close()
     journal = tmp_path / "study" / "journal.log"
@@ -334,7 +287,7 @@ def test_a_torn_journal_is_cut_back_and_says_so(tmp_path, torn):
     search = open_search(tmp_path)
     assert search.cut_bytes == len(torn) and journal.read_bytes()[: len(whole)] == whole
     assert keys(search.history) == keys(before)
-    drive(search)
+    run_legs(search)
     search.close()
     assert open_search(tmp_path).cut_bytes == 0
 
@@ -359,7 +312,7 @@ def killed_at_write(folder, space, write, torn):
             os.kill(os.getpid(), signal.SIGKILL)
 
         JournalFileBackend.append_logs = dying
-        drive(open_search(folder, space))
+        run_legs(open_search(folder, space))
     os._exit(0)
 
 
@@ -368,7 +321,7 @@ def killed_at_write(folder, space, write, torn):
 def test_sigkill_at_any_write_gives_the_same_search(tmp_path, torn):
     space = make_space(tmp_path)
     undisturbed = open_search(tmp_path / "undisturbed", space)
-    drive(undisturbed)
+    run_legs(undisturbed)
     deaths = 0
     # Once at each early write of a session (creating the study among them), then every few writes up to the end.
     for write in [*range(1, 9), *[3] * 200]:
@@ -376,7 +329,7 @@ def test_sigkill_at_any_write_gives_the_same_search(tmp_path, torn):
             break
         deaths += 1
     resumed = open_search(tmp_path / "killed", space)
-    drive(resumed)
+    run_legs(resumed)
     assert deaths > 10 and resumed.history == undisturbed.history
     ends = [trial.state for trial in resumed._journal.trials()]
     assert ends == optuna_states(undisturbed) and resumed.done
@@ -384,13 +337,13 @@ def test_sigkill_at_any_write_gives_the_same_search(tmp_path, torn):
 
 def test_optuna_stays_quiet_and_as_it_was(tmp_path, capfd):
     level = optuna.logging.get_verbosity()
-    drive(open_search(tmp_path, trials=14))
+    run_legs(open_search(tmp_path, trials=14))
     assert optuna.logging.get_verbosity() == level
     assert capfd.readouterr() == ("", "")
 
 
 def test_references_are_the_first_two(tmp_path):
     search = open_search(tmp_path)
-    drive(search)
+    run_legs(search)
     assert tuple(state.role for state in search.history[:2]) == REFERENCES
     assert all(state.reference == (state.number < 2) for state in search.history)

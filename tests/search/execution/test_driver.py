@@ -22,8 +22,8 @@ from search.execution.messages import REMEASURE, encode
 from search.execution.work import WorkerSpec
 from search.execution.worker import run_trial
 from search.study.settings import Settings
-from tests.search.engine.test_search import open_search
-from tests.support.other_data import draw_other
+from tests.support.fields_dataset import write_fields_dataset
+from tests.support.simulated_search import open_search
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -109,7 +109,7 @@ def test_both_gpus_are_used_by_the_same_two_workers(
 
 
 def test_a_leg_may_run_on_another_worker_than_the_one_before(two_gpus: None, tmp_path: Path) -> None:
-    draw_other(tmp_path / "data")
+    write_fields_dataset(tmp_path / "data")
     lora = LoraSpec(LoraPart(8, 16.0, "all_linear"), LoraPart(8, 16.0, "all_linear"), train_projection=True)
     candidate = Candidate(Variant(tuple(range(4)), (0, 1, 2, 3), (0, 1, 2, 3, 4, 5, 7), lora), Recipe(3e-3, 20.0, 8))
 

@@ -18,8 +18,7 @@ from search.execution.ray_searcher import LegSearcher
 from search.execution.remeasurement import Remeasurement
 from search.results.front import read_remeasured
 from search.storage.layout import REMEASURED_FILE
-from tests.search.engine.test_search import measure, open_search
-from tests.search.optimizer.test_warm_start import FACTS, settings_of
+from tests.support.simulated_search import METADATA, measure, open_search, settings_of
 
 
 class Last:
@@ -84,7 +83,7 @@ def done(tmp_path: Path) -> Search:
 
 def again_of(search: Search, folder: Path, notes: list[str]) -> Remeasurement:
     settings = replace(settings_of("s"), storage=str(folder))
-    return Remeasurement(settings, FACTS, search, notes.append)
+    return Remeasurement(settings, METADATA, search, notes.append)
 
 
 def test_what_was_found_is_kept_though_the_rest_was_not(

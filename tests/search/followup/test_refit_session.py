@@ -26,10 +26,10 @@ from search.results.picks import neighbours
 from search.results.refits import AS_TRAINED, best_refit, front_refits, read_plan
 from search.storage.layout import REFITS_FOLDER
 from search.study.settings import Settings
-from tests.search.results.test_front import FACTS, HISTORY
+from tests.support.example_study import HISTORY, METADATA
 
 RUNGS = (0.5, 1.0)
-FRONT = build_front("s", FACTS, HISTORY)
+FRONT = build_front("s", METADATA, HISTORY)
 
 
 def finish(study: Path, leg: Leg, cider: float = 50.0) -> Measurement:

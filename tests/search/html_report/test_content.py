@@ -25,9 +25,8 @@ from search.results.rung_agreement import rung_agreements, saved
 from search.results.table import latency_parts
 from search.results.ties import same_cider
 from search.study.settings import Settings
-from tests.search.results.test_front import FACTS, HISTORY
-from tests.search.tracking.test_mlflow_writer import settings
-from tests.support.many_trials import EVIL, many
+from tests.support.example_study import HISTORY, METADATA, make_settings
+from tests.support.large_history import EVIL, many
 
 CHOSEN = [OBJECTIVES[n] for n in ("cider", "latency_ms", "params")]
 
@@ -66,8 +65,8 @@ def test_a_page_that_cannot_be_written_is_one_line(
 
 def test_nothing_that_the_data_holds_ends_its_block(tmp_path: Path) -> None:
     history, trials = many(40)
-    study = replace(settings(tmp_path), name="s", base=f"base {EVIL}")
-    content = page_content(study, FACTS, history, trials, None, {})
+    study = replace(make_settings(tmp_path), name="s", base=f"base {EVIL}")
+    content = page_content(study, METADATA, history, trials, None, {})
     html = render(content)
     assert html.count("</script>") == 2 and "{{" not in html.split('id="data">')[0]
     assert content_of(html) == json.loads(json.dumps(content))
@@ -80,7 +79,7 @@ def test_volume_never_falls_and_ends_at_the_fronts_share() -> None:
     curve = volume_over_compute(history, CHOSEN, ended)
     assert len(curve) == sum(c.final is not None for c in history)
     assert all(a["share"] <= b["share"] + 1e-12 and a["seconds"] <= b["seconds"] for a, b in pairwise(curve))
-    assert curve[-1]["share"] == pytest.approx(build_front("s", FACTS, history)["hypervolume_share"])
+    assert curve[-1]["share"] == pytest.approx(build_front("s", METADATA, history)["hypervolume_share"])
     assert curve[0]["seconds"] == 80.0, "the moment of the first step is not a part of a leg's time"
     assert volume_over_compute(HISTORY[:1], CHOSEN, {}) == []
 

@@ -1,17 +1,12 @@
 """The default sampler: a pure function of history and seed that keeps limits, never repeats, and finds what a formula hides."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rsopt.core.objectives import OBJECTIVES, Fault, Measurement
-from rsopt.core.ranking import MeasuredRankings
-from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
-from search.engine.search import Search
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.factory import make_optimizer
 from search.optimizer.known_cost import KnownCost
@@ -20,46 +15,9 @@ from search.optimizer.scheduler import Promote, StartCandidate, Wait
 from search.optimizer.surrogate import GroupedMatern, RungNoise, Scale, Surrogate
 from search.space.encoding import Encoder
 from search.space.load import load_space
+from tests.support.known_cost_search import RANKINGS, SHAPE, costs, measure, open_search, run_legs
 
-SHAPE = BaseShape(4, 6, 8)
-RANKINGS = MeasuredRankings.stand_in(8)
 SPACES = ("pruning", "joint")
-
-
-def costs(candidate):
-    depth = candidate.variant.architecture()
-    return {"params": 1e6 + 2e5 * depth.llm_layers + 1e5 * depth.qformer_layers, "gmacs": 0.1 * depth.llm_layers}
-
-
-def finding(leg):
-    """CIDEr by depth and learning rate, latency by depth: the same leg finds the same."""
-    depth, rate = leg.candidate.variant.architecture(), math.log10(leg.candidate.recipe.lr / 3.1e-4)
-    cider = 100 * (1 - 0.6 * (1 - depth.llm_layers / 8) ** 1.5) * math.exp(-(rate**2)) * (0.5 + 0.5 * leg.stop)
-    metrics = {"cider": cider + np.random.default_rng(leg.seed).normal()}
-    parts = {"vision": 1, "qformer": depth.qformer_layers, "prefill": 1 + depth.llm_layers}
-    per_token = 0.1 * (1 + depth.llm_layers)  # eleven new tokens, the first of them with the prefix
-    metrics |= {"latency_ms": sum(parts.values()) + 10 * per_token, **costs(leg.candidate)}
-    metrics |= {f"latency_{name}_ms": float(value) for name, value in (parts | {"per_token": per_token}).items()}
-    return Measurement(leg.stop, metrics, {"train": 1.0})
-
-
-def open_search(folder, schedule="promote", name="pruning", limit=None, trials=40, slots=1, sampler="known_cost"):
-    space = load_space(name)
-    bound = space.bind(SHAPE, RANKINGS)
-    estimates = CostEstimator(space.objectives, costs)
-    made, policy = make_optimizer(sampler, schedule, bound, space.objectives, 3, estimates, limit)
-    return Search(
-        folder, bound, space.objectives, space.rungs, seed=3, trials=trials, slots=slots, sampler=made, policy=policy,
-        limit=limit, estimates=estimates,
-    )  # fmt: skip
-
-
-def drive(search, legs=10_000, outcome=finding):
-    handed = []
-    while len(handed) < legs and (leg := search.ask()) is not None:
-        handed.append(leg)
-        search.tell(leg, outcome(leg))
-    return handed
 
 
 def volume(search, trained):
@@ -83,17 +41,17 @@ def test_it_learns_where_random_search_does_not(tmp_path):
     for sampler in ("known_cost", "random"):
         schedule = "promote" if sampler == "known_cost" else "end"
         search = open_search(tmp_path / sampler, schedule, "joint", sampler=sampler, trials=40)
-        found[sampler] = volume(search, (15.0, drive(search)))
+        found[sampler] = volume(search, (15.0, run_legs(search)))
     assert found["known_cost"] > 1.05 * found["random"]
 
 
 @pytest.mark.parametrize("schedule", ["promote", "halving", "end"])
 def test_reopening_after_every_few_legs_changes_nothing(tmp_path, schedule):
     whole = open_search(tmp_path / "whole", schedule, trials=22)
-    drive(whole)
+    run_legs(whole)
     while True:
         parts = open_search(tmp_path / "parts", schedule, trials=22)
-        legs = drive(parts, legs=4)
+        legs = run_legs(parts, legs=4)
         parts.close()
         if not legs:
             break
@@ -103,7 +61,7 @@ def test_reopening_after_every_few_legs_changes_nothing(tmp_path, schedule):
 
 def test_what_is_not_promoted_ends_stopped_and_references_run_to_the_end(tmp_path):
     search = open_search(tmp_path, trials=30)
-    drive(search)
+    run_legs(search)
     states = [c.state for c in search.history]
     assert search.done and "stopped" in states and states.count("complete") > 5
     assert [c.state for c in search.history if c.reference] == ["complete", "complete"]
@@ -115,7 +73,7 @@ def test_limits_are_kept_without_a_single_infeasible_draw_of_its_own(tmp_path):
         return "too many" if costs(candidate)["params"] > 2.2e6 else None
 
     search = open_search(tmp_path, limit=limit)
-    drive(search)
+    run_legs(search)
     refused = [c for c in search.history if c.state == "infeasible"]
     assert refused and {c.role for c in refused} == {"start"} and not any(c.rungs for c in refused)
     assert all(limit(c.candidate) is None for c in search.history if c.role == "sampled")
@@ -125,26 +83,26 @@ def test_failures_and_empty_scores_do_not_stop_it(tmp_path):
     def outcome(leg):
         if leg.number % 3 == 0:
             return Fault(leg.stop, "nan", "loss")
-        found = finding(leg)
+        found = measure(leg)
         if leg.number % 3 == 1 and not leg.last:
             return Measurement(leg.stop, {}, {})
         return found
 
     search = open_search(tmp_path, trials=20)
-    drive(search, outcome=outcome)
+    run_legs(search, outcome=outcome)
     assert search.done
     hopeless = open_search(tmp_path / "hopeless", trials=15)
-    drive(hopeless, outcome=lambda leg: Fault(leg.stop, "nan", "loss"))
+    run_legs(hopeless, outcome=lambda leg: Fault(leg.stop, "nan", "loss"))
     assert hopeless.done and hopeless.stopped == "the first 3 candidates failed alike: nan: loss"
 
 
 def test_workers_at_once_do_not_all_choose_alike(tmp_path):
     search = open_search(tmp_path, slots=6, trials=60)
-    drive(search, legs=0)
+    run_legs(search, legs=0)
     pending = [search.ask() for _ in range(6)]
     for _ in range(50):  # new candidates are still begun then
         leg = pending.pop(0)
-        search.tell(leg, finding(leg))
+        search.tell(leg, measure(leg))
         while len(pending) < 6 and (found := search.ask()) is not None:
             pending.append(found)
     assert len({(leg.number, leg.stop) for leg in pending}) == len(pending)
@@ -235,7 +193,7 @@ def test_the_model_is_repeatable_and_knows_more_from_lower_rungs():
 
 def test_promote_follows_the_known_cost_policy(tmp_path):
     search = open_search(tmp_path, trials=30)
-    legs = drive(search)
+    legs = run_legs(search)
     later = [leg for leg in legs if leg.start > 0 and leg.number > 1]
     assert later and len(later) < sum(leg.start == 0 for leg in legs)
     mind = search._policy.__self__  # type: ignore[attr-defined]

@@ -10,31 +10,23 @@ from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.factory import make_optimizer
 from search.optimizer.warm_start import WarmStart, expresses, warm_start
 from search.session.warm_start_source import other_study
-from search.study.settings import Settings, StudyMetadata
 from search.tracking.mlflow_writer import Tracker
 from search.tracking.study_runs import study_view
-from tests.search.engine.test_search import SEARCHED, SHAPE, drive, make_space, open_search
-
-FACTS = StudyMetadata(("cider", "latency_ms", "params"), {"prior": 3.0}, {}, "data", 0, False, {})
-
-
-def settings_of(name, **changes):
-    made = Settings(name, "s", "tiny", None, 6, "known_cost", 0, 1.0, None, "sqlite:///x", "runs", None, False)
-    return replace(made, **changes)
+from tests.support.simulated_search import METADATA, PARAMETERS, SHAPE, make_space, open_search, run_legs, settings_of
 
 
 @pytest.fixture
 def other(tmp_path):
     search = open_search(tmp_path / "other", trials=8)
-    drive(search)
+    run_legs(search)
     search.close()
-    return settings_of("other"), FACTS, search.history
+    return settings_of("other"), METADATA, search.history
 
 
 def test_all_is_told_and_the_front_goes_first(tmp_path, other):
     space = make_space(tmp_path, starts="[]")
     bound = space.bind(SHAPE)
-    warm = warm_start(bound, settings_of("new"), FACTS, other)
+    warm = warm_start(bound, settings_of("new"), METADATA, other)
     assert WarmStart.from_json(warm.to_json()) == warm and not warm.notes
     assert len(warm.told) == 9 and all(len(t.rungs) == 2 and t.final for t in warm.told)  # eight and the full depth
     assert warm.starts and all(expresses(bound, params) for params in warm.starts)
@@ -46,7 +38,7 @@ def test_all_is_told_and_the_front_goes_first(tmp_path, other):
             tmp_path / sampler, started, space.objectives, space.rungs, seed=0, trials=len(warm.starts) + 1, slots=1,
             sampler=made, policy=policy, estimates=estimates,
         )  # fmt: skip
-        drive(search)
+        run_legs(search)
         tried = [c.params for c in search.history if c.role == "start"]
         assert len(tried) >= len(warm.starts) - 1  # one of them may be the full-depth reference
         assert all(params in warm.starts for params in tried)
@@ -63,25 +55,25 @@ def test_a_study_in_mlflow_tells_its_ends_and_its_front(tmp_path, other):
     found = other_study(asked)
     assert found and (found.settings.name, found.settings.base, found.rankings) == ("other", "tiny", {"a": 1})
     bound = make_space(tmp_path, starts="[]").bind(SHAPE)
-    there = warm_start(bound, asked, FACTS, (found.settings, found.metadata, found.history))
-    here = warm_start(bound, asked, FACTS, other)
+    there = warm_start(bound, asked, METADATA, (found.settings, found.metadata, found.history))
+    here = warm_start(bound, asked, METADATA, other)
     assert there.starts == here.starts and not there.notes
     assert [t.final for t in there.told] == [t.final for t in here.told]
     assert [t.rungs for t in there.told] == [t.rungs[-1:] for t in here.told]
 
 
 def test_what_lies_outside_the_space_is_left_out_and_said(tmp_path, other):
-    narrow = make_space(tmp_path, SEARCHED.replace("[0.5, 1.0]", "[0.5, 0.75]"), "[]").bind(SHAPE)
-    warm = warm_start(narrow, settings_of("new"), FACTS, other)
+    narrow = make_space(tmp_path, PARAMETERS.replace("[0.5, 1.0]", "[0.5, 0.75]"), "[]").bind(SHAPE)
+    warm = warm_start(narrow, settings_of("new"), METADATA, other)
     assert 0 < len(warm.told) < 9 and "lie outside this space" in warm.notes[0]
     empty = make_space(tmp_path / "e", "{llm_rank: {int: [4, 8]}, lora: llm}", "[]").bind(SHAPE)
     with pytest.raises(UserError, match="can express none"):
-        warm_start(empty, settings_of("new"), FACTS, other)
+        warm_start(empty, settings_of("new"), METADATA, other)
 
 
 def test_another_base_is_refused_and_other_data_is_stated(tmp_path, other):
     bound = make_space(tmp_path, starts="[]").bind(SHAPE)
     with pytest.raises(UserError, match="its base is tiny, not opt"):
-        warm_start(bound, settings_of("new", base="opt"), FACTS, other)
-    warm = warm_start(bound, settings_of("new"), replace(FACTS, floor={"prior": 9.0}), other)
+        warm_start(bound, settings_of("new", base="opt"), METADATA, other)
+    warm = warm_start(bound, settings_of("new"), replace(METADATA, floor={"prior": 9.0}), other)
     assert warm.told == () and warm.starts and "its scores are not told" in warm.notes[0]

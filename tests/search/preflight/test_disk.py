@@ -34,7 +34,7 @@ from search.space.load import load_space
 from search.study.history import CandidateState, History, final_values
 from search.study.journal import read_history
 from search.study.settings import Settings
-from tests.search.engine.test_search import measure, open_search
+from tests.support.simulated_search import measure, open_search
 
 
 @pytest.fixture(scope="module")

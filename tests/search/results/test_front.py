@@ -2,56 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from rsopt.core.candidate import Candidate
-from rsopt.core.objectives import OBJECTIVES, Measurement
-from rsopt.core.variant import BaseShape, LoraPart, LoraSpec, Variant
+from rsopt.core.objectives import OBJECTIVES
 from search.optimizer.pareto import non_dominated
 from search.results.front import build_front, hypervolume_share
 from search.results.table import print_front
-from search.study.history import CandidateState, reference_point
-from search.study.settings import StudyMetadata
-
-SHAPE = BaseShape(4, 6, 8)
-NAMES = ["cider", "latency_ms", "params"]
-FACTS = StudyMetadata(
-    tuple(NAMES),
-    {"class_prior": 42.5},
-    {"human_agreement": 99.5},
-    "data",
-    1_700_000_000_000,
-    False,
-    {},
-    {"missing_image": 3},
-)
-TUNED = Candidate(Variant.full(SHAPE, LoraSpec(LoraPart(4, 8, "qk"))))
-
-
-def state(number: int, cider: float, latency_ms: float, params: float, **changes: object) -> CandidateState:
-    metrics = {"cider": cider, "latency_ms": latency_ms, "params": params}
-    rungs = (Measurement(0.33, {"cider": 999.0}, {}), Measurement(1.0, metrics, {}))
-    return replace(CandidateState(number, "sampled", "complete", TUNED, {}, rungs), **changes)  # type: ignore[arg-type]
-
-
-HISTORY = (
-    state(0, 10, 50, 100, role="zero_shot"),
-    state(1, 80, 50, 100, role="full_depth"),
-    state(2, 70, 40, 80),
-    state(3, 60, 45, 90),  # dominated by 2
-    state(4, 30, 20, 40),
-    replace(state(5, 0, 0, 0), state="resting", rungs=(Measurement(0.33, {"cider": 500.0}, {}),)),
-    replace(state(6, 0, 0, 0), state="failed", rungs=(), reason="nan: training loss is nan"),
-)
+from search.study.history import reference_point
+from tests.support.example_study import HISTORY, METADATA, OBJECTIVE_NAMES
 
 
 def test_flags_are_those_of_a_fresh_computation() -> None:
-    front = build_front("s", FACTS, HISTORY)
+    front = build_front("s", METADATA, HISTORY)
     complete = [t for t in front["trials"] if t["state"] == "complete"]
     signs = [-1 if o["direction"] == "max" else 1 for o in front["objectives"]]
-    values = [[s * t["objectives"][n] for s, n in zip(signs, NAMES, strict=True)] for t in complete]
+    values = [[s * t["objectives"][n] for s, n in zip(signs, OBJECTIVE_NAMES, strict=True)] for t in complete]
     assert [t["pareto"] for t in complete] == non_dominated(values).tolist()
     assert {t["id"] for t in front["trials"] if t["pareto"]} == {1, 2, 4}
     assert front["picks"] == {"knee": 2, "best_cider": 1, "fastest": 4, "smallest": 4}
@@ -59,27 +24,27 @@ def test_flags_are_those_of_a_fresh_computation() -> None:
 
 def test_throughput_of_an_architecture_is_that_of_all_its_members(capsys: pytest.CaptureFixture[str]) -> None:
     taken = {"latency_ms": 1.0, "captions_per_s": 33.25, "captions_batch": 8.0}
-    front = build_front("s", FACTS, HISTORY, {4: taken})
+    front = build_front("s", METADATA, HISTORY, {4: taken})
     shown = {t["id"]: t["metrics"].get("captions_per_s") for t in front["trials"]}
     assert {n for n, value in shown.items() if value == 33.25} == {1, 2, 4}  # the front: one architecture
     assert "captions_per_s" not in HISTORY[4].rungs[-1].metrics
     print_front(front)
     assert "images/s" in (out := capsys.readouterr().out) and "33.2" in out
-    print_front(build_front("s", FACTS, HISTORY))
+    print_front(build_front("s", METADATA, HISTORY))
     assert "images/s" not in capsys.readouterr().out
 
 
 def test_values_at_lower_rungs_are_on_no_front() -> None:
-    resting = build_front("s", FACTS, HISTORY)["trials"][5]
+    resting = build_front("s", METADATA, HISTORY)["trials"][5]
     assert not resting["pareto"]
     assert resting["objectives"] == {}
     assert resting["rung"] == pytest.approx(0.33)
 
 
 def test_reference_point_comes_from_full_depth_and_has_the_objectives_signs() -> None:
-    front = build_front("s", FACTS, HISTORY)
+    front = build_front("s", METADATA, HISTORY)
     assert front["reference_point"] == pytest.approx([0.0, 55.0, 110.0])
-    objectives = [OBJECTIVES[n] for n in NAMES]
+    objectives = [OBJECTIVES[n] for n in OBJECTIVE_NAMES]
     corner = reference_point(HISTORY, objectives)
     assert corner is not None
     assert 0 < hypervolume_share([(-80, 50, 100), (-30, 20, 40)], corner) < 1
@@ -87,13 +52,13 @@ def test_reference_point_comes_from_full_depth_and_has_the_objectives_signs() ->
 
 
 def test_without_full_depth_there_is_no_volume() -> None:
-    assert build_front("s", FACTS, HISTORY[:1])["hypervolume"] is None
+    assert build_front("s", METADATA, HISTORY[:1])["hypervolume"] is None
 
 
 def test_the_table_shows_members_references_floor_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    print_front(build_front("s", FACTS, HISTORY), Console(width=160))
+    print_front(build_front("s", METADATA, HISTORY), Console(width=160))
     text = capsys.readouterr().out
     for part in ("knee", "best_cider", "zero-shot base", "class prior", "42.5", "99.5", "training loss is nan"):
         assert part in text

@@ -6,7 +6,7 @@ from rsopt.common.atomic_files import write_json
 from search.optimizer.warm_start import PriorObservation, WarmStart
 from search.session.build_engine import read_warm_start
 from search.storage.layout import JOURNAL_FILE, WARM_START_FILE
-from tests.search.optimizer.test_warm_start import settings_of
+from tests.support.simulated_search import settings_of
 
 
 def test_the_warm_start_is_read_again_beside_a_journal(tmp_path):

@@ -26,7 +26,8 @@ from search.storage.layout import REFITS_FOLDER
 from search.study.journal import read_history
 from search.study.settings import Settings, StudyMetadata, load_study, save_study
 from search.tracking.study_runs import study_view
-from tests.support.other_data import draw_other
+from tests.support.example_study import make_settings
+from tests.support.fields_dataset import write_fields_dataset
 
 SPACE = """\
 name: listed
@@ -45,22 +46,17 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RSOPT_CACHE", str(folder / "cache"))
         (folder / "listed.yaml").write_text(SPACE)
-        data_path = draw_other(folder / "fields", images=30)
+        data_path = write_fields_dataset(folder / "fields", images=30)
         space = load_space(folder / "listed.yaml")
-        settings = Settings(
+        settings = make_settings(
+            folder,
             name="listed-1",
             space="listed",
-            base="tiny",
             data=str(data_path),
             trials=9,  # more than there are rows
             sampler="known_cost",
-            seed=0,
-            gpus_per_trial=1,
             workers=1,
-            tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
             storage=str(folder / "runs"),
-            latency_ledger=None,
-            skip_bad=False,
             validations=space.validations,
         )
         data = read(data_path)

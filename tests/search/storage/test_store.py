@@ -24,9 +24,9 @@ from search.storage.s3_client import S3Client
 from search.storage.s3_store import S3Store
 from search.storage.store import Store
 from search.study.settings import Settings, StudyMetadata, load_study, save_study
-from tests.rsopt.latency.test_ledger import CONTEXT, FULL, HALF, latency, never
-from tests.search.engine.test_search import drive, keys, make_space, measure, open_search
-from tests.support.s3 import LocalS3, local_s3
+from tests.support.latencies import CONTEXT, FULL, HALF, latency, never_measured
+from tests.support.local_s3 import LocalS3, local_s3
+from tests.support.simulated_search import keys, make_space, measure, open_search, run_legs
 
 Node = Callable[[str], S3Store]
 
@@ -166,14 +166,14 @@ def test_a_second_driver_is_found_out_before_it_hands_out_a_leg(node: Node, tmp_
     with pytest.raises(InfrastructureError, match="another driver"):
         one.ask()
     assert [leg.number for leg in other.orphans] == [0]  # and it is taken up by the other
-    drive(other)
+    run_legs(other)
     assert other.done
 
 
 def test_a_search_goes_on_elsewhere_as_if_nothing_had_happened(node: Node, tmp_path: Path) -> None:
     space = make_space(tmp_path / "space")
     whole = open_search(tmp_path / "whole", space)
-    drive(whole)
+    run_legs(whole)
     began, handed = False, []
     for number in range(40):  # each session on a node of its own, which nobody hears of again
         mirror = node(f"node-{number}")
@@ -183,7 +183,7 @@ def test_a_search_goes_on_elsewhere_as_if_nothing_had_happened(node: Node, tmp_p
             mirror.keep()
             began = True
         session = open_search(mirror.folder.parent, space, keep=mirror.keep_journal)
-        handed += drive(session, legs=3)
+        handed += run_legs(session, legs=3)
         session.ask()
         session.close()
         if session.done:
@@ -208,8 +208,8 @@ def test_latencies_reach_every_node_in_one_order_and_on_one_scale(node: Node) ->
 
     found, new = b.get_or_measure(CONTEXT, HALF, 3, on_b)
     assert new and found.latency_ms == 80  # on the scale of the node that was first
-    assert b.get_or_measure(CONTEXT, FULL, 3, never)[0].latency_ms == 100
-    assert a.get_or_measure(CONTEXT, HALF, 3, never)[0].latency_ms == 80
+    assert b.get_or_measure(CONTEXT, FULL, 3, never_measured)[0].latency_ms == 100
+    assert a.get_or_measure(CONTEXT, HALF, 3, never_measured)[0].latency_ms == 80
     assert a.path.read_bytes() == b.path.read_bytes()
     c = node("c")
     c.fetch()

@@ -21,7 +21,7 @@ from search.study.budget import Budget, expected_seconds, spent_seconds
 from search.study.history import CandidateState, final_values
 from search.study.limits import Limits
 from search.study.settings import Settings
-from tests.search.engine.test_search import drive, make_space, measure, open_search
+from tests.support.simulated_search import make_space, measure, open_search, run_legs
 
 LORA = LoraSpec(llm=LoraPart(4, 8.0, "qk"))
 OBJECTIVE_LIST = [OBJECTIVES[name] for name in ("cider", "latency_ms", "params")]
@@ -116,7 +116,7 @@ def test_the_limit_on_memory_knows_what_running_out_of_it_taught(tmp_path):
 
 def test_a_candidate_that_is_measured_beyond_a_limit_is_on_no_front(tmp_path):
     search = open_search(tmp_path, broken=Limits(latency_ms=29.0).broken, trials=8)
-    drive(search)
+    run_legs(search)
     for c in search.history:
         assert (c.reason is not None) == (c.rungs[-1].metrics["latency_ms"] > 29.0)
         if c.reason:
@@ -144,13 +144,13 @@ def test_a_leg_starts_only_if_it_fits_and_the_rest_is_stopped(tmp_path):
         found = measure(leg)
         return Measurement(found.rung, found.metrics, {"train": 400 * (leg.stop - leg.start)})
 
-    drive(search, outcome)
+    run_legs(search, outcome)
     assert search.done and 0.9 * 3600 <= clock.now <= 3600
     assert {c.state for c in search.history} == {"complete"}  # a trial is begun only if it can end
     search.close()
     # Hours of workers are counted over all sessions, by what the legs recorded.
     more = open_search(tmp_path, make_space(tmp_path), trials=50, budget=Budget(worker_hours=1.5, clock=clock))
-    drive(more, outcome)
+    run_legs(more, outcome)
     assert 0.9 * 5400 <= spent_seconds(more.history) <= 5400 and more.done
     assert more.budget.left_s(more.history, 2) == pytest.approx((5400 - spent_seconds(more.history)) / 2)
 

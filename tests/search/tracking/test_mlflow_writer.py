@@ -19,34 +19,14 @@ from search.study.settings import Settings
 from search.tracking.mlflow_writer import BackgroundTracker, Tracker
 from search.tracking.study_runs import study_view
 from search.tracking.uri import check_uri
-from tests.search.results.test_front import FACTS, HISTORY, NAMES
-
-NOW_MS = FACTS.started_ms + 100_000
-
-
-def settings(tmp_path: Path) -> Settings:
-    return Settings(
-        name="s-1",
-        space="pruning",
-        base="tiny",
-        data=None,
-        trials=5,
-        sampler="tpe",
-        seed=0,
-        gpus_per_trial=1,
-        workers=None,
-        tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
-        storage=str(tmp_path),
-        latency_ledger=None,
-        skip_bad=False,
-    )
+from tests.support.example_study import HISTORY, METADATA, NOW_MS, OBJECTIVE_NAMES, make_settings
 
 
 def test_written_twice_by_two_trackers_is_written_once(tmp_path: Path) -> None:
-    asked = settings(tmp_path)
+    asked = make_settings(tmp_path)
     views = [
-        study_view(asked, FACTS, HISTORY[:3], NOW_MS, "running"),
-        study_view(asked, FACTS, HISTORY, NOW_MS, "complete"),
+        study_view(asked, METADATA, HISTORY[:3], NOW_MS, "running"),
+        study_view(asked, METADATA, HISTORY, NOW_MS, "complete"),
     ]
     for view in (*views, views[-1]):
         Tracker(asked.tracking_uri, "rsopt-pruning", asked.name).write(view)
@@ -59,7 +39,7 @@ def test_written_twice_by_two_trackers_is_written_once(tmp_path: Path) -> None:
     assert {r.data.tags["mlflow.parentRunId"] for r in children.values()} == {parents[0].info.run_id}
     assert {n for n, r in children.items() if r.data.tags["pareto"] == "true"} == {"1", "2", "4"}
     for number in ("0", "1", "2", "3", "4"):
-        assert set(NAMES) <= set(children[number].data.metrics)
+        assert set(OBJECTIVE_NAMES) <= set(children[number].data.metrics)
         assert children[number].info.status == "FINISHED"
     assert "cider" not in children["5"].data.metrics, "a rung's CIDEr passed for a final one"
     assert children["6"].data.tags["reason"] == "nan: training loss is nan"
@@ -71,10 +51,10 @@ def test_written_twice_by_two_trackers_is_written_once(tmp_path: Path) -> None:
 
 
 def test_the_background_tracker_ends_with_the_newest_view(tmp_path: Path) -> None:
-    asked = settings(tmp_path)
+    asked = make_settings(tmp_path)
     tracker = BackgroundTracker(asked.tracking_uri, "rsopt-pruning", asked.name)
     for n in range(1, len(HISTORY) + 1):
-        tracker.put(study_view(asked, FACTS, HISTORY[:n], NOW_MS, "running" if n < len(HISTORY) else "complete"))
+        tracker.put(study_view(asked, METADATA, HISTORY[:n], NOW_MS, "running" if n < len(HISTORY) else "complete"))
     tracker.close()
     assert tracker.problem is None
     client = MlflowClient(asked.tracking_uri)
@@ -83,9 +63,9 @@ def test_the_background_tracker_ends_with_the_newest_view(tmp_path: Path) -> Non
 
 
 def test_a_server_that_is_away_costs_a_problem_and_no_exception(tmp_path: Path) -> None:
-    asked = replace(settings(tmp_path), tracking_uri="http://127.0.0.1:9")
+    asked = replace(make_settings(tmp_path), tracking_uri="http://127.0.0.1:9")
     tracker = BackgroundTracker(asked.tracking_uri, "rsopt-pruning", asked.name)
-    tracker.put(study_view(asked, FACTS, HISTORY, NOW_MS, "complete"))
+    tracker.put(study_view(asked, METADATA, HISTORY, NOW_MS, "complete"))
     tracker.close(timeout=60)
     assert tracker.problem and "MLflow" in tracker.problem
 
@@ -139,17 +119,17 @@ def test_a_study_that_is_projected_anew_is_the_same(small_study: Settings, tmp_p
 
 def test_the_machine_is_sampled_into_the_parent_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
-    asked = settings(tmp_path)
+    asked = make_settings(tmp_path)
     tracker = BackgroundTracker(asked.tracking_uri, "rsopt-pruning", asked.name)
     tracker.watch = True
-    tracker.put(study_view(asked, FACTS, HISTORY[:3], NOW_MS, "running"))
+    tracker.put(study_view(asked, METADATA, HISTORY[:3], NOW_MS, "running"))
     deadline = time.monotonic() + 60
     client, found = MlflowClient(asked.tracking_uri), {}
     while time.monotonic() < deadline and not any(name.startswith("system/") for name in found):
         time.sleep(0.5)
         if tracker.tracker and tracker.tracker.parent_id:
             found = client.get_run(tracker.tracker.parent_id).data.metrics
-    tracker.put(study_view(asked, FACTS, HISTORY, NOW_MS, "complete"))
+    tracker.put(study_view(asked, METADATA, HISTORY, NOW_MS, "complete"))
     tracker.close()
     assert tracker.problem is None
     assert any(name.startswith("system/cpu") for name in found)

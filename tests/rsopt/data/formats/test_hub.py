@@ -18,12 +18,11 @@ from rsopt.data.fetch import fetch
 from rsopt.data.images import open_image
 from rsopt.data.read import read
 from rsopt.errors import UserError
-from tests.support.data_forms import drawn_set, write_parquet
+from tests.support.data_formats import drawn_set, write_parquet
 
 
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))
+def hub(tmp_path: Path) -> Path:
     return write_parquet(tmp_path / "hub", drawn_set(tmp_path / "drawn"))
 
 

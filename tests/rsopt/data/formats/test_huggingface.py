@@ -11,22 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from rsopt.data.read import find, read
-from tests.support.data_forms import Drawn, drawn_set, hub_table, internal, refused, write_karpathy, write_parquet
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def items(tmp_path: Path) -> list[Drawn]:
-    return drawn_set(tmp_path / "drawn")
-
-
-@pytest.fixture
-def root(tmp_path: Path, items: list[Drawn]) -> Path:
-    return write_karpathy(tmp_path / "rsicd", items)
+from tests.support.data_formats import Drawn, hub_table, internal, refused, write_parquet
 
 
 def test_the_library_s_own_saved_folder_reads_the_same(tmp_path: Path, items: list[Drawn], root: Path) -> None:

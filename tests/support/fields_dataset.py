@@ -1,6 +1,6 @@
-"""A data set that is not ours: coloured fields in RSICD's layout, some images with one caption, some with five.
+"""A data set of coloured fields in RSICD's layout, some images with one caption, some with five, and a space for it.
 
-Run it to make one: python -m tests.support.other_data FOLDER
+Write one: python -m tests.support.fields_dataset FOLDER
 """
 
 from __future__ import annotations
@@ -15,8 +15,48 @@ from PIL import Image, ImageDraw
 COLOURS = {"red": (200, 40, 40), "blue": (40, 60, 200), "white": (240, 240, 240), "yellow": (230, 210, 40)}
 PLACES = {"left": (20, 90), "right": (150, 90), "middle": (85, 90)}
 
+_SPACE = """\
+name: {name}
+objectives: [cider, latency_ms, params]
+rungs: [0.5, 1.0]
+parameters:
+  llm_layers: {{layers: [{least_llm_layers}, 8]}}
+  qformer_layers: {{layers: [2/3, 1.0]}}
+  ranking: {ranking}
+  lora: {lora}
+  llm_rank: {{int: {llm_rank}, log: true}}
+  llm_targets: all_linear
+  train_projection: true
+  lr_factor: {{float: [0.9, 1.1], log: true}}
+  epochs: {epochs}
+  batch_images: 8
+"""
 
-def draw_other(folder: Path, images: int = 40, seed: int = 0) -> Path:
+
+def fields_space(
+    name: str = "small",
+    least_llm_layers: int = 7,
+    ranking: str = "prefix",
+    lora: str = "both",
+    llm_rank: str = "[8, 16]",
+    epochs: int = 10,
+) -> str:
+    """YAML of a space whose candidates learn the coloured fields in seconds.
+
+    Args:
+        name: of the space.
+        least_llm_layers: of the 8 that the shipped base has.
+        ranking: a name, or a choice in YAML.
+        lora: a scope, or a choice in YAML.
+        llm_rank: smallest and largest, in YAML.
+        epochs: of a full training.
+    """
+    return _SPACE.format(
+        name=name, least_llm_layers=least_llm_layers, ranking=ranking, lora=lora, llm_rank=llm_rank, epochs=epochs
+    )
+
+
+def write_fields_dataset(folder: Path, images: int = 40, seed: int = 0) -> Path:
     """Write `images` pictures with their JSON; 60 % train, 20 % val, 20 % test."""
     rng = random.Random(seed)
     (folder / "images").mkdir(parents=True)
@@ -47,4 +87,4 @@ def draw_other(folder: Path, images: int = 40, seed: int = 0) -> Path:
 
 
 if __name__ == "__main__":
-    draw_other(Path(sys.argv[1]))
+    write_fields_dataset(Path(sys.argv[1]))

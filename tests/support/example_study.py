@@ -1,0 +1,63 @@
+"""A small study without a search: settings, metadata and seven candidates, one for each state that a front shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rsopt.core.candidate import Candidate
+from rsopt.core.objectives import Measurement
+from rsopt.core.variant import BaseShape, LoraPart, LoraSpec, Variant
+from search.study.history import CandidateState
+from search.study.settings import Settings, StudyMetadata
+
+OBJECTIVE_NAMES = ["cider", "latency_ms", "params"]
+METADATA = StudyMetadata(
+    tuple(OBJECTIVE_NAMES),
+    {"class_prior": 42.5},
+    {"human_agreement": 99.5},
+    "data",
+    1_700_000_000_000,
+    False,
+    {},
+    {"missing_image": 3},
+)
+NOW_MS = METADATA.started_ms + 100_000
+_TUNED = Candidate(Variant.full(BaseShape(4, 6, 8), LoraSpec(LoraPart(4, 8, "qk"))))
+
+
+def make_settings(folder: Path, **changes: object) -> Settings:
+    """Settings of a study in `folder`, with an MLflow database there."""
+    settings = Settings(
+        name="s-1",
+        space="pruning",
+        base="tiny",
+        data=None,
+        trials=5,
+        sampler="tpe",
+        seed=0,
+        gpus_per_trial=1,
+        workers=None,
+        tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
+        storage=str(folder),
+        latency_ledger=None,
+        skip_bad=False,
+    )
+    return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def _candidate(number: int, cider: float, latency_ms: float, params: float, **changes: object) -> CandidateState:
+    metrics = {"cider": cider, "latency_ms": latency_ms, "params": params}
+    rungs = (Measurement(0.33, {"cider": 999.0}, {}), Measurement(1.0, metrics, {}))
+    return replace(CandidateState(number, "sampled", "complete", _TUNED, {}, rungs), **changes)  # type: ignore[arg-type]
+
+
+HISTORY = (
+    _candidate(0, 10, 50, 100, role="zero_shot"),
+    _candidate(1, 80, 50, 100, role="full_depth"),
+    _candidate(2, 70, 40, 80),
+    _candidate(3, 60, 45, 90),  # dominated by 2
+    _candidate(4, 30, 20, 40),
+    _candidate(5, 0, 0, 0, state="resting", rungs=(Measurement(0.33, {"cider": 500.0}, {}),)),
+    _candidate(6, 0, 0, 0, state="failed", rungs=(), reason="nan: training loss is nan"),
+)
