@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-Targets = Literal["qk", "qkv", "qkvo", "mlp", "all_linear"]
+from rsopt.core.lora_targets import LORA_TARGETS
+
 Dtype = Literal["float32", "bfloat16", "float16"]
-TARGETS: tuple[str, ...] = get_args(Targets)
+TARGETS = tuple(LORA_TARGETS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,14 @@ class LoraPart:
 
     rank: int
     alpha: float
-    targets: Targets
+    targets: str  # one of TARGETS
 
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise ValueError(f"LoRA rank must be at least 1, not {self.rank}")
         if self.alpha <= 0:
             raise ValueError(f"LoRA alpha must be above 0, not {self.alpha}")
-        if self.targets not in TARGETS:
+        if self.targets not in LORA_TARGETS:
             raise ValueError(f"unknown LoRA targets '{self.targets}'; known: {', '.join(TARGETS)}")
 
 

@@ -7,7 +7,7 @@ device and counted, which costs milliseconds at any depth.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,29 +15,9 @@ import torch
 from torch import nn
 from transformers import Blip2Config, Blip2ForConditionalGeneration
 
+from rsopt.core.lora_targets import LORA_TARGETS, adapted_modules
 from rsopt.cost.macs import macs_by_module
 from rsopt.model.configs import shape_of
-
-# Linear modules that LoRA is put on, by their name inside one layer.
-_LLM_ATTENTION: dict[str, tuple[str, ...]] = {"qk": ("q_proj", "k_proj"), "qkv": ("q_proj", "k_proj", "v_proj")}
-_LLM_ATTENTION["qkvo"] = (*_LLM_ATTENTION["qkv"], "out_proj")
-_QFORMER_ATTENTION: dict[str, tuple[str, ...]] = {"qk": ("attention.query", "attention.key")}
-_QFORMER_ATTENTION["qkv"] = (*_QFORMER_ATTENTION["qk"], "attention.value")
-_QFORMER_ATTENTION["qkvo"] = (*_QFORMER_ATTENTION["qkv"], "output.dense")
-
-
-def _with_mlp(
-    attention: dict[str, tuple[str, ...]], blocks: tuple[str, ...], mlp: tuple[str, ...]
-) -> dict[str, set[str]]:
-    """Names by targets: attention modules in each of `blocks`, the feed-forward `mlp`, and all of them together."""
-    names = {targets: {f"{b}.{m}" for b in blocks for m in modules} for targets, modules in attention.items()}
-    return {**names, "mlp": set(mlp), "all_linear": names["qkvo"] | set(mlp)}
-
-
-LLM_LINEARS = _with_mlp(_LLM_ATTENTION, ("self_attn",), ("fc1", "fc2"))
-QFORMER_LINEARS = _with_mlp(
-    _QFORMER_ATTENTION, ("attention", "crossattention"), ("intermediate_query.dense", "output_query.dense")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +50,10 @@ class BaseCounts:
         }
         self.projection_params = _params(model.language_projection)
         self.query_params = model.query_tokens.numel()
+        layers = {"llm": llm.model.decoder.layers, "qformer": qformer.encoder.layer}
         self.lora = {
-            "llm": {t: self._lora("llm", llm.model.decoder.layers, n) for t, n in LLM_LINEARS.items()},
-            "qformer": {t: self._lora("qformer", qformer.encoder.layer, n) for t, n in QFORMER_LINEARS.items()},
+            part: {target: self._lora(part, modules, adapted_modules(part, target)) for target in LORA_TARGETS}
+            for part, modules in layers.items()
         }
         self.image_tokens = vision.embeddings.num_positions
         self.image_macs = self._image_macs()
@@ -109,7 +90,7 @@ class BaseCounts:
         """`whole` counts one layer of each kind, `layers` those; each layer of the base is one of the kinds."""
         return PartCount(whole - sum(layers), tuple(layers[kind] for kind in self._kinds[part]))
 
-    def _lora(self, part: str, layers: Iterable[nn.Module], names: set[str]) -> PartCount:
+    def _lora(self, part: str, layers: Iterable[nn.Module], names: Sequence[str]) -> PartCount:
         """Parameters that rank 1 adds to each layer of the base: a row and a column of every adapted weight."""
         kinds = [sum(sum(m.weight.shape) for n, m in layer.named_modules() if n in names) for layer in layers]
         return PartCount(0, tuple(kinds[kind] for kind in self._kinds[part]))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rsopt.core.lora_targets import LORA_TARGETS
 from rsopt.core.variant import Dtype, LoraPart, Variant
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
 BYTES: dict[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 _ADAPTER = 4  # PEFT keeps adapters in float32 over a base of any dtype, and casts their inputs
-_ATTENTION = {"qk": 2, "qkv": 3, "qkvo": 4, "mlp": 0, "all_linear": 4}  # adapted matrices of one attention
-_MLP = {"qk": 0, "qkv": 0, "qkvo": 0, "mlp": 1, "all_linear": 1}
+_ATTENTION = ("query", "key", "value", "output")
 _STATISTICS = 8  # mean and deviation that a norm keeps for each position
 
 
@@ -117,17 +117,16 @@ def merged_bytes(widths: Widths, variant: Variant, dtype: Dtype) -> int:
     lora, total = variant.lora, 0
     if lora is not None and lora.llm is not None:
         hidden, inner, _ = widths.llm
-        total += len(variant.llm_layers) * (
-            _ATTENTION[lora.llm.targets] * hidden**2 + 2 * _MLP[lora.llm.targets] * hidden * inner
-        )
+        attention, mlp = _adapted(lora.llm, *_ATTENTION), _adapted(lora.llm, "up", "down")
+        total += len(variant.llm_layers) * (attention * hidden**2 + mlp * hidden * inner)
     if lora is not None and lora.qformer is not None:
         hidden, inner, _ = widths.qformer
-        heads, mlp = _ATTENTION[lora.qformer.targets], _MLP[lora.qformer.targets]
-        keys = min(max(heads - 1, 0), 2)  # key and value of cross-attention read the image
+        attention, mlp = _adapted(lora.qformer, *_ATTENTION), _adapted(lora.qformer, "up", "down")
+        keys = _adapted(lora.qformer, "key", "value")  # in cross-attention these two read the image
         for layer in variant.qformer_layers:
-            total += heads * hidden**2 + 2 * mlp * hidden * inner
+            total += attention * hidden**2 + mlp * hidden * inner
             if layer % widths.cross_attention_frequency == 0:
-                total += (heads - keys) * hidden**2 + keys * hidden * widths.vision[0]
+                total += (attention - keys) * hidden**2 + keys * hidden * widths.vision[0]
     return total * BYTES[dtype]
 
 
@@ -177,42 +176,41 @@ class _Saved:
         return 2 * hidden * self.size + 4 * heads
 
 
+def _adapted(lora: LoraPart | None, *roles: str) -> int:
+    """How many matrices of one attention or feed-forward block with these roles LoRA adapts."""
+    return len(LORA_TARGETS[lora.targets].intersection(roles)) if lora else 0
+
+
 def _llm_layer_saved(saved: _Saved, widths: tuple[int, int, int], lora: LoraPart | None, grad: bool) -> int:
     """Bytes a position that one OPT layer keeps; `grad` whether its input needs a gradient."""
     hidden, inner, heads = widths
-    targets, rank = (lora.targets, lora.rank) if lora else (None, 0)
+    rank = lora.rank if lora else 0
     norm = hidden * saved.size + _STATISTICS
     total = norm if grad else 0
-    qkv = {"qk": 2, "qkv": 3, "qkvo": 3, "all_linear": 3}.get(targets or "", 0)
+    qkv, out = _adapted(lora, "query", "key", "value"), _adapted(lora, "output")
     total += saved.inputs(hidden, qkv, rank, kept=False)
     if grad or qkv:
         total += saved.attention(hidden, heads) + 2 * hidden * saved.size
-    out = 1 if targets in ("qkvo", "all_linear") else 0
     total += saved.inputs(hidden, out, rank, kept=True)
     if grad or qkv or out:
         total += norm
-    mlp = 1 if targets in ("mlp", "all_linear") else 0
-    total += saved.inputs(hidden, mlp, rank, kept=False)
+    total += saved.inputs(hidden, _adapted(lora, "up"), rank, kept=False)
     if grad or lora:
         total += inner * saved.size  # the activation's output
-    return total + saved.inputs(inner, mlp, rank, kept=True)
+    return total + saved.inputs(inner, _adapted(lora, "down"), rank, kept=True)
 
 
 def _qformer_saved(saved: _Saved, widths: Widths, layers: Sequence[int], lora: LoraPart, images: int) -> int:
     """Bytes that the kept Q-Former layers keep for `images` images when they carry LoRA."""
     hidden, inner, heads = widths.qformer
-    rank, targets = lora.rank, lora.targets
-    keys = {"qk": 1, "qkv": 2, "qkvo": 2, "all_linear": 2}.get(targets, 0)  # key, or key and value
-    query = 1 if keys else 0
-    out = 1 if targets in ("qkvo", "all_linear") else 0
-    mlp = 1 if targets in ("mlp", "all_linear") else 0
+    rank, query, keys = lora.rank, _adapted(lora, "query"), _adapted(lora, "key", "value")
     norm = hidden * saved.size + _STATISTICS
-    block = saved.attention(hidden, heads) + saved.inputs(hidden, out, rank, kept=True) + norm
+    block = saved.attention(hidden, heads) + saved.inputs(hidden, _adapted(lora, "output"), rank, kept=True) + norm
     total, seen, grad = 0, images * widths.image_tokens, bool(query)  # the first layer's input, the queries, needs none
     for layer in layers:
         cross = layer % widths.cross_attention_frequency == 0
-        own = saved.inputs(hidden, mlp, rank, kept=False) + inner * saved.size + norm
-        own += saved.inputs(inner, mlp, rank, kept=False)
+        own = saved.inputs(hidden, _adapted(lora, "up"), rank, kept=False) + inner * saved.size + norm
+        own += saved.inputs(inner, _adapted(lora, "down"), rank, kept=False)
         if grad:
             own += block + 2 * hidden * saved.size + saved.inputs(hidden, query + keys, rank, kept=False)
         if grad and cross:

@@ -14,29 +14,12 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import Blip2ForConditionalGeneration
 
+from rsopt.core.lora_targets import adapted_modules
 from rsopt.core.variant import BaseShape, LoraSpec, Variant
 from rsopt.errors import UserError
 from rsopt.model.base import Base
 
-# Module names inside one layer, by component. lm_head is tied to the embeddings and never a target: merging would alter both.
-LLM_TARGETS = {
-    "qk": "self_attn.(q_proj|k_proj)",
-    "qkv": "self_attn.(q_proj|k_proj|v_proj)",
-    "qkvo": "self_attn.(q_proj|k_proj|v_proj|out_proj)",
-    "mlp": "(fc1|fc2)",
-    "all_linear": "(self_attn.(q_proj|k_proj|v_proj|out_proj)|fc1|fc2)",
-}
-_ATTENTION = "(attention|crossattention)"
-_QFORMER_MLP = "(intermediate_query.dense|output_query.dense)"
-QFORMER_TARGETS = {
-    "qk": rf"{_ATTENTION}.attention.(query|key)",
-    "qkv": rf"{_ATTENTION}.attention.(query|key|value)",
-    "qkvo": rf"{_ATTENTION}.(attention.(query|key|value)|output.dense)",
-    "mlp": _QFORMER_MLP,
-    "all_linear": rf"({_ATTENTION}.(attention.(query|key|value)|output.dense)|{_QFORMER_MLP})",
-}
-_LLM_LAYER = r"language_model\.model\.decoder\.layers\.\d+\."
-_QFORMER_LAYER = r"qformer\.encoder\.layer\.\d+\."
+_LAYERS = {"llm": "language_model.model.decoder.layers", "qformer": "qformer.encoder.layer"}
 
 
 @dataclass(slots=True)
@@ -111,9 +94,10 @@ def merged(built: Built) -> Blip2ForConditionalGeneration:
 def lora_config(lora: LoraSpec) -> LoraConfig:
     """PEFT's configuration: one scoped pattern per component, own rank and alpha for each."""
     patterns, ranks, alphas = [], {}, {}
-    for part, layer, targets in ((lora.llm, _LLM_LAYER, LLM_TARGETS), (lora.qformer, _QFORMER_LAYER, QFORMER_TARGETS)):
+    for component, part in (("llm", lora.llm), ("qformer", lora.qformer)):
         if part is not None:
-            pattern = layer + targets[part.targets].replace(".", r"\.")
+            names = "|".join(map(re.escape, adapted_modules(component, part.targets)))
+            pattern = rf"{re.escape(_LAYERS[component])}\.\d+\.({names})"
             patterns.append(pattern)
             ranks[pattern], alphas[pattern] = part.rank, part.alpha
     first = lora.llm or lora.qformer
@@ -191,18 +175,16 @@ def _check_targets(model: Blip2ForConditionalGeneration, variant: Variant) -> No
     """Raise unless LoRA sits on exactly the modules it was meant for: PEFT is silent about a pattern that also hits others."""
     lora = variant.lora
     assert lora is not None
-    adapted = [name for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)]
-    meant = 0
-    if lora.llm:
-        per_layer = {"qk": 2, "qkv": 3, "qkvo": 4, "mlp": 2, "all_linear": 6}[lora.llm.targets]
-        meant += per_layer * len(variant.llm_layers)
-    if lora.qformer:
-        blocks = len(variant.qformer_layers) + sum(layer.has_cross_attention for layer in model.qformer.encoder.layer)
-        per_block = {"qk": 2, "qkv": 3, "qkvo": 4, "mlp": 0, "all_linear": 4}[lora.qformer.targets]
-        per_layer = 2 if lora.qformer.targets in ("mlp", "all_linear") else 0
-        meant += per_block * blocks + per_layer * len(variant.qformer_layers)
-    outside = [name for name in adapted if not re.match(f"({_LLM_LAYER}|{_QFORMER_LAYER})", name)]
-    if outside or len(adapted) != meant:
+    adapted = {name for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
+    meant = set()
+    for component, part in (("llm", lora.llm), ("qformer", lora.qformer)):
+        for index, layer in enumerate(model.get_submodule(_LAYERS[component])):
+            crosses = getattr(layer, "has_cross_attention", False)
+            for name in adapted_modules(component, part.targets) if part else ():
+                if crosses or not name.startswith("crossattention."):
+                    meant.add(f"{_LAYERS[component]}.{index}.{name}")
+    if adapted != meant:
         raise RuntimeError(
-            f"LoRA {lora} sits on {len(adapted)} modules, meant for {meant}; outside its components: {outside}"
+            f"LoRA {lora} must adapt {len(meant)} modules and adapts {len(adapted)}; "
+            f"too many: {sorted(adapted - meant)}, missing: {sorted(meant - adapted)}"
         )

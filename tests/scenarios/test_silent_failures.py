@@ -6,6 +6,7 @@ from copy import deepcopy
 
 import pytest
 import torch
+from peft import LoraConfig
 
 from rsopt.caption.decoders import caption_features
 from rsopt.caption.degenerate import check_garbage, garbage
@@ -85,9 +86,9 @@ def test_lora_on_no_module_or_too_many_is_an_error(tiny: Base, monkeypatch: pyte
 
     variant = Variant.full(tiny.shape, LORA)
     # A pattern that also hits the Q-Former, as `all-linear` does: PEFT takes it silently.
-    monkeypatch.setattr(module, "_LLM_LAYER", r".*\.(layers|layer)\.\d+\..*")
-    monkeypatch.setitem(module.LLM_TARGETS, "all_linear", "(q_proj|query|fc1|dense)")
-    with pytest.raises((RuntimeError, ValueError)):
+    pattern = r".*\.layers?\.\d+\..*\.(q_proj|query|fc1|dense)"
+    monkeypatch.setattr(module, "lora_config", lambda _: LoraConfig(target_modules=pattern))
+    with pytest.raises(RuntimeError, match=r"must adapt .* modules and adapts"):
         build(tiny, variant)
 
 

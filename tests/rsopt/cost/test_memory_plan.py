@@ -7,7 +7,7 @@ import time
 import torch
 
 from rsopt.core.recipe import Recipe
-from rsopt.core.variant import LoraPart, LoraSpec, Targets, Variant
+from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.cost.memory_plan import USABLE, CardPlan, card_plan, free_bytes, training_need, training_plan
 from rsopt.cost.model import CostModel
 from rsopt.model.base import Base
@@ -64,7 +64,7 @@ def test_recomputed_activations_are_the_same_step_in_less_memory(random_base: Ba
     assert all(torch.equal(a, b) for a, b in zip(*trained, strict=True)) and kept[1] < kept[0]
 
 
-def on_card(base: str, gb: float, targets: Targets) -> CardPlan:
+def on_card(base: str, gb: float, targets: str) -> CardPlan:
     costs = CostModel(base_config(base))
     lora = LoraSpec(LoraPart(16, 32, targets), LoraPart(16, 32, targets), train_projection=True)
     return card_plan(costs, Variant.full(costs.shape, lora), "bfloat16", 16, 1e9 * gb, 64)
