@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
-from rsopt.cli import Parser, command
+from rsopt.cli import Parser, add_json, command
 from rsopt.common.atomic_files import write_asked
 from rsopt.errors import UserError
+from search.study.options import add_study_options
 
 EPILOG = """\
 examples:
@@ -26,10 +26,8 @@ def parser() -> Parser:
         prog="python -m search.compare",
         description="The hand-made study's table beside a study of the space `report`: counts, scores, latencies, conclusions.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("--name", required=True, metavar="S", help="name of the study, run with --space report")
-    p.add_argument("--storage", default="runs", metavar="DIR", help="folder of the studies (default: %(default)s)")
+    add_study_options(p)
     p.add_argument(
         "--row",
         action="append",
@@ -40,7 +38,7 @@ def parser() -> Parser:
     p.add_argument("--baselines", metavar="S", help="a study of other captioners, whose trials become rows")
     p.add_argument("--no-meteor", action="store_true", help="leave METEOR out (it needs Java, 0.5 GB and some seconds)")
     shape = p.add_mutually_exclusive_group()
-    shape.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add_json(shape)
     shape.add_argument("--html", metavar="F", help="write one HTML file, for any browser, offline")
     return p
 

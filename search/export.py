@@ -1,23 +1,20 @@
-"""python -m search.export: a member of a study as a model to take away, checked and with its test scores."""
+"""python -m search.export: write a trial of a study as a checked model with its scores on the test split."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from rsopt.cli import Parser, command
+from rsopt.cli import Parser, command, whole
 from rsopt.common.atomic_files import check_new
-from rsopt.core.inference import BEAMS, MOST_BEAMS
+from rsopt.core.inference import BEAMS, MOST_BEAMS, Weights
 from rsopt.core.leg_files import rung_folder
 from rsopt.errors import UserError
 from rsopt.model.model_card import MANIFEST
-from search.results.front import study_front
 from search.results.picks import PICKS, choose
-from search.study.journal import read_history
+from search.study.options import add_study_options
 from search.study.settings import load_study, study_folder
 
 EPILOG = """\
@@ -32,48 +29,58 @@ def parser() -> Parser:
     """The command's options."""
     p = Parser(
         prog="python -m search.export",
-        description="Take a member of a study away: merged, in safetensors, for plain transformers, with a model card.",
+        description="Write a trial of a study as a model that plain transformers loads: merged weights in safetensors with a "
+        "model card and its scores on the test split.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("--name", required=True, metavar="S", help="name of the study")
+    add_study_options(p)
     p.add_argument(
         "--pick",
         metavar="P",
-        help=f"{', '.join(PICKS)}, or a trial's number (default: knee; best_cider with --max-latency-ms)",
+        help=f"{', '.join(PICKS)} or a trial's number (default: knee; with --max-latency-ms best_cider)",
     )
-    p.add_argument("--max-latency-ms", type=float, metavar="X", help="only trials within this latency, milliseconds")
+    p.add_argument(
+        "--max-latency-ms", type=float, metavar="X", help="consider only trials of at most this latency, milliseconds"
+    )
     p.add_argument("--out", required=True, metavar="DIR", help="folder to write: a new or an empty one")
-    p.add_argument("--adapter-only", action="store_true", help="LoRA unmerged, for PEFT, instead of a whole model")
+    p.add_argument(
+        "--adapter-only", action="store_true", help="write the LoRA adapter for PEFT instead of a merged model"
+    )
     p.add_argument(
         "--dtype",
-        choices=["float32", "bfloat16", "float16", "int8", "int4"],
-        help="of the weights (default: that in which the trial was measured); int8 and int4 are run by bitsandbytes",
-    )
-    p.add_argument("--beams", type=int, default=BEAMS, metavar="N", help="of its captions (default: %(default)s)")
-    p.add_argument(
-        "--as-searched", action="store_true", help="the search's own training, although the trial was trained again"
+        choices=get_args(Weights),
+        help="precision of the weights (default: the one the trial was measured in); int8 and int4 need bitsandbytes",
     )
     p.add_argument(
-        "--storage",
-        default="runs",
-        metavar="DIR",
-        help="folder of the studies, or s3://BUCKET/PREFIX (default: %(default)s)",
+        "--beams",
+        type=whole(1, MOST_BEAMS),
+        default=BEAMS,
+        metavar="N",
+        help="beams the model generates with (default: %(default)s)",
     )
     p.add_argument(
-        "--register", action="store_true", help="also register it in the study's MLflow, with the pick as alias"
+        "--as-searched", action="store_true", help="export the search's own training even where there is a refit"
+    )
+    p.add_argument(
+        "--register", action="store_true", help="also register the model in the study's MLflow under an alias"
     )
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, refuse what can be refused, write, say where."""
+    """Parse, check, export, print where it is."""
     options = parser().parse_args(argv)
-    folder = study_folder(options.storage, options.name)
-    front = study_front(folder)
-    trial = choose(front, options.pick, options.max_latency_ms)
+    if options.adapter_only and options.beams != BEAMS:
+        raise UserError("an adapter holds no generation settings; leave --beams out")
+    if options.adapter_only and options.register:
+        raise UserError("--register needs a whole model; leave --adapter-only out")
     out = Path(options.out)
     check_new(out)
+    folder = study_folder(options.storage, options.name)
+    from search.results.front import study_front  # after parsing: SciPy takes most of a second to import
+
+    front = study_front(folder)
+    trial = choose(front, options.pick, options.max_latency_ms)
     settings, metadata = load_study(folder)
     if trial["baseline"] is not None:
         model = rung_folder(folder, trial["id"], 1.0) / "model"
@@ -83,16 +90,10 @@ def main(argv: list[str] | None = None) -> int:
         )
     if options.adapter_only and trial["variant"]["lora"] is None:
         raise UserError(f"trial {trial['id']} was not tuned, so it has no adapter; export it without --adapter-only")
-    if not 1 <= options.beams <= MOST_BEAMS:
-        raise UserError(f"--beams must be 1 to {MOST_BEAMS}, not {options.beams}")
-    if options.adapter_only and options.beams != BEAMS:
-        raise UserError("an adapter holds no generation settings; leave --beams out")
-    if options.adapter_only and options.register:
-        raise UserError("--register needs a whole model; leave --adapter-only out")
     say(f"trial {trial['id']} of {settings.name}: {trial['name']}")
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of calls of its own
-    # After what can be refused at once: torch and transformers take seconds to import.
+    # After the checks: torch and transformers take seconds to import.
     from search.followup.export_trial import ExportRequest, export_trial
+    from search.study.journal import read_history
 
     name = options.pick if options.pick in PICKS else None
     if options.pick is None:

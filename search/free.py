@@ -1,16 +1,15 @@
-"""python -m search.free: the front's members, and the unpruned model, in forms that need no training."""
+"""python -m search.free: measure a front's members and the unpruned model in inference variants; trains nothing."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from typing import Any
 
-from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, Parser, command
+from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, Parser, add_json, command
 from rsopt.errors import UserError
-from search.results.front import study_front
 from search.results.picks import unpruned
+from search.study.options import add_study_options
 from search.study.settings import study_here
 
 EPILOG = """\
@@ -18,9 +17,9 @@ examples:
   python -m search.free --name pruning-1
       beams 3 and 1, bfloat16, int8 and int4 weights of each member and of the unpruned model: CIDEr, latency, size
   python -m search.export --name pruning-1 --pick knee --dtype int8 --beams 1 --out small
-      one of them, taken away
+      export one of them
 
-What is measured is not measured again. int8 and int4 need the package bitsandbytes (pip install 'rsopt[quant]').
+A variant is measured once. int8 and int4 need the package bitsandbytes (pip install 'rsopt[quant]').
 """
 
 
@@ -28,26 +27,23 @@ def parser() -> Parser:
     """The command's options."""
     p = Parser(
         prog="python -m search.free",
-        description="What needs no training is measured, not searched: beams, 8-bit and 4-bit weights, precision.",
+        description="Measure the front and the unpruned model with fewer beams and with 8-bit, 4-bit and other weights. "
+        "Nothing is trained.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("--name", required=True, metavar="S", help="name of the study")
-    p.add_argument("--workers", type=int, metavar="N", help="trials at once (default: one a core, or one a GPU share)")
-    p.add_argument("--address", metavar="A", help="Ray cluster to join, such as auto (default: start a local one)")
-    p.add_argument("--storage", default="runs", metavar="DIR", help="folder of the studies (default: %(default)s)")
-    p.add_argument("--json", action="store_true", help="print front.json and nothing else")
+    add_study_options(p, "workers", "address")
+    add_json(p, "front.json")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, refuse what can be refused, measure what is missing, print the front with it."""
+    """Parse, check, measure what is missing, print the front with it."""
     options = parser().parse_args(argv)
-    if options.workers is not None and options.workers < 1:
-        raise UserError(f"--workers must be at least 1, not {options.workers}")
     folder = study_here(options.storage, options.name, "search.free")
+    from search.results.front import study_front  # after parsing: SciPy takes most of a second to import
+
     trials = of_front(study_front(folder))
-    # After what can be refused at once: Ray, torch and MLflow take seconds to import.
+    # After the checks: Ray, torch and MLflow take seconds to import.
     from search.followup.variant_session import measure_front
     from search.results.table import print_front
 

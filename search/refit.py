@@ -1,16 +1,15 @@
-"""python -m search.refit: picks of a study trained again over several seeds, scored on the test split, compared."""
+"""python -m search.refit: train picks of a study again over several seeds, and compare them on the test split."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from typing import Any
 
-from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, Parser, command
+from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, Parser, add_json, command, positive, whole
 from rsopt.errors import UserError
-from search.results.front import study_front
 from search.results.picks import PICKS, choose, neighbours, unpruned
+from search.study.options import add_study_options
 from search.study.settings import study_here
 
 EPILOG = """\
@@ -19,7 +18,8 @@ examples:
       the knee, its neighbours on the front and the unpruned model, three seeds each, as long as in the search
   python -m search.refit --name pruning-1 --pick 7,unpruned --epochs 20 --seeds 5
 
-A killed refit goes on with the same command, and trains nothing twice. search.export then takes the refit model.
+A killed refit continues with the same command and trains nothing twice. python -m search.export then takes the refit
+model.
 """
 NEIGHBOURS, UNPRUNED = "neighbours", "unpruned"
 MOST_SEEDS = 100
@@ -29,40 +29,40 @@ def parser() -> Parser:
     """The command's options."""
     p = Parser(
         prog="python -m search.refit",
-        description="Train picks again over several seeds; mean, spread and paired tests on the test split.",
+        description="Train picks again over several seeds, score them on the test split and compare them: means, spread, "
+        "paired tests.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument("--name", required=True, metavar="S", help="name of the study")
+    add_study_options(p, "workers", "address")
     p.add_argument(
         "--pick",
         default=f"knee,{NEIGHBOURS},{UNPRUNED}",
         metavar="P,...",
-        help=f"{', '.join(PICKS)}, a trial's number; {NEIGHBOURS}: those next to each of them on the front; "
+        help=f"{', '.join(PICKS)} or a trial's number; {NEIGHBOURS}: the trials next to each of them on the front; "
         f"{UNPRUNED}: full depth with LoRA (default: %(default)s)",
     )
-    p.add_argument("--epochs", type=float, metavar="N", help="length of the training (default: as in the search)")
-    p.add_argument("--seeds", type=int, default=3, metavar="N", help="trainings of each (default: %(default)s)")
-    p.add_argument("--workers", type=int, metavar="N", help="legs at once (default: one a core, or one a GPU share)")
-    p.add_argument("--address", metavar="A", help="Ray cluster to join, such as auto (default: start a local one)")
-    p.add_argument("--storage", default="runs", metavar="DIR", help="folder of the studies (default: %(default)s)")
-    p.add_argument("--json", action="store_true", help="print one JSON object on stdout, nothing else there")
+    p.add_argument(
+        "--epochs",
+        type=positive(),
+        metavar="N",
+        help="length of each training (default: the trial's own in the search)",
+    )
+    p.add_argument(
+        "--seeds", type=whole(1, MOST_SEEDS), default=3, metavar="N", help="trainings of each (default: %(default)s)"
+    )
+    add_json(p)
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, refuse what can be refused, train what is missing, report."""
+    """Parse, check, train what is missing, report."""
     options = parser().parse_args(argv)
-    if not 1 <= options.seeds <= MOST_SEEDS:
-        raise UserError(f"--seeds must be 1 to {MOST_SEEDS}, not {options.seeds}")
-    if options.epochs is not None and not 0 < options.epochs < float("inf"):
-        raise UserError(f"--epochs must be above 0, not {options.epochs:g}")
-    if options.workers is not None and options.workers < 1:
-        raise UserError(f"--workers must be at least 1, not {options.workers}")
     folder = study_here(options.storage, options.name, "search.refit")
+    from search.results.front import study_front  # after parsing: SciPy takes most of a second to import
+
     front = study_front(folder)
     picked, wanted = asked(front, options.pick)
-    # After what can be refused at once: Ray, torch and MLflow take seconds to import.
+    # After the checks: Ray, torch and MLflow take seconds to import.
     from search.followup.refit_report import print_refits
     from search.followup.refit_session import refit
 

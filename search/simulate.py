@@ -1,65 +1,82 @@
-"""python -m search.simulate: a recorded table through samplers and schedules, with any number of workers, in simulated time."""
+"""python -m search.simulate: replay a recorded table through samplers and schedulers, in simulated time."""
 
 from __future__ import annotations
 
 import json
 import sys
+from argparse import ArgumentTypeError
+from collections.abc import Callable
 
-from rsopt.cli import Parser, command
+from rsopt.cli import Parser, add_json, command, positive, whole
 from rsopt.errors import UserError
+from search.study.options import options_of
+from search.study.settings import SAMPLERS, SCHEDULES, Settings
+
+EPILOG = """\
+example:
+  python -m search.simulate --sampler known_cost,random --workers 1,8 --seeds 3
+"""
 
 
 def parser() -> Parser:
     """The command's options."""
     p = Parser(
         prog="python -m search.simulate",
-        description="Replay recorded learning curves through the real search: how much of the true front is found after how "
-        "much training. Compute is in full trials' worth of trained samples, shares are of the true front's hypervolume.",
+        description="Replay recorded learning curves through the real search in simulated time: how much of the true front is "
+        "found after how much training. Training is counted in full trials, shares are of the true front's hypervolume.",
+        epilog=EPILOG,
     )
-    p.add_argument("--table", default="tiny-mini", help="a shipped table or NAME.json.gz (default: %(default)s)")
-    p.add_argument("--sampler", default="known_cost,tpe,nsga2,random", help="one or more (default: %(default)s)")
+    p.add_argument(
+        "--table", default="tiny-mini", metavar="T", help="shipped table or NAME.json.gz (default: %(default)s)"
+    )
+    p.add_argument(
+        "--sampler", type=_some(SAMPLERS), default=",".join(SAMPLERS), metavar="S,...", help="default: %(default)s"
+    )
     p.add_argument(
         "--schedule",
+        type=_some(("default", *SCHEDULES)),
         default="default",
-        help="default (the sampler's own), promote, halving, end (default: %(default)s)",
+        metavar="S,...",
+        help=f"default (the sampler's own), {', '.join(SCHEDULES)} (default: %(default)s)",
     )
     p.add_argument(
-        "--workers", default="1", help="simulated workers, one number or more: 1,8,100 (default: %(default)s)"
+        "--workers", type=_counts, default="1", metavar="N,...", help="simulated workers (default: %(default)s)"
     )
-    p.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds of each (default: %(default)s)")
+    p.add_argument("--seeds", type=whole(1), default=5, metavar="N", help="seeds of each (default: %(default)s)")
     p.add_argument(
-        "--budget", type=float, default=40.0, metavar="FULL", help="full trials of training (default: %(default)s)"
+        "--budget", type=positive(), default=40.0, metavar="X", help="full trials of training (default: %(default)s)"
     )
-    p.add_argument("--trials", type=int, metavar="N", help="candidates at most (default: as many as the budget holds)")
-    p.add_argument("--stragglers", type=float, default=0.0, metavar="SHARE", help="legs ten times slower (default: 0)")
     p.add_argument(
-        "--losses", type=float, default=0.0, metavar="SHARE", help="legs that are lost half way (default: 0)"
+        "--trials", type=whole(1), metavar="N", help="candidates at most (default: as many as the budget allows)"
     )
-    p.add_argument("--max-params", type=float, metavar="N", help="limit, as of search.run")
-    p.add_argument("--max-latency-ms", type=float, metavar="X", help="limit, as of search.run")
     p.add_argument(
-        "--processes", type=int, default=2, metavar="N", help="processes that simulate (default: %(default)s)"
+        "--stragglers", type=float, default=0.0, metavar="X", help="share of legs ten times slower (default: 0)"
     )
-    p.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    p.add_argument("--losses", type=float, default=0.0, metavar="X", help="share of legs lost half way (default: 0)")
+    limits = options_of(Settings)
+    for name in ("max_params", "max_latency_ms"):
+        p.add_argument(limits[name].flag, **limits[name].argument)
+    p.add_argument(
+        "--processes", type=whole(1), default=2, metavar="N", help="processes that simulate (default: %(default)s)"
+    )
+    add_json(p)
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, replay, print."""
     options = parser().parse_args(argv)
-    from search.optimizer.factory import SAMPLERS, SCHEDULES, default_schedule
+    if not (options.stragglers >= 0 and options.losses >= 0 and options.stragglers + options.losses < 1):
+        raise UserError("--stragglers and --losses are shares that sum to less than 1")
+    # After parsing: Optuna and scikit-learn take seconds to import.
+    from search.optimizer.factory import default_schedule
     from search.simulation.grid import LEVELS, run_matrix
     from search.simulation.recording import load_recording
     from search.simulation.replay import Setup, Weather
     from search.study.limits import Limits
 
-    load_recording(options.table)  # whatever is wrong with it is said before any process starts
-    if min(options.seeds, options.processes) < 1 or not options.budget > 0:
-        raise UserError("--seeds, --processes and --budget must be above 0")
-    if not (options.stragglers >= 0 and options.losses >= 0 and options.stragglers + options.losses < 1):
-        raise UserError("--stragglers and --losses are shares that sum to less than 1")
-    samplers, schedules = _words(options.sampler, SAMPLERS), _words(options.schedule, ("default", *SCHEDULES))
-    limits = Limits(None if options.max_params is None else int(options.max_params), options.max_latency_ms)
+    load_recording(options.table)  # a damaged table is refused before any process starts
+    limits = Limits(options.max_params, options.max_latency_ms)
     setups = [
         Setup(
             sampler,
@@ -70,9 +87,9 @@ def main(argv: list[str] | None = None) -> int:
             limits,
             Weather(options.stragglers, options.losses),
         )
-        for workers in _counts(options.workers)
-        for sampler in samplers
-        for schedule in schedules
+        for workers in options.workers
+        for sampler in options.sampler
+        for schedule in options.schedule
         if (chosen := default_schedule(sampler) if schedule == "default" else schedule) != "promote"
         or sampler == "known_cost"
     ]
@@ -88,32 +105,29 @@ def main(argv: list[str] | None = None) -> int:
     head = f"{'sampler':<12}{'schedule':<10}{'workers':>7}" + "".join(f"{f'to {level:.0%}':>18}" for level in LEVELS)
     sys.stdout.write(f"full trials to a share of the true front, median [quartiles] of {options.seeds} seeds\n{head}\n")
     for cell in cells:
-        reach = "".join(f"{_shown(cell.to_reach(level)):>18}" for level in LEVELS)
+        reach = "".join(f"{_format(cell.to_reach(level)):>18}" for level in LEVELS)
         sys.stdout.write(f"{cell.setup.sampler:<12}{cell.setup.schedule:<10}{cell.setup.workers:>7}{reach}\n")
     return 0
 
 
-def _words(text: str, known: tuple[str, ...]) -> list[str]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    for word in words:
-        if word not in known:
-            raise UserError(f"unknown '{word}'; known: {', '.join(known)}")
-    if not words:
-        raise UserError(f"nothing asked for; known: {', '.join(known)}")
-    return words
+def _some(known: tuple[str, ...]) -> Callable[[str], list[str]]:
+    """The type of an option: one or more of the `known` words, separated by commas."""
+
+    def convert(text: str) -> list[str]:
+        words = [word.strip() for word in text.split(",") if word.strip()]
+        if not words or not set(words) <= set(known):
+            raise ArgumentTypeError(f"must be one or more of {', '.join(known)}, not '{text[:60]}'")
+        return words
+
+    return convert
 
 
 def _counts(text: str) -> list[int]:
-    try:
-        counts = [int(word) for word in text.split(",")]
-    except ValueError as error:
-        raise UserError(f"--workers takes numbers such as 1,8, not '{text}'") from error
-    if min(counts) < 1:
-        raise UserError(f"--workers must be at least 1, not {text}")
-    return counts
+    """The type of an option: numbers of at least 1, separated by commas."""
+    return [whole(1)(word) for word in text.split(",")]
 
 
-def _shown(quartiles: tuple[float, float, float]) -> str:
+def _format(quartiles: tuple[float, float, float]) -> str:
     low, middle, high = (">" if value == float("inf") else f"{value:.1f}" for value in quartiles)
     return f"{middle} [{low}, {high}]"
 

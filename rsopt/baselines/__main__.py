@@ -1,4 +1,4 @@
-"""python -m rsopt.baselines: what a baseline costs, and captions of one that a search has trained."""
+"""python -m rsopt.baselines: the costs of a baseline, and captions of one that a search has trained."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from rsopt.cli import Parser, command
+from rsopt.cli import Parser, add_json, command, whole
 from rsopt.core.candidate import BASELINES
 from rsopt.errors import UserError
 
@@ -24,20 +24,24 @@ def parser() -> Parser:
         prog="python -m rsopt.baselines",
         description="Costs and captions of the baselines PureT and BITA; `search.run --space baselines` trains them.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     kinds = p.add_subparsers(dest="what", required=True, metavar="cost|caption")
-    cost = kinds.add_parser("cost", help="exact parameters, multiply-adds and sizes, without weights")
+    cost = kinds.add_parser("cost", help="print exact parameters, multiply-adds and sizes; loads no weights")
     cost.add_argument("name", choices=tuple(BASELINES))
-    cost.add_argument("--base", default="tiny", help="tiny sizes for tiny, else the paper's (default: %(default)s)")
-    cost.add_argument("--words", type=int, default=9488, help="rows of PureT's vocabulary (default: %(default)s)")
-    cost.add_argument("--text-tokens", type=int, default=11, help="text tokens of a caption (default: %(default)s)")
-    cost.add_argument("--beams", type=int, default=1, help="sequences that are computed (default: %(default)s)")
-    cost.add_argument("--json", action="store_true", help="print one JSON object on stdout, nothing else there")
-    caption = kinds.add_parser("caption", help="one line an image, in the order given")
-    caption.add_argument("model", metavar="DIR", help="the folder `model` beside a trained baseline's measurement")
+    cost.add_argument("--base", default="tiny", metavar="B", help="tiny: tiny sizes, else the paper's (default: tiny)")
+    for name, default, text in (
+        ("words", 9488, "rows of PureT's vocabulary"),
+        ("text-tokens", 11, "text tokens of a caption"),
+        ("beams", 1, "sequences that are computed"),
+    ):
+        cost.add_argument(
+            f"--{name}", type=whole(1), default=default, metavar="N", help=f"{text} (default: %(default)s)"
+        )
+    add_json(cost)
+    caption = kinds.add_parser("caption", help="caption images, one line for each, in the given order")
+    caption.add_argument("model", metavar="DIR", help="folder `model` next to a trained baseline's measurement")
     caption.add_argument("images", nargs="+", metavar="IMAGE")
-    caption.add_argument("--base", default="tiny", help="the base it was trained over (default: %(default)s)")
+    caption.add_argument("--base", default="tiny", metavar="B", help="base it was trained on (default: %(default)s)")
     return p
 
 
@@ -57,22 +61,20 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _cost(options: argparse.Namespace) -> int:
-    if min(options.words, options.text_tokens, options.beams) < 1:
-        raise UserError("--words, --text-tokens and --beams must be at least 1")
     from rsopt.baselines.cost import baseline_cost
     from rsopt.cost.memory import Workload
     from rsopt.model.configs import base_config
 
     load = Workload(text_tokens=options.text_tokens, beams=options.beams)
-    found = baseline_cost(options.name, base_config(options.base), options.base == "tiny", options.words, load)
+    costs = baseline_cost(options.name, base_config(options.base), options.base == "tiny", options.words, load)
     if options.json:
-        sys.stdout.write(json.dumps(found.to_json()) + "\n")
+        sys.stdout.write(json.dumps(costs.to_json()) + "\n")
         return 0
     lines = [f"{'part':<14}{'parameters':>16}{'GMAC':>12}"]
-    for part, count in found.params.items():
-        gmacs = f"{found.gmacs[part]:.3f}" if part in found.gmacs else ""
+    for part, count in costs.params.items():
+        gmacs = f"{costs.gmacs[part]:.3f}" if part in costs.gmacs else ""
         lines.append(f"{part:<14}{count:>16,}{gmacs:>12}")
-    lines.append(f"{'trainable':<14}{found.trainable:>16,}")
+    lines.append(f"{'trainable':<14}{costs.trainable:>16,}")
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 

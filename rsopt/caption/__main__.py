@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO, get_args
 
-from PIL import Image
-from transformers.utils import logging
-
-from rsopt.caption.captioner import Captioner
-from rsopt.caption.decoders import BEAMS
-from rsopt.cli import EXIT_FAILED, Parser, command
-from rsopt.core.inference import BATCH
+from rsopt.cli import EXIT_FAILED, Parser, add_json, command, whole
+from rsopt.core.inference import BATCH, BEAMS
+from rsopt.core.variant import Dtype
 from rsopt.data.records import Sample
 from rsopt.errors import UserError
-from rsopt.model.base import DTYPES, Base, load_base
 from rsopt.model.model_card import MANIFEST
+
+if TYPE_CHECKING:
+    from rsopt.model.base import Base
 
 EPILOG = """\
 examples:
@@ -35,22 +31,24 @@ One line an image: its path, a tab, its caption. Pictures that cannot be read ar
 """
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Parse, load, caption as the paths come in."""
+def parser() -> Parser:
+    """The command's options."""
     p = Parser(
         prog="python -m rsopt.caption",
         description="Caption images: 5 beams, or those that the model was exported with; at most 50 new tokens.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("--model", required=True, metavar="DIR", help="an exported folder, or a base: tiny, a hub id")
     p.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders (all pictures below), or - for stdin")
-    p.add_argument("--json", action="store_true", help='a JSON object a line: {"image", "caption"}')
-    p.add_argument("--batch", type=int, metavar="N", help="images at once (default: 20 on a CPU, 64 on a GPU)")
-    p.add_argument("--dtype", choices=list(DTYPES), help="to run in (default: that of the folder's weights)")
-    options = p.parse_args(argv)
-    if options.batch is not None and options.batch < 1:
-        raise UserError(f"--batch must be at least 1, not {options.batch}")
+    add_json(p, 'a JSON object for each image, {"image", "caption"},')
+    p.add_argument("--batch", type=whole(1), metavar="N", help="images at once (default: 20 on a CPU, 64 on a GPU)")
+    p.add_argument("--dtype", choices=get_args(Dtype), help="precision to run in (default: that of the weights)")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, load, caption as the paths come in."""
+    options = parser().parse_args(argv)
     paths = find_images(options.images, sys.stdin)
     base = load_model(options.model, options.dtype)
     try:
@@ -62,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _caption(base: Base, parts: Iterator[list[Path]], beams: int, as_json: bool) -> int:
+    from rsopt.caption.captioner import Captioner
+
     begin, good, bad = time.perf_counter(), 0, 0
     captioner = Captioner(base.model, base, beams)
     for part in parts:
@@ -96,14 +96,19 @@ def load_model(name: str, dtype: str | None) -> Base:
         raise UserError(f"'{name}' holds an adapter alone; export it without --adapter-only, or use its card's script")
     if dtype is None and (folder / "config.json").is_file():
         stored = json.loads((folder / "config.json").read_text()).get("dtype")
-        dtype = stored if stored in DTYPES else None
+        dtype = stored if stored in get_args(Dtype) else None
+    from transformers.utils import logging  # after what can be refused: it takes seconds
+
+    from rsopt.model.base import load_base
+
     logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of calls of its own
     return load_base(name, dtype=dtype)  # type: ignore[arg-type]
 
 
 def find_images(asked: Sequence[str], stdin: TextIO) -> Iterator[Path]:
     """Paths of pictures, in order; a folder's by name. Raises UserError at once for what is not there or holds none."""
+    from PIL import Image
+
     known = set(Image.registered_extensions())
     found: list[Path] = []
     for name in asked:
@@ -136,6 +141,8 @@ def _parts(paths: Iterator[Path], size: int) -> Iterator[list[Path]]:
 
 def _fault(path: Path) -> str | None:
     """Why a picture cannot be read, or None. Whatever a decoder raises is a fault of the file."""
+    from PIL import Image
+
     try:
         with Image.open(path) as image:
             image.load()

@@ -1,4 +1,4 @@
-"""Exact costs of a variant without its weights, and the command `python -m rsopt.cost` that prints them."""
+"""python -m rsopt.cost: the exact costs of a variant, computed from its configuration without weights."""
 
 from __future__ import annotations
 
@@ -6,57 +6,70 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from rsopt.cli import Parser, command
+from rsopt.cli import Parser, add_json, command
 from rsopt.core.variant import TARGETS, LoraPart, LoraSpec, Variant
 from rsopt.cost.memory import BYTES, Workload
+from rsopt.cost.model import Cost, CostModel
 from rsopt.errors import UserError
 from rsopt.model.configs import KNOWN, base_config, shape_of
 
-if TYPE_CHECKING:
-    pass
-from rsopt.cost.model import Cost, CostModel
+EPILOG = """\
+examples:
+  python -m rsopt.cost --base opt-2.7b
+  python -m rsopt.cost --base opt-2.7b --llm-layers 24 --qformer-layers 0,1,4,5,8,9 --lora llm --rank 16
+
+LAYERS is a count from the first layer on (8) or a list of indices (0,1,4,5; a single index: 3,).
+1 GMAC = 10^9 multiply-adds (a profiler's GFLOP is half of one), 1 MB = 10^6 bytes, 1 GB = 10^9 bytes.
+GMAC are those of one image and, for each beam, of all query and text tokens, with the head at every position.
+"""
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """The command's options."""
     load = Workload()
-    parser = Parser(
+    p = Parser(
         allow_abbrev=False,
         prog="python -m rsopt.cost",
-        description="Exact parameters, multiply-adds and sizes of a variant and its predicted peak memory.",
-        epilog="Units: GMAC = 10^9 multiply-adds (a profiler's GFLOP is half of one), MB = 10^6, GB = 10^9 bytes. "
-        "GMAC are those of one image and, for each beam, all query and text tokens, the head at every position. "
-        "LAYERS is a count from the first layer on (8) or indices (0,1,4,5; one index: 3,).",
+        description="Exact parameters, multiply-adds and sizes of a variant, and its predicted peak memory. No weights are "
+        "loaded.",
+        epilog=EPILOG,
     )
-    parser.add_argument("--base", required=True, help=KNOWN)
+    p.add_argument("--base", required=True, metavar="B", help=KNOWN)
     for part in ("vision", "qformer", "llm"):
-        parser.add_argument(f"--{part}-layers", metavar="LAYERS", help="kept layers (default: all)")
-    parser.add_argument("--vocab-size", type=int, metavar="ROWS", help="rows of the embedding (default: the base's)")
-    parser.add_argument("--lora", choices=("llm", "qformer", "both"), help="component with LoRA (default: none)")
-    parser.add_argument("--rank", type=int, default=16, help="LoRA rank (default: %(default)s)")
-    parser.add_argument("--targets", default="qk", help=f"LoRA targets: {', '.join(TARGETS)} (default: %(default)s)")
-    parser.add_argument("--qformer-rank", type=int, metavar="RANK", help="rank in the Q-Former (default: --rank)")
-    parser.add_argument("--qformer-targets", metavar="TARGETS", help="targets in the Q-Former (default: --targets)")
-    parser.add_argument("--lora-dropout", type=float, default=0.0, help="LoRA dropout (default: %(default)s)")
-    parser.add_argument("--train-projection", action="store_true", help="train the projection in full (with --lora)")
+        p.add_argument(f"--{part}-layers", metavar="LAYERS", help="layers that are kept (default: all)")
+    p.add_argument("--vocab-size", type=int, metavar="ROWS", help="rows of the embedding (default: the base's)")
+    p.add_argument("--lora", choices=("llm", "qformer", "both"), help="component with LoRA (default: none)")
+    p.add_argument("--rank", type=int, default=16, metavar="N", help="LoRA rank (default: %(default)s)")
+    p.add_argument(
+        "--targets", default="qk", metavar="T", help=f"LoRA targets: {', '.join(TARGETS)} (default: %(default)s)"
+    )
+    p.add_argument("--qformer-rank", type=int, metavar="N", help="LoRA rank in the Q-Former (default: --rank)")
+    p.add_argument("--qformer-targets", metavar="T", help="LoRA targets in the Q-Former (default: --targets)")
+    p.add_argument("--lora-dropout", type=float, default=0.0, metavar="X", help="LoRA dropout (default: %(default)s)")
+    p.add_argument("--train-projection", action="store_true", help="train the projection in full (with --lora)")
     for name, text in (
         ("text-tokens", "text tokens of a caption"),
-        ("beams", "sequences the LLM computes and remembers"),
-        ("batch-images", "images in a training step, for memory"),
-        ("captions-per-image", "distinct captions packed behind an image in training, for memory"),
-        ("caption-images", "images captioned at once, for memory"),
+        ("beams", "sequences that the LLM computes and caches for an image"),
+        ("batch-images", "images of a training step; changes memory only"),
+        ("captions-per-image", "distinct captions packed behind an image in training; changes memory only"),
+        ("caption-images", "images captioned at once; changes memory only"),
     ):
         default = getattr(load, name.replace("-", "_"))
-        parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} (default: %(default)s)")
-    parser.add_argument(
+        p.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{text} (default: %(default)s)")
+    p.add_argument(
         "--recompute",
         action="store_true",
-        help="activations recomputed on the way back, for memory (as where it is short)",
+        help="training with activations recomputed in the backward pass, as where memory is short; changes memory only",
     )
-    parser.add_argument("--dtype", default=load.dtype, help=f"of memory: {', '.join(BYTES)} (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object, and nothing else, on stdout")
-    return parser
+    p.add_argument(
+        "--dtype",
+        default=load.dtype,
+        metavar="T",
+        help=f"precision for memory: {', '.join(BYTES)} (default: %(default)s)",
+    )
+    add_json(p)
+    return p
 
 
 def _layers(text: str | None, part: str, depth: int) -> tuple[int, ...]:
@@ -106,7 +119,7 @@ def _table(found: Cost, variant: Variant, load: Workload) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command. Raises UserError on wrong usage."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     config = base_config(args.base, args.vocab_size)
     shape = shape_of(config)
     parts = ("vision", "qformer", "llm")

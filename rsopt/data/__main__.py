@@ -1,4 +1,4 @@
-"""`python -m rsopt.data describe | fetch | make-mini`: data sets looked at, brought here, generated."""
+"""python -m rsopt.data: describe, fetch or generate a data set."""
 
 from __future__ import annotations
 
@@ -10,34 +10,46 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rsopt.cli import Parser, command
+from rsopt.cli import Parser, add_json, command, whole
 from rsopt.errors import UserError
+
+EPILOG = """\
+examples:
+  python -m rsopt.data describe RSICD
+  python -m rsopt.data fetch rsicd RSICD
+  python -m rsopt.data make-mini mini --images 240
+"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, call, print."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     return int(options.run(options))
 
 
-def _parser() -> Parser:
-    parser = Parser("python -m rsopt.data", description="Captioned image sets.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    one = commands.add_parser("describe", help="what a data set holds and what is wrong with it")
+def parser() -> Parser:
+    """The command's options."""
+    p = Parser(prog="python -m rsopt.data", description="Data sets of images with captions.", epilog=EPILOG)
+    commands = p.add_subparsers(required=True, metavar="COMMAND")
+    one = commands.add_parser("describe", help="count a data set's images and captions, and list its problems")
     one.add_argument("path", metavar="PATH", help="folder, dataset JSON, parquet file or hub id")
-    one.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
+    add_json(one)
     one.set_defaults(run=_describe)
-    one = commands.add_parser("fetch", help="a data set from the hub, written in RSICD's layout; run again to resume")
+    one = commands.add_parser("fetch", help="fetch a data set from the hub into RSICD's layout; run again to resume")
     one.add_argument("name", metavar="NAME", help="rsicd")
-    one.add_argument("folder", metavar="DIR", type=Path, help="where to write it")
+    one.add_argument("folder", metavar="DIR", type=Path, help="folder to write to")
     one.add_argument("--source", help="hub id, or folder of parquet files in the hub's form (default: arampacha/rsicd)")
     one.set_defaults(run=_fetch)
-    one = commands.add_parser("make-mini", help="the generated set, in RSICD's layout")
-    one.add_argument("folder", metavar="DIR", type=Path, help="a new or empty folder")
-    one.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
-    one.add_argument("--images", type=int, default=None, help="number of images (default: as the search uses)")
+    one = commands.add_parser("make-mini", help="generate the mini data set in RSICD's layout")
+    one.add_argument("folder", metavar="DIR", type=Path, help="new or empty folder")
+    one.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="the same seed writes the same bytes (default: %(default)s)"
+    )
+    one.add_argument(
+        "--images", type=whole(1), metavar="N", help="number of images (default: as many as a search uses)"
+    )
     one.set_defaults(run=_make_mini)
-    return parser
+    return p
 
 
 def _describe(options: argparse.Namespace) -> int:
@@ -77,8 +89,6 @@ def _make_mini(options: argparse.Namespace) -> int:
     from rsopt.data.generated.mini import IMAGES, make_mini
 
     images = IMAGES if options.images is None else options.images
-    if images < 1:
-        raise UserError(f"--images must be at least 1, not {images}")
     if options.folder.exists() and (not options.folder.is_dir() or any(options.folder.iterdir())):
         raise UserError(f"{options.folder} exists and is not an empty folder; name a new one")
     make_mini(options.folder, options.seed, images)

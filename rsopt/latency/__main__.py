@@ -1,35 +1,33 @@
-"""python -m rsopt.latency: the latency protocol on a model, on two in turn, or on a base's architectures for a ledger."""
+"""python -m rsopt.latency: measure the latency of a model, of two in turn, or of a base's architectures for a ledger."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any, get_args
 
-from rsopt.cli import Parser, command
+from rsopt.cli import Parser, add_json, command, whole
+from rsopt.core.inference import DECODERS, GENERATE
+from rsopt.core.variant import Dtype
 from rsopt.errors import UserError
-from rsopt.latency.device import device_name, quiet_name
-
-if TYPE_CHECKING:
-    pass
+from rsopt.latency.device import quiet_name
 from rsopt.latency.fill_ledger import caption_tokens, fill_ledger
 from rsopt.latency.setup import load_model, protocol_for, timing_images
-
-__all__ = ["device_name", "main"]
 
 _TOKENS = 12
 EPILOG = """\
 examples:
   python -m rsopt.latency --model DIR --json
   python -m rsopt.latency --compare DIR1 DIR2
-      both in turn; the ratio of their times and its interval
+      timed in turn; prints the ratio of their times with its interval
   python -m rsopt.latency --base opt-2.7b --random-weights --ledger F --new-tokens 12
-      on the card that will run the model: then search.run --latency-ledger F --latency-device NAME optimises for it
+      on the GPU that will run the model; python -m search.run --latency-ledger F --latency-device NAME then searches for it
   python -m rsopt.latency --base tiny --ledger F --like runs/S/latency.jsonl
-      every architecture that study measured, on this device: then search.front --name S --latency-ledger F
+      every architecture that a study measured, on this device; python -m search.front --name S --latency-ledger F shows it
 
-One image in, caption ids out, batch 1, vision tower included, a fixed number of new tokens; docs/measurement.md.
+One measurement: one image in, caption ids out, batch 1, vision tower included, a fixed number of new tokens, in ms
+(docs/measurement.md).
 """
 
 
@@ -37,54 +35,56 @@ def parser() -> Parser:
     """The command's options."""
     p = Parser(
         prog="python -m rsopt.latency",
-        description=__doc__.split(": ", 1)[1].capitalize() if __doc__ else None,
+        description="Measure the latency of a model, of two models in turn, or of a base's architectures for a ledger.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("--model", metavar="DIR", help="an exported model, or any folder or hub id of a BLIP-2 with an OPT")
-    p.add_argument("--compare", nargs=2, metavar="DIR", help="two of them, timed in turn")
+    p.add_argument("--compare", nargs=2, metavar="DIR", help="two models, timed in turn")
     p.add_argument("--base", metavar="B", help="a base whose architectures are measured for a ledger")
     p.add_argument(
-        "--random-weights", action="store_true", help="make up the base's weights: time depends on shapes alone"
+        "--random-weights", action="store_true", help="random weights for the base: time depends on shapes only"
     )
-    p.add_argument("--ledger", metavar="F", help="ledger to add to (with --base)")
+    p.add_argument("--ledger", metavar="F", help="ledger to append to (with --base)")
     p.add_argument(
-        "--like", metavar="F", help="with --ledger: the architectures (and new tokens) of this ledger, not about eight"
+        "--like",
+        metavar="F",
+        help="with --ledger: the architectures and new tokens of this ledger (default: about eight architectures)",
     )
     p.add_argument(
         "--new-tokens",
-        type=int,
+        type=whole(2),
         metavar="N",
-        help="new tokens, always so many (default: 12; a search takes the mean length of its data's references)",
+        help="new tokens of every caption (default: 12; a search takes the mean length of its references)",
     )
     p.add_argument(
         "--decoder",
-        default="generate",
-        choices=("generate", "shared_prefix"),
-        help="whose time counts: transformers' generate or our beam search; the other is shown too (default: %(default)s)",
+        default=GENERATE,
+        choices=DECODERS,
+        help="decoder that is timed: transformers' generate or our beam search; the other is shown too (default: %(default)s)",
     )
     p.add_argument(
-        "--runs", type=int, metavar="N", help="rounds (default: until steady, at least 200 on a GPU, 20 on a CPU)"
+        "--runs",
+        type=whole(4),
+        metavar="N",
+        help="timed rounds (default: until steady, at least 200 on a GPU, 20 on a CPU)",
     )
     p.add_argument("--data", metavar="D", help="data set for natural lengths (default: mini, generated on first use)")
+    p.add_argument("--dtype", choices=get_args(Dtype), help="precision (default: float32 on a CPU, half on a GPU)")
     p.add_argument(
-        "--dtype", choices=("float32", "bfloat16", "float16"), help="(default: float32 on a CPU, half on a GPU)"
+        "--threads", type=whole(1), metavar="N", help="torch threads on a CPU (default: 1, as in a search's workers)"
     )
-    p.add_argument(
-        "--threads", type=int, metavar="N", help="torch threads on a CPU (default: 1, as a search's workers)"
-    )
-    p.add_argument("--cpu", action="store_true", help="the CPU even where there is a GPU")
-    p.add_argument("--json", action="store_true", help="print one JSON object on stdout, nothing else there")
+    p.add_argument("--cpu", action="store_true", help="run on the CPU even where there is a GPU")
+    add_json(p)
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, measure, print. Raises UserError on wrong usage."""
     options = parser().parse_args(argv)
-    asked = [name for name in ("model", "compare", "base") if getattr(options, name)]
-    if len(asked) != 1:
+    kinds = [name for name in ("model", "compare", "base") if getattr(options, name)]
+    if len(kinds) != 1:
         raise UserError("one of --model, --compare and --base is needed (see --help)")
-    if (options.ledger is not None) != (asked == ["base"]):
+    if (options.ledger is not None) != (kinds == ["base"]):
         raise UserError("--base and --ledger belong together: a ledger is of a base's architectures")
     if options.like and not options.ledger:
         raise UserError("--like goes with --ledger: it says which architectures that is to hold")
@@ -92,10 +92,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--random-weights goes with --base: an exported model has weights")
     if options.new_tokens is None:
         options.new_tokens = _TOKENS if options.like is None else caption_tokens(options.like)
-    if options.new_tokens < 2 or (options.runs or 4) < 4 or (options.threads or 1) < 1:
-        raise UserError("--new-tokens must be at least 2, --runs at least 4 and --threads at least 1")
-    found = {"model": _model, "compare": _compare, "base": fill_ledger}[asked[0]](options)
-    sys.stdout.write((json.dumps(found) if options.json else _text(found)) + "\n")
+    result = {"model": _model, "compare": _compare, "base": fill_ledger}[kinds[0]](options)
+    sys.stdout.write((json.dumps(result) if options.json else _text(result)) + "\n")
     return 0
 
 
@@ -125,23 +123,23 @@ def _compare(options: argparse.Namespace) -> dict[str, Any]:
     if one.model.config.vision_config.image_size != other.model.config.vision_config.image_size:
         raise UserError("the two models take images of different sizes; compare them by --model, one by one")
     device_lock = DeviceLock(quiet_name(one.device))
-    found = compare(one, other, timing_images(one, options, 1)[0], protocol_for(one, options), device_lock)
+    comparison = compare(one, other, timing_images(one, options, 1)[0], protocol_for(one, options), device_lock)
     device_lock.close()
-    return {"models": list(options.compare), **found}
+    return {"models": list(options.compare), **comparison}
 
 
-def _text(found: dict[str, Any]) -> str:
-    width = max(map(len, found))
-    return "\n".join(f"{name:<{width}}  {_shown(value)}" for name, value in found.items())
+def _text(result: dict[str, Any]) -> str:
+    width = max(map(len, result))
+    return "\n".join(f"{name:<{width}}  {_format(value)}" for name, value in result.items())
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_shown(item)}" for name, item in value.items())
+        return ", ".join(f"{name} {_format(item)}" for name, item in value.items())
     if isinstance(value, list):
-        return ", ".join(map(_shown, value))
+        return ", ".join(map(_format, value))
     return str(value)
 
 

@@ -1,85 +1,45 @@
-"""`python -m rsopt.pretrain --out FOLDER`: draw pictures, write sentences, train the tiny base from nothing, save it."""
+"""python -m rsopt.pretrain: pretrain the tiny base on generated pictures and sentences."""
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
 import sys
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
-import torch
-from torch import nn
-from transformers import Blip2ForConditionalGeneration, Blip2Processor
-
-from rsopt.pretrain.common import Budget
-from rsopt.pretrain.corpus import draw_corpus, draw_sentences
-from rsopt.pretrain.language_process import keep_stage, load_kept, read_words, report
-from rsopt.pretrain.model import make_model, make_processor, save, train_tokenizer
-from rsopt.pretrain.probe_heads import Heads
-from rsopt.pretrain.stages import look, see, tell
+from rsopt.cli import Parser, command, positive
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 when the base is saved."""
-    parser = argparse.ArgumentParser(
+def parser() -> Parser:
+    """The command's options."""
+    p = Parser(
         prog="python -m rsopt.pretrain",
-        description="Pretrain the tiny base on general rendered pictures and sentences. Takes about 25 minutes on 2 cores.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Pretrain the tiny base on generated pictures and sentences. Takes about 25 minutes on 2 cores.",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write the base into")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the full budget of pictures and steps")
-    parser.add_argument(
-        "--keep", type=Path, help="folder for what each stage learnt; a stage found there is not run again"
+    p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write the base to")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all randomness (default: %(default)s)")
+    p.add_argument(
+        "--scale",
+        type=positive(),
+        default=1.0,
+        metavar="X",
+        help="share of the full budget of pictures and steps (default: %(default)s)",
     )
-    options = parser.parse_args(arguments)
-    if options.scale <= 0:
-        parser.error("--scale must be above 0")
-    # One thread: the steps are so small that a second one mostly waits, and sums in another order give other weights
-    torch.set_num_threads(1)
-    started = time.time()
-    model, processor = pretrain(Budget().scaled(options.scale), options.seed, options.keep, started)
-    save(model.eval(), processor, options.out)
-    report(started, f"saved {options.out}")
+    p.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="folder for the weights of each stage; a stage found there is not repeated",
+    )
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, pretrain, save."""
+    options = parser().parse_args(argv)
+    from rsopt.pretrain.pretrain import write_base  # after parsing: torch takes seconds to import
+
+    write_base(options.out, options.seed, options.scale, options.keep)
     return 0
 
 
-def pretrain(
-    budget: Budget, seed: int, keep: Path | None, started: float
-) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]:
-    """All stages in order; `started` (of time.time()) is where the clock of the progress lines begins."""
-    progress = partial(report, started)
-    pictures = draw_corpus(budget.pictures, seed, 2, progress)
-    crowds = draw_corpus(budget.crowds, seed, 2, progress, crowds=True)
-    sentences = draw_sentences(budget.sentences, seed)
-    texts = [*sentences, *(text for captions in pictures.captions for text in captions)]
-    tokenizer = train_tokenizer(texts)
-    model = make_model(tokenizer, seed).train()
-    progress(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens")
-    torch.manual_seed(seed)  # the model took as many random numbers as the tokenizer has tokens
-    heads = Heads.of(model)
-    both = nn.ModuleList([model, heads])
-    # What it sees and what it reads share no weights before captions join them: two processes, one thread each
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        words = pool.submit(read_words, tokenizer, texts, budget, seed, started, keep)
-        _stage("look", keep, both, lambda: look(model, crowds, heads, budget, seed, progress))
-        _stage("see", keep, both, lambda: see(model, pictures, heads, budget, seed, progress))
-        model.language_model.load_state_dict(words.result())
-    _stage("tell", keep, both, lambda: tell(model, tokenizer, pictures, heads, sentences, budget, seed, progress))
-    return model, make_processor(tokenizer)
-
-
-def _stage(name: str, keep: Path | None, both: nn.Module, train: Callable[[], None]) -> None:
-    """Run a stage, or load what it learnt if that was kept."""
-    if load_kept(name, keep, both):
-        return
-    train()
-    keep_stage(name, keep, both)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(main))

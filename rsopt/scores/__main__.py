@@ -1,4 +1,4 @@
-"""`python -m rsopt.scores --references R.json --candidates C.json`: every caption metric, with floor and ceiling."""
+"""python -m rsopt.scores: every caption metric, with floor and ceiling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rsopt.cli import Parser, command
+from rsopt.cli import Parser, add_json, command
 from rsopt.data.formats.karpathy import load_json
 from rsopt.errors import UserError
 from rsopt.scores.java_process import JavaError
@@ -25,11 +25,17 @@ METRICS = {
     "rouge_l": "ROUGE-L",
     "cider": "CIDEr",
 }
+EPILOG = """\
+example:
+  python -m rsopt.scores --references references.json --candidates captions.json
+
+Floor and ceiling are CIDEr of the same images; the class prior needs file names such as airport_1.jpg.
+"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, call, print."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     references = _references(options.references, load_json(options.references))
     candidates = load_json(options.candidates)
     if not isinstance(candidates, dict):
@@ -80,17 +86,19 @@ def score(
     return found, notes
 
 
-def _parser() -> Parser:
-    parser = Parser(
-        "python -m rsopt.scores",
-        description="BLEU-1..4, METEOR, ROUGE-L and CIDEr x100 of captions, with 95 % bootstrap intervals over images, "
-        "floor (class prior) and ceiling (human agreement) in CIDEr x100.",
+def parser() -> Parser:
+    """The command's options."""
+    p = Parser(
+        prog="python -m rsopt.scores",
+        description="BLEU-1 to 4, METEOR, ROUGE-L and CIDEr of captions, times 100, with 95 % bootstrap intervals over "
+        "images, and the CIDEr of the floor (class prior) and the ceiling (human agreement).",
+        epilog=EPILOG,
     )
-    parser.add_argument("--references", metavar="R.json", type=Path, required=True, help="{image id: [caption, ...]}")
-    parser.add_argument("--candidates", metavar="C.json", type=Path, required=True, help="{image id: caption}")
-    parser.add_argument("--no-meteor", action="store_true", help="leave METEOR out (it takes 5 s and 0.5 GB)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
-    return parser
+    p.add_argument("--references", metavar="R.json", type=Path, required=True, help="{image id: [caption, ...]}")
+    p.add_argument("--candidates", metavar="C.json", type=Path, required=True, help="{image id: caption}")
+    p.add_argument("--no-meteor", action="store_true", help="leave METEOR out (it needs Java, 5 s and 0.5 GB)")
+    add_json(p)
+    return p
 
 
 def _references(file: Path, content: Any) -> dict[str, list[str]]:

@@ -10,15 +10,12 @@ from search.optimizer.candidate_pool import Limit
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.known_cost import KnownCost, KnownCostSampler
 from search.optimizer.mo_asha import Halving
-from search.optimizer.optuna_sampler import OPTUNA_SAMPLERS, OptunaSampler
+from search.optimizer.optuna_sampler import OptunaSampler
 from search.optimizer.sampler import Sampler
 from search.optimizer.scheduler import Scheduler, run_to_end
 from search.optimizer.warm_start import PriorObservation, frozen_trials
 from search.space.bound_space import BoundSpace
-
-SAMPLERS = ("known_cost", *OPTUNA_SAMPLERS)
-# promote: rest and promote by expected gain, known_cost's own; halving: for any sampler; end: every candidate runs to the end
-SCHEDULES = ("promote", "halving", "end")
+from search.study.settings import SAMPLERS, SCHEDULES
 
 
 def default_schedule(sampler: str) -> str:

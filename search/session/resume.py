@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
-from rsopt.errors import UserError
 from search.session.drive import drive, print_note
-from search.session.options import check_numbers
 from search.space.load import load_space
 from search.storage.layout import SPACE_FILE
 from search.study.resume_options import record, with_changes
@@ -17,14 +17,11 @@ from search.study.settings import find_study, load_study, save_study
 from search.tracking.uri import database_is_here, tracking_uri
 
 
-def continue_session(options: argparse.Namespace) -> int:
-    """Go on with a study where it stood, with more trials and the like if asked."""
-    if not options.name:
-        raise UserError("--resume needs the --name of the study")
-    check_numbers(options)
+def continue_session(options: argparse.Namespace, typed: Mapping[str, Any]) -> int:
+    """Continue a study where it stopped, with the `typed` options that may change, such as more trials."""
     store = find_study(options.storage, options.name)
     begun, metadata = load_study(store.folder)
-    settings, changed = with_changes(begun, options.given)
+    settings, changed = with_changes(begun, typed)
     if not database_is_here(settings.tracking_uri):  # the study began on another machine: MLflow gets all of it anew
         settings = replace(settings, tracking_uri=tracking_uri(None, settings.storage))
         print_note(f"MLflow's database is on another machine: runs are written to {settings.tracking_uri}")

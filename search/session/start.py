@@ -14,80 +14,70 @@ from rsopt.core.variant import BaseShape
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
-from rsopt.errors import UserError
-from rsopt.model.config_repair import check_base
-from rsopt.model.configs import base_config, shape_of
 from rsopt.scores.reference_points import ceiling_of, floor_of
 from search.execution.ray_runtime import cluster_address
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.exact_costs import exact_costs, recorded_latencies
 from search.optimizer.warm_start import OtherStudy, warm_start
-from search.preflight.checks import check_ledger
-from search.preflight.disk import Images, check_disks, study_needs
+from search.preflight.checks import check_depths, check_ledger, check_machine, check_new
 from search.preflight.dry_run import print_dry_run
-from search.preflight.memory import Device, plan_memory
 from search.session.drive import drive, print_note
 from search.session.options import settings_of
 from search.session.warm_start_source import other_study
-from search.space.load import Space, known_spaces, load_space
-from search.storage.layout import RANKINGS_FILE, SPACE_FILE, STUDY_FILE, WARM_START_FILE
-from search.storage.open import open_store
+from search.space.load import Space
+from search.storage.layout import RANKINGS_FILE, SPACE_FILE, WARM_START_FILE
 from search.study.settings import Settings, StudyMetadata, save_study, write_json
 from search.tracking.uri import check_uri
 
 REAL = "--base Salesforce/blip2-opt-2.7b --data RSICD_FOLDER"
 
 
-def new_session(options: argparse.Namespace) -> int:
-    """Check all input, then start a study. Nothing is written before everything was found good."""
-    if options.space is None:
-        raise UserError(f"--space is needed: {', '.join(known_spaces())} or a YAML file (or --resume --name S)")
-    space = load_space(options.space)
-    if space.rows and (idle := {"sampler", "no_halving", "from_study"} & options.given.keys()):
-        raise UserError(
-            f"--{min(idle).replace('_', '-')}: space '{space.name}' is a list of rows, of which nothing is drawn"
-        )
+def new_session(options: argparse.Namespace, space: Space) -> int:
+    """Check all input, then run a new study. Nothing is written before all of it is accepted."""
     settings = settings_of(options, space)
-    store = open_store(settings.storage, settings.name)
-    store.check()
-    store.fetch()
-    if (settings.folder / STUDY_FILE).exists():
-        raise UserError(
-            f"study '{settings.name}' exists in {settings.storage}: go on with it by --resume, or choose another --name"
-        )
-    shape = shape_of(base_config(settings.base))
-    rough = space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))  # refuses depths that the base does not have
+    store = check_new(settings)
+    shape, rough = check_depths(space, settings.base)
     check_uri(settings.tracking_uri)
     ledger = Path(options.latency_ledger) if options.latency_ledger else None
     check_ledger(ledger, settings.latency_device)
     if options.dry_run:
         return dry_run(settings, space, shape, ledger)
-    if settings.data:
-        data_path, data = settings.data, read(settings.data, skip_bad=settings.skip_bad, verify=True)
+    data = read(settings.data, skip_bad=settings.skip_bad, verify=True) if settings.data else None
     other = other_study(settings)
-    # Before the base is fetched and the generated set drawn: both take room.
-    cluster = cluster_address(options.address)
-    memory = None if cluster else plan_memory(settings, rough, Device.here())
-    images = Images.of(data) if settings.data else Images.generated()
-    needs = study_needs(settings, rough, len(space.rungs), images, bool(cluster))
-    disks = check_disks(needs, settings.disk_bytes)
-    repairs = [f"base repaired: {repair}" for repair in check_base(settings.base)]
-    # Before the generated set is drawn, which takes a moment; after all that can be refused.
-    told = "each worker of the cluster plans with its own" if memory is None else memory.told
-    _first_line(settings, [*repairs, f"memory: {told}", f"disk: {disks}"])
-    if not settings.data:
-        data_path = str(mini_folder())
-        data = read(data_path)
+    cluster = cluster_address(options.address) is not None
+    notes = check_machine(settings, rough, len(space.rungs), data, cluster)
+    _print_start(settings, notes)
+    data_path = settings.data or str(mini_folder())
+    data = data or read(data_path)  # the generated data set is drawn last, since that takes a moment
     if data.skipped:
-        told = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
-        print_note(f"left out by --skip-bad: {told}")
+        skipped = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
+        print_note(f"left out by --skip-bad: {skipped}")
     metadata = _metadata(space, data, data_path)
-    bound = space.bind(shape, _rankings(shape, other))
-    warm = (
-        None
-        if other is None
-        else warm_start(bound, settings, metadata, (other.settings, other.metadata, other.history))
-    )
+    _write_study(settings, metadata, space, shape, ledger, other)
+    return drive(settings, space, metadata, data, options.address, store)
+
+
+def _write_study(
+    settings: Settings,
+    metadata: StudyMetadata,
+    space: Space,
+    shape: BaseShape,
+    ledger: Path | None,
+    other: OtherStudy | None,
+) -> None:
+    """Write the study's first files, study.json last: the study exists, and can be resumed, once that is there.
+
+    Args:
+        settings: Settings of the study.
+        metadata: Metadata of the study.
+        space: Its space, of which it keeps a copy.
+        shape: Shape of its base.
+        ledger: Recorded latencies to start from.
+        other: Study to learn from.
+    """
+    bound, warm = space.bind(shape, _rankings(shape, other)), None
+    if other is not None:
+        warm = warm_start(bound, settings, metadata, (other.settings, other.metadata, other.history))
     settings.folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(space.source, settings.folder / SPACE_FILE)
     if ledger is not None:
@@ -102,8 +92,7 @@ def new_session(options: argparse.Namespace) -> int:
         write_json(settings.folder / WARM_START_FILE, warm.to_json())
         if other.rankings is not None:
             write_json(settings.folder / RANKINGS_FILE, other.rankings)
-    save_study(settings, metadata)  # last: with it the study exists, and can be resumed whatever happens from here on
-    return drive(settings, space, metadata, data, options.address, store)
+    save_study(settings, metadata)
 
 
 def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | None) -> int:
@@ -137,7 +126,7 @@ def _metadata(space: Space, data: CaptionData, data_path: str) -> StudyMetadata:
     )
 
 
-def _first_line(settings: Settings, notes: list[str]) -> None:
+def _print_start(settings: Settings, notes: list[str]) -> None:
     data = settings.data or "mini (generated on first use)"
     print_note(f"study {settings.name}: space {settings.space}, base {settings.base}, data {data}")
     for note in notes:

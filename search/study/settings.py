@@ -6,7 +6,9 @@ import json
 import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
+from rsopt.cli import positive, whole
 from rsopt.common.atomic_files import write_json
 from rsopt.errors import UserError
 from search.storage.layout import GIVEN_LEDGER_FILE, LEDGER_FILE, STUDY_FILE
@@ -14,8 +16,17 @@ from search.storage.location import checked_storage, is_remote, working_folder
 from search.storage.open import open_store, study_names
 from search.storage.store import Store
 from search.study.limits import Limits
+from search.study.options import SHARED, option
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+SAMPLERS = ("known_cost", "tpe", "nsga2", "random")
+# promote: known_cost's own, continues candidates by expected gain; halving: for any sampler; end: trains all to the end
+SCHEDULES = ("promote", "halving", "end")
+STUDY, SEARCH, LIMITS, PLACE = "study", "search", "limits and budget", "workers and files"  # groups of options
+
+
+def _count(text: str) -> int:
+    return int(positive()(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,32 +36,93 @@ class Settings:
     `storage` is the folder of the studies, or `s3://BUCKET/PREFIX` (search/storage/store.py).
     """
 
-    name: str
+    name: Annotated[str, option(STUDY, "name of the study (default: the space's name with a number)", metavar="S")]
     space: str
-    base: str
-    data: str | None
-    trials: int
-    sampler: str
-    seed: int
-    gpus_per_trial: float
-    workers: int | None
-    tracking_uri: str
-    storage: str
-    latency_ledger: str | None
-    skip_bad: bool
+    base: Annotated[str, option(STUDY, "tiny, a folder or a hub id (default: tiny)", metavar="B", default="tiny")]
+    data: Annotated[
+        str | None,
+        option(STUDY, "data set, such as a folder in RSICD's layout (default: mini, generated)", metavar="D"),
+    ]
+    trials: Annotated[
+        int, option(SEARCH, "candidates to try (default: the space's)", type=whole(1), metavar="N", resumable=True)
+    ]
+    sampler: Annotated[
+        str,
+        option(
+            SEARCH, "algorithm that proposes candidates (default: known_cost)", default="known_cost", choices=SAMPLERS
+        ),
+    ]
+    seed: Annotated[int, option(SEARCH, "seed of all randomness (default: 0)", type=whole(0), metavar="N", default=0)]
+    gpus_per_trial: Annotated[
+        float,
+        option(
+            PLACE, "GPU share of a worker (default: 1)", type=positive(64), metavar="F", default=1.0, resumable=True
+        ),
+    ]
+    workers: Annotated[int | None, option(PLACE, resumable=True, **SHARED["workers"])]
+    tracking_uri: Annotated[
+        str,
+        option(
+            PLACE,
+            "MLflow server or database (default: $MLFLOW_TRACKING_URI, else mlflow.db next to the studies' folder)",
+            metavar="U",
+            resumable=True,
+        ),
+    ]
+    storage: Annotated[str, option(STUDY, **SHARED["storage"])]
+    latency_ledger: Annotated[
+        str | None, option(PLACE, "recorded latencies to start from, such as a study's latency.jsonl", metavar="F")
+    ]
+    skip_bad: Annotated[
+        bool, option(STUDY, "leave out broken images and captions instead of refusing the data", action="store_true")
+    ]
     latency_decoder: str = "generate"
-    latency_device: str | None = None  # the device model where latency counts; None: wherever a worker runs
-    halving: bool = True
-    validations: int = 0  # of the loss in each training, for its curve
-    max_params: int | None = None
-    max_latency_ms: float | None = None
-    max_memory_gb: float | None = None
-    hours: float | None = None  # of wall clock, for each session
-    gpu_hours: float | None = None  # of all workers, for the study
-    from_study: str | None = None
-    disk_gb: float | None = None  # what the study's folder may take; old checkpoints are dropped
-
-    experiment: str | None = None  # of MLflow, from $MLFLOW_EXPERIMENT_NAME; None: the space's
+    latency_device: Annotated[
+        str | None,
+        option(
+            PLACE,
+            "device whose latency counts, such as 'NVIDIA H100 80GB HBM3' (default: the workers')",
+            metavar="NAME",
+        ),
+    ] = None
+    halving: Annotated[
+        bool, option(SEARCH, "train every candidate to the end", flag="--no-halving", action="store_false")
+    ] = True
+    validations: int = 0  # validation losses in each training, for its curve
+    max_params: Annotated[
+        int | None,
+        option(LIMITS, "parameters of the merged model, such as 3.4e9", type=_count, metavar="N", resumable=True),
+    ] = None
+    max_latency_ms: Annotated[
+        float | None,
+        option(LIMITS, "latency of a caption, milliseconds", type=positive(), metavar="X", resumable=True),
+    ] = None
+    max_memory_gb: Annotated[
+        float | None,
+        option(LIMITS, "predicted peak of training or captioning, GB", type=positive(), metavar="X", resumable=True),
+    ] = None
+    hours: Annotated[
+        float | None, option(LIMITS, "hours of this session", type=positive(), metavar="H", resumable=True)
+    ] = None
+    gpu_hours: Annotated[
+        float | None,
+        option(LIMITS, "hours of all workers, times their GPU share", type=positive(), metavar="H", resumable=True),
+    ] = None
+    from_study: Annotated[
+        str | None,
+        option(SEARCH, "warm start: learn from that study, or from the newest of mlflow:EXPERIMENT", metavar="OTHER"),
+    ] = None
+    disk_gb: Annotated[
+        float | None,
+        option(
+            LIMITS,
+            "GB of the study's folder: old checkpoints are deleted, never those of the front",
+            type=positive(),
+            metavar="X",
+            resumable=True,
+        ),
+    ] = None
+    experiment: str | None = None  # MLflow experiment, from $MLFLOW_EXPERIMENT_NAME; None: the space's
 
     @property
     def mlflow_experiment(self) -> str:

@@ -60,7 +60,7 @@ BAD = {
     "--lora llm --rank 0": "rank must be at least 1",
     "--lora both --qformer-rank -2": "rank must be at least 1",
     "--lora llm --targets heads": "unknown LoRA targets 'heads'; known: qk, qkv, qkvo, mlp, all_linear",
-    "--lora everything": "invalid choice",
+    "--lora everything": "'everything' is none of llm, qformer, both",
     "--train-projection": "needs --lora",
     "--text-tokens 0": "text_tokens must be at least 1",
     "--beams five": "invalid int",
@@ -68,7 +68,7 @@ BAD = {
     "--dtype int4": "unknown dtype 'int4'",
     "--base flan-t5-xl": "not supported yet",
     "--base {empty}": "has no config.json",
-    "--qformer-layers 8 --surplus": "unrecognized arguments",
+    "--qformer-layers 8 --surplus": "has no option '--surplus'",
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import AutoProcessor, Blip2ForConditionalGeneration
 
+from rsopt.cli import command
 from rsopt.data.generated.mini import make_mini
 from rsopt.pretrain.__main__ import main
 from rsopt.pretrain.common import thinned
@@ -74,6 +75,4 @@ def test_a_short_run_gives_a_base_that_loads(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_nonsense_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as error:
-        main(["--out", str(tmp_path), "--scale", "0"])
-    assert error.value.code == 2
+    assert command(main, ["--out", str(tmp_path), "--scale", "0"]) == 2

@@ -1,14 +1,11 @@
-"""`make gpu-check`: does the base fit on this GPU, do the fast paths equal the slow ones here, and what will a trial cost?"""
+"""Checks of a base on this device: memory, fast code against plain code, seconds of a trial."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +14,6 @@ import torch
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoder_check import captured_pays, compare_decoders
 from rsopt.caption.decoders import BEAMS, Decode, caption_features, shared_prefix
-from rsopt.cli import Parser, command
 from rsopt.common.cache import cache_dir
 from rsopt.core.inference import BATCH
 from rsopt.core.recipe import Recipe
@@ -217,38 +213,15 @@ def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Parse, check, print; 0 when it fits and is equal, 1 when not."""
-    p = Parser(prog="python -m rsopt.gpu_check", description=__doc__)
-    p.add_argument("--base", help="base to check; opt-2.7b and opt-6.7b get random weights (default: opt-2.7b)")
-    p.add_argument("--images", type=int, default=64, help="images run through (default: %(default)s)")
-    p.add_argument("--batch-images", type=int, default=16, help="images of a training step (default: %(default)s)")
-    p.add_argument("--cpu", action="store_true", help="run on the CPU, with the tiny base unless another is named")
-    p.add_argument("--json", action="store_true", help="one JSON object on stdout, nothing else")
-    options = p.parse_args(argv)
-    if not options.cpu and not torch.cuda.is_available():
+def check_base(name: str | None, images: int, batch_images: int, cpu: bool) -> tuple[Base, list[Line]]:
+    """Load the base (by default tiny on a CPU, else OPT-2.7b's shapes) and check it.
+
+    Raises UserError where there is no GPU, unless `cpu`, or no such base.
+    """
+    if not cpu and not torch.cuda.is_available():
         raise UserError("no GPU here: torch sees none (--cpu runs the checks on the CPU)")
-    if options.images < 1 or options.batch_images < 1:
-        raise UserError("--images and --batch-images must be at least 1")
-    device = torch.device("cpu" if options.cpu else "cuda")
-    base = _base(options, device)
-    lines = check(base, options.images, options.batch_images)
-    if options.json:
-        sys.stdout.write(json.dumps({"base": base.name, "checks": [asdict(line) for line in lines]}) + "\n")
-    else:
-        marks = {True: "ok ", False: "NO ", None: "   "}
-        width = max(len(line.name) for line in lines)
-        sys.stdout.write(f"{base.name} on {device}\n")
-        sys.stdout.writelines(f"{marks[line.good]} {line.name:<{width}}  {line.text}\n" for line in lines)
-    return 1 if any(line.good is False for line in lines) else 0
-
-
-def _base(options: argparse.Namespace, device: torch.device) -> Base:
-    name = options.base or ("tiny" if options.cpu else "opt-2.7b")
-    if name in SHAPES:
-        return random_base(name, base_config(name), device, best_dtype(device))
-    return load_base(name, device)
-
-
-if __name__ == "__main__":
-    sys.exit(command(main))
+    device = torch.device("cpu" if cpu else "cuda")
+    name = name or ("tiny" if cpu else "opt-2.7b")
+    made_up = name in SHAPES
+    base = random_base(name, base_config(name), device, best_dtype(device)) if made_up else load_base(name, device)
+    return base, check(base, images, batch_images)
