@@ -117,7 +117,6 @@ def _latencies(candidates: list[Candidate], base_name: str, data: str, work: Pat
     from rsopt.latency.device import quiet_name
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
-    from rsopt.latency.protocol import cross_layers
     from rsopt.model.build import build
     from rsopt.model.vision_features import pixels
     from rsopt.trial.latency_metrics import architecture_latency
@@ -129,8 +128,7 @@ def _latencies(candidates: list[Candidate], base_name: str, data: str, work: Pat
         model = build(base, variant).model
         measure = partial(_timed, model, base, image, device_lock)
         found = architecture_latency(
-            variant.architecture(base.dtype),
-            cross_layers(variant, base.shape),
+            variant.architecture(base.dtype, base.shape),
             worker,
             ledger,
             GENERATE,

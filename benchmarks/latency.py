@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -24,10 +24,11 @@ import torch
 from benchmarks.bases import Depths, full, named_base
 from benchmarks.interference import Trainers
 from benchmarks.report import machine, table, write_section
-from rsopt.latency.additive_model import LatencyModel, design, held_out
+from rsopt.core.variant import Architecture
+from rsopt.latency.additive_model import LatencyModel, design
 from rsopt.latency.device_lock import DeviceLock
-from rsopt.latency.ledger import Latency, Ledger
-from rsopt.latency.protocol import Protocol, cross_layers, first_layers, latency_context
+from rsopt.latency.ledger import Entry, Latency, Ledger
+from rsopt.latency.protocol import Protocol, first_layers, latency_context
 from rsopt.latency.session import measure_latency
 from rsopt.latency.subject import random_image
 from rsopt.model.base import Base
@@ -197,12 +198,12 @@ def model(base: Base, options: argparse.Namespace) -> Found:
         built = build(base, variant)
         ledger.get_or_measure(
             context,
-            variant.architecture(base.dtype),
-            cross_layers(variant, base.shape),
+            variant.architecture(base.dtype, base.shape),
             lambda which=built.model: measure_latency(which, base, random_image(base), protocol, device_lock),  # type: ignore[misc]
         )
         entries[depths] = ledger.entries(context)[-1]
-    fitted = LatencyModel.fit([entries[depths] for depths in design(base.shape)])
+    of_design = [entries[depths] for depths in design(base.shape)]
+    fitted = LatencyModel.fit(of_design, every)
     rows, errors = list[list[Any]](), list[float]()
     for depths in (d for d in unseen if d not in design(base.shape)):
         measured = entries[depths].latency.latency_ms
@@ -212,7 +213,7 @@ def model(base: Base, options: argparse.Namespace) -> Found:
         rows.append(
             [*depths, measured, predicted[0], f"{errors[-1]:+.1f} %", f"{100 * predicted[1] / predicted[0]:.1f} %"]
         )
-    left_out = [100 * (p / m - 1) for _, m, p in held_out([entries[depths] for depths in design(base.shape)])]
+    left_out = [100 * (p / m - 1) for _, m, p in held_out(of_design, every)]
     facts = {
         "fitted_to": fitted.entries,
         "stated_error_percent": round(100 * fitted.error, 2),
@@ -222,6 +223,16 @@ def model(base: Base, options: argparse.Namespace) -> Found:
     }
     head = ["vision", "Q-Former", "LLM", "measured, ms", "predicted, ms", "error", "stated error"]
     return f"Latency: additive model ({options.base})", facts, table(head, rows)
+
+
+def held_out(entries: Sequence[Entry], cross_attention_frequency: int) -> list[tuple[Architecture, float, float]]:
+    """(architecture, measured ms, ms predicted from the other entries) of every entry whose depths the others cover."""
+    rows = []
+    for index, entry in enumerate(entries):
+        fitted = LatencyModel.fit([*entries[:index], *entries[index + 1 :]], cross_attention_frequency)
+        if (predicted := fitted.predict(entry.architecture)) is not None:
+            rows.append((entry.architecture, entry.latency.latency_ms, predicted[0]))
+    return rows
 
 
 def worst(percents: list[float]) -> float:

@@ -21,7 +21,7 @@ from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.latency.device import device_name
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Ledger
-from rsopt.latency.protocol import Protocol, cross_layers, first_layers, latency_context, reference_architecture
+from rsopt.latency.protocol import Protocol, first_layers, latency_context, reference_architecture
 from rsopt.latency.session import NATURAL_IMAGES, measure_subject, natural_of
 from rsopt.latency.subject import Subject
 from rsopt.model.build import build
@@ -148,8 +148,7 @@ def _scale(worker: WorkerContext, ledger: Ledger, device_lock: DeviceLock, proto
     subject = Subject.of(build(base, half).model, base, pixel_values, protocol.beams)
     ledger.get_or_measure(
         context,
-        half.architecture(base.dtype),
-        cross_layers(half, base.shape),
+        half.architecture(base.dtype, base.shape),
         lambda: measure_subject(subject, base, pixel_values, protocol, device_lock),
     )
     known = ledger.reference_ms(context)

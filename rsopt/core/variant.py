@@ -68,12 +68,16 @@ class LoraSpec:
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """The part of a variant that decides latency and parameter counts: depths and dtype, not rank, weights or indices."""
+    """The part of a variant that decides latency and parameter counts: depths and dtype, not rank, weights or indices.
+
+    `cross_layers` counts the Q-Former layers with cross-attention; None where the base's configuration is not at hand.
+    """
 
     vision_layers: int
     qformer_layers: int
     llm_layers: int
     dtype: Dtype = "float32"
+    cross_layers: int | None = None
 
     def __str__(self) -> str:
         return f"V{self.vision_layers} Q{self.qformer_layers} L{self.llm_layers} {self.dtype}"
@@ -109,9 +113,13 @@ class Variant:
             if last >= depth:
                 raise ValueError(f"{part} layer {last} does not exist: the base has layers 0 to {depth - 1}")
 
-    def architecture(self, dtype: Dtype = "float32") -> Architecture:
-        """Depths of this variant with the dtype it runs in."""
-        return Architecture(len(self.vision_layers), len(self.qformer_layers), len(self.llm_layers), dtype)
+    def architecture(self, dtype: Dtype = "float32", shape: BaseShape | None = None) -> Architecture:
+        """Depths of this variant with the dtype it runs in; its cross-attention layers where the base's shape is passed."""
+        depths = (len(self.vision_layers), len(self.qformer_layers), len(self.llm_layers))
+        if shape is None:
+            return Architecture(*depths, dtype)
+        cross_layers = sum(layer % shape.cross_attention_frequency == 0 for layer in self.qformer_layers)
+        return Architecture(*depths, dtype, cross_layers)
 
     @property
     def label(self) -> str:

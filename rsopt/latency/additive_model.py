@@ -1,7 +1,7 @@
 """The additive latency model: a few measured architectures predict all others of the same base. numpy only.
 
 latency = vision + Q-Former + prefill + (new tokens - 1) x time of a token, and each of them is a constant plus a time for
-every layer (for the Q-Former: layers in whole pairs). Each part is fitted by itself, since a session splits its time.
+every layer (for the Q-Former: layers in whole groups). Each part is fitted by itself, since a session splits its time.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ PARTS: dict[str, Callable[[Architecture], int]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Timed:
-    """A measured architecture that keeps whole Q-Former pairs: its latency and that of its parts (`PARTS`), in milliseconds."""
+class TimedArchitecture:
+    """A measured architecture: its latency and that of its parts (`PARTS`), in milliseconds."""
 
     architecture: Architecture
     latency_ms: float
@@ -65,8 +65,8 @@ class LatencyModel:
     entries: int
 
     @classmethod
-    def fit(cls, entries: Sequence[Entry]) -> LatencyModel:
-        """Fit to a ledger's entries; those whose Q-Former keeps no whole pairs are left out, unless there are no others.
+    def fit(cls, entries: Sequence[Entry], cross_attention_frequency: int) -> LatencyModel:
+        """Fit to a ledger's entries; those whose Q-Former keeps no whole groups are left out, unless there are no others.
 
         Raises ValueError for entries of several contexts or dtypes, and for none at all.
         """
@@ -76,10 +76,10 @@ class LatencyModel:
             e.context != entries[0].context or e.architecture.dtype != entries[0].architecture.dtype for e in entries
         ):
             raise ValueError("a latency model is of one device, protocol and dtype; these entries are of several")
-        return cls.of(timed(entries) or [_timed(e) for e in entries])
+        return cls.of(whole_groups(entries, cross_attention_frequency) or [_timed(e) for e in entries])
 
     @classmethod
-    def of(cls, measured: Sequence[Timed]) -> LatencyModel:
+    def of(cls, measured: Sequence[TimedArchitecture]) -> LatencyModel:
         """Fit to architectures of one context and dtype, at least one."""
         measured = list(measured)
         new_tokens = measured[0].new_tokens
@@ -108,24 +108,18 @@ class LatencyModel:
         return latency_ms, latency_ms * self.error * (1 + max(d for d in beyond if d is not None))
 
 
-def timed(entries: Sequence[Entry]) -> list[Timed]:
-    """A ledger's entries that keep whole Q-Former pairs, as the model takes them."""
-    return [_timed(e) for e in entries if 2 * e.cross_layers == e.architecture.qformer_layers]
+def whole_groups(entries: Sequence[Entry], cross_attention_frequency: int) -> list[TimedArchitecture]:
+    """The entries whose Q-Former keeps whole groups: a layer with cross-attention and those without that follow it."""
+    return [
+        _timed(entry)
+        for entry in entries
+        if entry.architecture.qformer_layers == cross_attention_frequency * (entry.architecture.cross_layers or 0)
+    ]
 
 
-def _timed(entry: Entry) -> Timed:
+def _timed(entry: Entry) -> TimedArchitecture:
     latency = entry.latency
-    return Timed(entry.architecture, latency.latency_ms, latency.parts_ms, latency.new_tokens)
-
-
-def held_out(entries: Sequence[Entry]) -> list[tuple[Architecture, float, float]]:
-    """(architecture, measured ms, ms predicted from all the other entries), for every entry whose depths the others cover."""
-    found = []
-    for index, entry in enumerate(entries):
-        model = LatencyModel.fit([*entries[:index], *entries[index + 1 :]])
-        if (predicted := model.predict(entry.architecture)) is not None:
-            found.append((entry.architecture, entry.latency.latency_ms, predicted[0]))
-    return found
+    return TimedArchitecture(entry.architecture, latency.latency_ms, latency.parts_ms, latency.new_tokens)
 
 
 def design(shape: BaseShape) -> list[tuple[int, int, int]]:
@@ -153,7 +147,7 @@ def design(shape: BaseShape) -> list[tuple[int, int, int]]:
     return list(dict.fromkeys(depths(*share) for share in shares))
 
 
-def _lines(measured: Sequence[Timed]) -> dict[str, Line]:
+def _lines(measured: Sequence[TimedArchitecture]) -> dict[str, Line]:
     """A line for every part, by least squares; a part seen at one depth only has no slope."""
     found = {}
     for name, depth in PARTS.items():

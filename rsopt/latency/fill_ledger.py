@@ -23,7 +23,7 @@ def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
     from rsopt.latency.additive_model import LatencyModel, design
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
-    from rsopt.latency.protocol import Protocol, cross_layers, first_layers, latency_context, of_depths
+    from rsopt.latency.protocol import Protocol, first_layers, latency_context, of_depths
     from rsopt.latency.session import measure_latency
     from rsopt.latency.subject import random_image
     from rsopt.model.base import best_dtype
@@ -43,7 +43,7 @@ def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
     ledger, device_lock = Ledger(Path(options.ledger)), DeviceLock(quiet_name(base.device))
     context, rows = latency_context(base, protocol), []
     if options.like:
-        variants = [of_depths(a, cross, base.shape) for a, cross in _architectures(Path(options.like), base)]
+        variants = [of_depths(architecture, base.shape) for architecture in _architectures(Path(options.like), base)]
     else:
         variants = [first_layers(*depths) for depths in design(base.shape)]
     for variant in variants:
@@ -51,14 +51,13 @@ def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
         built = build(base, variant)
         latency, new = ledger.get_or_measure(
             context,
-            variant.architecture(base.dtype),
-            cross_layers(variant, base.shape),
+            variant.architecture(base.dtype, base.shape),
             lambda model=built.model: measure_latency(model, base, random_image(base), protocol, device_lock),  # type: ignore[misc]
         )
         rows.append({"layers": depths, "latency_ms": latency.latency_ms, "measured": new})
         sys.stderr.write(f"V{depths[0]} Q{depths[1]} L{depths[2]}: {latency.latency_ms:.2f} ms\n")
     device_lock.close()
-    model = LatencyModel.fit(ledger.entries(context))
+    model = LatencyModel.fit(ledger.entries(context), base.shape.cross_attention_frequency)
     return {
         "ledger": options.ledger,
         "device": context["device"],
@@ -78,13 +77,13 @@ def caption_tokens(path: str) -> int:
     return lengths.pop()
 
 
-def _architectures(path: Path, base: Base) -> list[tuple[Architecture, int]]:
-    """Architectures of this base in a ledger, with their cross-attention layers, each once. UserError where there are none."""
+def _architectures(path: Path, base: Base) -> list[Architecture]:
+    """Architectures of this base in a ledger, each once. Raises UserError where there are none."""
     from rsopt.latency.protocol import shape_context
 
     model = shape_context(base.model.config)
     ours = [e for e in read_ledger(path) if all(e.context[name] == value for name, value in model.items())]
-    found = list(dict.fromkeys((replace(e.architecture, dtype=base.dtype), e.cross_layers) for e in ours))
-    if not found:
+    architectures = list(dict.fromkeys(replace(e.architecture, dtype=base.dtype) for e in ours))
+    if not architectures:
         raise UserError(f"latency ledger '{path}' holds no architecture of base '{base.name}'")
-    return found
+    return architectures

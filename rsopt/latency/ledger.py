@@ -75,19 +75,35 @@ class Entry:
     """A line of a ledger. `context` is everything but the architecture that a latency depends on."""
 
     context: dict[str, Any]
-    architecture: Architecture
-    cross_layers: int  # Q-Former layers with cross-attention: half of them where whole pairs are kept
+    architecture: Architecture  # with its `cross_layers`
     latency: Latency
 
     @property
     def key(self) -> str:
         """Digest: equal exactly when one entry may stand for the other."""
-        return entry_key(self.context, self.architecture, self.cross_layers)
+        return entry_key(self.context, self.architecture)
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict; `from_json` gives the same entry back."""
+        return {"context": self.context, **stored(self.architecture), "latency": self.latency.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Entry:
+        """Inverse of `to_json`."""
+        architecture = Architecture(**data["architecture"], cross_layers=data["cross_layers"])
+        return cls(data["context"], architecture, Latency.from_json(data["latency"]))
 
 
-def entry_key(context: Mapping[str, Any], architecture: Architecture, cross_layers: int) -> str:
+def stored(architecture: Architecture) -> dict[str, Any]:
+    """An architecture as files hold it: `cross_layers` beside the depths and the dtype."""
+    fields = asdict(architecture)
+    cross_layers = fields.pop("cross_layers")
+    return {"architecture": fields, "cross_layers": cross_layers}
+
+
+def entry_key(context: Mapping[str, Any], architecture: Architecture) -> str:
     """The digest under which an architecture's latency is found."""
-    return digest({"context": context, "architecture": asdict(architecture), "cross_layers": cross_layers})
+    return digest({"context": context, **stored(architecture)})
 
 
 def read_ledger(path: Path) -> list[Entry]:
@@ -127,8 +143,8 @@ class Ledger:
             scale = reference.setdefault(own, data["latency"]["reference_ms"])
             if wanted not in (None, own):
                 continue
-            latency = Latency.from_json(data["latency"]).relative_to(scale)
-            entry = Entry(data["context"], Architecture(**data["architecture"]), data["cross_layers"], latency)
+            entry = Entry.from_json(data)
+            entry = replace(entry, latency=entry.latency.relative_to(scale))
             if entry.key not in seen:
                 seen.add(entry.key)
                 found.append(entry)
@@ -146,22 +162,18 @@ class Ledger:
         entries = self.entries(context)
         return entries[0].latency.reference_ms if entries else None
 
-    def get(self, context: Mapping[str, Any], architecture: Architecture, cross_layers: int) -> Latency | None:
+    def get(self, context: Mapping[str, Any], architecture: Architecture) -> Latency | None:
         """The latency recorded for exactly this, or None."""
-        key = entry_key(context, architecture, cross_layers)
+        key = entry_key(context, architecture)
         return next((e.latency for e in self.entries(context) if e.key == key), None)
 
     def get_or_measure(
-        self,
-        context: Mapping[str, Any],
-        architecture: Architecture,
-        cross_layers: int,
-        measure: Callable[[], Latency],
+        self, context: Mapping[str, Any], architecture: Architecture, measure: Callable[[], Latency]
     ) -> tuple[Latency, bool]:
         """The recorded latency, or a new one written down; with whether it was measured now. One measures, the rest wait."""
 
         def recorded() -> Latency | None:
-            return self.get(context, architecture, cross_layers)
+            return self.get(context, architecture)
 
         if found := recorded():
             return found, False
@@ -170,15 +182,15 @@ class Ledger:
             self._exchange()
             if found := recorded():
                 return found, False
-            if self._adopt(context, architecture, cross_layers):
+            if self._adopt(context, architecture):
                 self._exchange()
-                return self._kept(context, architecture, cross_layers), False
-            entry = Entry(dict(context), architecture, cross_layers, measure())
+                return self._kept(context, architecture), False
+            entry = Entry(dict(context), architecture, measure())
             self._append(entry)
             if self.shared is not None and entry.latency.disturbed is None:
                 self.shared.add(entry)
             self._exchange()
-        return self._kept(context, architecture, cross_layers), True
+        return self._kept(context, architecture), True
 
     def add(self, entry: Entry) -> None:
         """Write an entry down unless there is one of its key."""
@@ -187,21 +199,21 @@ class Ledger:
             if entry.key not in {e.key for e in self.entries(entry.context)}:
                 self._append(entry)
 
-    def _kept(self, context: Mapping[str, Any], architecture: Architecture, cross_layers: int) -> Latency:
-        kept = self.get(context, architecture, cross_layers)
+    def _kept(self, context: Mapping[str, Any], architecture: Architecture) -> Latency:
+        kept = self.get(context, architecture)
         assert kept is not None
         return kept
 
-    def _adopt(self, context: Mapping[str, Any], architecture: Architecture, cross_layers: int) -> Latency | None:
+    def _adopt(self, context: Mapping[str, Any], architecture: Architecture) -> Latency | None:
         """What the shared ledger knows; with it its first entry of this context, so that both have one scale."""
         known = [] if self.shared is None else self.shared.entries(context)
         if known and not self.entries(context):
             self._append(known[0])
-        key = entry_key(context, architecture, cross_layers)
+        key = entry_key(context, architecture)
         entry = next((e for e in known if e.key == key), None)
         if entry is not None and entry is not known[0]:
             self._append(entry)
-        return self.get(context, architecture, cross_layers)
+        return self.get(context, architecture)
 
     def _append(self, entry: Entry) -> None:
-        json_lines.append(self.path, {**asdict(entry), "latency": entry.latency.to_json()}, sort_keys=True)
+        json_lines.append(self.path, entry.to_json(), sort_keys=True)

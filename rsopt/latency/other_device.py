@@ -11,7 +11,7 @@ from rsopt.latency.ledger import Entry, Latency
 
 
 def latency_elsewhere(
-    entries: Sequence[Entry], architecture: Architecture, cross_layers: int
+    entries: Sequence[Entry], architecture: Architecture, cross_attention_frequency: int
 ) -> dict[str, float] | None:
     """Metrics of an architecture from a ledger's entries of one context and dtype; None where they say nothing of it.
 
@@ -19,9 +19,9 @@ def latency_elsewhere(
     """
     there = replace(architecture, dtype=entries[0].architecture.dtype)
     for entry in entries:
-        if (entry.architecture, entry.cross_layers) == (there, cross_layers):
+        if entry.architecture == there:
             return latency_metrics(entry.latency) | {"latency_measured": 0.0}
-    predicted = LatencyModel.fit(entries).predict(there)
+    predicted = LatencyModel.fit(entries, cross_attention_frequency).predict(there)
     if predicted is None:
         return None
     latency_ms, error_ms = predicted

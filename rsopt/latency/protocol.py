@@ -75,17 +75,12 @@ def first_layers(vision: int, qformer: int, llm: int) -> Variant:
     return Variant(tuple(range(vision)), tuple(range(qformer)), tuple(range(llm)))
 
 
-def of_depths(architecture: Architecture, cross_layers: int, shape: BaseShape) -> Variant:
+def of_depths(architecture: Architecture, shape: BaseShape) -> Variant:
     """A variant of these depths whose Q-Former has so many layers with cross-attention: all of them, or whole groups."""
     depth = architecture.qformer_layers
-    step = shape.cross_attention_frequency if cross_layers == depth else 1
+    step = shape.cross_attention_frequency if architecture.cross_layers == depth else 1
     qformer = tuple(range(0, depth * step, step))
     return replace(first_layers(architecture.vision_layers, depth, architecture.llm_layers), qformer_layers=qformer)
-
-
-def cross_layers(variant: Variant, shape: BaseShape) -> int:
-    """Kept Q-Former layers with cross-attention."""
-    return sum(index % shape.cross_attention_frequency == 0 for index in variant.qformer_layers)
 
 
 def latency_context(base: Base, protocol: Protocol) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rsopt.common import json_lines
 from rsopt.common.out_of_memory import is_shortage, release
 from rsopt.core.variant import Architecture
 from rsopt.latency.device_lock import DeviceLock
-from rsopt.latency.ledger import entry_key
+from rsopt.latency.ledger import entry_key, stored
 from rsopt.latency.protocol import Protocol
 from rsopt.latency.subject import caption_ids
 from rsopt.latency.timing import alone_and_steady, timed
@@ -77,21 +77,18 @@ def measure_throughput(
 
 
 def known_throughput(
-    folder: Path,
-    context: Mapping[str, Any],
-    architecture: Architecture,
-    crossed: int,
-    measure: Callable[[], Throughput],
+    folder: Path, context: Mapping[str, Any], architecture: Architecture, measure: Callable[[], Throughput]
 ) -> Throughput:
     """What a study's file holds of this architecture, else measured now and written there: weights do not change it."""
-    path, key = folder / THROUGHPUT_FILE, entry_key(context, architecture, crossed)
+    path, key = folder / THROUGHPUT_FILE, entry_key(context, architecture)
     with FileLock(f"{path}.lock"):
         for entry in json_lines.read(path):
             if entry["key"] == key:
                 return Throughput(**entry["throughput"])
         measured = measure()
         if not measured.disturbed:
-            entry = {"key": key, "architecture": asdict(architecture), "throughput": asdict(measured)}
+            depths = stored(architecture)["architecture"]
+            entry = {"key": key, "architecture": depths, "throughput": asdict(measured)}
             json_lines.append(path, entry)
         return measured
 

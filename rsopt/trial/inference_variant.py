@@ -15,7 +15,7 @@ from rsopt.core.variant import Variant
 from rsopt.errors import CandidateError
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Ledger
-from rsopt.latency.protocol import Protocol, cross_layers, latency_context
+from rsopt.latency.protocol import Protocol, latency_context
 from rsopt.latency.session import measure_latency
 from rsopt.model.base import DTYPES, Base
 from rsopt.model.quantization import in_form, stored_mb
@@ -55,8 +55,7 @@ def measure_inference_variant(
     context = latency_context(base, protocol)
     latency, _ = ledger.get_or_measure(
         {**context, "form": asdict(form)},
-        variant.architecture(base.dtype),
-        cross_layers(variant, base.shape),
+        variant.architecture(base.dtype, base.shape),
         lambda: measure_latency(model, base, pixels(base, samples[:1]), protocol, device_lock, beams=form.beams),
     )
     if (scale := study_ledger.reference_ms(context)) is not None:

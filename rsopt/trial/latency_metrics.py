@@ -14,14 +14,13 @@ from rsopt.latency.device import device_name
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Latency, Ledger
 from rsopt.latency.other_device import latency_elsewhere, latency_metrics
-from rsopt.latency.protocol import Protocol, cross_layers, latency_context, model_context
+from rsopt.latency.protocol import Protocol, latency_context, model_context
 from rsopt.latency.throughput import Throughput, known_throughput, measure_throughput
 from rsopt.trial.worker_context import WorkerContext
 
 
 def architecture_latency(
     architecture: Architecture,
-    cross_layers: int,
     worker: WorkerContext,
     ledger: Ledger,
     decoder: str,
@@ -37,12 +36,12 @@ def architecture_latency(
     if device is None or device == device_name(base.device):
         protocol = Protocol.for_device(base.device, worker.reference_tokens, decoder)
         context = latency_context(base, protocol)
-        latency, new = ledger.get_or_measure(context, architecture, cross_layers, lambda: measure(protocol))
+        latency, new = ledger.get_or_measure(context, architecture, lambda: measure(protocol))
         return latency_metrics(latency) | {"latency_measured": float(new)}
     stated = stated_context(ledger, device, model_context(base), decoder)
     if stated is None:
         return None
-    return latency_elsewhere(ledger.entries(stated), architecture, cross_layers)
+    return latency_elsewhere(ledger.entries(stated), architecture, base.shape.cross_attention_frequency)
 
 
 def stated_context(ledger: Ledger, device: str, model: Mapping[str, Any], decoder: str) -> dict[str, Any] | None:
@@ -69,7 +68,6 @@ def architecture_throughput(
     return known_throughput(
         folder,
         latency_context(base, protocol),
-        variant.architecture(base.dtype),
-        cross_layers(variant, base.shape),
+        variant.architecture(base.dtype, base.shape),
         lambda: measure_throughput(plain, base, tile, protocol, device_lock),
     )

@@ -11,7 +11,7 @@ from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import STATE, rung_folder
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Ledger, tied
-from rsopt.latency.protocol import Protocol, cross_layers, latency_context
+from rsopt.latency.protocol import Protocol, latency_context
 from rsopt.latency.session import measure_latency
 from rsopt.model.build import build, merged
 from rsopt.model.vision_features import pixels
@@ -30,7 +30,7 @@ def measure_again(
     base, variant = worker.base, leg.candidate.variant
     protocol = Protocol.for_device(base.device, worker.reference_tokens, decoder)
     context = latency_context(base, protocol)
-    recorded = ledger.get(context, variant.architecture(base.dtype), cross_layers(variant, base.shape))
+    recorded = ledger.get(context, variant.architecture(base.dtype, base.shape))
     reference_ms = ledger.reference_ms(context)
     if recorded is None or reference_ms is None:
         return None

@@ -20,7 +20,7 @@ from rsopt.errors import CandidateError, InfrastructureError
 from rsopt.latency.device import device_name
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Latency, Ledger
-from rsopt.latency.protocol import Protocol, cross_layers
+from rsopt.latency.protocol import Protocol
 from rsopt.latency.session import NATURAL_IMAGES, measure_latency, natural_latency
 from rsopt.model.build import Built, build, merged
 from rsopt.model.vision_features import pixels
@@ -138,8 +138,8 @@ def _measure_cost(
         return measure_latency(plain, base, images[0], protocol, device_lock)
 
     with clock.timed("latency"):
-        architecture, crossed = variant.architecture(base.dtype), cross_layers(variant, base.shape)
-        metrics = architecture_latency(architecture, crossed, worker, ledger, decoder, latency_device, measure)
+        architecture = variant.architecture(base.dtype, base.shape)
+        metrics = architecture_latency(architecture, worker, ledger, decoder, latency_device, measure)
         if metrics is None and leg.last:
             raise InfrastructureError(
                 f"no latency of {architecture} on '{latency_device}' is known, and this is another device"

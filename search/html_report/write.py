@@ -51,7 +51,7 @@ def known_costs(base: str, ledger: Path, history: History) -> dict[int, Mapping[
         exact = exact_costs(base, "float32")
     except UserError:
         return {}
-    recorded = {one.architecture: one.latency_ms for one in recorded_latencies(ledger)}
+    recorded = {one.architecture: one.latency_ms for one in recorded_latencies(ledger, base)}
 
     def of(c: CandidateState) -> dict[str, float]:
         latency = recorded.get(c.candidate.variant.architecture())

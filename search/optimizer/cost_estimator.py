@@ -11,7 +11,7 @@ import numpy as np
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Objective
 from rsopt.core.variant import Architecture
-from rsopt.latency.additive_model import PARTS, LatencyModel, Timed
+from rsopt.latency.additive_model import PARTS, LatencyModel, TimedArchitecture
 from search.study.history import CandidateState, History
 
 # Figures of a candidate that are known without running it (params, gmacs, memory_gb, ...); what is not known is absent.
@@ -42,7 +42,7 @@ class CostEstimator:
         self,
         objectives: Sequence[Objective],
         costs: Costs | None = None,
-        recorded: Sequence[Timed] = (),
+        recorded: Sequence[TimedArchitecture] = (),
     ) -> None:
         self.objectives = tuple(objectives)
         self.names = tuple(o.name for o in objectives if o.name != MODELLED_OBJECTIVE)
@@ -52,7 +52,7 @@ class CostEstimator:
         self.version = 0  # goes up whenever a known value may have changed
         self._legs: dict[int, int] = {}  # trial -> legs that were learned
         self._measured: dict[str, dict[object, _Measured]] = {}
-        self._timed: dict[Architecture, tuple[int, Timed]] = {}  # by (trial, ...)
+        self._timed: dict[Architecture, tuple[int, TimedArchitecture]] = {}  # by (trial, ...)
         self._scale: dict[str, float] = {}
         self._latency: LatencyModel | None = None
         self._forget()
@@ -154,7 +154,7 @@ class CostEstimator:
         return compute * candidate.recipe.epochs if name == "train_s" else compute
 
 
-def timed_of(c: CandidateState) -> Timed | None:
+def timed_of(c: CandidateState) -> TimedArchitecture | None:
     """The latency that a candidate's first leg measured, with its parts; None where it measured none."""
     if c.candidate.baseline is not None:
         return None  # not of the base's layers
@@ -164,7 +164,7 @@ def timed_of(c: CandidateState) -> Timed | None:
         return None  # predicted for another device, or a study without latencies
     first = parts["vision"] + parts["qformer"] + parts["prefill"]
     new_tokens = 1 + round((metrics["latency_ms"] - first) / parts["per_token"])
-    return Timed(c.candidate.variant.architecture(), metrics["latency_ms"], parts, new_tokens)
+    return TimedArchitecture(c.candidate.variant.architecture(), metrics["latency_ms"], parts, new_tokens)
 
 
 def _key(name: str, candidate: Candidate) -> object:

@@ -9,9 +9,9 @@ from pathlib import Path
 from rsopt.core.candidate import Candidate
 from rsopt.core.inference import BEAMS
 from rsopt.core.variant import Dtype, digest
-from rsopt.latency.additive_model import Timed, timed
+from rsopt.latency.additive_model import TimedArchitecture, whole_groups
 from rsopt.latency.ledger import Ledger
-from rsopt.model.configs import base_config
+from rsopt.model.configs import base_config, shape_of
 from search.optimizer.cost_estimator import Costs
 
 DTYPE: Dtype = "float32"  # of an architecture whose dtype nobody stated
@@ -55,12 +55,13 @@ def exact_costs(base: str, dtype: Dtype, memory: bool = False, exceeded_by: floa
     return figures
 
 
-def recorded_latencies(ledger: Path) -> list[Timed]:
-    """Latencies of a ledger, dtype left at its default, as the search writes architectures.
+def recorded_latencies(ledger: Path, base: str) -> list[TimedArchitecture]:
+    """Latencies of a ledger by depths alone, as the search writes architectures: dtype and `cross_layers` at their defaults.
 
     Empty where it holds more than one device, protocol, version or dtype: which of them the workers are is not known here.
     """
     entries = Ledger(ledger).entries()
     if len({(digest(entry.context), entry.architecture.dtype) for entry in entries}) != 1:
         return []
-    return [replace(one, architecture=replace(one.architecture, dtype=DTYPE)) for one in timed(entries)]
+    measured = whole_groups(entries, shape_of(base_config(base)).cross_attention_frequency)
+    return [replace(one, architecture=replace(one.architecture, dtype=DTYPE, cross_layers=None)) for one in measured]

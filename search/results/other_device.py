@@ -86,14 +86,13 @@ def redraw(folder: Path, ledger: Path, device: str | None = None) -> dict[str, A
 
 def moved_to(entries: Sequence[Entry], settings: Settings, history: History) -> History:
     """The history with every latency as `entries` have it; what they say nothing of has none."""
-    every = shape_of(base_config(settings.base)).cross_attention_frequency
+    shape = shape_of(base_config(settings.base))
 
     def metrics(c: CandidateState, own: Mapping[str, float]) -> dict[str, float]:
-        variant = c.candidate.variant
-        crossed = sum(layer % every == 0 for layer in variant.qformer_layers)
+        architecture = c.candidate.variant.architecture(shape=shape)
         kept = {name: value for name, value in own.items() if not name.startswith("latency_")}
         kept.pop("captions_per_s", None)
-        return kept | (latency_elsewhere(entries, variant.architecture(), crossed) or {})
+        return kept | (latency_elsewhere(entries, architecture, shape.cross_attention_frequency) or {})
 
     def moved(c: CandidateState) -> CandidateState:
         rungs = tuple(Measurement(m.rung, metrics(c, m.metrics), m.seconds) for m in c.rungs)

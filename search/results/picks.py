@@ -93,7 +93,8 @@ def recorded_latency(ledger: Path, state: CandidateState) -> dict[str, Any] | No
     if wanted is None:
         return None
     depths = state.candidate.variant.architecture()
-    found = [e for e in Ledger(ledger).entries() if replace(e.architecture, dtype=depths.dtype) == depths]
+    entries = Ledger(ledger).entries()
+    found = [e for e in entries if replace(e.architecture, dtype=depths.dtype, cross_layers=None) == depths]
     if not found:
         return None
     entry = next((e for e in found if e.latency.latency_ms == wanted), found[0])

@@ -69,7 +69,7 @@ def estimates_of(settings: Settings, space: Space, dtype: Dtype) -> CostEstimato
 
     limited = settings.max_memory_gb is not None
     costs = exact_costs(settings.base, dtype, limited, exceeded(settings.folder) if limited else 1.0)
-    return CostEstimator(space.objectives, costs, recorded=recorded_latencies(settings.given_ledger))
+    return CostEstimator(space.objectives, costs, recorded=recorded_latencies(settings.given_ledger, settings.base))
 
 
 def read_warm_start(settings: Settings) -> WarmStart:

@@ -98,7 +98,9 @@ def _write_study(
 def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | None) -> int:
     """Print what a search would be and cost."""
     costs = exact_costs(settings.base, "float32", memory=True)
-    estimates = CostEstimator(space.objectives, costs, recorded=recorded_latencies(ledger) if ledger else ())
+    estimates = CostEstimator(
+        space.objectives, costs, recorded=recorded_latencies(ledger, settings.base) if ledger else ()
+    )
     estimates.learn(())
     bound = space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
     print_dry_run(settings, space, bound, shape, estimates)

@@ -6,7 +6,7 @@ from rsopt.core.variant import Architecture
 from rsopt.latency.ledger import Latency
 
 CONTEXT = {"device": "card", "torch": "2.13", "protocol": {"new_tokens": 12, "decoder": "generate"}, "threads": 1}
-FULL, HALF = Architecture(4, 6, 8), Architecture(4, 6, 4)
+FULL, HALF = Architecture(4, 6, 8, cross_layers=3), Architecture(4, 6, 4, cross_layers=3)
 
 
 def latency(ms: float, reference_ms: float = 50.0, spread: float = 1.0) -> Latency:

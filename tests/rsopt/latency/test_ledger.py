@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing as mp
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from tests.support.latencies import CONTEXT, FULL, HALF, latency, never_measured
 
 def test_what_is_recorded_is_not_measured_again(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "a.jsonl")
-    found, new = ledger.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100))
+    found, new = ledger.get_or_measure(CONTEXT, FULL, lambda: latency(100))
     assert new and found.latency_ms == 100
-    again, new = Ledger(tmp_path / "a.jsonl").get_or_measure(CONTEXT, FULL, 3, never_measured)
+    again, new = Ledger(tmp_path / "a.jsonl").get_or_measure(CONTEXT, FULL, never_measured)
     assert not new and again == found
 
 
@@ -36,23 +37,23 @@ def test_what_is_recorded_is_not_measured_again(tmp_path: Path) -> None:
 )
 def test_another_device_version_or_protocol_never_serves(tmp_path: Path, other: dict[str, Any]) -> None:
     ledger = Ledger(tmp_path / "a.jsonl")
-    ledger.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100))
-    found, new = ledger.get_or_measure(CONTEXT | other, FULL, 3, lambda: latency(30, 10))
+    ledger.get_or_measure(CONTEXT, FULL, lambda: latency(100))
+    found, new = ledger.get_or_measure(CONTEXT | other, FULL, lambda: latency(30, 10))
     assert new and found.latency_ms == 30
-    assert ledger.get(CONTEXT, FULL, 3).latency_ms == 100  # type: ignore[union-attr]
+    assert ledger.get(CONTEXT, FULL).latency_ms == 100  # type: ignore[union-attr]
 
 
 def test_other_depths_dtypes_and_crossing_layers_are_other_entries(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "a.jsonl")
-    ledger.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100))
-    for architecture, crossed in ((HALF, 3), (Architecture(4, 6, 8, "bfloat16"), 3), (FULL, 6)):
-        assert ledger.get(CONTEXT, architecture, crossed) is None
+    ledger.get_or_measure(CONTEXT, FULL, lambda: latency(100))
+    for other in (HALF, replace(FULL, dtype="bfloat16"), replace(FULL, cross_layers=6)):
+        assert ledger.get(CONTEXT, other) is None
 
 
 def test_a_slow_moment_does_not_make_an_architecture_slow(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "a.jsonl")
-    ledger.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100, 50))
-    found, _ = ledger.get_or_measure(CONTEXT, HALF, 3, lambda: latency(120, 100))  # everything took twice as long
+    ledger.get_or_measure(CONTEXT, FULL, lambda: latency(100, 50))
+    found, _ = ledger.get_or_measure(CONTEXT, HALF, lambda: latency(120, 100))  # everything took twice as long
     assert found.latency_ms == pytest.approx(60) and found.raw_ms == 120
     assert found.interval_ms == pytest.approx((59.5, 60.5))
     assert sum(found.parts_ms.values()) == pytest.approx(sum(latency(120, 100).parts_ms.values()) / 2)
@@ -72,34 +73,32 @@ def test_order_follows_the_ratio_to_the_reference(sessions: list[tuple[float, fl
 def test_a_second_study_measures_nothing_and_has_the_same_scale(tmp_path: Path) -> None:
     shared = tmp_path / "cache" / "latency.jsonl"
     one, other = (Ledger(tmp_path / name / "latency.jsonl", shared) for name in ("one", "other"))
-    full, _ = one.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100, 50))
-    half, _ = one.get_or_measure(CONTEXT, HALF, 3, lambda: latency(120, 100))
+    full, _ = one.get_or_measure(CONTEXT, FULL, lambda: latency(100, 50))
+    half, _ = one.get_or_measure(CONTEXT, HALF, lambda: latency(120, 100))
     # The other study meets them in another order: without the shared reference its scale would be another.
-    assert other.get_or_measure(CONTEXT, HALF, 3, never_measured) == (half, False)
-    assert other.get_or_measure(CONTEXT, FULL, 3, never_measured) == (full, False)
+    assert other.get_or_measure(CONTEXT, HALF, never_measured) == (half, False)
+    assert other.get_or_measure(CONTEXT, FULL, never_measured) == (full, False)
     alone = Ledger(tmp_path / "other" / "latency.jsonl")
-    assert alone.get(CONTEXT, HALF, 3) == half, "a study's own ledger is whole without the shared one"
+    assert alone.get(CONTEXT, HALF) == half, "a study's own ledger is whole without the shared one"
 
 
 def test_disturbed_figures_stay_within_their_study(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     shared = tmp_path / "cache.jsonl"
     bad = replace(latency(100), disturbed="2 other processes on the card")
     one = Ledger(tmp_path / "one.jsonl", shared)
-    assert one.get_or_measure(CONTEXT, FULL, 3, lambda: bad)[1]
-    assert not one.get_or_measure(CONTEXT, FULL, 3, never_measured)[1]
-    assert Ledger(tmp_path / "two.jsonl", shared).get_or_measure(CONTEXT, FULL, 3, lambda: latency(90))[1]
+    assert one.get_or_measure(CONTEXT, FULL, lambda: bad)[1]
+    assert not one.get_or_measure(CONTEXT, FULL, never_measured)[1]
+    assert Ledger(tmp_path / "two.jsonl", shared).get_or_measure(CONTEXT, FULL, lambda: latency(90))[1]
 
 
 def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     ledger = Ledger(path)
-    ledger.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100))
+    ledger.get_or_measure(CONTEXT, FULL, lambda: latency(100))
     with path.open("a") as file:
         file.write('{"context": {"dev')
-    assert ledger.get(CONTEXT, FULL, 3) is not None
-    ledger.get_or_measure(CONTEXT, HALF, 3, lambda: latency(60))
+    assert ledger.get(CONTEXT, FULL) is not None
+    ledger.get_or_measure(CONTEXT, HALF, lambda: latency(60))
     assert len([json.loads(line) for line in path.read_text().splitlines()]) == 2
 
 
@@ -108,7 +107,7 @@ def _measure_once(path: Path, out: Any) -> None:
         time.sleep(0.5)
         return latency(100)
 
-    out.put(Ledger(path).get_or_measure(CONTEXT, FULL, 3, slow)[1])
+    out.put(Ledger(path).get_or_measure(CONTEXT, FULL, slow)[1])
 
 
 def test_of_two_processes_one_measures_and_the_other_reads(tmp_path: Path) -> None:
@@ -130,10 +129,23 @@ def test_ties_are_overlapping_intervals() -> None:
 
 def test_an_entry_survives_json(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "a.jsonl")
-    entry = Entry(CONTEXT, HALF, 3, latency(60))
+    entry = Entry(CONTEXT, HALF, latency(60))
     ledger.add(entry)
     ledger.add(entry)
     assert ledger.entries() == [entry]
-    ledger.add(Entry(CONTEXT | {"device": "other card"}, HALF, 3, latency(60)))
-    ledger.add(Entry(CONTEXT, FULL, 3, latency(100)))
+    ledger.add(Entry(CONTEXT | {"device": "other card"}, HALF, latency(60)))
+    ledger.add(Entry(CONTEXT, FULL, latency(100)))
     assert [context["device"] for context in ledger.contexts()] == ["card", "other card"]
+
+
+def test_files_and_keys_stay_what_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    entry = Entry(CONTEXT, Architecture(4, 6, 4, "bfloat16", cross_layers=3), latency(60))
+    Ledger(path).add(entry)
+    assert entry.key == "e608404f2e2f2b82"
+    start = (
+        '{"architecture": {"dtype": "bfloat16", "llm_layers": 4, "qformer_layers": 6, "vision_layers": 4}, "context": {'
+    )
+    assert path.read_text().startswith(start) and '"threads": 1, "torch": "2.13"}, "cross_layers": 3, "latency": {' in (
+        path.read_text()
+    )

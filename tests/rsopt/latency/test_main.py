@@ -125,8 +125,8 @@ def test_the_architectures_of_another_ledger(
     assert main([*arguments, "--decoder", "shared_prefix", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["new_tokens"] == 4 and told["model_error"] is None  # the length is the study's
-    there = [(e.architecture, e.cross_layers) for e in Ledger(out).entries()]
-    assert there == [(e.architecture, e.cross_layers) for e in Ledger(like).entries()]
+    there = [e.architecture for e in Ledger(out).entries()]
+    assert there == [e.architecture for e in Ledger(like).entries()]
     with pytest.raises(UserError, match="no architecture of base"):
         main(["--base", "tiny", "--ledger", str(out), "--like", str(like), "--cpu"])
 
@@ -151,14 +151,14 @@ def test_a_stated_device_is_read_and_predicted_and_never_measured_here(
     def never(_: Protocol) -> Any:
         raise AssertionError("measured on a device that does not count")
 
-    def ask(architecture: Architecture, crossed: int, device: str | None = "Other Card") -> dict[str, float] | None:
-        return architecture_latency(architecture, crossed, worker, ledger, "generate", device, never)
+    def ask(architecture: Architecture, device: str | None = "Other Card") -> dict[str, float] | None:
+        return architecture_latency(architecture, worker, ledger, "generate", device, never)
 
     known = ledger.entries()[0]
-    found = ask(known.architecture, known.cross_layers)
+    found = ask(known.architecture)
     assert found is not None and found["latency_ms"] == known.latency.latency_ms and found["latency_measured"] == 0
-    predicted = ask(Architecture(4, 4, 5), 2)
+    predicted = ask(Architecture(4, 4, 5, cross_layers=2))
     assert predicted is not None and predicted["latency_predicted"] == 1 and predicted["latency_error_ms"] > 0
-    assert ask(known.architecture, known.cross_layers, "Third Card") is None
+    assert ask(known.architecture, "Third Card") is None
     with pytest.raises(AssertionError, match="does not count"):  # without a stated device, here is what counts
-        ask(known.architecture, known.cross_layers, None)
+        ask(known.architecture, None)

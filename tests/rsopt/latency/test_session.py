@@ -15,7 +15,7 @@ from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.latency.compare import compare
 from rsopt.latency.device_lock import DeviceLock
-from rsopt.latency.protocol import Protocol, cross_layers, first_layers, reference_architecture
+from rsopt.latency.protocol import Protocol, first_layers, reference_architecture
 from rsopt.latency.session import measure_latency, natural_latency
 from rsopt.latency.subject import caption_ids
 from rsopt.model.base import Base, load_base
@@ -132,8 +132,8 @@ def test_half_the_layers_are_told_from_all(tiny: Base, images: list[torch.Tensor
 def test_the_reference_is_half_of_the_base_in_whole_pairs(tiny: Base) -> None:
     assert reference_architecture(tiny.shape) == (2, 2, 4)
     build(tiny, first_layers(*reference_architecture(tiny.shape)))  # it can be built
-    assert cross_layers(Variant((0,), (0, 1, 4, 5), (0,)), tiny.shape) == 2
-    assert cross_layers(Variant((0,), (0, 2, 4), (0,)), tiny.shape) == 3
+    assert Variant((0,), (0, 1, 4, 5), (0,)).architecture(shape=tiny.shape).cross_layers == 2
+    assert Variant((0,), (0, 2, 4), (0,)).architecture(shape=tiny.shape).cross_layers == 3
 
 
 @pytest.mark.parametrize("wrong", [{"new_tokens": 1}, {"beams": 0}, {"least_runs": 1}, {"decoder": "fast"}])

@@ -71,13 +71,13 @@ def test_it_is_measured_once_an_architecture(tmp_path: Path) -> None:
         return Throughput(10.0 + len(times), 8, {"8": 11.0}, disturbed)
 
     one, other = Architecture(1, 2, 3), Architecture(1, 2, 4)
-    assert known_throughput(tmp_path, {}, one, 1, lambda: measure(True)).disturbed, "and not written down"
-    first = known_throughput(tmp_path, {}, one, 1, measure)
+    assert known_throughput(tmp_path, {}, one, lambda: measure(True)).disturbed, "and not written down"
+    first = known_throughput(tmp_path, {}, one, measure)
     with (tmp_path / THROUGHPUT_FILE).open("a") as out:
         out.write('{"key": "torn')
-    assert known_throughput(tmp_path, {}, one, 1, measure) == first
-    assert known_throughput(tmp_path, {}, other, 1, measure) != first
-    assert known_throughput(tmp_path, {"device": "x"}, one, 1, measure) != first
+    assert known_throughput(tmp_path, {}, one, measure) == first
+    assert known_throughput(tmp_path, {}, other, measure) != first
+    assert known_throughput(tmp_path, {"device": "x"}, one, measure) != first
     assert len(times) == 4
     assert all(json.loads(line)["key"] for line in (tmp_path / THROUGHPUT_FILE).read_text().splitlines())
 

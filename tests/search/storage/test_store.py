@@ -203,13 +203,13 @@ def test_latencies_reach_every_node_in_one_order_and_on_one_scale(node: Node) ->
     a, b = ledger("a"), ledger("b")
 
     def on_b() -> Latency:
-        a.get_or_measure(CONTEXT, FULL, 3, lambda: latency(100, 50))
+        a.get_or_measure(CONTEXT, FULL, lambda: latency(100, 50))
         return latency(160, 100)
 
-    found, new = b.get_or_measure(CONTEXT, HALF, 3, on_b)
+    found, new = b.get_or_measure(CONTEXT, HALF, on_b)
     assert new and found.latency_ms == 80  # on the scale of the node that was first
-    assert b.get_or_measure(CONTEXT, FULL, 3, never_measured)[0].latency_ms == 100
-    assert a.get_or_measure(CONTEXT, HALF, 3, never_measured)[0].latency_ms == 80
+    assert b.get_or_measure(CONTEXT, FULL, never_measured)[0].latency_ms == 100
+    assert a.get_or_measure(CONTEXT, HALF, never_measured)[0].latency_ms == 80
     assert a.path.read_bytes() == b.path.read_bytes()
     c = node("c")
     c.fetch()
@@ -221,7 +221,7 @@ def test_a_given_ledger_keeps_its_order(node: Node, tmp_path: Path) -> None:
     begin(a)
     ledger = Ledger(a.folder / LEDGER_FILE)
     for depth in range(1, 6):
-        ledger.get_or_measure(CONTEXT, Architecture(4, 6, depth), 3, lambda: latency(10.0 * depth))  # noqa: B023
+        ledger.get_or_measure(CONTEXT, Architecture(4, 6, depth, cross_layers=3), lambda: latency(10.0 * depth))  # noqa: B023
     before = ledger.path.read_bytes()
     a.keep()
     b = node("b")

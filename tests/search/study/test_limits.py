@@ -11,7 +11,7 @@ from rsopt.core.objectives import OBJECTIVES, Measurement
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Architecture, LoraPart, LoraSpec, Variant
 from rsopt.errors import UserError
-from rsopt.latency.additive_model import LEAST, Timed
+from rsopt.latency.additive_model import LEAST, TimedArchitecture
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.feasibility import limit_check
 from search.results.rung_agreement import rung_agreements, saved
@@ -77,7 +77,9 @@ def test_latency_is_measured_then_fitted_then_scaled():
 
 
 def test_recorded_latencies_count_as_measured():
-    estimates = CostEstimator(OBJECTIVE_LIST, recorded=[Timed(Architecture(1, 2, 4), 12.5, parts(4, 2), 11)])
+    estimates = CostEstimator(
+        OBJECTIVE_LIST, recorded=[TimedArchitecture(Architecture(1, 2, 4), 12.5, parts(4, 2), 11)]
+    )
     estimates.learn(())
     assert estimates.figure("latency_ms", candidate(4)) == (12.5, 0.0)
 
