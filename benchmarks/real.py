@@ -29,7 +29,7 @@ from rsopt.core.objectives import Fault, Measurement, minimised
 from rsopt.data.generated.mini import mini_folder
 from rsopt.model.configs import base_config, shape_of
 from search.engine.legs import leg_seed
-from search.engine.search import Search
+from search.engine.search import Search, SearchSettings
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.exact_costs import exact_costs
 from search.optimizer.factory import make_optimizer
@@ -156,21 +156,11 @@ def main() -> int:
 
 def ours(bank: Bank, bound: BoundSpace, space: Any, budget: float, seed: int) -> list[Point]:
     """The default search, one worker."""
-    estimates = CostEstimator(space.objectives, exact_costs("tiny", "float32"))
-    sampler, policy = make_optimizer("known_cost", None, bound, space.objectives, seed, estimates)
+    estimator = CostEstimator(space.objectives, exact_costs("tiny", "float32"))
+    optimizer = make_optimizer("known_cost", None, bound, seed, estimator)
+    settings = SearchSettings(space.objectives, space.rungs, seed, trials=10**9, slots=1)
     with tempfile.TemporaryDirectory() as folder:
-        search = Search(
-            Path(folder) / "study",
-            bound,
-            space.objectives,
-            space.rungs,
-            seed=seed,
-            trials=10**9,
-            slots=1,
-            sampler=sampler,
-            policy=policy,
-            estimates=estimates,
-        )
+        search = Search(Path(folder) / "study", bound, settings, optimizer)
         ended = simulate(
             Rationed(search, trained, budget),
             1,

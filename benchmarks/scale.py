@@ -21,11 +21,10 @@ from benchmarks.synthetic_table import curve
 from rsopt.core.candidate import Leg
 from rsopt.core.objectives import Measurement
 from rsopt.core.ranking import MeasuredRankings
-from search.engine.search import Search
+from search.engine.search import Search, SearchSettings
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.exact_costs import exact_costs
 from search.optimizer.factory import make_optimizer
-from search.optimizer.feasibility import limit_check
 from search.simulation.event_loop import Outcome, simulate
 from search.space.bound_space import BoundSpace
 from search.space.load import Space, load_space
@@ -104,22 +103,10 @@ def open_search(folder: Path, trials: int, workers: int, sampler: str, seed: int
     """The search as a session makes it, over OPT-2.7b's shape and costs."""
     space = load_space("joint")
     bound = _bound(space)
-    estimates = CostEstimator(space.objectives, exact_costs("opt-2.7b", "bfloat16"))
-    limit = limit_check(Limits(params=3_700_000_000), estimates)
-    drawn, policy = make_optimizer(sampler, None, bound, space.objectives, seed, estimates, limit)
-    return Search(
-        folder,
-        bound,
-        space.objectives,
-        space.rungs,
-        seed=seed,
-        trials=trials,
-        slots=workers,
-        sampler=drawn,
-        policy=policy,
-        limit=limit,
-        estimates=estimates,
-    )
+    estimator = CostEstimator(space.objectives, exact_costs("opt-2.7b", "bfloat16"))
+    optimizer = make_optimizer(sampler, None, bound, seed, estimator, Limits(params=3_700_000_000))
+    settings = SearchSettings(space.objectives, space.rungs, seed, trials, workers)
+    return Search(folder, bound, settings, optimizer)
 
 
 def _bound(space: Space) -> BoundSpace:

@@ -1,76 +1,103 @@
-"""Proposer: the next candidate that the study has not seen yet: a starting point, else a sampled one."""
+"""Proposes the next candidate that a study has not seen: a starting point, else one that the sampler suggests."""
 
 from __future__ import annotations
 
-from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
+from optuna.trial import FrozenTrial, TrialState
 
 from rsopt.core.candidate import Candidate
-from search.optimizer.sampler import Draw, Sampler
-from search.space.bound_space import BoundSpace, Params
-from search.study.history import History, Role
+from search.optimizer.sampler import Sampler, StatefulSampler, Suggestion
+from search.space.bound_space import COUNTABLE, BoundSpace, Params
+from search.study.history import CandidateState, History, Role
 
-REDRAWS = 16  # by the sampler itself, which may insist on what it likes
-RANDOM_REDRAWS = 100  # then at random
-COUNTABLE = 20_000  # combinations up to which what was never tried is looked up at last
+ATTEMPTS = 16  # suggestions of the sampler for one trial, which may insist on a candidate that the study has
+RANDOM_ATTEMPTS = 100  # then random ones
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A candidate the study has not seen, and the draw it comes from. `start` is the starting point it stems from."""
+    """A candidate that the study has not seen. `start` is the index of the starting point it completes."""
 
     role: Role
     candidate: Candidate
-    draw: Draw
+    suggestion: Suggestion
     start: int | None = None
 
 
 class Proposer:
-    """Starting points in order from the `start`-th on, then the sampler's draws. A repeated candidate is drawn again.
+    """Starting points in order, then the sampler's suggestions; a candidate that the study has is suggested again.
 
-    Attempts are numbered and bounded, so that the same study proposes the same whatever happened to its driver.
+    Attempts are numbered and bounded, so that a resumed study proposes what an uninterrupted one would have.
+    Every candidate of the study must be passed to `accept` or `add`.
     """
 
-    def __init__(self, space: BoundSpace, sampler: Sampler, seed: int, start: int) -> None:
+    def __init__(self, space: BoundSpace, sampler: Sampler, seed: int) -> None:
         self._space, self._sampler, self._seed = space, sampler, seed
-        self._start = start
+        self._stateful = sampler if isinstance(sampler, StatefulSampler) else None
+        self._next_start = 0
+        self._seen: set[str] = set()  # keys of the study's candidates
 
-    def propose(self, history: History, seen: Container[str]) -> Proposal | None:
-        """A candidate for the trial after `history` whose key is not in `seen`; None when the space is exhausted."""
+    def propose(self, history: History) -> Proposal | None:
+        """Returns a candidate for the trial after `history`; None when the space is exhausted."""
         number = len(history)
-        while self._start < len(self._space.starts):
-            start, self._start = self._start, self._start + 1
-            for attempt in range(REDRAWS):
-                draw = self._sampler.draw(number, history, attempt, given=self._space.starts[start])
-                candidate = self._space.candidate(draw.params)
-                if candidate.key not in seen:
-                    return Proposal("start", candidate, draw, start)
-                self._sampler.drop(draw)
-                if draw.params == self._space.starts[start]:
-                    break  # nothing of it is drawn: the same again and again
+        while self._next_start < len(self._space.starts):
+            start, self._next_start = self._next_start, self._next_start + 1
+            given = self._space.starts[start]
+            for attempt in range(ATTEMPTS):
+                suggestion = self._sampler.suggest(number, history, attempt, given)
+                if (candidate := self._unseen(suggestion)) is not None:
+                    return Proposal("start", candidate, suggestion, start)
+                if suggestion.params == given:
+                    break  # nothing of it is drawn: every attempt gives the same
         if self._space.names:
-            return None  # the list is all there is to try
-        for attempt in range(REDRAWS + RANDOM_REDRAWS):
-            draw = self._sampler.draw(number, history, attempt, name="random" if attempt >= REDRAWS else None)
-            candidate = self._space.candidate(draw.params)
-            if candidate.key not in seen:
-                return Proposal("sampled", candidate, draw)
-            self._sampler.drop(draw)
-        return self._untried(number, history, seen)
+            return None  # a fixed list of candidates
+        for attempt in range(ATTEMPTS + RANDOM_ATTEMPTS):
+            suggestion = self._sampler.suggest(number, history, attempt, random=attempt >= ATTEMPTS)
+            if (candidate := self._unseen(suggestion)) is not None:
+                return Proposal("sampled", candidate, suggestion)
+        return self._untried(number, history)
 
-    def _untried(self, number: int, history: History, seen: Container[str]) -> Proposal | None:
-        """One of the combinations that were never tried, by lot."""
+    def accept(self, state: CandidateState, proposal: Proposal) -> None:
+        """The proposal became the candidate `state` of the study."""
+        self._seen.add(state.candidate.key)
+        if self._stateful:
+            self._stateful.accept(proposal.suggestion, state.number)
+
+    def add(self, state: CandidateState, trial: FrozenTrial) -> None:
+        """Adds a candidate that was not proposed here, with its trial: a reference, or one of an earlier session."""
+        self._seen.add(state.candidate.key)
+        if self._stateful and trial.params:
+            self._stateful.add(trial)
+        tried = len(self._space.starts) if state.role == "sampled" else trial.user_attrs.get("start", -1) + 1
+        self._next_start = max(self._next_start, tried)
+
+    def tell(self, number: int, state: TrialState, values: list[float] | None) -> None:
+        """Trial `number` of the study ended with these values, in the objectives' own units."""
+        if self._stateful:
+            self._stateful.tell(number, state, values)
+
+    def _unseen(self, suggestion: Suggestion) -> Candidate | None:
+        """The suggested candidate; None, and the suggestion is rejected, if the study has it."""
+        candidate = self._space.candidate(suggestion.params)
+        if candidate.key not in self._seen:
+            return candidate
+        if self._stateful:
+            self._stateful.reject(suggestion)
+        return None
+
+    def _untried(self, number: int, history: History) -> Proposal | None:
+        """A random one of the combinations that were never tried, where they can be counted."""
         if self._space.size is None or self._space.size > COUNTABLE:
             return None
-        left: dict[str, tuple[Params, Candidate]] = {}
+        untried: dict[str, tuple[Params, Candidate]] = {}
         for params in self._space.combinations():
             candidate = self._space.candidate(params)
-            if candidate.key not in seen:
-                left.setdefault(candidate.key, (params, candidate))
-        if not left:
+            if candidate.key not in self._seen:
+                untried.setdefault(candidate.key, (params, candidate))
+        if not untried:
             return None
-        lot = int(np.random.default_rng([self._seed, number]).integers(len(left)))
-        params, candidate = list(left.values())[lot]
-        return Proposal("sampled", candidate, self._sampler.draw(number, history, given=params))
+        index = int(np.random.default_rng([self._seed, number]).integers(len(untried)))
+        params, candidate = list(untried.values())[index]
+        return Proposal("sampled", candidate, self._sampler.suggest(number, history, given=params))

@@ -36,7 +36,7 @@ class CheckpointRetention:
         if self._cap is None:
             return
         over = used_bytes(self._folder) + self._headroom - self._cap
-        for candidate, path, moments_only in _droppable(self._folder, search.history, search.objectives):
+        for candidate, path, moments_only in _droppable(self._folder, search.history, search.settings.objectives):
             if over <= 0:
                 return
             before = path.stat().st_size

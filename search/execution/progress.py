@@ -83,7 +83,7 @@ class Progress:
         ciders = [c.final.metrics["cider"] for c in history if c.final and "cider" in c.final.metrics]
         if ciders:
             parts.append(f"best CIDEr {max(ciders):.1f}")
-        objectives = self.search.objectives
+        objectives = self.search.settings.objectives
         if (corner := reference_point(history, objectives)) is not None:
             points = [v for c in history if (v := final_values(c, objectives)) is not None]
             parts.append(f"hypervolume {hypervolume_share(points, corner):.3f}")
@@ -97,7 +97,7 @@ class Progress:
             self.draw()
 
     def _seconds_left(self) -> float | None:
-        bound = self.search.budget.left_s(self._history, self.search.slots)
+        bound = self.search.budget.left_s(self._history, self.search.settings.slots)
         expected = self._expected()
         return expected if bound is None else bound if expected is None else min(bound, expected)
 
@@ -107,7 +107,7 @@ class Progress:
         if legs < 3:
             return None
         per_leg = (time.monotonic() - self.started) / legs
-        expected = (self.settings.trials + 2) * self.search.legs_per_trial - self.legs_before
+        expected = (self.settings.trials + 2) * len(self.search.settings.rungs) - self.legs_before
         return max(0.0, (expected - legs) * per_leg)
 
 

@@ -36,7 +36,7 @@ class Remeasurement:
         if not missing:
             return None
         self._say(f"measuring the front's {len(missing)} architectures again, with trained weights")
-        history, seed = self._search.history, self._search.seed
+        history, seed = self._search.history, self._search.settings.seed
         return {REMEASURE: [Leg(n, history[n].candidate, 0.0, 1.0, leg_seed(seed, n)).to_json() for n in missing]}
 
     def on_result(self, outcome: str | None) -> None:

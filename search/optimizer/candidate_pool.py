@@ -1,8 +1,8 @@
-"""Prospects: the new candidates that might be begun next, as arrays: a small space whole, else a fresh sample of a large one."""
+"""Pools of new candidates that might be started next: a small space whole, else a fresh sample of a large one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from rsopt.core.candidate import Candidate
 from search.optimizer.cost_estimator import CostEstimator
+from search.optimizer.feasibility import LimitCheck
 from search.space.bound_space import BoundSpace, Params
 from search.space.encoding import Encoder
 from search.study.history import History
 
 Array = NDArray[np.float64]
-Limit = Callable[[Candidate], str | None]
-Drawn = tuple[Params, Candidate, list[float]]
-RANDOM, NEIGHBOURS = 192, 96  # candidates looked at where the space is large
-TRIED = 4096  # random params drawn at most to find a quarter of as many that keep the limits
-ENUMERATED = 2500  # spaces up to this size are looked at whole
+RANDOM, NEIGHBOURS = 192, 96  # candidates drawn where the space is large
+TRIES = 4096  # random draws at most, to find a quarter of RANDOM that keep the limits
+ENUMERATED = 2500  # spaces up to this size are pooled whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,95 +32,92 @@ class CandidatePool:
     def __len__(self) -> int:
         return len(self.params)
 
-    @property
-    def effort(self) -> Array:
-        """Training (n,) that each takes to its end, in passes over the data."""
-        return effort_of(self.candidates)
 
-
-def effort_of(candidates: Sequence[Candidate]) -> Array:
-    """Training (n,) to the end, in passes over the data."""
+def training_passes(candidates: Sequence[Candidate]) -> Array:
+    """Returns the whole training (n,) of each candidate, in passes over the data."""
     return np.array([c.recipe.epochs for c in candidates], dtype=np.float64)
 
 
 class PoolBuilder:
-    """Draws pools for one study: neither tried before nor beyond a limit. A function of (history, parents, seed)."""
+    """Builds the pools of one study: candidates not tried before that keep the limits. Depends on (history, parents, seed)."""
 
     def __init__(
-        self, space: BoundSpace, encoder: Encoder, seed: int, estimates: CostEstimator, limit: Limit | None
+        self, space: BoundSpace, encoder: Encoder, seed: int, estimator: CostEstimator, limit: LimitCheck | None
     ) -> None:
+        """Creates the builder.
+
+        Args:
+            space: what is searched.
+            encoder: makes the rows, and draws random and neighbouring params.
+            seed: the study's seed.
+            estimator: costs that `limit` depends on.
+            limit: gives the reason why a candidate breaks a limit.
+        """
         self._space, self._encoder, self._seed = space, encoder, seed
-        self._estimates, self._limit = estimates, limit
+        self._estimator, self._limit = estimator, limit
         self._tried: set[Candidate] = set()
-        self._counted = 0
+        self._counted = 0  # candidates of the history that are in `_tried`
         size = space.size
-        self._whole = _Whole(space, encoder) if size is not None and size <= ENUMERATED else None
-        self._randoms: tuple[int, list[Drawn]] = (-1, [])
+        self._whole = self._whole_space() if size is not None and size <= ENUMERATED else None
+        self._untried: tuple[tuple[int, int], CandidatePool] | None = (
+            None  # of the whole space, by trials and estimates
+        )
+        self._random: tuple[int, list[tuple[Params, Candidate]]] = (-1, [])  # random candidates, by trials
 
     def pool(self, history: History, parents: Sequence[Params]) -> CandidatePool:
-        """The candidates to choose from; `parents` are params whose neighbours are looked at where the space is large."""
+        """Returns the candidates to choose from. In a large space neighbours of the `parents` are among them."""
         if len(history) < self._counted:
             self._tried, self._counted = set(), 0
         self._tried.update(c.candidate for c in history[self._counted :])
         self._counted = len(history)
-        self._estimates.learn(history)
-        if self._whole is not None:
-            return self._whole.left(self._tried, len(history), self._keeps, self._estimates.version)
-        return self._sampled(history, parents)
+        self._estimator.learn(history)
+        if self._whole is None:
+            return self._sampled(len(history), parents)
+        key = (len(history), self._estimator.version)
+        if self._untried is None or self._untried[0] != key:
+            pool = self._whole
+            left = [i for i, c in enumerate(pool.candidates) if self._may_start(c)]
+            params, candidates = [pool.params[i] for i in left], [pool.candidates[i] for i in left]
+            self._untried = (key, CandidatePool(params, candidates, pool.rows[left]))
+        return self._untried[1]
 
-    def _sampled(self, history: History, parents: Sequence[Params]) -> CandidatePool:
-        found: dict[Candidate, Drawn] = {}
-
-        def look(one: Drawn) -> None:
-            _, candidate, _ = one
-            if candidate not in self._tried and candidate not in found and self._keeps(candidate):
-                found[candidate] = one
-
-        def drawn(params: Params) -> Drawn:
-            return params, self._space.candidate(params), self._encoder.encode(params)
-
-        if self._randoms[0] != len(history):
-            rng = np.random.default_rng([self._seed, len(history), 0])
-            self._randoms = (len(history), [drawn(self._encoder.random(rng)) for _ in range(RANDOM)])
-        for one in self._randoms[1]:
-            look(one)
-        if len(found) < RANDOM // 4 and self._limit is not None:  # the limits exclude most of the space: look further
-            rng = np.random.default_rng([self._seed, len(history), 3])
-            for _ in range(TRIED):
-                look(drawn(self._encoder.random(rng)))
-                if len(found) >= RANDOM // 4:
-                    break
-        rng = np.random.default_rng([self._seed, len(history), 1])
-        for i in range(NEIGHBOURS if parents else 0):
-            look(drawn(self._encoder.neighbour(parents[i % len(parents)], rng)))
-        rows = np.array([row for *_, row in found.values()]).reshape(len(found), -1)
-        return CandidatePool([params for params, *_ in found.values()], list(found), rows)
-
-    def _keeps(self, candidate: Candidate) -> bool:
-        return self._limit is None or self._limit(candidate) is None
-
-
-class _Whole:
-    """Every candidate of a small space; what is left of them is worked out again only when something changed."""
-
-    def __init__(self, space: BoundSpace, encoder: Encoder) -> None:
+    def _whole_space(self) -> CandidatePool:
         distinct: dict[Candidate, Params] = {}
-        for params in space.combinations():
-            distinct.setdefault(space.candidate(params), params)
-        self._all = CandidatePool(
-            list(distinct.values()), list(distinct), np.array([encoder.encode(p) for p in distinct.values()])
-        )
-        self._left: tuple[tuple[int, int], CandidatePool] | None = None
+        for params in self._space.combinations():
+            distinct.setdefault(self._space.candidate(params), params)
+        return self._pool_of(distinct)
 
-    def left(
-        self, tried: set[Candidate], trials: int, keeps: Callable[[Candidate], bool], version: int
-    ) -> CandidatePool:
-        """Those not tried that keep the limits, as of so many trials and this version of the estimates."""
-        if self._left is None or self._left[0] != (trials, version):
-            pool = self._all
-            chosen = [i for i, c in enumerate(pool.candidates) if c not in tried and keeps(c)]
-            kept = CandidatePool(
-                [pool.params[i] for i in chosen], [pool.candidates[i] for i in chosen], pool.rows[chosen]
-            )
-            self._left = ((trials, version), kept)
-        return self._left[1]
+    def _sampled(self, trials: int, parents: Sequence[Params]) -> CandidatePool:
+        """Returns random candidates and neighbours of the parents, for a study of so many trials."""
+        pool: dict[Candidate, Params] = {}
+
+        def add(params: Params, candidate: Candidate) -> None:
+            if candidate not in pool and self._may_start(candidate):
+                pool[candidate] = params
+
+        if self._random[0] != trials:
+            rng = np.random.default_rng([self._seed, trials, 0])
+            self._random = (trials, [self._with_candidate(self._encoder.random(rng)) for _ in range(RANDOM)])
+        for params, candidate in self._random[1]:
+            add(params, candidate)
+        if len(pool) < RANDOM // 4 and self._limit is not None:  # the limits exclude most of the space: draw more
+            rng = np.random.default_rng([self._seed, trials, 3])
+            for _ in range(TRIES):
+                add(*self._with_candidate(self._encoder.random(rng)))
+                if len(pool) >= RANDOM // 4:
+                    break
+        rng = np.random.default_rng([self._seed, trials, 1])
+        for i in range(NEIGHBOURS if parents else 0):
+            add(*self._with_candidate(self._encoder.neighbour(parents[i % len(parents)], rng)))
+        return self._pool_of(pool)
+
+    def _with_candidate(self, params: Params) -> tuple[Params, Candidate]:
+        return params, self._space.candidate(params)
+
+    def _pool_of(self, params_of: dict[Candidate, Params]) -> CandidatePool:
+        rows = np.array([self._encoder.encode(params) for params in params_of.values()], dtype=np.float64)
+        rows = rows.reshape(len(params_of), len(self._encoder.groups))
+        return CandidatePool(list(params_of.values()), list(params_of), rows)
+
+    def _may_start(self, candidate: Candidate) -> bool:
+        return candidate not in self._tried and (self._limit is None or self._limit(candidate) is None)

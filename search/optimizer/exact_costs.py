@@ -1,4 +1,4 @@
-"""Figures of a candidate that are known before it runs, from the base's configuration alone, and latencies of a ledger."""
+"""Exact costs of candidates from the base's configuration, and latencies recorded in a ledger: known before anything runs."""
 
 from __future__ import annotations
 
@@ -14,51 +14,50 @@ from rsopt.latency.ledger import Ledger
 from rsopt.model.configs import base_config, shape_of
 from search.optimizer.cost_estimator import Costs
 
-DTYPE: Dtype = "float32"  # of an architecture whose dtype nobody stated
+DTYPE: Dtype = "float32"  # of an architecture whose dtype is not stated
 
 
 def exact_costs(base: str, dtype: Dtype, memory: bool = False, exceeded_by: float = 1.0) -> Costs:
-    """The cost model of a base as a function of candidates: microseconds each.
+    """Returns the cost model of a base as a function of candidates, which takes microseconds.
 
-    `memory_gb`, the peak with weights and activations of `dtype`, takes a tenth of a millisecond and is there if asked for.
-    Training memory beside the weights is multiplied by `exceeded_by` (rsopt.common.out_of_memory).
+    With `memory` the costs include `memory_gb`, the peak with weights and activations of `dtype`, which takes 0.1 ms.
+    Training memory besides the weights is multiplied by `exceeded_by` (rsopt.common.out_of_memory).
     """
     from rsopt.cost.memory import Workload
     from rsopt.cost.model import CostModel  # counts on torch's meta device
 
     model = CostModel(base_config(base))
-    plain: dict[tuple[int, tuple[int, ...], int], dict[str, float]] = {}
+    by_depths: dict[tuple[int, tuple[int, ...], int], dict[str, float]] = {}
 
-    def figures(candidate: Candidate) -> Mapping[str, float]:
+    def costs(candidate: Candidate) -> Mapping[str, float]:
         variant = candidate.variant
         if candidate.baseline is not None:
-            return {}  # its vocabulary is counted from the data, which is not looked at here
-        # Merged, adapters cost nothing; layers are alike, but for which of the Q-Former's have cross-attention.
-        key = (len(variant.vision_layers), variant.qformer_layers, len(variant.llm_layers))
-        if key not in plain:
+            return {}  # its vocabulary depends on the data, which is not read here
+        # Merged adapters cost nothing; layers are alike, except that only some of the Q-Former's have cross-attention.
+        depths = (len(variant.vision_layers), variant.qformer_layers, len(variant.llm_layers))
+        if depths not in by_depths:
             cost = model.cost(replace(variant, lora=None))
-            plain[key] = {
+            by_depths[depths] = {
                 "params": float(cost.params["total"]),
                 "gmacs": cost.gmacs["total"],
                 "size_mb": cost.size_mb[dtype],
             }
-        found = {**plain[key], "trainable": float(model.trainable(variant))}
+        exact = {**by_depths[depths], "trainable": float(model.trainable(variant))}
         if memory:
             load = Workload(beams=BEAMS, batch_images=candidate.recipe.batch_images, dtype=dtype)
             peaks = model.cost(variant, load).memory_gb
-            beside = (
-                peaks.get("training", peaks["weights"]) - peaks["weights"]
-            )  # of LoRA alone: the base is not trained
-            found["memory_gb"] = max(*peaks.values(), peaks["weights"] + exceeded_by * beside)
-        return found
+            weights = peaks["weights"]
+            training = peaks.get("training", weights) - weights  # of LoRA alone: the base is not trained
+            exact["memory_gb"] = max(*peaks.values(), weights + exceeded_by * training)
+        return exact
 
-    return figures
+    return costs
 
 
 def recorded_latencies(ledger: Path, base: str) -> list[TimedArchitecture]:
-    """Latencies of a ledger by depths alone, as the search writes architectures: dtype and `cross_layers` at their defaults.
+    """Returns a ledger's latencies by depths: dtype and `cross_layers` are left at their defaults, as the search leaves them.
 
-    Empty where it holds more than one device, protocol, version or dtype: which of them the workers are is not known here.
+    Empty if the ledger holds more than one device, protocol, version or dtype: which of them the workers have is not known.
     """
     entries = Ledger(ledger).entries()
     if len({(digest(entry.context), entry.architecture.dtype) for entry in entries}) != 1:

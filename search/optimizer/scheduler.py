@@ -1,6 +1,6 @@
-"""Policies: where the next free worker goes. Pure functions of (history, room, seed); no storage, no clock.
+"""Schedulers: what the next free worker does. Pure functions of (history, room, seed): no I/O, no clock.
 
-A policy that needs more (a cost model, the space) is a callable that holds it; the study calls them all alike.
+A scheduler that needs more (a cost model, the space) is a callable that holds it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from search.study.history import History
 
 @dataclass(frozen=True, slots=True)
 class StartCandidate:
-    """Start another candidate: the next reference, starting point or sampled one."""
+    """Start another candidate: the next reference, starting point or suggestion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Promote:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Leave the worker idle until a leg in flight is told. With nothing in flight and no room: the search is over."""
+    """Leave the worker idle until a leg in flight ends. With nothing in flight and no room, the search is over."""
 
 
 Decision = StartCandidate | Promote | Wait
@@ -34,7 +34,7 @@ Scheduler = Callable[[History, bool, int], Decision]
 
 
 def run_to_end(history: History, room: bool = True, seed: int = 0) -> Decision:
-    """Every candidate trains to the full budget: the lowest resting one first, else a new one. Takes no chance, so no seed."""
+    """Trains every candidate to the full budget: promotes the resting one of the lowest number, else starts a new one."""
     resting = next((c.number for c in history if c.state == "resting"), None)
     if resting is not None:
         return Promote(resting)

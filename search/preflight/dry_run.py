@@ -12,13 +12,12 @@ from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.feasibility import limit_check
 from search.preflight.duration import expected_time
 from search.results.table import stdout_console
-from search.space.bound_space import BoundSpace
+from search.space.bound_space import COUNTABLE, BoundSpace
 from search.space.encoding import Encoder
 from search.space.load import Space
 from search.study.settings import Settings
 
 DRAWS = 2000  # random candidates that stand for the space where it cannot be counted
-COUNTABLE = 20_000
 SHOWN = {
     "params": ("parameters", "{:,.0f}"),
     "trainable": ("trained", "{:,.0f}"),
@@ -83,7 +82,7 @@ def drawn_candidates(bound: BoundSpace, seed: int) -> tuple[int | None, list[Any
 
 def _known(estimates: CostEstimator, name: str, candidate: Any) -> float | None:
     """A figure that is exact or fitted; None where it is only proportional to something."""
-    value, error = estimates.figure(name, candidate)
+    value, error = estimates.estimate(name, candidate)
     return value if error == error else None
 
 

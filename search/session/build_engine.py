@@ -8,11 +8,10 @@ from dataclasses import replace
 
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape, Dtype
-from search.engine.search import Search
+from search.engine.search import Search, SearchSettings
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.exact_costs import exact_costs, recorded_latencies
 from search.optimizer.factory import make_optimizer
-from search.optimizer.feasibility import limit_check
 from search.optimizer.warm_start import WarmStart
 from search.space.load import Space
 from search.storage.layout import WARM_START_FILE
@@ -31,36 +30,20 @@ def assemble(
     keep: Callable[[], None] = lambda: None,
 ) -> Search:
     """The search of a study in its folder, new or taken up again. What it decides depends on that folder alone (and time)."""
-    objectives = space.objectives
     bound = space.bind(shape, rankings)
     warm = read_warm_start(settings)
     bound = replace(bound, starts=(*bound.starts, *warm.starts))
-    estimates = estimates_of(settings, space, dtype)
-    limit = limit_check(settings.limits, estimates)
     schedule = None if settings.halving else "end"
     # A list is run to the end of every row; nothing is drawn.
-    asked, schedule = ("random", "end") if bound.names else (settings.sampler, schedule)
-    sampler, policy = make_optimizer(asked, schedule, bound, objectives, settings.seed, estimates, limit, warm.told)
+    sampler, schedule = ("random", "end") if bound.names else (settings.sampler, schedule)
+    estimator = estimator_of(settings, space, dtype)
+    optimizer = make_optimizer(sampler, schedule, bound, settings.seed, estimator, settings.limits, warm.observations)
     worker_hours = None if settings.gpu_hours is None else settings.gpu_hours / settings.gpus_per_trial
-    return Search(
-        settings.folder,
-        bound,
-        objectives=objectives,
-        rungs=space.rungs,
-        seed=settings.seed,
-        trials=settings.trials,
-        slots=slots,
-        sampler=sampler,
-        policy=policy,
-        limit=limit,
-        broken=settings.limits.broken,
-        estimates=estimates,
-        budget=Budget(settings.hours, worker_hours),
-        keep=keep,
-    )
+    rules = SearchSettings(space.objectives, space.rungs, settings.seed, settings.trials, slots, settings.limits)
+    return Search(settings.folder, bound, rules, optimizer, Budget(settings.hours, worker_hours), keep)
 
 
-def estimates_of(settings: Settings, space: Space, dtype: Dtype) -> CostEstimator:
+def estimator_of(settings: Settings, space: Space, dtype: Dtype) -> CostEstimator:
     """What is known of candidates before they run: exact figures of the base, latencies of a ledger that was given.
 
     Memory as predicted, times what running out of it taught this study's sessions before.

@@ -77,7 +77,7 @@ def _write_study(
     """
     bound, warm = space.bind(shape, _rankings(shape, other)), None
     if other is not None:
-        warm = warm_start(bound, settings, metadata, (other.settings, other.metadata, other.history))
+        warm = warm_start(bound, settings, metadata, other)
     settings.folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(space.source, settings.folder / SPACE_FILE)
     if ledger is not None:
@@ -85,7 +85,7 @@ def _write_study(
         shutil.copy(ledger, settings.given_ledger)
     if other is not None and warm is not None:
         print_note(
-            f"warm start from {other.settings.name}: {len(warm.told)} candidates told, {len(warm.starts)} tried first"
+            f"warm start from {other.settings.name}: {len(warm.observations)} candidates told, {len(warm.starts)} tried first"
         )
         for note in warm.notes:
             print_note(f"  {note}")

@@ -11,10 +11,9 @@ import numpy as np
 
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Fault, Measurement
-from search.engine.search import Search
+from search.engine.search import Search, SearchSettings
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.factory import make_optimizer
-from search.optimizer.feasibility import limit_check
 from search.optimizer.pareto import hypervolume
 from search.simulation.event_loop import Finished, Lost, Outcome, simulate
 from search.simulation.recording import Recording
@@ -125,24 +124,11 @@ def replay(recording: Recording, setup: Setup, seed: int) -> Curve:
 
 def open_search(recording: Recording, setup: Setup, seed: int, folder: Path) -> Search:
     """The real search over a table's space, its costs looked up in the table."""
-    estimates = CostEstimator(recording.objectives, recording.costs)
-    limit = limit_check(setup.limits, estimates)
-    space = recording.bound
-    sampler, policy = make_optimizer(setup.sampler, setup.schedule, space, recording.objectives, seed, estimates, limit)
-    return Search(
-        folder,
-        space,
-        recording.objectives,
-        recording.rungs,
-        seed=seed,
-        trials=setup.trials or 10**9,
-        slots=setup.workers,
-        sampler=sampler,
-        policy=policy,
-        limit=limit,
-        broken=setup.limits.broken,
-        estimates=estimates,
-    )
+    estimator = CostEstimator(recording.objectives, recording.costs)
+    optimizer = make_optimizer(setup.sampler, setup.schedule, recording.bound, seed, estimator, setup.limits)
+    trials = setup.trials or 10**9
+    settings = SearchSettings(recording.objectives, recording.rungs, seed, trials, setup.workers, setup.limits)
+    return Search(folder, recording.bound, settings, optimizer)
 
 
 def curve_of(recording: Recording, ended: Iterable[Finished], limits: Limits = Limits()) -> Curve:  # noqa: B008 - frozen

@@ -26,6 +26,7 @@ Params = dict[str, Any]  # parameter -> value, only those that are searched and 
 # OPT-2.7b's 2560, in the middle of what papers use. One space can then serve both.
 LR_TIMES_WIDTH = 0.4
 UNTAUGHT: Params = {"distill_logits": 0.0, "distill_hidden": 0.0}
+COUNTABLE = 20_000  # combinations up to which a space is enumerated
 FALLBACK = "alternate"  # order of Q-Former pairs and vision layers under a ranking that was measured for the LLM alone
 
 
@@ -64,6 +65,11 @@ class BoundSpace:
             return True
         choice, values = self.when[name]
         return params.get(choice, self.fixed.get(choice)) in values
+
+    def contains(self, params: Mapping[str, Any]) -> bool:
+        """Whether these params are a point of the space: every parameter that exists under them, and no other."""
+        names = [name for name in self.distributions if self.active(name, params)]
+        return set(names) == set(params) and all(contains(self.distributions[n], params[n]) for n in names)
 
     def candidate(self, params: Mapping[str, Any]) -> Candidate:
         """The candidate these params describe; what they leave out takes its fixed or default value. Pure."""

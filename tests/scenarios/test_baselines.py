@@ -39,9 +39,9 @@ def test_nothing_is_known_of_a_baseline_before_it_ran() -> None:
     figures = {"params": 7.0, "gmacs": 2.0}
     estimates = CostEstimator(space.objectives, lambda c: {} if c.baseline else figures)
     estimates.learn(())
-    value, error = estimates.figure("params", Candidate(Variant.full(SHAPE), baseline="puret"))
+    value, error = estimates.estimate("params", Candidate(Variant.full(SHAPE), baseline="puret"))
     assert value == 0.0 and math.isnan(error)  # no limit refuses it
-    assert estimates.figure("params", Candidate(Variant.full(SHAPE))) == (7.0, 0.0)
+    assert estimates.estimate("params", Candidate(Variant.full(SHAPE))) == (7.0, 0.0)
 
 
 def test_an_unknown_baseline_is_refused_where_it_stands(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_stopped_trial_is_pruned_and_on_no_front(tmp_path):
     search = open_known_cost(tmp_path, trials=30)
     run_legs(search, measure_by_formula)
     stopped = [c for c in search.history if c.state == "stopped"]
-    assert stopped and all(final_values(c, search.objectives) is None for c in stopped)
+    assert stopped and all(final_values(c, search.settings.objectives) is None for c in stopped)
     trials = search._journal.trials()
     assert {trials[c.number].state for c in stopped} == {TrialState.PRUNED}
     assert not {t.number for t in search._journal.study.best_trials} & {c.number for c in stopped}
@@ -104,7 +104,7 @@ def test_limits_refuse_before_a_gpu_second(tmp_path, sampler):
         tmp_path,
         sampler=sampler,
         limit=lambda c: "limit: too deep" if len(c.variant.llm_layers) > 5 else None,
-        broken=Limits(params=5_000_000).broken,
+        limits=Limits(params=5_000_000),
         trials=10,
     )
 
@@ -113,7 +113,7 @@ def test_limits_refuse_before_a_gpu_second(tmp_path, sampler):
         return outcome(leg)
 
     Tune(search).run(note)
-    front = [c for c in search.history if final_values(c, search.objectives) is not None]
+    front = [c for c in search.history if final_values(c, search.settings.objectives) is not None]
     assert all(len(leg.candidate.variant.llm_layers) <= 5 for leg in trained if leg.number > 1)
     assert front and all(c.final.metrics["params"] <= 5e6 for c in front)
     refused = [c for c in search.history if c.state == "infeasible"]
@@ -139,10 +139,10 @@ def test_a_repeated_candidate_is_never_trained_twice(tmp_path):
 
 
 def test_hooks_that_cannot_be_pickled_stay_in_the_driver(tmp_path):
-    search = open_search(tmp_path, limit=lambda c: None, policy=lambda *a: open_known_cost and run_all(*a))
+    search = open_search(tmp_path, limit=lambda c: None, scheduler=lambda *a: open_known_cost and run_all(*a))
     searcher = LegSearcher(search, lambda: None)
     with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
-        pickle.dumps(search._limit)
+        pickle.dumps(search._optimizer.limit)
     pickle.dumps(searcher)  # Ray snapshots it again and again
     searcher.save(str(tmp_path / "x"))
     assert not (tmp_path / "x").exists()

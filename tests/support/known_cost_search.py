@@ -7,7 +7,7 @@ import numpy as np
 
 from rsopt.core.objectives import Measurement
 from rsopt.core.ranking import MeasuredRankings
-from search.engine.search import Search
+from search.engine.search import Search, SearchSettings
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.factory import make_optimizer
 from search.space.load import load_space
@@ -38,23 +38,19 @@ def measure(leg):
 run_legs = partial(simulated_search.run_legs, outcome=measure)
 
 
-def open_search(folder, schedule="promote", name="pruning", limit=None, trials=40, slots=1, sampler="known_cost"):
+def open_search(folder, schedule="promote", name="pruning", limits=None, trials=40, slots=1, sampler="known_cost"):
     """Create or reopen the search in `folder`.
 
     Args:
         folder: of the study.
         schedule: of the scheduler, such as promote, halving or end.
         name: of a shipped space.
-        limit: refuses a candidate with a reason, or None.
+        limits: of predicted costs.
         trials: candidates beside the references.
         slots: legs in flight at most.
         sampler: its name.
     """
     space = load_space(name)
     bound = space.bind(SHAPE, RANKINGS)
-    estimates = CostEstimator(space.objectives, costs)
-    made, policy = make_optimizer(sampler, schedule, bound, space.objectives, 3, estimates, limit)
-    return Search(
-        folder, bound, space.objectives, space.rungs, seed=3, trials=trials, slots=slots, sampler=made, policy=policy,
-        limit=limit, estimates=estimates,
-    )  # fmt: skip
+    optimizer = make_optimizer(sampler, schedule, bound, 3, CostEstimator(space.objectives, costs), limits)
+    return Search(folder, bound, SearchSettings(space.objectives, space.rungs, 3, trials, slots), optimizer)

@@ -6,7 +6,9 @@ import numpy as np
 
 from rsopt.core.objectives import Measurement
 from rsopt.core.variant import BaseShape
-from search.engine.search import Search
+from search.engine.search import Search, SearchSettings
+from search.optimizer.cost_estimator import CostEstimator
+from search.optimizer.factory import make_optimizer
 from search.space.load import load_space
 from search.study.settings import Settings, StudyMetadata
 
@@ -31,11 +33,29 @@ def settings_of(name, **changes):
     return replace(settings, **changes)
 
 
-def open_search(folder, space=None, **options):
-    """Create or reopen the search in `folder`/study."""
+def open_search(
+    folder, space=None, sampler="tpe", scheduler=None, limit=None, budget=None, keep=lambda: None, **settings
+):
+    """Create or reopen the search in `folder`/study.
+
+    Args:
+        folder: holds the study's folder.
+        space: of `make_space` by default.
+        sampler: its name.
+        scheduler: trains every candidate to the end by default.
+        limit: refuses a candidate with a reason, or None.
+        budget: hours; none by default.
+        keep: called after each record.
+        settings: differences from six trials, one at a time.
+    """
     space = space or make_space(folder)
-    options = {"seed": 3, "trials": 6, "slots": 1, "rungs": space.rungs, **options}
-    return Search(folder / "study", space.bind(SHAPE), space.objectives, **options)
+    settings = SearchSettings(
+        space.objectives, **{"seed": 3, "trials": 6, "slots": 1, "rungs": space.rungs, **settings}
+    )
+    bound, estimator = space.bind(SHAPE), CostEstimator(space.objectives)
+    optimizer = make_optimizer(sampler, "end", bound, settings.seed, estimator)
+    optimizer = replace(optimizer, scheduler=scheduler or optimizer.scheduler, limit=limit)
+    return Search(folder / "study", bound, settings, optimizer, budget, keep)
 
 
 def measure(leg):

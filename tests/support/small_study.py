@@ -19,7 +19,9 @@ from rsopt.model.base import load_base
 from rsopt.scores.reference_points import ceiling_of, floor_of
 from rsopt.trial.run_leg import run_leg
 from rsopt.trial.worker_context import WorkerContext
-from search.engine.search import Search
+from search.engine.search import Search, SearchSettings
+from search.optimizer.cost_estimator import CostEstimator
+from search.optimizer.factory import make_optimizer
 from search.space.load import load_space
 from search.study.settings import Settings, StudyMetadata, save_study
 from tests.support.example_study import make_settings
@@ -58,16 +60,9 @@ def make_study(folder: Path, trials: int = 2, unfinished: bool = True) -> Settin
     save_study(settings, metadata)
     warnings.simplefilter("ignore", FutureWarning)
     worker = WorkerContext(load_base("tiny", torch.device("cpu")), data)
-    search = Search(
-        settings.folder,
-        space.bind(worker.base.shape, None),
-        objectives=space.objectives,
-        rungs=space.rungs,
-        seed=0,
-        trials=trials,
-        slots=1,
-        sampler="random",
-    )
+    bound = space.bind(worker.base.shape, None)
+    optimizer = make_optimizer("random", "end", bound, 0, CostEstimator(space.objectives))
+    search = Search(settings.folder, bound, SearchSettings(space.objectives, space.rungs, 0, trials, 1), optimizer)
     device_lock = DeviceLock("small-study", folder / "quiet")
     try:
         while (leg := search.ask()) is not None:

@@ -118,7 +118,7 @@ def test_the_zero_shot_base_may_lack_an_objective_and_teaches_nothing(tmp_path):
     search = open_search(tmp_path)
     run_legs(search, lambda leg: Measurement(1.0, {"cider": 3.0}, {}) if leg.number == 0 else measure(leg))
     assert search.history[0].state == "complete" and optuna_states(search)[0] == TrialState.PRUNED
-    assert all(trial.params for trial in search._sampler._study.trials)
+    assert all(trial.params for trial in search._proposer._sampler._study.trials)
 
 
 def test_lost_thrice_is_given_up_as_infrastructure(tmp_path):
@@ -240,7 +240,7 @@ def test_a_finished_study_can_be_extended(tmp_path):
 
 
 def test_a_policy_that_never_promotes_leaves_stopped_candidates(tmp_path):
-    search = open_search(tmp_path, policy=lambda history, room, seed: StartCandidate() if room else Wait())
+    search = open_search(tmp_path, scheduler=lambda history, room, seed: StartCandidate() if room else Wait())
     run_legs(search)
     assert search.done and {s.state for s in search.history} == {"complete", "stopped"}
     assert search.history[4].reason == "not promoted beyond 0.5 of its training"
@@ -248,8 +248,8 @@ def test_a_policy_that_never_promotes_leaves_stopped_candidates(tmp_path):
 
 
 def test_a_policy_that_idles_is_an_error(tmp_path):
-    with pytest.raises(RuntimeError, match="the policy waits"):
-        open_search(tmp_path, policy=lambda history, room, seed: Wait()).ask()
+    with pytest.raises(RuntimeError, match="the scheduler waits"):
+        open_search(tmp_path, scheduler=lambda history, room, seed: Wait()).ask()
 
 
 def test_one_driver_at_a_time_and_only_the_same_study(tmp_path):

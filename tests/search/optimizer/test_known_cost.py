@@ -15,6 +15,7 @@ from search.optimizer.scheduler import Promote, StartCandidate, Wait
 from search.optimizer.surrogate import GroupedMatern, RungNoise, Scale, Surrogate
 from search.space.encoding import Encoder
 from search.space.load import load_space
+from search.study.limits import Limits
 from tests.support.known_cost_search import RANKINGS, SHAPE, costs, measure, open_search, run_legs
 
 SPACES = ("pruning", "joint")
@@ -69,14 +70,18 @@ def test_what_is_not_promoted_ends_stopped_and_references_run_to_the_end(tmp_pat
 
 
 def test_limits_are_kept_without_a_single_infeasible_draw_of_its_own(tmp_path):
-    def limit(candidate):
-        return "too many" if costs(candidate)["params"] > 2.2e6 else None
-
-    search = open_search(tmp_path, limit=limit)
+    search = open_search(tmp_path, limits=Limits(params=2_200_000))
     run_legs(search)
     refused = [c for c in search.history if c.state == "infeasible"]
     assert refused and {c.role for c in refused} == {"start"} and not any(c.rungs for c in refused)
-    assert all(limit(c.candidate) is None for c in search.history if c.role == "sampled")
+    assert all(costs(c.candidate)["params"] <= 2.2e6 for c in search.history if c.role == "sampled")
+
+
+def test_limits_that_exclude_a_large_space_end_the_search(tmp_path, monkeypatch):
+    monkeypatch.setattr("search.engine.search.INFEASIBLE_LIMIT", 20)
+    search = open_search(tmp_path, name="joint", limits=Limits(params=1))
+    run_legs(search)
+    assert search.done and search.exhausted and "the last 20 candidates broke a limit" in search.exhausted
 
 
 def test_failures_and_empty_scores_do_not_stop_it(tmp_path):
@@ -114,16 +119,16 @@ def test_a_space_without_cider_is_refused():
     space = load_space("pruning")
     objectives = [OBJECTIVES[name] for name in ("latency_ms", "params")]
     with pytest.raises(UserError, match="known_cost needs cider"):
-        KnownCost(space.bind(SHAPE, RANKINGS), objectives, 0, CostEstimator(objectives, costs))
+        KnownCost(space.bind(SHAPE, RANKINGS), 0, CostEstimator(objectives, costs))
     with pytest.raises(UserError, match="promote is known_cost's own"):
-        make_optimizer("tpe", "promote", space.bind(SHAPE, RANKINGS), objectives, 0, CostEstimator(objectives, costs))
+        make_optimizer("tpe", "promote", space.bind(SHAPE, RANKINGS), 0, CostEstimator(objectives, costs))
 
 
 def test_the_empty_history_and_the_spent_one():
     space = load_space("pruning")
-    mind = KnownCost(space.bind(SHAPE, RANKINGS), space.objectives, 0, CostEstimator(space.objectives, costs))
-    assert mind.decide((), True) == StartCandidate() and mind.decide((), False) == Wait()
-    assert mind.propose(()) is not None
+    known_cost = KnownCost(space.bind(SHAPE, RANKINGS), 0, CostEstimator(space.objectives, costs))
+    assert known_cost.decide((), True) == StartCandidate() and known_cost.decide((), False) == Wait()
+    assert known_cost.propose(()) is not None
 
 
 @settings(max_examples=300, deadline=None)
@@ -196,5 +201,4 @@ def test_promote_follows_the_known_cost_policy(tmp_path):
     legs = run_legs(search)
     later = [leg for leg in legs if leg.start > 0 and leg.number > 1]
     assert later and len(later) < sum(leg.start == 0 for leg in legs)
-    mind = search._policy.__self__  # type: ignore[attr-defined]
-    assert isinstance(mind.decide(search.history, True, 3), StartCandidate | Promote)
+    assert isinstance(search._optimizer.scheduler(search.history, True, 3), StartCandidate | Promote)

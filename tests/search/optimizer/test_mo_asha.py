@@ -10,7 +10,7 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import OBJECTIVES, Measurement
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from search.optimizer.cost_estimator import CostEstimator
-from search.optimizer.mo_asha import Halving, contributions, promoted, ranks
+from search.optimizer.mo_asha import MoAsha, contributions, promoted, ranks
 from search.optimizer.pareto import hypervolume, non_dominated
 from search.optimizer.scheduler import Promote, StartCandidate, Wait
 from search.study.history import CandidateState
@@ -95,7 +95,7 @@ def state(number, cider, layers, reached="resting", role="sampled"):
 def halving():
     objectives = [OBJECTIVES[name] for name in ("cider", "params")]
     costs = CostEstimator(objectives, lambda c: {"params": float(len(c.variant.llm_layers))})
-    return Halving(objectives, costs, eta=3.0)
+    return MoAsha(costs, eta=3.0)
 
 
 def test_the_policy_lets_the_best_third_go_on_and_keeps_reference_points():

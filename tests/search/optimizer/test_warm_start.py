@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from rsopt.errors import UserError
-from search.engine.search import Search
+from search.engine.search import Search, SearchSettings
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.factory import make_optimizer
-from search.optimizer.warm_start import WarmStart, expresses, warm_start
+from search.optimizer.warm_start import OtherStudy, WarmStart, warm_start
 from search.session.warm_start_source import other_study
 from search.tracking.mlflow_writer import Tracker
 from search.tracking.study_runs import study_view
@@ -20,7 +20,7 @@ def other(tmp_path):
     search = open_search(tmp_path / "other", trials=8)
     run_legs(search)
     search.close()
-    return settings_of("other"), METADATA, search.history
+    return OtherStudy(settings_of("other"), METADATA, search.history, None)
 
 
 def test_all_is_told_and_the_front_goes_first(tmp_path, other):
@@ -28,16 +28,14 @@ def test_all_is_told_and_the_front_goes_first(tmp_path, other):
     bound = space.bind(SHAPE)
     warm = warm_start(bound, settings_of("new"), METADATA, other)
     assert WarmStart.from_json(warm.to_json()) == warm and not warm.notes
-    assert len(warm.told) == 9 and all(len(t.rungs) == 2 and t.final for t in warm.told)  # eight and the full depth
-    assert warm.starts and all(expresses(bound, params) for params in warm.starts)
+    assert len(warm.observations) == 9  # eight and the full depth
+    assert all(len(t.rungs) == 2 and t.final for t in warm.observations)
+    assert warm.starts and all(bound.contains(params) for params in warm.starts)
     for sampler in ("known_cost", "tpe"):
         started = replace(bound, starts=warm.starts)
-        estimates = CostEstimator(space.objectives)
-        made, policy = make_optimizer(sampler, None, started, space.objectives, 0, estimates, None, warm.told)
-        search = Search(
-            tmp_path / sampler, started, space.objectives, space.rungs, seed=0, trials=len(warm.starts) + 1, slots=1,
-            sampler=made, policy=policy, estimates=estimates,
-        )  # fmt: skip
+        optimizer = make_optimizer(sampler, None, started, 0, CostEstimator(space.objectives), prior=warm.observations)
+        settings = SearchSettings(space.objectives, space.rungs, 0, len(warm.starts) + 1, 1)
+        search = Search(tmp_path / sampler, started, settings, optimizer)
         run_legs(search)
         tried = [c.params for c in search.history if c.role == "start"]
         assert len(tried) >= len(warm.starts) - 1  # one of them may be the full-depth reference
@@ -45,27 +43,26 @@ def test_all_is_told_and_the_front_goes_first(tmp_path, other):
 
 
 def test_a_study_in_mlflow_tells_its_ends_and_its_front(tmp_path, other):
-    settings, metadata, history = other
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     asked = settings_of("new", tracking_uri=uri, from_study="mlflow:rsopt-s")
     with pytest.raises(UserError, match="no experiment 'rsopt-s' at sqlite"):
         other_study(asked)
-    view = study_view(replace(settings, tracking_uri=uri), metadata, history, 1, "complete")
-    Tracker(uri, "rsopt-s", settings.name).write(replace(view, files={**view.files, "rankings.json": '{"a": 1}'}))
+    view = study_view(replace(other.settings, tracking_uri=uri), other.metadata, other.history, 1, "complete")
+    Tracker(uri, "rsopt-s", other.settings.name).write(replace(view, files={**view.files, "rankings.json": '{"a": 1}'}))
     found = other_study(asked)
     assert found and (found.settings.name, found.settings.base, found.rankings) == ("other", "tiny", {"a": 1})
     bound = make_space(tmp_path, starts="[]").bind(SHAPE)
-    there = warm_start(bound, asked, METADATA, (found.settings, found.metadata, found.history))
+    there = warm_start(bound, asked, METADATA, found)
     here = warm_start(bound, asked, METADATA, other)
     assert there.starts == here.starts and not there.notes
-    assert [t.final for t in there.told] == [t.final for t in here.told]
-    assert [t.rungs for t in there.told] == [t.rungs[-1:] for t in here.told]
+    assert [t.final for t in there.observations] == [t.final for t in here.observations]
+    assert [t.rungs for t in there.observations] == [t.rungs[-1:] for t in here.observations]
 
 
 def test_what_lies_outside_the_space_is_left_out_and_said(tmp_path, other):
     narrow = make_space(tmp_path, PARAMETERS.replace("[0.5, 1.0]", "[0.5, 0.75]"), "[]").bind(SHAPE)
     warm = warm_start(narrow, settings_of("new"), METADATA, other)
-    assert 0 < len(warm.told) < 9 and "lie outside this space" in warm.notes[0]
+    assert 0 < len(warm.observations) < 9 and "lie outside this space" in warm.notes[0]
     empty = make_space(tmp_path / "e", "{llm_rank: {int: [4, 8]}, lora: llm}", "[]").bind(SHAPE)
     with pytest.raises(UserError, match="can express none"):
         warm_start(empty, settings_of("new"), METADATA, other)
@@ -76,4 +73,4 @@ def test_another_base_is_refused_and_other_data_is_stated(tmp_path, other):
     with pytest.raises(UserError, match="its base is tiny, not opt"):
         warm_start(bound, settings_of("new", base="opt"), METADATA, other)
     warm = warm_start(bound, settings_of("new"), replace(METADATA, floor={"prior": 9.0}), other)
-    assert warm.told == () and warm.starts and "its scores are not told" in warm.notes[0]
+    assert warm.observations == () and warm.starts and "its scores are not told" in warm.notes[0]

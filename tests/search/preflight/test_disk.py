@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from rsopt.model.configs import base_config, shape_of
 from search.execution.checkpoint_retention import DROPPED, CheckpointRetention, used_bytes
 from search.optimizer.cost_estimator import CostEstimator, Costs
 from search.optimizer.exact_costs import exact_costs
-from search.optimizer.mo_asha import Halving
+from search.optimizer.mo_asha import MoAsha
 from search.optimizer.pareto import non_dominated
 from search.preflight.disk import WORDS, DiskNeeds, Images, check_disks, disk_needs
 from search.preflight.memory import Device, plan_memory
@@ -111,7 +112,8 @@ class Recorded:
     """A study that is not driven: what the retention reads and calls of one."""
 
     def __init__(self, history: History) -> None:
-        self.history, self.objectives, self.stopped = history, [OBJECTIVES[n] for n in ("cider", "params")], {}
+        objectives = [OBJECTIVES[name] for name in ("cider", "params")]
+        self.history, self.settings, self.stopped = history, SimpleNamespace(objectives=objectives), {}
 
     def give_up(self, number: int, reason: str) -> None:
         self.stopped[number] = reason
@@ -175,7 +177,7 @@ def test_a_search_stays_within_its_cap(tmp_path: Path, tight: bool) -> None:
         return measure(leg)
 
     objectives = [OBJECTIVES[name] for name in ("cider", "latency_ms", "params")]
-    options = {"trials": trials, "slots": slots, "policy": Halving(objectives, CostEstimator(objectives))}
+    options = {"trials": trials, "slots": slots, "scheduler": MoAsha(CostEstimator(objectives))}
     search, peak, whole = open_search(tmp_path, **options), 0, 0
     retention = CheckpointRetention(folder, cap, slots * state)
     while legs := [leg for _ in range(slots) if (leg := search.ask()) is not None]:

@@ -8,7 +8,9 @@ from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Fault, Measurement
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape, Variant
-from search.engine.search import Search
+from search.engine.search import Search, SearchSettings
+from search.optimizer.cost_estimator import CostEstimator
+from search.optimizer.factory import make_optimizer
 from search.simulation.event_loop import Lost, simulate
 from search.space.load import load_space
 
@@ -31,16 +33,9 @@ def run(leg, rng):
 
 def open_search(folder, slots, trials=30, sampler="tpe"):
     space = load_space("pruning")
-    return Search(
-        folder,
-        space.bind(SHAPE, RANKINGS),
-        space.objectives,
-        space.rungs,
-        seed=1,
-        trials=trials,
-        slots=slots,
-        sampler=sampler,
-    )
+    bound = space.bind(SHAPE, RANKINGS)
+    optimizer = make_optimizer(sampler, "end", bound, 1, CostEstimator(space.objectives))
+    return Search(folder, bound, SearchSettings(space.objectives, space.rungs, 1, trials, slots), optimizer)
 
 
 @pytest.mark.parametrize("workers", [1, 4, 50])

@@ -15,7 +15,7 @@ from rsopt.latency.additive_model import LEAST, TimedArchitecture
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.feasibility import limit_check
 from search.results.rung_agreement import rung_agreements, saved
-from search.session.build_engine import estimates_of
+from search.session.build_engine import estimator_of
 from search.space.load import load_space
 from search.study.budget import Budget, expected_seconds, spent_seconds
 from search.study.history import CandidateState, final_values
@@ -55,25 +55,25 @@ def truth(llm, qformer):
 
 def test_latency_is_measured_then_fitted_then_scaled():
     estimates = CostEstimator(OBJECTIVE_LIST, lambda c: {"gmacs": float(len(c.variant.llm_layers))})
-    value, error = estimates.figure("latency_ms", candidate(3))
+    value, error = estimates.estimate("latency_ms", candidate(3))
     assert value == 3.0 and math.isnan(error)  # nothing is measured: only proportions are known
     estimates.learn((done(0, candidate(4), latency=20.0),))
-    assert estimates.figure("latency_ms", candidate(4)) == (20.0, 0.0)
-    value, error = estimates.figure("latency_ms", candidate(8))
+    assert estimates.estimate("latency_ms", candidate(4)) == (20.0, 0.0)
+    value, error = estimates.estimate("latency_ms", candidate(8))
     assert value == 40.0 and math.isnan(error)
     measured = [(4, 2), (8, 2), (4, 6), (8, 6)]
     assert len(measured) == LEAST
     estimates = CostEstimator(OBJECTIVE_LIST)
     estimates.learn(tuple(done(n, candidate(*d), latency=truth(*d), parts=parts(*d)) for n, d in enumerate(measured)))
-    value, error = estimates.figure("latency_ms", candidate(6, 4))
+    value, error = estimates.estimate("latency_ms", candidate(6, 4))
     assert value == pytest.approx(truth(6, 4)) and error == pytest.approx(0, abs=1e-9)
     totals = CostEstimator(OBJECTIVE_LIST)
     totals.learn(tuple(done(n, candidate(*d), latency=truth(*d)) for n, d in enumerate(measured)))
-    assert math.isnan(totals.figure("latency_ms", candidate(6, 4))[1])  # without parts nothing is fitted: scaled
+    assert math.isnan(totals.estimate("latency_ms", candidate(6, 4))[1])  # without parts nothing is fitted: scaled
     # The first measurement of an architecture counts; the same architecture with another LoRA is as fast.
     other = candidate(8, 6, LoraSpec(llm=LoraPart(32, 8.0, "qkvo")))
-    assert estimates.figure("latency_ms", other) == (truth(8, 6), 0.0)
-    assert estimates.known(candidate(8, 6))[0] == truth(8, 6)
+    assert estimates.estimate("latency_ms", other) == (truth(8, 6), 0.0)
+    assert estimates.minimised_costs(candidate(8, 6))[0] == truth(8, 6)
 
 
 def test_recorded_latencies_count_as_measured():
@@ -81,7 +81,7 @@ def test_recorded_latencies_count_as_measured():
         OBJECTIVE_LIST, recorded=[TimedArchitecture(Architecture(1, 2, 4), 12.5, parts(4, 2), 11)]
     )
     estimates.learn(())
-    assert estimates.figure("latency_ms", candidate(4)) == (12.5, 0.0)
+    assert estimates.estimate("latency_ms", candidate(4)) == (12.5, 0.0)
 
 
 def test_limits_say_what_and_why():
@@ -108,7 +108,7 @@ def test_the_limit_on_memory_knows_what_running_out_of_it_taught(tmp_path):
     space = load_space("pruning")
 
     def memory(lora):
-        return estimates_of(settings, space, "float32").figure("memory_gb", candidate(8, 6, lora))[0]
+        return estimator_of(settings, space, "float32").estimate("memory_gb", candidate(8, 6, lora))[0]
 
     tuned, plain = memory(LoraSpec(llm=LoraPart(8, 8.0, "qkvo"))), memory(None)
     note(settings.folder, predicted=1e9, had=2e9)
@@ -117,7 +117,7 @@ def test_the_limit_on_memory_knows_what_running_out_of_it_taught(tmp_path):
 
 
 def test_a_candidate_that_is_measured_beyond_a_limit_is_on_no_front(tmp_path):
-    search = open_search(tmp_path, broken=Limits(latency_ms=29.0).broken, trials=8)
+    search = open_search(tmp_path, limits=Limits(latency_ms=29.0), trials=8)
     run_legs(search)
     for c in search.history:
         assert (c.reason is not None) == (c.rungs[-1].metrics["latency_ms"] > 29.0)
@@ -127,7 +127,7 @@ def test_a_candidate_that_is_measured_beyond_a_limit_is_on_no_front(tmp_path):
     assert search.used == 8 and search.done  # what was trained counts against the budget
     assert not [t for t in search._journal.study.best_trials if t.values[1] > 29.0]
     search.close()
-    assert open_search(tmp_path, broken=Limits(latency_ms=29.0).broken, trials=8).history == search.history
+    assert open_search(tmp_path, limits=Limits(latency_ms=29.0), trials=8).history == search.history
 
 
 class Clock:
