@@ -16,6 +16,7 @@ from rsopt.model.model_card import MANIFEST
 from search.results.picks import PICKS, choose
 from search.study.options import add_study_options
 from search.study.settings import load_study, study_folder
+from search.tracking.environment import configure
 
 EPILOG = """\
 examples:
@@ -77,20 +78,20 @@ def main(argv: list[str] | None = None) -> int:
     out = Path(options.out)
     check_new(out)
     folder = study_folder(options.storage, options.name)
-    from search.results.front import study_front  # after parsing: SciPy takes most of a second to import
+    from search.results.build_front import study_front  # after parsing: SciPy takes most of a second to import
 
     front = study_front(folder)
     trial = choose(front, options.pick, options.max_latency_ms)
     settings, metadata = load_study(folder)
-    if trial["baseline"] is not None:
-        model = rung_folder(folder, trial["id"], 1.0) / "model"
+    if trial.baseline is not None:
+        model = rung_folder(folder, trial.id, 1.0) / "model"
         raise UserError(
-            f"trial {trial['id']} is {trial['name']}, which is no BLIP-2: it is kept in {model}; "
+            f"trial {trial.id} is {trial.name}, which is no BLIP-2: it is kept in {model}; "
             f"python -m rsopt.baselines caption {model} --base {settings.base} IMAGE..."
         )
-    if options.adapter_only and trial["variant"]["lora"] is None:
-        raise UserError(f"trial {trial['id']} was not tuned, so it has no adapter; export it without --adapter-only")
-    say(f"trial {trial['id']} of {settings.name}: {trial['name']}")
+    if options.adapter_only and trial.variant.lora is None:
+        raise UserError(f"trial {trial.id} was not tuned, so it has no adapter; export it without --adapter-only")
+    say(f"trial {trial.id} of {settings.name}: {trial.name}")
     # After the checks: torch and transformers take seconds to import.
     from search.followup.export_trial import ExportRequest, export_trial
     from search.study.journal import read_history
@@ -99,14 +100,15 @@ def main(argv: list[str] | None = None) -> int:
     if options.pick is None:
         name = "knee" if options.max_latency_ms is None else f"the best CIDEr within {options.max_latency_ms:g} ms"
     request = ExportRequest(trial, name, options.adapter_only, options.dtype, options.beams, not options.as_searched)
-    state = read_history(folder)[trial["id"]]
+    state = read_history(folder)[trial.id]
     manifest = export_trial(settings, metadata, front, state, request, out, say)
     _report(manifest, out)
     if options.register:
+        configure()
         from search.tracking.registry import register
 
-        alias = options.pick if options.pick in PICKS else name if name in PICKS else f"trial-{trial['id']}"
-        version = register(settings, trial["id"], out, alias)
+        alias = options.pick if options.pick in PICKS else name if name in PICKS else f"trial-{trial.id}"
+        version = register(settings, trial.id, out, alias)
         sys.stdout.write(f"registered  models:/{version.name}@{alias} (version {version.version})\n")
     return 0
 

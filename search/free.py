@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
 
 from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, Parser, add_json, command
 from rsopt.errors import UserError
+from search.results.front import Front, FrontEntry
 from search.results.picks import unpruned
 from search.study.options import add_study_options
 from search.study.settings import study_here
+from search.tracking.environment import configure
 
 EPILOG = """\
 examples:
@@ -40,30 +41,31 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, check, measure what is missing, print the front with it."""
     options = parser().parse_args(argv)
     folder = study_here(options.storage, options.name, "search.free")
-    from search.results.front import study_front  # after parsing: SciPy takes most of a second to import
+    from search.results.build_front import study_front  # after parsing: SciPy takes most of a second to import
 
     trials = of_front(study_front(folder))
     # After the checks: Ray, torch and MLflow take seconds to import.
+    configure()
     from search.followup.variant_session import measure_front
     from search.results.table import print_front
 
-    interrupted, faults = measure_front(folder, [t["id"] for t in trials], options)
+    interrupted, faults = measure_front(folder, [t.id for t in trials], options)
     front = study_front(folder)
     if options.json:
-        sys.stdout.write(json.dumps(front, indent=1) + "\n")
+        sys.stdout.write(json.dumps(front.to_json(), indent=1) + "\n")
     else:
         print_front(front)
     sys.stderr.writelines(f"{fault}\n" for fault in faults)
     return EXIT_INTERRUPTED if interrupted else EXIT_FAILED if faults else 0
 
 
-def of_front(front: dict[str, Any]) -> list[dict[str, Any]]:
+def of_front(front: Front) -> list[FrontEntry]:
     """The trials whose forms are measured: the unpruned model first, then the front. UserError where there is no front."""
-    members = [t for t in front["trials"] if t["pareto"] and t["baseline"] is None]  # forms are of BLIP-2 alone
+    members = [t for t in front.members if t.baseline is None]  # forms are of BLIP-2 alone
     if not members:
-        raise UserError(f"study '{front['study']}' has no finished trial, so there is nothing to measure yet")
+        raise UserError(f"study '{front.study}' has no finished trial, so there is nothing to measure yet")
     whole = unpruned(front)
-    return ([whole] if whole else []) + [t for t in members if whole is None or t["id"] != whole["id"]]
+    return ([whole] if whole else []) + [t for t in members if whole is None or t.id != whole.id]
 
 
 if __name__ == "__main__":

@@ -57,30 +57,33 @@ def main(argv: list[str] | None = None) -> int:
     folder = study_folder(options.storage, options.name)
     # After parsing, and each where it is needed: a help text must not wait for MLflow or SciPy.
     if options.sync is not None:
-        from search.tracking.sync import sync
+        from search.tracking.environment import configure
 
-        sys.stdout.write(f"written to {sync(folder, options.sync or None)}\n")
+        configure()
+        from search.tracking.publish import publish_again
+
+        sys.stdout.write(f"written to {publish_again(folder, options.sync or None)}\n")
         return 0
     if options.html:
         from search.html_report.write import write_page
 
         sys.stdout.write(f"{write_page(folder, Path(options.html))}\n")
         return 0
-    from search.results.front import study_front
+    from search.results.build_front import study_front
     from search.results.table import front_csv, print_front
 
     notes: list[str] = []
     if options.latency_ledger is not None:
-        from search.results.other_device import redraw, told
+        from search.results.other_device import front_for_device, summary_lines
 
-        front = redraw(folder, Path(options.latency_ledger), options.latency_device)
-        notes = told(front)
+        front = front_for_device(folder, Path(options.latency_ledger), options.latency_device)
+        notes = summary_lines(front)
     else:
         front = study_front(folder)
     if options.csv:
         sys.stdout.write(front_csv(front))
     elif options.json:
-        sys.stdout.write(json.dumps(front, indent=1) + "\n")
+        sys.stdout.write(json.dumps(front.to_json(), indent=1) + "\n")
     else:
         print_front(front)
         sys.stdout.writelines(f"{line}\n" for line in notes)

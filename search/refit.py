@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
 
 from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, Parser, add_json, command, positive, whole
 from rsopt.errors import UserError
+from search.results.front import Front
 from search.results.picks import PICKS, choose, neighbours, unpruned
 from search.study.options import add_study_options
 from search.study.settings import study_here
+from search.tracking.environment import configure
 
 EPILOG = """\
 examples:
@@ -58,11 +59,12 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, check, train what is missing, report."""
     options = parser().parse_args(argv)
     folder = study_here(options.storage, options.name, "search.refit")
-    from search.results.front import study_front  # after parsing: SciPy takes most of a second to import
+    from search.results.build_front import study_front  # after parsing: SciPy takes most of a second to import
 
     front = study_front(folder)
     picked, wanted = asked(front, options.pick)
     # After the checks: Ray, torch and MLflow take seconds to import.
+    configure()
     from search.followup.refit_report import print_refits
     from search.followup.refit_session import refit
 
@@ -75,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     return EXIT_INTERRUPTED if outcome.interrupted else EXIT_FAILED if outcome.stopped else 0
 
 
-def asked(front: dict[str, Any], words: str) -> tuple[list[int], list[int]]:
+def asked(front: Front, words: str) -> tuple[list[int], list[int]]:
     """Trials that are compared (those named), and all that are trained, from `--pick`. UserError for what cannot be."""
     names = [word.strip() for word in words.split(",") if word.strip()]
     named = [choose(front, name) for name in names if name not in (NEIGHBOURS, UNPRUNED)]
@@ -88,13 +90,13 @@ def asked(front: dict[str, Any], words: str) -> tuple[list[int], list[int]]:
         trained += [other for trial in named for other in neighbours(front, trial)]
     if UNPRUNED in names:
         if (whole := unpruned(front)) is None:
-            raise UserError(f"study '{front['study']}' has not finished its unpruned model; leave {UNPRUNED} out")
+            raise UserError(f"study '{front.study}' has not finished its unpruned model; leave {UNPRUNED} out")
         trained.append(whole)
     for trial in trained:
-        if trial["variant"]["lora"] is None and trial in named:
-            raise UserError(f"trial {trial['id']} was not tuned, so there is nothing to train again")
-    numbers = list(dict.fromkeys(t["id"] for t in trained if t["variant"]["lora"] is not None))
-    return list(dict.fromkeys(t["id"] for t in named)), numbers
+        if trial.variant.lora is None and trial in named:
+            raise UserError(f"trial {trial.id} was not tuned, so there is nothing to train again")
+    numbers = list(dict.fromkeys(t.id for t in trained if t.variant.lora is not None))
+    return list(dict.fromkeys(t.id for t in named)), numbers
 
 
 if __name__ == "__main__":

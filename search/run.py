@@ -11,6 +11,7 @@ from rsopt.errors import UserError
 from search.space.load import known_spaces, load_space
 from search.study.options import SHARED, add_options, options_of
 from search.study.settings import PLACE, Settings
+from search.tracking.environment import configure
 
 EPILOG = """\
 examples:
@@ -51,6 +52,7 @@ def typed_options(argv: list[str] | None) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     """Parse, check everything that can be wrong, search, report."""
     options, typed = parser().parse_args(argv), typed_options(argv)
+    configure()
     # Ray, Optuna and MLflow take seconds to import: they come after all that is refused without them.
     if options.resume:
         if not options.name:

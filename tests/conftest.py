@@ -15,9 +15,11 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.model.base import Base
 from rsopt.model.configs import shape_of
 from search.study.settings import Settings
+from search.tracking.environment import configure
 from tests.support.random_base import random_config
 
 torch.set_num_threads(1)
+configure()
 
 
 def pytest_configure() -> None:

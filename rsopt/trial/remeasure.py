@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file
 
@@ -12,6 +11,7 @@ from rsopt.core.leg_files import STATE, rung_folder
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Ledger, tied
 from rsopt.latency.protocol import Protocol, latency_context
+from rsopt.latency.remeasured import RemeasuredLatency
 from rsopt.latency.session import measure_latency
 from rsopt.model.build import build, merged
 from rsopt.model.vision_features import pixels
@@ -22,7 +22,7 @@ from rsopt.trial.worker_context import WorkerContext
 
 def measure_again(
     leg: Leg, worker: WorkerContext, folder: Path, ledger: Ledger, device_lock: DeviceLock, decoder: str
-) -> dict[str, Any] | None:
+) -> RemeasuredLatency | None:
     """The latency of a candidate's last leg, beside the ledger's; None where the ledger has none of this device.
 
     `differs`: beyond both intervals. Both are on the ledger's scale, so a device that got slower as a whole does not count.
@@ -42,14 +42,14 @@ def measure_again(
     plain = merged(built)
     again = measure_latency(plain, base, image, protocol, device_lock).relative_to(reference_ms)
     throughput = architecture_throughput(plain, variant, image, worker, folder, device_lock, decoder)
-    return {
-        "latency_ms": again.latency_ms,
-        "latency_low_ms": again.interval_ms[0],
-        "latency_high_ms": again.interval_ms[1],
-        "latency_raw_ms": again.raw_ms,
-        "recorded_ms": recorded.latency_ms,
-        "change": again.latency_ms / recorded.latency_ms - 1,
-        "differs": not tied(again, recorded),
-        "disturbed": again.disturbed,
+    return RemeasuredLatency(
+        latency_ms=again.latency_ms,
+        latency_low_ms=again.interval_ms[0],
+        latency_high_ms=again.interval_ms[1],
+        latency_raw_ms=again.raw_ms,
+        recorded_ms=recorded.latency_ms,
+        change=again.latency_ms / recorded.latency_ms - 1,
+        differs=not tied(again, recorded),
+        disturbed=again.disturbed,
         **throughput.metrics(),
-    }
+    )

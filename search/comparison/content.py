@@ -14,8 +14,9 @@ from rsopt.model.configs import base_config
 from rsopt.scores.reference_points import scorer_of
 from search.comparison.conclusions import Check, checks
 from search.comparison.rows import Row, caption_row, find, timed_alike, trial_row
-from search.results.front import study_front
-from search.results.reference_study import full_size, read_hand_made
+from search.results.build_front import study_front
+from search.results.reference_study import full_size, read_reference_study
+from search.study.history import REFERENCES
 from search.study.settings import load_study
 
 SCOPES = ("LoRA LLM", "LoRA Q-Former", "LoRA both")  # the comparison of the paper behind the study's approach 2
@@ -85,12 +86,12 @@ def compare(
     data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
     scorer = scorer_of(data, "val")
     costs = CostModel(base_config(settings.base))
-    rows = timed_alike([trial_row(folder, trial, scorer, costs, meteor) for trial in front["trials"]])
+    rows = timed_alike([trial_row(folder, trial, scorer, costs, meteor) for trial in front.trials])
     systems = [caption_row(name, path, scorer, meteor) for name, path in given]
     if baselines is not None:
-        trials = [t for t in study_front(baselines)["trials"] if t["role"] not in ("zero_shot", "full_depth")]
+        trials = [t for t in study_front(baselines).trials if t.role not in REFERENCES]
         systems += [trial_row(baselines, trial, scorer, costs, meteor) for trial in trials]
-    hand_made = read_hand_made()
+    hand_made = read_reference_study()
     exact = full_size(hand_made)
     return Comparison(
         settings.name,

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from rsopt.core.leg_files import read_captions, read_curve
-from rsopt.core.variant import Variant
 from rsopt.cost.model import CostModel
 from rsopt.data.formats.karpathy import load_json
 from rsopt.errors import UserError
 from rsopt.scores.bootstrap import Interval, paired_bootstrap
 from rsopt.scores.scorer import Scorer
 from search.comparison.curves import DIVERGED, state_of
+from search.results.front import FrontEntry
 from search.results.table import latency_parts
 
 UNTUNED, GARBAGE = "not tuned", "garbage"
@@ -58,21 +58,21 @@ class Row:
         return plain | {"share": self.share}
 
 
-def trial_row(folder: Path, trial: Mapping[str, Any], scorer: Scorer, costs: CostModel, meteor: bool) -> Row:
-    """One trial of a study (an entry of its front.json), scored again from its captions so that all rows are scored alike."""
-    other = trial.get("baseline") is not None  # another kind of captioner: its variant says nothing of it
-    variant = Variant.from_json(trial["variant"])
+def trial_row(folder: Path, trial: FrontEntry, scorer: Scorer, costs: CostModel, meteor: bool) -> Row:
+    """Returns the row of a study's trial, scored again from its captions so that all rows are scored alike."""
+    other = trial.baseline is not None  # another kind of captioner: its variant says nothing about it
+    variant = trial.variant
     cost = None if other else costs.cost(variant)
-    curve = read_curve(folder, trial["id"]) or {}
-    found = read_captions(folder, trial["id"], trial["rung"]) if trial["state"] == "complete" else None
-    metrics = trial["metrics"] if found else {}
-    scores = scorer.measure(found["captions"], with_meteor=meteor) if found else None
+    curve = read_curve(folder, trial.id) or {}
+    recorded = read_captions(folder, trial.id, trial.rung) if trial.finished else None
+    metrics = trial.metrics if recorded else {}
+    scores = scorer.measure(recorded["captions"], with_meteor=meteor) if recorded else None
     latency = {"ms": "latency_ms", "low": "latency_low_ms", "high": "latency_high_ms"}
     lora = variant.lora
     return Row(
-        name="zero-shot" if trial["role"] == "zero_shot" else trial["name"],
-        state=_state(trial, curve, other),
-        reason=trial["reason"] or "",
+        name="zero-shot" if trial.role == "zero_shot" else trial.name,
+        state=_state(trial, curve),
+        reason=trial.reason or "",
         kept={} if other else {part: len(getattr(variant, f"{part}_layers")) for part in ("vision", "qformer", "llm")},
         lora=lora.scope if lora else None,
         params=cost.params if cost else _total(metrics, "params", int),
@@ -133,12 +133,12 @@ def _total(metrics: Mapping[str, float], name: str, kind: Callable[[float], Any]
     return {"total": kind(metrics[name])} if name in metrics else {}
 
 
-def _state(trial: Mapping[str, Any], curve: Mapping[str, list[list[float]]], other: bool) -> str:
-    """A named state: of the training where it ended, else of the trial."""
-    if trial["state"] == "complete":
-        untuned = trial["variant"]["lora"] is None and not other
+def _state(trial: FrontEntry, curve: Mapping[str, list[list[float]]]) -> str:
+    """Names the state of the training where it ended, else that of the trial."""
+    if trial.finished:
+        untuned = trial.variant.lora is None and trial.baseline is None
         return UNTUNED if untuned else (state_of(curve) if curve else "trained")
-    if trial["state"] == "failed":
-        kind = (trial["reason"] or "").split(":")[0]
+    if trial.state == "failed":
+        kind = (trial.reason or "").split(":")[0]
         return {"garbage": GARBAGE, "nan": DIVERGED}.get(kind, "failed")
-    return str(trial["state"])
+    return trial.state

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
+from rsopt.latency.remeasured import RemeasuredLatency
 from search.engine.search import Search
 from search.study.history import History
 
@@ -18,5 +19,5 @@ class SearchObserver(Protocol):
     def on_change(self, search: Search) -> None:
         """Called whenever a leg started or ended."""
 
-    def on_end(self, history: History, interrupted: bool, remeasured: Mapping[int, Mapping[str, Any]]) -> None:
+    def on_end(self, history: History, interrupted: bool, remeasured: Mapping[int, RemeasuredLatency]) -> None:
         """Called once, after the last leg. `remeasured` holds the front's latencies that were measured again, by trial."""

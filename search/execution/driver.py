@@ -16,6 +16,7 @@ import ray
 from rsopt.common.atomic_files import write_json
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.errors import InfrastructureError, UserError
+from rsopt.latency.remeasured import RemeasuredLatency
 from search.engine.observer import SearchObserver
 from search.engine.search import Search
 from search.execution.checkpoint_retention import CheckpointRetention
@@ -53,7 +54,7 @@ class Outcome:
     history: History
     interrupted: bool
     seconds: float
-    remeasured: dict[int, dict[str, Any]] = field(default_factory=dict)  # latencies of the front, taken again
+    remeasured: dict[int, RemeasuredLatency] = field(default_factory=dict)  # latencies of the front, taken again
     stopped: str | None = None  # why the session ended before its budget: whatever ran failed, or the disk refused
 
 

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from search.engine.search import Search
-from search.results.front import hypervolume_share
+from search.results.build_front import hypervolume_share
 from search.study.history import History, final_values, reference_point
 from search.study.settings import Settings
 

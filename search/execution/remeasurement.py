@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Leg
+from rsopt.latency.remeasured import RemeasuredLatency
 from search.engine.legs import leg_seed
 from search.engine.search import Search
 from search.execution.messages import REMEASURE
-from search.results.front import build_front, read_remeasured
+from search.results.build_front import build_front, read_remeasured
 from search.storage.layout import REMEASURED_FILE
 from search.study.settings import Settings, StudyMetadata
 
@@ -43,19 +44,19 @@ class Remeasurement:
         """What the worker found, which is written down; None where it was lost. The study is whole without."""
         self._say("")
         told: dict[str, Any] = json.loads(outcome) if outcome else {"refused": "its worker was lost"}
-        found = {int(number): again for number, again in told.get(REMEASURE, {}).items()}
+        found = {int(number): RemeasuredLatency.from_json(again) for number, again in told.get(REMEASURE, {}).items()}
         reasons = [told["refused"]] if "refused" in told else []
         self._all |= found
         try:
             if found:
-                write_json(self._path, self._all)
+                write_json(self._path, {number: again.to_json() for number, again in self._all.items()})
         except OSError as error:
             reasons.append(str(error))
         if reasons:
             _LOG.warning("latencies of the front not all taken again: %s", "; ".join(reasons))
 
     @property
-    def found(self) -> dict[int, dict[str, Any]]:
+    def found(self) -> dict[int, RemeasuredLatency]:
         """By trial, for those on the front now."""
         on_front = {number for own in self._members() for number in own}
         return {number: found for number, found in self._all.items() if number in on_front}
@@ -64,24 +65,24 @@ class Remeasurement:
         """The front's trials, those of one architecture together."""
         if "latency_ms" not in self._metadata.objectives:
             return []
-        trials = build_front(self._settings.name, self._metadata, self._search.history)["trials"]
         members: dict[str, list[int]] = {}
-        for number in (t["id"] for t in trials if t["pareto"] and t["baseline"] is None):
-            variant = self._search.history[number].candidate.variant
-            members.setdefault(f"{variant.architecture()} {variant.qformer_layers}", []).append(number)
+        for trial in build_front(self._settings.name, self._metadata, self._search.history).members:
+            if trial.baseline is None:
+                key = f"{trial.variant.architecture()} {trial.variant.qformer_layers}"
+                members.setdefault(key, []).append(trial.id)
         return list(members.values())
 
 
-def told(remeasured: dict[int, dict[str, Any]]) -> list[str]:
+def told(remeasured: Mapping[int, RemeasuredLatency]) -> list[str]:
     """What to print: a line in all, and one for every latency that changed beyond its interval."""
-    differing = {number: again for number, again in remeasured.items() if again["differs"]}
+    differing = {number: again for number, again in remeasured.items() if again.differs}
     if not remeasured:
         return []
     lines = [
         f"{len(remeasured)} of the front taken again with trained weights, {len(differing)} beyond their intervals"
     ]
     for number, again in differing.items():
-        why = f" ({again['disturbed']})" if again["disturbed"] else ""
-        now, then, change = (again[name] for name in ("latency_ms", "recorded_ms", "change"))
-        lines.append(f"  trial {number}: {now:.2f} ms, recorded {then:.2f} ms ({change:+.1%}){why}")
+        why = f" ({again.disturbed})" if again.disturbed else ""
+        times = f"{again.latency_ms:.2f} ms, recorded {again.recorded_ms:.2f} ms ({again.change:+.1%})"
+        lines.append(f"  trial {number}: {times}{why}")
     return lines

@@ -163,7 +163,7 @@ def _again(legs: Sequence[Leg], work: WorkerSpec) -> dict[str, Any]:
             store.fetch_rung(leg.number, leg.stop)
             again = measure_again(leg, worker, store.folder, ledger, device_lock, work.latency_decoder)
             if again is not None:
-                found[leg.number] = again
+                found[leg.number] = again.to_json()
     except Exception as error:  # noqa: BLE001 - told to the user: the study is whole without
         return {
             REMEASURE: found,

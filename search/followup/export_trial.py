@@ -28,7 +28,8 @@ from rsopt.model.model_card import MANIFEST, model_card
 from rsopt.model.quantization import in_form, load_quantised, stored_mb
 from rsopt.trial.held_out_scores import scores_on_test
 from rsopt.trial.inference_variant import run_in
-from search.results.inference_variants import read_point
+from search.results.front import Front, FrontEntry
+from search.results.inference_variants import read_variant
 from search.results.picks import recorded_latency
 from search.results.refits import AS_TRAINED, best_refit
 from search.storage.layout import REFITS_FOLDER
@@ -47,7 +48,7 @@ class ExportRequest:
     `weights` None: as it was measured. `refitted`: its refit where there is one.
     """
 
-    trial: dict[str, Any]
+    trial: FrontEntry
     pick: str | None
     adapter_only: bool
     weights: Weights | None
@@ -73,7 +74,7 @@ class Training:
 
 def training_of(settings: Settings, state: CandidateState, request: ExportRequest) -> Training:
     """The refit that counts, else the search's own training."""
-    searched = request.trial["metrics"]
+    searched = request.trial.metrics
     if not request.refitted or (found := best_refit(settings.folder, state.number)) is None:
         return Training(settings.folder, state.number, state.candidate, searched)
     refit, seeds = found
@@ -92,7 +93,7 @@ def training_of(settings: Settings, state: CandidateState, request: ExportReques
 def export_trial(
     settings: Settings,
     metadata: StudyMetadata,
-    front: dict[str, Any],
+    front: Front,
     state: CandidateState,
     request: ExportRequest,
     out: Path,
@@ -124,25 +125,26 @@ def export_trial(
     params = sum(p.numel() for p in plain.parameters())
     model = in_form(plain, base, form, settings.folder)
     model.generation_config = protocol_settings(base, form.beams)
-    point = None if as_trained or training.told else read_point(settings.folder, state.number, form)
-    then: Mapping[str, Any] = point or {}
-    metrics, timed = then.get("metrics", {}), then.get("latency")
-    if point is None and not form.quantised and form.beams == BEAMS:  # in another precision captions move little
-        then = read_captions(training.folder, training.number, 1.0) or {}
+    variant = None if as_trained or training.told else read_variant(settings.folder, state.number, form)
+    metrics, timed, recorded = {}, None, {}
+    if variant is not None:
+        metrics, timed, recorded = variant.metrics or {}, variant.latency, variant.captions or {}
+    elif not form.quantised and form.beams == BEAMS:  # in another precision captions move little
         metrics, timed = training.metrics, latency
-    if params != request.trial["metrics"]["params"]:
-        raise RuntimeError(f"rebuilt with {params} parameters, measured were {request.trial['metrics']['params']:.0f}")
+        recorded = (read_captions(training.folder, training.number, 1.0) or {}).get("captions", {})
+    if params != request.trial.metrics["params"]:
+        raise RuntimeError(f"rebuilt with {params} parameters, measured were {request.trial.metrics['params']:.0f}")
     with new_folder(out) as aside:
         if request.adapter_only:
             write_adapter(built, base, aside)
         else:
             write_model(model, base, aside, form.beams)
         say("written; reloading it and comparing captions")
-        captions, check = _check(settings, then, base, model, data, aside, request.adapter_only, form)
+        captions, check = _check(settings, recorded, base, model, data, aside, request.adapter_only, form)
         manifest = {
             "study": settings.name,
             "trial": state.number,
-            "name": request.trial["name"],
+            "name": request.trial.name,
             "pick": request.pick,
             "adapter_only": request.adapter_only,
             "base": settings.base,
@@ -151,8 +153,8 @@ def export_trial(
                 "space": settings.space,
                 "sampler": settings.sampler,
                 "seed": settings.seed,
-                "trials": len(front["trials"]),
-                "finished": sum(t["state"] == "complete" for t in front["trials"]),
+                "trials": len(front.trials),
+                "finished": len(front.finished),
                 "objectives": list(metadata.objectives),
             },
             "refit": training.told,
@@ -208,7 +210,7 @@ def _told(of: int, say: Say) -> Callable[[int], None]:
 
 def _check(
     settings: Settings,
-    then: Mapping[str, Any],
+    recorded: Mapping[str, str],
     base: Base,
     model: Any,
     data: CaptionData,
@@ -218,7 +220,7 @@ def _check(
 ) -> tuple[dict[str, str], dict[str, int]]:
     """Caption some validation images by the model in memory and by the folder, both as a stranger would.
 
-    `then`: the `captions` that were recorded of this training in this form, if they were.
+    `recorded`: the captions that were recorded of this training in this form, by image, if they were.
     """
     samples = data.split("val")
     samples = samples[:: max(1, len(samples) // CHECKED)][:CHECKED]
@@ -235,7 +237,6 @@ def _check(
     if different := sum(a != b for a, b in zip(before, after, strict=True)):
         raise RuntimeError(f"the written folder captions {different} of {len(before)} images otherwise")
     captions = dict(zip((s.image_id for s in samples), after, strict=True))
-    recorded = then.get("captions", {})
     same = sum(recorded.get(image_id) == caption for image_id, caption in captions.items())
     if recorded and same < len(captions) / 2:  # rounding moves a few captions, another model moves most
         raise UserError(

@@ -13,15 +13,14 @@ from rich.table import Table
 
 from rsopt.core.leg_files import read_measurement
 from rsopt.scores.bootstrap import paired_over_seeds
+from search.results.front import Front, FrontEntry
 from search.results.picks import neighbours, unpruned
 from search.results.refits import Refit, mean_sd, scored, test_ciders
 from search.results.table import stdout_console
 from search.storage.layout import REFITS_FOLDER
 
 
-def refit_summary(
-    front: dict[str, Any], study: Path, refits: Sequence[Refit], tested_for: Iterable[int]
-) -> dict[str, Any]:
+def refit_summary(front: Front, study: Path, refits: Sequence[Refit], tested_for: Iterable[int]) -> dict[str, Any]:
     """As a JSON object: `trials` with their trainings, and `comparisons` of those in `tested_for` on the test split.
 
     CIDEr x100. Each trial is compared to its neighbours on the front and to the unpruned model, as far as these are
@@ -30,24 +29,23 @@ def refit_summary(
     by_trial: dict[int, list[Refit]] = {}
     for refit in refits:
         by_trial.setdefault(refit.trial, []).append(refit)
-    entries = {t["id"]: t for t in front["trials"]}
     images = {number: test_ciders(study, own) for number, own in by_trial.items()}
-    trials = [_trial(entries[number], study, own, images[number]) for number, own in by_trial.items()]
+    trials = [_trial(front.trials[number], study, own, images[number]) for number, own in by_trial.items()]
     comparisons, missing = [], list[int]()
     for number in dict.fromkeys(tested_for):
         whole = unpruned(front)
-        others = [(t, "neighbour") for t in neighbours(front, entries[number])]
-        if whole is not None and whole["id"] != number:
-            others = [(t, why) for t, why in others if t["id"] != whole["id"]] + [(whole, "unpruned")]
+        others = [(t, "neighbour") for t in neighbours(front, front.trials[number])]
+        if whole is not None and whole.id != number:
+            others = [(t, why) for t, why in others if t.id != whole.id] + [(whole, "unpruned")]
         for other, why in others:
-            if not len(images.get(number, ())) or not len(images.get(other["id"], ())):
-                missing.append(other["id"])
+            if not len(images.get(number, ())) or not len(images.get(other.id, ())):
+                missing.append(other.id)
                 continue
-            difference, low, high = paired_over_seeds(images[number], images[other["id"]])
+            difference, low, high = paired_over_seeds(images[number], images[other.id])
             comparisons.append(
                 {
                     "trial": number,
-                    "other": other["id"],
+                    "other": other.id,
                     "why": why,
                     "difference": difference,
                     "low": low,
@@ -56,7 +54,7 @@ def refit_summary(
                 }
             )
     return {
-        "study": front["study"],
+        "study": front.study,
         "split": "test",
         "trials": trials,
         "comparisons": comparisons,
@@ -115,7 +113,7 @@ def print_refits(summary: dict[str, Any], console: Console | None = None) -> Non
         console.print(f"not refitted, so not compared: trial {names}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _trial(entry: dict[str, Any], study: Path, refits: Sequence[Refit], ciders: np.ndarray) -> dict[str, Any]:
+def _trial(entry: FrontEntry, study: Path, refits: Sequence[Refit], ciders: np.ndarray) -> dict[str, Any]:
     trainings = []
     for r in refits:
         measurement = read_measurement(study / REFITS_FOLDER, r.number, 1.0)
@@ -135,10 +133,10 @@ def _trial(entry: dict[str, Any], study: Path, refits: Sequence[Refit], ciders: 
         test = {**mean_sd(ciders.mean(axis=1)), "mean": mean, "low": low, "high": high, "seeds": len(ciders)}
     vals = [t["val"] for t in trainings if t["val"] is not None]
     return {
-        "trial": entry["id"],
-        "name": entry["name"],
+        "trial": entry.id,
+        "name": entry.name,
         "epochs": refits[0].epochs,
-        "search_val": entry["metrics"]["cider"],
+        "search_val": entry.metrics["cider"],
         "trainings": trainings,
         "val": mean_sd(np.array(vals)) if vals else None,
         "test": test,

@@ -24,15 +24,15 @@ from search.execution.work import WorkerSpec
 from search.followup.refit_legs import Refits, plan_refits
 from search.followup.refit_report import refit_summary
 from search.followup.refit_worker import run_refit
-from search.html_report.write import write_page
-from search.results.front import study_front
+from search.results.build_front import study_front
+from search.results.front import Front
 from search.results.refits import Refit, read_plan
 from search.space.load import load_space
-from search.storage.layout import FRONT_FILE, REFIT_SUMMARY_FILE, REFITS_FOLDER, SPACE_FILE
+from search.storage.layout import REFIT_SUMMARY_FILE, REFITS_FOLDER, SPACE_FILE
 from search.study.journal import read_history
 from search.study.journal_file import hold
 from search.study.settings import Settings, StudyMetadata, load_study
-from search.tracking.sync import project
+from search.tracking.publish import publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class RefitOutcome:
 
 
 def refit(
-    folder: Path, front: dict[str, Any], picked: list[int], wanted: list[int], options: argparse.Namespace
+    folder: Path, front: Front, picked: list[int], wanted: list[int], options: argparse.Namespace
 ) -> RefitOutcome:
     """Train what is missing of `wanted` (trials) and compare `picked` to their neighbours and to the unpruned model."""
     settings, metadata = load_study(folder)
@@ -61,10 +61,7 @@ def refit(
         summary = refit_summary(front, folder, _as_planned(folder, refits), picked)
         write_json(folder / REFITS_FOLDER / REFIT_SUMMARY_FILE, summary)
     notes = [f"refits     {folder / REFITS_FOLDER / REFIT_SUMMARY_FILE}"]
-    front = study_front(folder)
-    write_json(folder / FRONT_FILE, front)
-    write_page(folder, data=data, front=front)
-    if problem := project(settings, metadata, history, data, front):
+    if problem := publish(settings, metadata, history, data, study_front(folder)):
         notes.append(f"MLflow     not written ({problem})")
     if stopped:
         notes.append(f"stopped because {stopped}")

@@ -6,7 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from rsopt.common.atomic_files import write_json
 from rsopt.core.inference import default_inference_variants
 from rsopt.core.variant import Dtype
 from rsopt.data.generated.mini import data_here
@@ -19,14 +18,12 @@ from search.execution.signals import InterruptHandler, restored_signals
 from search.execution.tune_loop import run_tasks
 from search.execution.work import WorkerSpec
 from search.followup.variant_worker import measure_points
-from search.html_report.write import write_page
-from search.results.front import study_front
-from search.results.inference_variants import Point, missing
+from search.results.build_front import study_front
+from search.results.inference_variants import InferenceVariant, unmeasured
 from search.results.picks import recorded_latency
-from search.storage.layout import FRONT_FILE
 from search.study.journal import read_history
 from search.study.settings import load_study
-from search.tracking.sync import project
+from search.tracking.publish import publish
 
 
 def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) -> tuple[bool, list[str]]:
@@ -44,14 +41,14 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
         resources = plan_resources(*there, settings.gpus_per_trial, workers, cluster=address is not None)
         recorded = recorded_latency(settings.ledger, history[trials[0]])
         native: Dtype = recorded["dtype"] if recorded else "bfloat16" if resources.gpus else "float32"
-        tasks: list[tuple[WorkerSpec, list[Point]]] = []
+        tasks: list[tuple[WorkerSpec, list[InferenceVariant]]] = []
         for number in trials:
-            own = [
-                Point(number, history[number].candidate, history[number].reached, form)
+            variants = [
+                InferenceVariant(number, history[number].candidate, history[number].reached, form)
                 for form in default_inference_variants(native)
             ]
-            if own := missing(folder, own):
-                tasks.append((work, own))
+            if variants := unmeasured(folder, variants):
+                tasks.append((work, variants))
         left = sum(len(points) for _, points in tasks)
         with status_line(f"{left} free points to measure") as say:
             try:
@@ -61,9 +58,6 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
                     faults += [f"trial {points[0].trial} does not run as {n}: {why}" for n, why in told if why]
             except KeyboardInterrupt:
                 return True, faults
-    front = study_front(folder)
-    write_json(folder / FRONT_FILE, front)
-    write_page(folder, data=data, front=front)
-    if problem := project(settings, metadata, history, data, front):
+    if problem := publish(settings, metadata, history, data, study_front(folder)):
         sys.stderr.write(f"MLflow not written ({problem})\n")
     return False, faults

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from rsopt.common.atomic_files import write_json
 from rsopt.errors import InfrastructureError, UserError
 from search.execution.work import WorkerSpec
 from search.execution.worker import resident_of
-from search.results.inference_variants import Point
+from search.results.inference_variants import InferenceVariant, MeasuredVariant
 from search.storage.layout import INFERENCE_VARIANTS_FOLDER, LEDGER_FILE
 
 
-def measure_points(work: WorkerSpec, points: list[Point]) -> list[tuple[str, str | None]]:
+def measure_points(work: WorkerSpec, points: list[InferenceVariant]) -> list[tuple[str, str | None]]:
     """A worker's part: measure these points of one trial, each written down as soon as it is known. (form, fault) of each.
 
     A form in which the model does not run is recorded with its reason: no other trial is held up by it.
@@ -41,9 +38,8 @@ def measure_points(work: WorkerSpec, points: list[Point]) -> list[tuple[str, str
     ledger = Ledger(study / INFERENCE_VARIANTS_FOLDER / LEDGER_FILE, cache_dir() / "latency_forms.jsonl")
     told: list[tuple[str, str | None]] = []
     for point in points:
-        record: dict[str, Any] = {"trial": point.trial, "form": asdict(point.form)}
         try:
-            record |= measure_inference_variant(
+            measurement = measure_inference_variant(
                 plain,
                 point.candidate.variant,
                 point.form,
@@ -57,8 +53,9 @@ def measure_points(work: WorkerSpec, points: list[Point]) -> list[tuple[str, str
         except (CandidateError, RuntimeError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
-            record["fault"] = f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"
-        write_json(point.file(study), record)
-        told.append((point.form.name, record.get("fault")))
+            measurement = {"fault": f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"}
+        variant = MeasuredVariant(point.trial, point.form, **measurement)
+        write_json(point.file(study), variant.to_json())
+        told.append((point.form.name, variant.fault))
     device_lock.close()
     return told

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rsopt.core.objectives import Objective
 from search.optimizer.pareto import hypervolume
-from search.results.front import hypervolume_share
+from search.results.build_front import hypervolume_share
+from search.results.inference_variants import MeasuredVariant
+from search.results.refits import RefitScores
 from search.results.table import COLUMNS
 from search.study.history import CandidateState, History, final_values, leg_seconds, reference_point
 
@@ -24,38 +25,34 @@ def volume_over_compute(
     """
     if (corner := reference_point(history, objectives)) is None:
         return []
-    spent, points, found = 0.0, list[tuple[float, ...]](), list[dict[str, float]]()
+    spent, points, curve = 0.0, list[tuple[float, ...]](), list[dict[str, float]]()
     for c in sorted(history, key=lambda c: (ended.get(c.number, math.inf), c.number)):
         spent += sum(leg_seconds(m.seconds) for m in c.rungs)
         if (values := final_values(c, objectives)) is not None:
             points.append(values)
-            found.append({"seconds": spent, "share": hypervolume(points, corner), "trial": c.number})
-    whole = found[-1]["share"] if found else 0.0
+            curve.append({"seconds": spent, "share": hypervolume(points, corner), "trial": c.number})
+    whole = curve[-1]["share"] if curve else 0.0
     scale = hypervolume_share(points, corner) / whole if whole else 0.0
-    return [point | {"share": point["share"] * scale} for point in found]
+    return [point | {"share": point["share"] * scale} for point in curve]
 
 
-def curve(c: CandidateState) -> list[tuple[float, float]]:
+def cider_by_rung(c: CandidateState) -> list[tuple[float, float]]:
     """(rung, CIDEr) of a candidate, ascending."""
     return [(m.rung, m.metrics["cider"]) for m in c.rungs if "cider" in m.metrics]
 
 
-SHOWN = ("cider", "latency_ms", "size_mb")
+VARIANT_METRICS = ("cider", "latency_ms", "size_mb")
 
 
-def lines_beside(
-    number: int, refits: Mapping[int, Mapping[str, float]], points: Sequence[Mapping[str, Any]]
-) -> list[str]:
-    """A line for the refits of a trial and one for each of its forms; none where nothing was asked for."""
+def followup_lines(number: int, scores: RefitScores | None, variants: Sequence[MeasuredVariant]) -> list[str]:
+    """Returns a line for the refits of a trial and one for each of its inference variants, as far as there are any."""
     lines = []
-    if (found := refits.get(number)) is not None:
-        spread = f" ± {found['sd']:.1f}" if "sd" in found else ""
-        lines.append(
-            f"trained again, {found['seeds']} seeds, {found['epochs']:g} epochs: test CIDEr {found['mean']:.1f}{spread}"
-        )
-    for point in points:
-        if point["trial"] == number and "metrics" in point:
-            form, metrics = point["form"], point["metrics"]
-            told = ", ".join(f"{COLUMNS[n][0]} {COLUMNS[n][1].format(metrics[n])}" for n in SHOWN if n in metrics)
-            lines.append(f"{form['weights']}, {form['beams']} beam{'s' * (form['beams'] > 1)}: {told}")
+    if scores is not None:
+        lines.append(f"trained again, {scores.seeds} seeds, {scores.epochs:g} epochs: test CIDEr {scores}")
+    for variant in variants:
+        if variant.trial == number and (metrics := variant.metrics) is not None:
+            names = [n for n in VARIANT_METRICS if n in metrics]
+            text = ", ".join(f"{COLUMNS[n][0]} {COLUMNS[n][1].format(metrics[n])}" for n in names)
+            beams = variant.form.beams
+            lines.append(f"{variant.form.weights}, {beams} beam{'s' * (beams > 1)}: {text}")
     return lines

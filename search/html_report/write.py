@@ -1,10 +1,9 @@
-"""Write a study's page: everything is read from its folder, so it can be made again at any time."""
+"""Writes a study's page. Everything is read from its folder, so it can be written again at any time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rsopt.common.atomic_files import write_asked
 from rsopt.data.generated.mini import data_here
@@ -14,6 +13,8 @@ from rsopt.errors import UserError
 from search.html_report.content import page_content
 from search.html_report.render import render
 from search.optimizer.exact_costs import exact_costs, recorded_latencies
+from search.results.build_front import study_front
+from search.results.front import Front
 from search.storage.layout import PAGE_FILE
 from search.study.history import CandidateState, History
 from search.study.journal import read_history, read_trials
@@ -21,12 +22,12 @@ from search.study.settings import load_study
 
 
 def write_page(
-    folder: Path, path: Path | None = None, data: CaptionData | None = None, front: Mapping[str, Any] | None = None
+    folder: Path, path: Path | None = None, data: CaptionData | None = None, front: Front | None = None
 ) -> Path:
-    """Write the page of a study folder to `path`, by default `front.html` in it; returns where.
+    """Writes the page of a study's folder to `path`, by default `front.html` in it, and returns where.
 
     `data` and `front` save reading and building them again. Where the data is gone, the page has no pictures; where the
-    base's configuration is gone, trials without a measurement have no place in the charts.
+    base's configuration is gone, trials without a measurement are in no chart.
     """
     settings, metadata = load_study(folder)
     history = read_history(folder)
@@ -36,14 +37,14 @@ def write_page(
         except UserError:
             data = None
     path = path or folder / PAGE_FILE
-    known = known_costs(settings.base, settings.ledger, history)
-    text = render(page_content(settings, metadata, history, read_trials(folder), data, known, front))
-    write_asked(path, text)
+    costs = known_costs(settings.base, settings.ledger, history)
+    front = front or study_front(folder)
+    write_asked(path, render(page_content(settings, metadata, history, read_trials(folder), data, costs, front)))
     return path
 
 
 def known_costs(base: str, ledger: Path, history: History) -> dict[int, Mapping[str, float]]:
-    """Exact counts, and recorded latencies of the same depths, of trials that were not measured to the end."""
+    """Returns exact costs, and recorded latencies of the same depths, of trials that were not measured to the end."""
     unmeasured = [c for c in history if c.final is None]
     if not unmeasured:
         return {}
@@ -55,7 +56,6 @@ def known_costs(base: str, ledger: Path, history: History) -> dict[int, Mapping[
 
     def of(c: CandidateState) -> dict[str, float]:
         latency = recorded.get(c.candidate.variant.architecture())
-        found = dict(exact(c.candidate))
-        return found if latency is None else found | {"latency_ms": latency}
+        return dict(exact(c.candidate)) | ({} if latency is None else {"latency_ms": latency})
 
     return {c.number: of(c) for c in unmeasured}

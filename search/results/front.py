@@ -1,128 +1,212 @@
-"""TODO."""
+"""The front of a study as typed values: what `front.json` stores. `search.results.build_front` makes one."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from rsopt.core.objectives import OBJECTIVES
-from search.optimizer.pareto import hypervolume, non_dominated, picks
-from search.results.inference_variants import beside, read_points
-from search.results.refits import front_refits
-from search.results.rung_agreement import rung_agreements, saved
-from search.results.ties import mark_ties
-from search.storage.layout import REMEASURED_FILE
-from search.study.history import CandidateState, History, final_values, reference_point
-from search.study.settings import StudyMetadata, load_study
+from rsopt.core.candidate import Candidate
+from rsopt.core.inference import InferenceConfig
+from rsopt.core.objectives import OBJECTIVES, Objective
+from rsopt.core.recipe import Recipe
+from rsopt.core.variant import Variant
+from rsopt.latency.remeasured import RemeasuredLatency
+from search.results.refits import RefitScores
+from search.study.history import Role, State
 
 
-def build_front(
-    study: str, metadata: StudyMetadata, history: History, remeasured: Mapping[int, Mapping[str, Any]] | None = None
-) -> dict[str, Any]:
-    """`front.json` of a study: every candidate with its state, which of them are non-dominated, hypervolume and picks.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontEntry:
+    """One candidate of a study.
 
-    `remeasured`: latencies of members taken again at the end (`search.execution.remeasurement`), by trial; others are left out.
+    `metrics` are of the highest rung that it reached, `objectives` of the full training budget alone, with their names as
+    keys. `pareto` marks the members of the front. `row` is its name where the space lists its candidates, `rung` the share
+    of the budget behind it. Members alone have `latency_again` and `same_cider`, the trials whose CIDEr cannot be
+    distinguished from theirs.
     """
-    chosen = [OBJECTIVES[name] for name in metadata.objectives]
-    finished = [(c, values) for c in history if (values := final_values(c, chosen)) is not None]
-    flags = non_dominated([values for _, values in finished])
-    pareto = {c.number for (c, _), flag in zip(finished, flags, strict=True) if flag}
-    reference = reference_point(history, chosen)
-    points = [values for _, values in finished]
-    trials = [_entry(c, metadata.objectives, c.number in pareto) for c in history]
-    for number in pareto & set(remeasured or {}):
-        trials[number]["latency_again"] = dict((remeasured or {})[number])
-    _spread_throughput(history, trials, remeasured or {})
-    return {
-        "study": study,
-        "objectives": [{"name": o.name, "direction": o.direction, "unit": o.unit} for o in chosen],
-        "reference_point": None
-        if reference is None
-        else [o.minimised(v) for o, v in zip(chosen, reference, strict=True)],
-        "hypervolume": None if reference is None else hypervolume(points, reference),
-        "hypervolume_share": None if reference is None else hypervolume_share(points, reference),
-        "rungs": [
-            {"rung": found.rung, "kendall_tau": found.kendall_tau, "candidates": len(found.points)}
-            for found in rung_agreements(history)
-        ],
-        "saved_share": stopping.share if (stopping := saved(history)) else None,
-        "floor": metadata.floor,
-        "ceiling": metadata.ceiling,
-        "trials": trials,
-        "picks": picks([c.number for c, _ in finished], points, chosen),
-    }
+
+    id: int
+    name: str
+    row: str | None = None
+    baseline: str | None = None
+    role: Role
+    state: State
+    reason: str | None
+    pareto: bool
+    variant: Variant
+    recipe: Recipe
+    params: dict[str, Any]
+    objectives: dict[str, float]
+    metrics: dict[str, float]
+    rung: float
+    latency_again: RemeasuredLatency | None = None
+    same_cider: tuple[int, ...] | None = None
+
+    @property
+    def candidate(self) -> Candidate:
+        """What was trained."""
+        return Candidate(self.variant, self.recipe, self.baseline)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it was trained and measured to the end."""
+        return self.state == "complete"
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict; `from_json` gives the same entry back."""
+        again = self.latency_again and self.latency_again.to_json()
+        nested = {"variant": self.variant.to_json(), "recipe": asdict(self.recipe), "latency_again": again}
+        return _without_none(_shallow(self) | nested, ("latency_again", "same_cider"))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FrontEntry:
+        """Inverse of `to_json`."""
+        nested = {"variant": Variant.from_json(data["variant"]), "recipe": Recipe(**data["recipe"])}
+        if "latency_again" in data:
+            nested["latency_again"] = RemeasuredLatency.from_json(data["latency_again"])
+        if "same_cider" in data:
+            nested["same_cider"] = tuple(data["same_cider"])
+        return cls(**{**data, **nested})
 
 
-def _spread_throughput(
-    history: History, trials: Sequence[dict[str, Any]], remeasured: Mapping[int, Mapping[str, Any]]
-) -> None:
-    """Captions a second, taken of one member for its architecture, into the metrics of all members that share it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontVariant:
+    """An inference variant of a trial, with `pareto` among the front's members and all such variants together.
 
-    def architecture(number: int) -> tuple[object, ...]:
-        variant = history[number].candidate.variant
-        return variant.architecture(), variant.qformer_layers
+    `latency` says how it was timed; `metrics` and `objectives` are as in a FrontEntry.
+    """
 
-    names = ("captions_per_s", "captions_batch")
-    known = {architecture(n): {k: again[k] for k in names} for n, again in remeasured.items() if names[0] in again}
-    for trial in trials:
-        if trial["pareto"] and (found := known.get(architecture(trial["id"]))) is not None:
-            trial["metrics"] = found | trial["metrics"]  # an objective's own figure stays
+    trial: int
+    form: InferenceConfig
+    metrics: dict[str, float]
+    latency: dict[str, Any] | None
+    objectives: dict[str, float]
+    pareto: bool
 
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict; `from_json` gives the same variant back."""
+        return _without_none(asdict(self), ("latency",))
 
-def hypervolume_share(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
-    """Hypervolume as a share of the box between the reference point and the best value seen in each objective."""
-    inside = [p for p in points if all(a < b for a, b in zip(p, reference, strict=True))]
-    if not inside:
-        return 0.0
-    box = 1.0
-    for column, corner in zip(zip(*inside, strict=True), reference, strict=True):
-        box *= corner - min(column)
-    return hypervolume(inside, reference) / box
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FrontVariant:
+        """Inverse of `to_json`."""
+        return cls(**{"latency": None, **data, "form": InferenceConfig(**data["form"])})
 
 
-def _entry(candidate: CandidateState, objectives: Sequence[str], pareto: bool) -> dict[str, Any]:
-    metrics = candidate.rungs[-1].metrics if candidate.rungs else {}
-    final = candidate.final.metrics if candidate.final else {}
-    return {
-        "id": candidate.number,
-        "name": candidate.name,
-        "row": candidate.row,
-        "baseline": candidate.candidate.baseline,
-        "role": candidate.role,
-        "state": candidate.state,
-        "reason": candidate.reason,
-        "pareto": pareto,
-        "variant": candidate.candidate.variant.to_json(),
-        "recipe": asdict(candidate.candidate.recipe),
-        "params": candidate.params,
-        "objectives": {name: final[name] for name in objectives if name in final},
-        "metrics": metrics,
-        "rung": candidate.reached,
-    }
+@dataclass(frozen=True, slots=True)
+class RungSummary:
+    """How well the order at a rung predicted the final order: Kendall's tau, over so many candidates."""
+
+    rung: float
+    kendall_tau: float | None
+    candidates: int
 
 
-def study_front(folder: Path) -> dict[str, Any]:
-    """The front of a study folder, from its journal: whether or not the search's end was reached. Nothing is written."""
-    from search.study.journal import read_history  # brings Optuna; --help should not wait for it
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherDevice:
+    """Where the latencies of a front are from if another device's ledger supplied them, and what this changed.
 
-    settings, metadata = load_study(folder)
-    front = build_front(settings.name, metadata, read_history(folder), read_remeasured(folder))
-    return with_evidence(front, folder)
+    `measured`, `predicted` and `unknown` count finished trials by what the ledger holds of them; `entered` and `left` are
+    the trials that came onto the front and went off it.
+    """
+
+    ledger: str
+    device: str
+    threads: int
+    decoder: str
+    new_tokens: int
+    dtype: str
+    torch: str
+    transformers: str
+    measured: int
+    predicted: int
+    unknown: int
+    entered: list[int]
+    left: list[int]
+    picks_before: dict[str, int]
 
 
-def with_evidence(front: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The same front with what the study's folder holds beside its journal: ties, refits and free points."""
-    mark_ties(front, folder)
-    front["refits"] = front_refits(folder)
-    front["free"] = beside(front, read_points(folder))
-    return front
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """Every candidate of a study with its state, the non-dominated among them, their hypervolume and the picks.
+
+    `reference_point` is in the order and with the signs of `objectives`; `hypervolume_share` is relative to the box between
+    it and the best values. `floor` and `ceiling` are CIDEr x100. `saved_share` is the share of training that stopping saved.
+    `refits` (by trial) and `free` are None until they were looked up in the study's folder, `elsewhere` unless the latencies
+    are another device's.
+    """
+
+    study: str
+    objectives: tuple[Objective, ...]
+    reference_point: tuple[float, ...] | None
+    hypervolume: float | None
+    hypervolume_share: float | None
+    rungs: tuple[RungSummary, ...] = ()
+    saved_share: float | None = None
+    floor: dict[str, float]
+    ceiling: dict[str, float]
+    trials: tuple[FrontEntry, ...]
+    picks: dict[str, int]
+    refits: dict[int, RefitScores] | None = None
+    free: tuple[FrontVariant, ...] | None = None
+    elsewhere: OtherDevice | None = None
+
+    @property
+    def members(self) -> list[FrontEntry]:
+        """The non-dominated trials, by number."""
+        return [trial for trial in self.trials if trial.pareto]
+
+    @property
+    def finished(self) -> list[FrontEntry]:
+        """The trials that were trained and measured to the end, by number."""
+        return [trial for trial in self.trials if trial.finished]
+
+    @property
+    def states(self) -> dict[str, int]:
+        """How many trials are in each state, in the order of their first trial."""
+        return dict(Counter(trial.state for trial in self.trials))
+
+    def picks_of(self, trial: int) -> list[str]:
+        """Names of the picks that are this trial."""
+        return [name for name, number in self.picks.items() if number == trial]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `front.json`; `from_json` gives the same front back."""
+        nested: dict[str, Any] = {
+            "objectives": [{"name": o.name, "direction": o.direction, "unit": o.unit} for o in self.objectives],
+            "rungs": [asdict(rung) for rung in self.rungs],
+            "trials": [trial.to_json() for trial in self.trials],
+            "refits": self.refits and {number: scores.to_json() for number, scores in self.refits.items()},
+            "free": self.free and [variant.to_json() for variant in self.free],
+            "elsewhere": self.elsewhere and asdict(self.elsewhere),
+        }
+        return _without_none(_shallow(self) | nested, ("refits", "free", "elsewhere"))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Front:
+        """Inverse of `to_json`."""
+        nested: dict[str, Any] = {
+            "objectives": tuple(OBJECTIVES[objective["name"]] for objective in data["objectives"]),
+            "rungs": tuple(RungSummary(**rung) for rung in data.get("rungs", ())),
+            "trials": tuple(map(FrontEntry.from_json, data["trials"])),
+        }
+        if data["reference_point"] is not None:
+            nested["reference_point"] = tuple(data["reference_point"])
+        if "refits" in data:
+            nested["refits"] = {int(number): RefitScores(**scores) for number, scores in data["refits"].items()}
+        if "free" in data:
+            nested["free"] = tuple(map(FrontVariant.from_json, data["free"]))
+        if "elsewhere" in data:
+            nested["elsewhere"] = OtherDevice(**data["elsewhere"])
+        return cls(**{**data, **nested})
 
 
-def read_remeasured(folder: Path) -> dict[int, dict[str, Any]]:
-    """What a study's folder holds of latencies that were taken again at the end, by trial."""
-    path = folder / REMEASURED_FILE
-    stored = json.loads(path.read_text()) if path.exists() else {}
-    return {int(number): found for number, found in stored.items()}
+def _shallow(value: Front | FrontEntry) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def _without_none(data: dict[str, Any], optional: Iterable[str]) -> dict[str, Any]:
+    """The dict without those of the optional keys that hold None."""
+    return {name: value for name, value in data.items() if value is not None or name not in optional}

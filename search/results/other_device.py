@@ -1,4 +1,4 @@
-"""A finished study's front for another device: latencies from a ledger that was written there, all else as it was measured."""
+"""The front of a finished study for another device: latencies from a ledger written there, all else as it was measured."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rsopt.core.objectives import Measurement
 from rsopt.errors import UserError
 from rsopt.latency.ledger import Entry, read_ledger
 from rsopt.latency.other_device import latency_elsewhere
 from rsopt.model.configs import base_config, shape_of
-from search.results.front import build_front, read_remeasured
+from search.results.build_front import build_front, read_remeasured
+from search.results.front import Front, OtherDevice
 from search.study.history import CandidateState, History
 from search.study.journal import read_history
 from search.study.settings import Settings, load_study
@@ -26,7 +26,7 @@ class LedgerSource:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What distinguishes where and how they were taken."""
+        """Where and how they were measured, as far as it distinguishes them from other entries."""
         first = self.entries[0]
         context, protocol = first.context, first.context["protocol"]
         return {
@@ -47,12 +47,15 @@ class LedgerSource:
         return f"{f['device']}{threads}, {f['decoder']}, {f['new_tokens']} new tokens, {f['dtype']}"
 
 
-def redraw(folder: Path, ledger: Path, device: str | None = None) -> dict[str, Any]:
-    """`front.json` of the study in `folder` with the latencies of `ledger`; nothing is run and nothing is written.
+def front_for_device(folder: Path, ledger: Path, device: str | None = None) -> Front:
+    """Returns the front of the study in `folder` with the latencies of `ledger`. Nothing is run and nothing is written.
 
-    Beside the front's own keys: `elsewhere` says where the latencies are from, how many of them were `measured`, `predicted`
-    and `unknown` (such trials are on no front), and which trials `entered` and `left` it. `device` picks one of several.
-    Raises UserError for a study without `latency_ms` and a ledger that holds nothing of its base, or more than one kind.
+    `elsewhere` says what changed. Trials of whose latency the ledger says nothing are on no front. `device` names one of
+    several that the ledger holds.
+
+    Raises:
+        UserError: the study has no `latency_ms` among its objectives, or the ledger holds nothing of its base, or latencies
+            of more than one kind.
     """
     settings, metadata = load_study(folder)
     if "latency_ms" not in metadata.objectives:
@@ -61,65 +64,58 @@ def redraw(folder: Path, ledger: Path, device: str | None = None) -> dict[str, A
         )
     if "captions_per_s" in metadata.objectives:
         raise UserError(f"study '{settings.name}' also optimises captions_per_s, which no latency ledger holds")
-    there = _entries(settings, ledger, device)
+    source = _source(settings, ledger, device)
     history = read_history(folder)
     before = build_front(settings.name, metadata, history, read_remeasured(folder))
-    moved = moved_to(there.entries, settings, history)
-    front = build_front(settings.name, metadata, moved)
+    moved = with_latencies(source.entries, settings, history)
+    front = build_front(f"{settings.name} on {source.label}", metadata, moved)
     finals = [c.final.metrics for c in moved if c.final is not None]
     predicted = sum("latency_predicted" in m for m in finals)
     unknown = sum("latency_ms" not in m for m in finals)
-    on, was = ({t["id"] for t in f["trials"] if t["pareto"]} for f in (front, before))
-    front["elsewhere"] = {
-        "ledger": str(ledger),
-        **there.metadata,
-        "measured": len(finals) - predicted - unknown,
-        "predicted": predicted,
-        "unknown": unknown,
-        "entered": sorted(on - was),
-        "left": sorted(was - on),
-        "picks_before": before["picks"],
-    }
-    front["study"] = f"{settings.name} on {there.label}"
-    return front
+    now, then = ({t.id for t in f.members} for f in (front, before))
+    elsewhere = OtherDevice(
+        ledger=str(ledger),
+        **source.metadata,
+        measured=len(finals) - predicted - unknown,
+        predicted=predicted,
+        unknown=unknown,
+        entered=sorted(now - then),
+        left=sorted(then - now),
+        picks_before=before.picks,
+    )
+    return replace(front, elsewhere=elsewhere)
 
 
-def moved_to(entries: Sequence[Entry], settings: Settings, history: History) -> History:
-    """The history with every latency as `entries` have it; what they say nothing of has none."""
+def with_latencies(entries: Sequence[Entry], settings: Settings, history: History) -> History:
+    """Returns the history with every latency replaced by that of `entries`, and without one that they do not give."""
     shape = shape_of(base_config(settings.base))
 
-    def metrics(c: CandidateState, own: Mapping[str, float]) -> dict[str, float]:
+    def metrics(c: CandidateState, measured: Mapping[str, float]) -> dict[str, float]:
         architecture = c.candidate.variant.architecture(shape=shape)
-        kept = {name: value for name, value in own.items() if not name.startswith("latency_")}
-        kept.pop("captions_per_s", None)
-        return kept | (latency_elsewhere(entries, architecture, shape.cross_attention_frequency) or {})
+        others = {n: v for n, v in measured.items() if not n.startswith("latency_") and n != "captions_per_s"}
+        return others | (latency_elsewhere(entries, architecture, shape.cross_attention_frequency) or {})
 
-    def moved(c: CandidateState) -> CandidateState:
-        rungs = tuple(Measurement(m.rung, metrics(c, m.metrics), m.seconds) for m in c.rungs)
-        return replace(c, rungs=rungs)
-
-    return tuple(map(moved, history))
+    return tuple(replace(c, rungs=tuple(replace(m, metrics=metrics(c, m.metrics)) for m in c.rungs)) for c in history)
 
 
-def told(front: Mapping[str, Any]) -> list[str]:
-    """What to print below a redrawn front."""
-    there = front["elsewhere"]
-    counts = ", ".join(f"{there[kind]} {kind}" for kind in ("measured", "predicted", "unknown") if there[kind])
-    lines = [f"latencies from {there['ledger']}: {counts}; nothing was trained"]
-    for word in ("entered", "left"):
-        if there[word]:
-            lines.append(f"{word} the front: trials {', '.join(map(str, there[word]))}")
-    changed = {
-        name: (there["picks_before"].get(name), number)
-        for name, number in front["picks"].items()
-        if there["picks_before"].get(name) != number
-    }
-    lines += [f"{name}: trial {now}, was {before}" for name, (before, now) in changed.items()]
+def summary_lines(front: Front) -> list[str]:
+    """Returns what to print below a front for another device."""
+    other = front.elsewhere
+    assert other is not None
+    counts = {"measured": other.measured, "predicted": other.predicted, "unknown": other.unknown}
+    text = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    lines = [f"latencies from {other.ledger}: {text}; nothing was trained"]
+    for word, trials in (("entered", other.entered), ("left", other.left)):
+        if trials:
+            lines.append(f"{word} the front: trials {', '.join(map(str, trials))}")
+    for name, trial in front.picks.items():
+        if (before := other.picks_before.get(name)) != trial:
+            lines.append(f"{name}: trial {trial}, was {before}")
     return lines
 
 
-def _entries(settings: Settings, ledger: Path, device: str | None) -> LedgerSource:
-    from rsopt.latency.protocol import shape_context  # brings torch
+def _source(settings: Settings, ledger: Path, device: str | None) -> LedgerSource:
+    from rsopt.latency.protocol import shape_context  # imports torch
 
     shape = shape_context(base_config(settings.base))
     entries = [e for e in read_ledger(ledger) if all(e.context[name] == value for name, value in shape.items())]
@@ -128,10 +124,10 @@ def _entries(settings: Settings, ledger: Path, device: str | None) -> LedgerSour
         kinds.setdefault(LedgerSource((entry,)).label, []).append(entry)
     if not kinds:
         raise UserError(f"latency ledger '{ledger}' holds nothing of base '{settings.base}'")
-    chosen = {label: own for label, own in kinds.items() if device in (None, own[0].context["device"])}
-    if len(chosen) != 1:
-        why = f"nothing of device '{device}'" if not chosen else f"{len(chosen)} kinds of latency"
-        hint = "" if not chosen else "; name one by --latency-device, or give each its own ledger"
+    matching = [same for same in kinds.values() if device in (None, same[0].context["device"])]
+    if len(matching) != 1:
+        why = f"nothing of device '{device}'" if not matching else f"{len(matching)} kinds of latency"
+        hint = "" if not matching else "; name one by --latency-device, or give each its own ledger"
         raise UserError(f"latency ledger '{ledger}' holds {why}{hint}; there are: {'; '.join(kinds)}")
-    (own,) = chosen.values()
-    return LedgerSource(tuple(e for e in own if e.context == own[0].context))
+    first = matching[0][0]
+    return LedgerSource(tuple(e for e in matching[0] if e.context == first.context))

@@ -10,12 +10,13 @@ from typing import Any
 TABLE = Path(__file__).with_name("reference_study.json")
 
 
-def read_hand_made() -> dict[str, Any]:
+def read_reference_study() -> dict[str, Any]:
     """The study: `rows` with what it `said` under our metrics' names, `columns` that hold or do not and why.
 
     A row with `here` has a counterpart of that name in `spaces/report.yaml`, one with `system` is another captioner.
     """
-    return json.loads(TABLE.read_text("utf-8"))
+    study: dict[str, Any] = json.loads(TABLE.read_text("utf-8"))
+    return study
 
 
 def full_size(study: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -47,6 +47,24 @@ class Refit:
         return cls(**{**data, "candidate": Candidate.from_json(data["candidate"])})
 
 
+@dataclass(frozen=True, slots=True)
+class RefitScores:
+    """CIDEr x100 on the test split of a trial's longest refits: mean and, of two or more, standard deviation over seeds."""
+
+    epochs: float
+    seeds: int
+    mean: float
+    sd: float | None = None
+
+    def __str__(self) -> str:
+        """Mean and spread for people, such as `81.2 ± 0.9`."""
+        return f"{self.mean:.1f}" + ("" if self.sd is None else f" ± {self.sd:.1f}")
+
+    def to_json(self) -> dict[str, float]:
+        """A plain dict, without a standard deviation that there is none of."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
 def read_plan(study: Path) -> list[Refit]:
     """Every refit that was ever asked for in this study, by number."""
     path = study / REFITS_FOLDER / REFIT_PLAN_FILE
@@ -79,18 +97,18 @@ def best_refit(study: Path, trial: int) -> tuple[Refit, int] | None:
     return (max(longest, key=lambda found: (found[0], -found[1].replica))[1], len(longest)) if longest else None
 
 
-def front_refits(study: Path) -> dict[int, dict[str, float]]:
-    """{trial: epochs, seeds, mean and sd of CIDEr on the test split} of its longest refits, for the front's table."""
-    found: dict[int, list[Refit]] = {}
+def front_refits(study: Path) -> dict[int, RefitScores]:
+    """Returns the scores of each trial's longest refits, as the front shows them."""
+    finished: dict[int, list[Refit]] = {}
     for refit in read_plan(study):
         if scored(study, refit):
-            found.setdefault(refit.trial, []).append(refit)
-    rows = {}
-    for trial, own in found.items():
-        epochs = max(r.epochs for r in own)
-        ciders = test_ciders(study, [r for r in own if r.epochs == epochs])
-        rows[trial] = {"epochs": epochs, "seeds": len(ciders), **mean_sd(ciders.mean(axis=1))}
-    return rows
+            finished.setdefault(refit.trial, []).append(refit)
+    scores = {}
+    for trial, refits in finished.items():
+        epochs = max(r.epochs for r in refits)
+        ciders = test_ciders(study, [r for r in refits if r.epochs == epochs])
+        scores[trial] = RefitScores(epochs, len(ciders), **mean_sd(ciders.mean(axis=1)))
+    return scores
 
 
 def test_ciders(study: Path, refits: Sequence[Refit]) -> np.ndarray:

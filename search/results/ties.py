@@ -1,36 +1,31 @@
-"""Which members of a front cannot be told apart: by a paired bootstrap of CIDEr over the images that all of them captioned."""
+"""Finds members of a front whose CIDEr cannot be distinguished: paired bootstrap over the images that all of them captioned."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rsopt.core.leg_files import read_captions
 from rsopt.scores.bootstrap import indistinguishable
+from search.results.front import Front
 
 
-def mark_ties(front: dict[str, Any], study: Path) -> None:
-    """Give each member of a `front.json` the trials that it cannot be told apart from, as `same_cider`.
-
-    A member whose captions are gone gets none.
-    """
-    members = [t for t in front["trials"] if t["pareto"]]
-    recorded = {t["id"]: read_captions(study, t["id"], t["rung"]) for t in members}
-    scores = {n: {k: float(v) for k, v in r["cider"].items()} for n, r in recorded.items() if r}
+def mark_ties(front: Front, study: Path) -> Front:
+    """Gives each member the trials that it cannot be distinguished from, as `same_cider`; none where its captions are gone."""
+    recorded = {t.id: read_captions(study, t.id, t.rung) for t in front.members}
+    scores = {n: {image: float(cider) for image, cider in r["cider"].items()} for n, r in recorded.items() if r}
     same = same_cider(scores)
-    for trial in members:
-        if trial["id"] in same:
-            trial["same_cider"] = same[trial["id"]]
+    return replace(
+        front,
+        trials=tuple(replace(t, same_cider=tuple(same[t.id])) if t.id in same else t for t in front.trials),
+    )
 
 
 def same_cider(members: Mapping[int, Mapping[str, float]]) -> dict[int, list[int]]:
-    """{trial: those it cannot be told apart from} by a paired bootstrap of CIDEr over the images that all captioned.
-
-    members: {trial: {image id: CIDEr}}.
-    """
+    """Returns for each trial those whose CIDEr cannot be distinguished from its own. members: {trial: {image id: CIDEr}}."""
     numbers = list(members)
     shared = set.intersection(*(set(scores) for scores in members.values())) if members else set()
     if len(numbers) < 2 or len(shared) < 2:

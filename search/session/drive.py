@@ -17,18 +17,16 @@ from search.engine.search import Search
 from search.execution.driver import Driver, Outcome, Resources
 from search.execution.ray_runtime import cluster_address
 from search.execution.resources import GB_PER_CPU_WORKER
-from search.html_report.write import write_page
 from search.preflight.disk import Images, study_needs
 from search.preflight.memory import Device, plan_memory
-from search.results.front import build_front, with_evidence
+from search.results.build_front import build_front, with_evidence
 from search.session.build_engine import assemble
 from search.session.summary import print_report
 from search.space.load import Space
-from search.storage.layout import FRONT_FILE
 from search.storage.store import Store
-from search.study.settings import Settings, StudyMetadata, write_json
+from search.study.settings import Settings, StudyMetadata
 from search.tracking.observer import TrackingObserver
-from search.tracking.sync import project
+from search.tracking.publish import publish
 
 
 def drive(
@@ -60,9 +58,7 @@ def drive(
     front = build_front(settings.name, metadata, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
         front = with_evidence(front, settings.folder)
-        write_json(settings.folder / FRONT_FILE, front)
-        write_page(settings.folder, data=data, front=front)
-        problem = problem or project(settings, metadata, outcome.history, data, front)
+        problem = publish(settings, metadata, outcome.history, data, front, problem)
     _carry(outcome, store.keep)
     print_report(settings, front, outcome, data, tracking.experiment_id, problem)
     return EXIT_INTERRUPTED if outcome.interrupted else _exit_code(outcome)

@@ -9,6 +9,7 @@ from rsopt.core.leg_files import read_captions
 from rsopt.data.records import CaptionData
 from search.execution.driver import Outcome
 from search.execution.remeasurement import told
+from search.results.front import Front
 from search.results.table import print_front, stdout_console
 from search.storage.layout import FRONT_FILE, PAGE_FILE
 from search.storage.location import checked_storage, is_remote
@@ -20,7 +21,7 @@ SAMPLES = 2
 
 def print_report(
     settings: Settings,
-    front: dict[str, Any],
+    front: Front,
     outcome: Outcome,
     data: CaptionData,
     experiment_id: str | None,
@@ -30,12 +31,11 @@ def print_report(
     console = stdout_console()
     say = lambda text, **style: console.print(text, markup=False, highlight=False, soft_wrap=True, **style)  # noqa: E731
     resume = f"python -m search.run --resume --name {settings.name}" + _storage_option(settings)
-    finished = [t for t in front["trials"] if t["state"] == "complete"]
-    if not finished:
+    if not front.finished:
         say("no trial finished, so there is no front yet")
-        for trial in front["trials"]:
-            if trial["reason"]:
-                say(f"  trial {trial['id']} ({trial['name']}): {trial['reason']}")
+        for trial in front.trials:
+            if trial.reason:
+                say(f"  trial {trial.id} ({trial.name}): {trial.reason}")
         if outcome.stopped:
             say(f"stopped because {outcome.stopped}")
         say(f"go on with: {resume}")
@@ -43,7 +43,7 @@ def print_report(
     print_front(front, console)
     for line in search_lines(front):
         say(line)
-    if (knee := front["picks"].get("knee")) is not None:
+    if (knee := front.picks.get("knee")) is not None:
         _print_samples(say, settings, knee, data)
     say("")
     for line in told(outcome.remeasured):
@@ -70,17 +70,15 @@ def print_report(
         say(f"next: {export_command(settings)}")
 
 
-def search_lines(front: dict[str, Any]) -> list[str]:
+def search_lines(front: Front) -> list[str]:
     """How well the rungs predicted the end, and what stopping saved."""
     lines = [
-        f"rung {r['rung']:.2g}: Kendall tau {r['kendall_tau']:.2f} with CIDEr at the end ({r['candidates']} candidates)"
-        for r in front["rungs"]
-        if r["kendall_tau"] is not None
+        f"rung {r.rung:.2g}: Kendall tau {r.kendall_tau:.2f} with CIDEr at the end ({r.candidates} candidates)"
+        for r in front.rungs
+        if r.kendall_tau is not None
     ]
-    if front["saved_share"] is not None:
-        lines.append(
-            f"stopping saved {front['saved_share']:.0%} of the training that running all to the end would take"
-        )
+    if front.saved_share is not None:
+        lines.append(f"stopping saved {front.saved_share:.0%} of the training that running all to the end would take")
     return lines
 
 

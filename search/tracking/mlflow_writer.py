@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import queue
 import threading
 import time
@@ -15,14 +14,9 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunT
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking import MlflowClient
 
+from rsopt.common.atomic_files import creating
 from search.tracking.runs import DataView, RunView, StudyView
-from search.tracking.uri import artifact_root, make_database
-
-# Before mlflow is imported: a default call to a server that is away blocks for minutes.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+from search.tracking.uri import SQLITE, artifact_root, database_file
 
 STUDY_TAG, TRIAL_TAG, PARENT_TAG = "rsopt.study", "rsopt.trial", "mlflow.parentRunId"
 RETRY_S = 10.0  # after a failure, when nothing new is to be written
@@ -95,6 +89,18 @@ class Tracker:
         self._written[view.key] = ({*view.metrics, *view.params.items(), *tags.items()}, closed)
 
 
+def make_database(uri: str) -> None:
+    """Creates the database of a sqlite URI, whole or not at all.
+
+    MLflow builds its tables in hundreds of steps. If it is killed or the disk is full in the middle, the file that is left
+    cannot be opened again.
+    """
+    path = database_file(uri)
+    if path is not None and not path.exists():
+        with creating(path) as aside:
+            MlflowClient(tracking_uri=f"{SQLITE}{aside}").search_experiments(max_results=1)
+
+
 def _input(data: DataView) -> DatasetInput:
     dataset = Dataset(data.name, data.digest, "local", json.dumps({"uri": data.source}), None, json.dumps(data.profile))
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "search")])
@@ -129,8 +135,6 @@ class BackgroundTracker:
             self.problem = f"MLflow did not answer within {timeout:.0f} s"
 
     def _run(self) -> None:
-        for name in ("mlflow", "alembic"):  # they tell of every table that they create
-            logging.getLogger(name).setLevel(logging.WARNING)
         view: StudyView | None = None
         closing = False
         while not closing:

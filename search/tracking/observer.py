@@ -1,12 +1,13 @@
-"""Projects a running search to MLflow, from a thread of its own."""
+"""Writes a running search to MLflow, in a thread of its own."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
+from rsopt.latency.remeasured import RemeasuredLatency
 from search.engine.search import Search
+from search.results.build_front import build_front
 from search.study.history import History
 from search.study.settings import Settings, StudyMetadata
 from search.tracking.mlflow_writer import BackgroundTracker
@@ -22,29 +23,28 @@ class TrackingObserver:
 
     @property
     def problem(self) -> str | None:
-        """Why the last write failed, None where it did not."""
+        """Why the last write failed; None where it did not."""
         return self._tracker.problem
 
     @property
     def experiment_id(self) -> str | None:
-        """MLflow's number of the experiment once something was written."""
+        """MLflow's id of the experiment; None before anything was written."""
         return self._tracker.tracker.experiment_id if self._tracker.tracker else None
 
     def on_start(self, search: Search, has_gpus: bool) -> None:
-        """Sample the machine's processors, memory and cards too where legs run on cards."""
+        """Samples the machine's processors, memory and GPUs too if legs run on GPUs."""
         self._tracker.watch = has_gpus
 
     def on_change(self, search: Search) -> None:
-        """Hand the study's present state to the writing thread."""
+        """Hands the study's present state to the writing thread."""
         self._put(search.history, "running")
 
-    def on_end(self, history: History, interrupted: bool, remeasured: Mapping[int, Mapping[str, Any]]) -> None:
-        """Write the last state and wait for it, at most a minute."""
+    def on_end(self, history: History, interrupted: bool, remeasured: Mapping[int, RemeasuredLatency]) -> None:
+        """Writes the last state and waits for it, at most a minute."""
         self._put(history, "interrupted" if interrupted else "complete", remeasured)
         # Nobody waits long for a server that is away, least of all after Ctrl-C: `search.front --sync` writes it later.
         self._tracker.close(5.0 if self.problem else 20.0 if interrupted else 60.0)
 
-    def _put(self, history: History, state: str, remeasured: Mapping[int, Mapping[str, Any]] | None = None) -> None:
-        self._tracker.put(
-            study_view(self._settings, self._metadata, history, int(time.time() * 1000), state, remeasured)
-        )
+    def _put(self, history: History, state: str, remeasured: Mapping[int, RemeasuredLatency] | None = None) -> None:
+        front = build_front(self._settings.name, self._metadata, history, remeasured)
+        self._tracker.put(study_view(self._settings, self._metadata, history, int(time.time() * 1000), state, front))

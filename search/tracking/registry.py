@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +28,6 @@ def register(settings: Settings, number: int, folder: Path, alias: str) -> Any:
     Raises UserError when the tracking server does not answer or does not know the study.
     """
     check_uri(settings.tracking_uri)
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")  # it wants to run an example first
     manifest = json.loads((folder / MANIFEST).read_text())
     before = mlflow.get_tracking_uri()
     try:

@@ -1,20 +1,18 @@
-"""study_view: how a study's history looks in MLflow. Pure: history in, runs out."""
+"""How a study looks in MLflow: a parent run with its course, and a child run for every candidate. Pure."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from itertools import takewhile
-from typing import Any
 
-from rsopt.core.objectives import OBJECTIVES
 from rsopt.core.variant import Variant, ranges
-from search.results.front import build_front, hypervolume_share
+from search.results.build_front import build_front, hypervolume_share
+from search.results.front import Front
 from search.results.table import front_csv, front_table
 from search.storage.layout import FRONT_FILE
 from search.study.history import CandidateState, History, final_values, reference_point
 from search.study.settings import Settings, StudyMetadata
-from search.tracking.runs import RunView, StudyView
+from search.tracking.runs import RunMetric, RunView, StudyView
 from search.tracking.ui_view import MILLIONS, grid_name, view_tag
 
 STATUS = {
@@ -32,33 +30,20 @@ def study_view(
     history: History,
     now_ms: int,
     state: str,
-    remeasured: Mapping[int, Mapping[str, Any]] | None = None,
-    front: dict[str, Any] | None = None,
+    front: Front | None = None,
 ) -> StudyView:
-    """The parent run with hypervolume by finished trial, and a child for every candidate.
+    """Returns the runs of a study.
 
-    `state` of the study: running, complete or interrupted. `now_ms` is written as the end of what has ended. `front` is the
-    study's `front.json`, if it was built before.
+    Args:
+        settings: of the study.
+        metadata: of the study.
+        history: its candidates.
+        now_ms: the end of what has ended, in ms since 1970.
+        state: of the study: running, complete or interrupted.
+        front: its front, if it was built before.
     """
-    objectives, started = list(metadata.objectives), metadata.started_ms
-    front = front or build_front(settings.name, metadata, history, remeasured)
-    pareto = {t["id"]: t["pareto"] for t in front["trials"]}
-    again = {t["id"]: t["latency_again"] for t in front["trials"] if "latency_again" in t}
-    picks: dict[int, list[str]] = {}
-    for name, number in front["picks"].items():
-        picks.setdefault(number, []).append(name)
-    children = [
-        _child(c, metadata, now_ms, pareto[c.number], ",".join(picks.get(c.number, [])), again.get(c.number, {}))
-        for c in history
-    ]
-    priors = [(f"floor.{name}", value) for name, value in metadata.floor.items()]
-    priors += [(f"ceiling.{name}", value) for name, value in metadata.ceiling.items()]
-    priors += [(f"skipped.{kind}", float(count)) for kind, count in metadata.skipped.items()]
-    metrics = [(name, value, 0) for name, value in priors]
-    metrics += _volumes(history, objectives) + _counts(history)
-    metrics += _latency_counts(history, again)
-    # Legs trained for candidates that broke a limit: what is excluded by known costs takes none.
-    metrics.append(("infeasible_legs", float(sum(len(c.rungs) for c in history if c.state == "infeasible")), 0))
+    front = front or build_front(settings.name, metadata, history)
+    started_ms, running = metadata.started_ms, state == "running"
     parent = RunView(
         key="parent",
         name=settings.name,
@@ -69,31 +54,56 @@ def study_view(
             "trials": str(settings.trials),
             "sampler": settings.sampler,
             "seed": str(settings.seed),
-            "objectives": ", ".join(objectives),
+            "objectives": ", ".join(metadata.objectives),
         },
-        tags={
-            "role": "study",
-            "state": state,
-            "mlflow.note.content": _note(settings, metadata),
-        },
-        metrics=metrics,
-        started_ms=started,
-        ended_ms=None if state == "running" else now_ms,
+        tags={"role": "study", "state": state, "mlflow.note.content": _note(settings, metadata)},
+        metrics=_study_metrics(metadata, history, front),
+        started_ms=started_ms,
+        ended_ms=None if running else now_ms,
         status=STATUS.get(state, "RUNNING"),
     )
-    if state == "running":
+    children = [_child(c, front, started_ms, now_ms) for c in history]
+    if running:
         return StudyView(parent, children)
     files = {
-        FRONT_FILE: json.dumps(front, indent=1),
+        FRONT_FILE: json.dumps(front.to_json(), indent=1),
         "front.csv": front_csv(front),
         "front.table.json": json.dumps(front_table(front)),
     }
-    return StudyView(parent, children, files, dict([view_tag(settings.name, objectives, started)]))
+    return StudyView(parent, children, files, dict([view_tag(settings.name, metadata.objectives, started_ms)]))
 
 
-def _child(
-    c: CandidateState, metadata: StudyMetadata, now_ms: int, pareto: bool, picks: str, again: Mapping[str, Any]
-) -> RunView:
+def _study_metrics(metadata: StudyMetadata, history: History, front: Front) -> list[RunMetric]:
+    metrics: list[RunMetric] = [(f"floor.{name}", value, 0) for name, value in metadata.floor.items()]
+    metrics += [(f"ceiling.{name}", value, 0) for name, value in metadata.ceiling.items()]
+    metrics += [(f"skipped.{kind}", float(count), 0) for kind, count in metadata.skipped.items()]
+    metrics += _volumes(history, front) + _counts(history) + _latency_counts(history, front)
+    # Legs trained for candidates that broke a limit: what is excluded by known costs takes none.
+    metrics.append(("infeasible_legs", float(sum(len(c.rungs) for c in history if c.state == "infeasible")), 0))
+    return metrics
+
+
+def _child(c: CandidateState, front: Front, started_ms: int, now_ms: int) -> RunView:
+    entry = front.trials[c.number]
+    return RunView(
+        key=str(c.number),
+        name=c.name,
+        params=_params(c),
+        tags={
+            "role": c.role,
+            "state": c.state,
+            "pareto": str(entry.pareto).lower(),
+            "picks": ",".join(front.picks_of(c.number)),
+            "reason": c.reason or "",
+        },
+        metrics=[*_metrics(c), *_remeasured(front, c.number)],
+        started_ms=started_ms + c.number,
+        ended_ms=now_ms if c.state in STATUS else None,
+        status=STATUS.get(c.state, "RUNNING"),
+    )
+
+
+def _params(c: CandidateState) -> dict[str, str]:
     variant, recipe = c.candidate.variant, c.candidate.recipe
     lora = variant.lora
     params = {"baseline": c.candidate.baseline} if c.candidate.baseline else _layers(variant)
@@ -113,34 +123,11 @@ def _child(
             params["packed"] = "false"
     if "ranking" in c.params:
         params["ranking"] = str(c.params["ranking"])
-    metrics: list[tuple[str, float, int]] = []
-    for measurement in c.rungs:
-        percent = round(100 * measurement.rung)
-        metrics += [
-            (f"rung.{n}", round(v, 3), percent) for n, v in measurement.metrics.items() if n in ("cider", "train_loss")
-        ]
-        if measurement is c.final:
-            metrics += [(n, round(v, 3), 0) for n, v in measurement.metrics.items()]
-            counts = [n for n in MILLIONS if n in measurement.metrics]
-            metrics += [(grid_name(n), round(measurement.metrics[n] / 1e6, 3), 0) for n in counts]
-        metrics += [(f"seconds.{n}", v, percent) for n, v in measurement.seconds.items()]
-    metrics += [(f"again.{name}", float(value), 0) for name, value in again.items() if isinstance(value, int | float)]
-    tags = {"role": c.role, "state": c.state, "pareto": str(pareto).lower(), "picks": picks, "reason": c.reason or ""}
-    over = c.state in STATUS
-    return RunView(
-        key=str(c.number),
-        name=c.name,
-        params=params,
-        tags=tags,
-        metrics=metrics,
-        started_ms=metadata.started_ms + c.number,
-        ended_ms=now_ms if over else None,
-        status=STATUS.get(c.state, "RUNNING"),
-    )
+    return params
 
 
 def _layers(variant: Variant) -> dict[str, str]:
-    """What of the base is kept, and where LoRA goes."""
+    """What is kept of the base, and where LoRA goes."""
     return {
         "vision_layers": str(len(variant.vision_layers)),
         "qformer_layers": str(len(variant.qformer_layers)),
@@ -151,29 +138,51 @@ def _layers(variant: Variant) -> dict[str, str]:
     }
 
 
-def _latency_counts(history: History, again: Mapping[int, Mapping[str, Any]]) -> list[tuple[str, float, int]]:
-    """How many latencies this study measured itself, took again for its front, and found beyond their intervals."""
+def _metrics(c: CandidateState) -> list[RunMetric]:
+    """CIDEr and loss by rung, in percent of the budget, all metrics of the end, and where the time of each leg went."""
+    metrics: list[RunMetric] = []
+    for measurement in c.rungs:
+        percent = round(100 * measurement.rung)
+        metrics += [
+            (f"rung.{n}", round(v, 3), percent) for n, v in measurement.metrics.items() if n in ("cider", "train_loss")
+        ]
+        if measurement is c.final:
+            metrics += [(n, round(v, 3), 0) for n, v in measurement.metrics.items()]
+            counts = [n for n in MILLIONS if n in measurement.metrics]
+            metrics += [(grid_name(n), round(measurement.metrics[n] / 1e6, 3), 0) for n in counts]
+        metrics += [(f"seconds.{n}", v, percent) for n, v in measurement.seconds.items()]
+    return metrics
+
+
+def _remeasured(front: Front, trial: int) -> list[RunMetric]:
+    """The latency that was measured again at the end, where it was."""
+    again = front.trials[trial].latency_again
+    values = again.to_json() if again else {}
+    return [(f"again.{name}", float(value), 0) for name, value in values.items() if isinstance(value, int | float)]
+
+
+def _latency_counts(history: History, front: Front) -> list[RunMetric]:
+    """How many latencies this study measured itself, measured again for its front, and found beyond their intervals."""
     measured = sum(m.metrics.get("latency_measured", 0.0) for c in history for m in c.rungs)
-    counts = [("latency_measured", measured, 0)]
-    if again:
+    counts: list[RunMetric] = [("latency_measured", measured, 0)]
+    if again := [t.latency_again for t in front.trials if t.latency_again]:
         counts.append(("latency_measured_again", float(len(again)), 0))
-        counts.append(("latency_differs", float(sum(bool(a["differs"]) for a in again.values())), 0))
+        counts.append(("latency_differs", float(sum(latency.differs for latency in again)), 0))
     return counts
 
 
-def _volumes(history: History, objectives: list[str]) -> list[tuple[str, float, int]]:
+def _volumes(history: History, front: Front) -> list[RunMetric]:
     """Hypervolume after each complete trial, in the order of their numbers, as far as all before it are decided."""
-    chosen = [OBJECTIVES[name] for name in objectives]
-    if (corner := reference_point(history, chosen)) is None:
+    if (corner := reference_point(history, front.objectives)) is None:
         return []
-    points = [v for c in _decided(history) if (v := final_values(c, chosen)) is not None]
+    points = [v for c in _decided(history) if (v := final_values(c, front.objectives)) is not None]
     return [("hypervolume_share", hypervolume_share(points[: n + 1], corner), n + 1) for n in range(len(points))]
 
 
-def _counts(history: History) -> list[tuple[str, float, int]]:
-    """How many trials ended how, after each that is decided."""
+def _counts(history: History) -> list[RunMetric]:
+    """How many trials ended in each state, after each that is decided."""
     counts = dict.fromkeys(("complete", "stopped", "infeasible", "failed"), 0)
-    metrics: list[tuple[str, float, int]] = []
+    metrics: list[RunMetric] = []
     for step, c in enumerate(_decided(history), start=1):
         counts[c.state] += 1
         metrics += [(f"trials.{state}", float(count), step) for state, count in counts.items()]
@@ -181,12 +190,12 @@ def _counts(history: History) -> list[tuple[str, float, int]]:
 
 
 def _decided(history: History) -> History:
-    """The trials before the first that still runs or rests: what is written for a step must not change any more."""
+    """The trials before the first that still runs or rests: what was written for a step must not change any more."""
     return tuple(takewhile(lambda c: c.finished, history))
 
 
 def _note(settings: Settings, metadata: StudyMetadata) -> str:
-    """The parent's description: question, material, protocol, how to read the runs."""
+    """The parent's description: question, data, protocol, how to read the runs."""
     lines = [
         f"**{settings.name}**: which layers and adapters of `{settings.base}` give the best captions at the least cost?",
         f"**Objectives** {', '.join(metadata.objectives)}. **Space** {settings.space}, sampler {settings.sampler}, "
@@ -204,9 +213,9 @@ def _note(settings: Settings, metadata: StudyMetadata) -> str:
 
 
 def _priors(metadata: StudyMetadata) -> str:
-    told = [
+    texts = [
         f"{kind}: {', '.join(f'{name.replace(chr(95), chr(32))} {value:.1f}' for name, value in values.items())}"
         for kind, values in (("Floor", metadata.floor), ("Ceiling", metadata.ceiling))
         if values
     ]
-    return ". ".join(told) + "."
+    return ". ".join(texts) + "."

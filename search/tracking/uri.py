@@ -1,4 +1,4 @@
-"""Where MLflow's runs go when nobody says, and whether that place is on this machine. No MLflow."""
+"""The tracking URI: where MLflow's runs go by default, and whether that place can be used. MLflow is not imported."""
 
 from __future__ import annotations
 
@@ -7,35 +7,37 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from mlflow.tracking import MlflowClient
-
-from rsopt.common.atomic_files import creating
 from rsopt.errors import UserError
 from search.storage.location import is_remote
 
 SQLITE = "sqlite:///"
 
 
-def tracking_uri(asked: str | None, storage: str) -> str:
-    """The option, else $MLFLOW_TRACKING_URI, else mlflow.db beside the studies' folder, where `mlflow server` looks.
+def tracking_uri(option: str | None, storage: str) -> str:
+    """Returns the option, else $MLFLOW_TRACKING_URI, else mlflow.db next to the studies' folder.
 
-    Of studies on S3 it lies in the working directory.
+    For studies on S3 the database is in the working directory. `mlflow server` finds it in either place.
     """
-    beside = Path.cwd() if is_remote(storage) else Path(storage).parent
-    return asked or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{beside / 'mlflow.db'}"
+    folder = Path.cwd() if is_remote(storage) else Path(storage).parent
+    return option or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{folder / 'mlflow.db'}"
+
+
+def database_file(uri: str) -> Path | None:
+    """Returns the file of a sqlite URI; None for a server's."""
+    return Path(uri.removeprefix(SQLITE)).expanduser().absolute() if uri.startswith(SQLITE) else None
 
 
 def database_is_here(uri: str) -> bool:
-    """Whether the folder of a database file exists; true of servers, which may be away but are nobody's."""
-    return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).expanduser().absolute().parent.is_dir()
+    """Whether the folder of a database file exists. True for every server, which no machine owns."""
+    database = database_file(uri)
+    return database is None or database.parent.is_dir()
 
 
 def check_uri(uri: str) -> None:
-    """Raise UserError when a tracking URI is of an unknown kind or its server answers nothing."""
-    if uri.startswith("sqlite:///"):
-        parent = Path(uri.removeprefix("sqlite:///")).expanduser().absolute().parent
-        if not parent.is_dir():
-            raise UserError(f"tracking URI '{uri}': there is no folder {parent}")
+    """Raises UserError when the URI is of an unknown kind, its folder does not exist or its server does not answer."""
+    if (database := database_file(uri)) is not None:
+        if not database.parent.is_dir():
+            raise UserError(f"tracking URI '{uri}': there is no folder {database.parent}")
         return
     if not uri.startswith(("http://", "https://")):
         raise UserError(f"tracking URI '{uri}': allowed are http://HOST:PORT, https://... and sqlite:///PATH")
@@ -48,23 +50,6 @@ def check_uri(uri: str) -> None:
 
 
 def artifact_root(uri: str, experiment: str) -> str | None:
-    """Beside a database file; left to itself, MLflow would put files below whatever folder this process runs in."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    database = Path(uri.removeprefix("sqlite:///")).expanduser().absolute()
-    return (database.parent / "mlruns" / experiment).as_uri()
-
-
-def make_database(uri: str) -> None:
-    """Create the database of a sqlite URI whole or not at all: aside, then given its name.
-
-    MLflow builds its tables in hundreds of steps; one that is killed, or whose disk is full, in the middle leaves a file
-    that no MLflow opens again.
-    """
-    if not uri.startswith("sqlite:///"):
-        return
-    path = Path(uri.removeprefix("sqlite:///")).expanduser().absolute()
-    if path.exists():
-        return
-    with creating(path) as aside:
-        MlflowClient(tracking_uri=f"sqlite:///{aside}").search_experiments(max_results=1)
+    """Returns a folder next to a database file, since MLflow's default is the working directory; None for a server."""
+    database = database_file(uri)
+    return None if database is None else (database.parent / "mlruns" / experiment).as_uri()

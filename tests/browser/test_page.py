@@ -12,6 +12,7 @@ from rsopt.data.records import Caption, CaptionData, Sample
 from search.html_report.content import page_content
 from search.html_report.render import render
 from search.html_report.write import write_page
+from search.results.build_front import build_front, with_evidence
 from search.study.settings import Settings
 from tests.browser.conftest import Browser
 from tests.support.example_study import METADATA, make_settings
@@ -35,7 +36,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
         study = replace(make_settings(folder), name="drawn", base="Salesforce/blip2-opt-2.7b")
         history, frozen = many(trials)
         write_captions(study.folder, history, [s.image_id for s in samples])
-        content = page_content(study, METADATA, history, frozen, CaptionData(EVIL, "fields", samples), {})
+        front = with_evidence(build_front("drawn", METADATA, history), study.folder)
+        content = page_content(study, METADATA, history, frozen, CaptionData(EVIL, "fields", samples), {}, front)
         pages[trials] = folder / "front.html"
         pages[trials].write_text(render(content), "utf-8")
     return pages

@@ -24,12 +24,12 @@ from search.comparison.html import page
 from search.comparison.markdown import markdown
 from search.comparison.rows import Row, find, timed_alike, trial_row
 from search.comparison.sections import Table, sections
-from search.results.front import study_front
-from search.results.reference_study import full_size, read_hand_made
+from search.results.build_front import study_front
+from search.results.reference_study import full_size, read_reference_study
 from search.space.load import load_space
 from search.study.settings import Settings
 
-STUDY = read_hand_made()
+STUDY = read_reference_study()
 # Full size, 11 text tokens: parameters, trained, GMAC in all, ViT-g, Q-Former, LLM with head.
 EXACT = {
     "zero-shot": (3_744_679_936, 0, 380.85, 260.36, 6.37, 114.05),
@@ -133,7 +133,7 @@ def test_garbage_is_named_and_nothing_is_silently_empty(
 ) -> None:
     front = study_front(small_study.folder)
     reason = "garbage: every image gets the same caption: 'a'"
-    broken = {**front["trials"][1], "state": "failed", "reason": reason, "name": "LLM24", "metrics": {}, "rung": 0.0}
+    broken = replace(front.trials[1], state="failed", reason=reason, name="LLM24", metrics={}, rung=0.0)
     costs = CostModel(base_config("tiny"))
     failed = trial_row(small_study.folder, broken, None, costs, False)  # type: ignore[arg-type]
     assert failed.state == "garbage" and not failed.metrics and failed.params["total"] > 0
@@ -152,11 +152,11 @@ def test_garbage_is_named_and_nothing_is_silently_empty(
 
 
 def test_another_kind_of_captioner_is_counted_by_its_own_code(small_study: Settings) -> None:
-    trial = {**study_front(small_study.folder)["trials"][1], "baseline": "puret", "name": "PureT"}
+    trial = replace(study_front(small_study.folder).trials[1], baseline="puret", name="PureT")
     data = read(small_study.data or "")
     found = trial_row(small_study.folder, trial, scorer_of(data, "val"), CostModel(base_config("tiny")), False)
     assert found.kept == {} and found.metrics
-    assert found.params == {"total": trial["metrics"]["params"]} and found.gmacs == {"total": trial["metrics"]["gmacs"]}
+    assert found.params == {"total": trial.metrics["params"]} and found.gmacs == {"total": trial.metrics["gmacs"]}
 
 
 def test_one_candidate_may_stand_for_two_rows() -> None:
@@ -184,7 +184,7 @@ def test_the_command(small_study: Settings, tmp_path: Path, capsys: pytest.Captu
     assert run(small_study, "--json", *rows) == 0
     found = json.loads(capsys.readouterr().out)
     assert [r["name"] for r in found["table"]] == [r["name"] for r in STUDY["rows"]]
-    ours = study_front(small_study.folder)["trials"][1]["metrics"]
+    ours = study_front(small_study.folder).trials[1].metrics
     assert found["table"][0]["here"]["metrics"]["cider"] == pytest.approx(ours["cider"])  # the same code scored both
     assert found["table"][1]["here"]["state"] == "not tuned" and found["table"][1]["full_size"]["params"]["vision"] > 0
     assert found["table"][2]["here"]["state"] == "missing"

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +17,8 @@ from rsopt.core.variant import ranges
 from rsopt.data.read import read
 from rsopt.model.model_card import model_card
 from search.export import main, read_manifest
-from search.results.front import study_front
+from search.results.build_front import build_front, study_front
+from search.results.front import Front
 from search.results.picks import PICKS, choose
 from search.study.settings import Settings, load_study
 from tests.support.example_study import HISTORY, METADATA
@@ -62,7 +62,7 @@ def test_sizes_and_scores_are_those_of_the_front_and_the_test_split_is_scored_on
     from safetensors import safe_open
 
     front = study_front(small_study.folder)
-    metrics = next(t for t in front["trials"] if t["id"] == front["picks"]["knee"])["metrics"]
+    metrics = next(t for t in front.trials if t.id == front.picks["knee"]).metrics
     manifest = read_manifest(knee)
     with safe_open(knee / "model.safetensors", "pt") as file:
         stored = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
@@ -153,18 +153,16 @@ def test_a_model_that_captions_otherwise_is_not_put_in_place(
     assert list(tmp_path.iterdir()) == []
 
 
-def front() -> dict[str, Any]:
-    from search.results.front import build_front
-
+def front() -> Front:
     return build_front("s", METADATA, HISTORY)
 
 
 def test_picks_under_a_limit_are_those_of_what_is_within() -> None:
-    assert [choose(front(), pick)["id"] for pick in PICKS] == [2, 1, 4, 4]
-    assert choose(front())["id"] == 2
-    assert choose(front(), max_latency_ms=46)["id"] == 2
-    assert choose(front(), max_latency_ms=30)["id"] == 4
-    assert choose(front(), "best_cider", max_latency_ms=30)["id"] == 4
+    assert [choose(front(), pick).id for pick in PICKS] == [2, 1, 4, 4]
+    assert choose(front()).id == 2
+    assert choose(front(), max_latency_ms=46).id == 2
+    assert choose(front(), max_latency_ms=30).id == 4
+    assert choose(front(), "best_cider", max_latency_ms=30).id == 4
 
 
 def test_names_of_users_stay_text_in_the_card(knee: Path) -> None:

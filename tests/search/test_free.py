@@ -16,12 +16,14 @@ from rsopt.core.inference import InferenceConfig, default_inference_variants
 from search.export import main as export
 from search.export import read_manifest
 from search.free import main, of_front
-from search.results.front import build_front, study_front
-from search.results.inference_variants import Point, beside, missing, read_points
+from search.results.build_front import build_front, front_variants, study_front
+from search.results.inference_variants import InferenceVariant, MeasuredVariant, read_variants, unmeasured
+from search.results.refits import RefitScores
 from search.study.settings import Settings, load_study
 from tests.support.example_study import HISTORY, METADATA
 
 FRONT = build_front("s", METADATA, HISTORY)
+GREEDY = InferenceConfig("int8", 1)
 
 
 def test_one_thing_is_changed_at_a_time_and_then_both() -> None:
@@ -44,26 +46,21 @@ def test_the_unpruned_model_is_always_measured_and_shown() -> None:
     history = [replace(c, role="sampled") if c.number == 1 else c for c in HISTORY]
     dominated = replace(HISTORY[1], number=7, rungs=HISTORY[3].rungs)
     front = build_front("s", METADATA, (*history, dominated))
-    assert not front["trials"][7]["pareto"]
-    assert next(t["id"] for t in of_front(front)) == 7
-    point = {
-        "trial": 7,
-        "form": {"weights": "int8", "beams": 5},
-        "metrics": {"cider": 1, "latency_ms": 99, "params": 90},
-    }
-    assert [p["trial"] for p in beside(front, [point])] == [7]
+    assert not front.trials[7].pareto
+    assert next(t.id for t in of_front(front)) == 7
+    variant = MeasuredVariant(7, InferenceConfig("int8"), {"cider": 1, "latency_ms": 99, "params": 90})
+    assert [v.trial for v in front_variants(front, [variant])] == [7]
 
 
 def test_a_free_point_is_judged_beside_the_members() -> None:
-    def point(trial: int, cider: float, latency_ms: float) -> dict[str, object]:
-        params = next(t for t in FRONT["trials"] if t["id"] == trial)["metrics"]["params"]
-        metrics = {"cider": cider, "latency_ms": latency_ms, "params": params}
-        return {"trial": trial, "form": {"weights": "int8", "beams": 1}, "metrics": metrics}
+    def variant(trial: int, cider: float, latency_ms: float) -> MeasuredVariant:
+        params = next(t for t in FRONT.trials if t.id == trial).metrics["params"]
+        return MeasuredVariant(trial, GREEDY, {"cider": cider, "latency_ms": latency_ms, "params": params})
 
-    fault = {"trial": 2, "form": {"weights": "int4", "beams": 5}, "fault": "RuntimeError: no kernel"}
-    shown = beside(FRONT, [point(2, 69, 30), point(2, 60, 45), point(3, 90, 1), fault])
-    assert [(p["trial"], p["pareto"]) for p in shown] == [(2, True), (2, False)], "3 is no member, a fault is no point"
-    assert [t["id"] for t in FRONT["trials"] if t["pareto"]] == [1, 2, 4], "the front itself is the search's"
+    fault = MeasuredVariant(2, InferenceConfig("int4"), fault="RuntimeError: no kernel")
+    shown = front_variants(FRONT, [variant(2, 69, 30), variant(2, 60, 45), variant(3, 90, 1), fault])
+    assert [(v.trial, v.pareto) for v in shown] == [(2, True), (2, False)], "3 is no member, a fault is no point"
+    assert [t.id for t in FRONT.trials if t.pareto] == [1, 2, 4], "the front itself is the search's"
 
 
 @pytest.fixture(scope="module")
@@ -82,18 +79,18 @@ def measured(small_study: Settings, tmp_path_factory: pytest.TempPathFactory) ->
         InferenceConfig("int8"),
         InferenceConfig("int4"),
     ]
-    points = [Point(2, candidate, 1.0, form) for form in forms]
+    points = [InferenceVariant(2, candidate, 1.0, form) for form in forms]
     work = WorkerSpec("tiny", load_study(study.folder)[1].data_path, study.storage, study.name, False)
     before = study.ledger.read_bytes()
     assert [fault for _, fault in measure_points(work, points)] == [None] * 4
     assert study.ledger.read_bytes() == before, "a search would take these latencies for its own"
-    assert missing(study.folder, points) == []
+    assert unmeasured(study.folder, points) == []
     return study
 
 
 def test_forms_are_smaller_or_faster_and_none_touches_the_count_of_parameters(measured: Settings) -> None:
-    points = {(p["form"]["weights"], p["form"]["beams"]): p["metrics"] for p in read_points(measured.folder)}
-    own = study_front(measured.folder)["trials"][2]["metrics"]
+    points = {(v.form.weights, v.form.beams): v.metrics or {} for v in read_variants(measured.folder)}
+    own = study_front(measured.folder).trials[2].metrics
     assert points["float32", 1]["size_mb"] == pytest.approx(own["size_mb"])
     assert points["bfloat16", 5]["size_mb"] == pytest.approx(own["size_mb"] / 2)
     assert points["int8", 5]["size_mb"] < own["size_mb"] / 2
@@ -150,38 +147,14 @@ def test_refusals(small_study: Settings, tmp_path: Path, capfd: pytest.CaptureFi
 
 
 def test_the_page_tells_of_forms_and_refits_in_lines() -> None:
-    from search.html_report.evidence import lines_beside
+    from search.html_report.evidence import followup_lines
 
-    metrics = {"cider": 29, "latency_ms": 5, "size_mb": 1.25}
-    points = [
-        {"trial": 4, "form": {"weights": "int8", "beams": 1}, "metrics": metrics},
-        {"trial": 4, "form": {"weights": "int4", "beams": 5}, "fault": "RuntimeError: no kernel"},
+    variants = [
+        MeasuredVariant(4, GREEDY, {"cider": 29, "latency_ms": 5, "size_mb": 1.25}),
+        MeasuredVariant(4, InferenceConfig("int4"), fault="RuntimeError: no kernel"),
     ]
-    refits = {4: {"epochs": 3, "seeds": 3, "mean": 71.23, "sd": 0.84}}
-    assert lines_beside(4, refits, points) == [
+    assert followup_lines(4, RefitScores(3, 3, 71.23, 0.84), variants) == [
         "trained again, 3 seeds, 3 epochs: test CIDEr 71.2 ± 0.8",
         "int8, 1 beam: CIDEr 29.0, latency ms 5.0, MB 1.25",
     ]
-    assert lines_beside(1, refits, points) == []
-
-
-def test_the_table_marks_ties_refits_and_what_is_free(capsys: pytest.CaptureFixture[str]) -> None:
-    from rich.console import Console
-
-    from search.results.table import front_csv, print_front
-
-    front = json.loads(json.dumps(FRONT))
-    front["trials"][1]["same_cider"], front["trials"][2]["same_cider"] = [2], [1]
-    front["refits"] = {2: {"epochs": 3, "seeds": 3, "mean": 71.23, "sd": 0.84}}
-    metrics = {"latency_ms": 5, "params": 40, "size_mb": 1.25}
-    greedy = {"trial": 4, "form": {"weights": "int8", "beams": 1}, "metrics": {"cider": 29, **metrics}}
-    worse = {"trial": 2, "form": {"weights": "int8", "beams": 5}, "metrics": {"cider": 1, **metrics, "params": 80}}
-    front["free"] = beside(front, [greedy, worse])
-    print_front(front, Console(width=200))
-    lines = capsys.readouterr().out.splitlines()
-    two = next(line for line in lines if line.startswith("│     2 "))
-    assert "71.2 ± 0.8 (3)" in two and two.rstrip("│ ").endswith("│ 1")
-    shown = [line for line in lines if "int8" in line]
-    assert len(shown) == 1 and "beam 1" in shown[0] and "1.25" in shown[0] and "free" in shown[0]
-    assert any("1 more free points are dominated" in line for line in lines)
-    assert sum(",free," in row for row in front_csv(front).splitlines()) == 2
+    assert followup_lines(1, None, variants) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Measurement
 from rsopt.core.variant import BaseShape, LoraPart, LoraSpec, Variant
+from rsopt.latency.remeasured import RemeasuredLatency
 from search.study.history import CandidateState
 from search.study.settings import Settings, StudyMetadata
 
@@ -61,3 +62,4 @@ HISTORY = (
     _candidate(5, 0, 0, 0, state="resting", rungs=(Measurement(0.33, {"cider": 500.0}, {}),)),
     _candidate(6, 0, 0, 0, state="failed", rungs=(), reason="nan: training loss is nan"),
 )
+REMEASURED = RemeasuredLatency(1.0, 0.9, 1.1, 1.0, 1.0, 0.0, False, None, captions_per_s=33.25, captions_batch=8.0)

@@ -16,8 +16,9 @@ from search.engine.search import Search
 from search.execution.messages import REMEASURE, Refused, encode
 from search.execution.ray_searcher import LegSearcher
 from search.execution.remeasurement import Remeasurement
-from search.results.front import read_remeasured
+from search.results.build_front import read_remeasured
 from search.storage.layout import REMEASURED_FILE
+from tests.support.example_study import REMEASURED
 from tests.support.simulated_search import METADATA, measure, open_search, settings_of
 
 
@@ -94,8 +95,8 @@ def test_what_was_found_is_kept_though_the_rest_was_not(
     config = again.config()
     assert config is not None
     number, *rest = [Leg.from_json(leg).number for leg in config[REMEASURE]]
-    again.on_result(json.dumps({REMEASURE: {number: {"latency_ms": 1.5}}, "refused": "trial 9: no checkpoint"}))
-    assert again.found == {number: {"latency_ms": 1.5}} == read_remeasured(tmp_path / "s")
+    again.on_result(json.dumps({REMEASURE: {number: REMEASURED.to_json()}, "refused": "trial 9: no checkpoint"}))
+    assert again.found == {number: REMEASURED} == read_remeasured(tmp_path / "s")
     assert [record.message for record in caplog.records] == [
         "latencies of the front not all taken again: trial 9: no checkpoint"
     ]
@@ -122,6 +123,6 @@ def test_a_disk_that_refuses_is_told(
     number = Leg.from_json(config[REMEASURE][0]).number
     (tmp_path / "s" / REMEASURED_FILE).mkdir()  # a rename cannot replace it
     with caplog.at_level(logging.WARNING):
-        again.on_result(json.dumps({REMEASURE: {number: {"latency_ms": 1.5}}}))
-    assert again.found == {number: {"latency_ms": 1.5}}
+        again.on_result(json.dumps({REMEASURE: {number: REMEASURED.to_json()}}))
+    assert again.found == {number: REMEASURED}
     assert "not all taken again" in caplog.text

@@ -21,7 +21,7 @@ from search.engine.legs import leg_seed
 from search.followup.refit_legs import Refits, plan_refits
 from search.followup.refit_report import refit_summary
 from search.refit import asked, main
-from search.results.front import build_front
+from search.results.build_front import build_front
 from search.results.picks import neighbours
 from search.results.refits import AS_TRAINED, best_refit, front_refits, read_plan
 from search.storage.layout import REFITS_FOLDER
@@ -110,8 +110,8 @@ def test_a_leg_lost_three_times_ends_the_session_with_its_reason(tmp_path: Path)
 
 
 def test_picks_bring_their_neighbours_and_the_unpruned_model() -> None:
-    assert [t["id"] for t in neighbours(FRONT, FRONT["trials"][2])] == [1, 4]
-    assert [t["id"] for t in neighbours(FRONT, FRONT["trials"][4])] == [2]
+    assert [t.id for t in neighbours(FRONT, FRONT.trials[2])] == [1, 4]
+    assert [t.id for t in neighbours(FRONT, FRONT.trials[4])] == [2]
     assert asked(FRONT, "knee,neighbours,unpruned") == ([2], [2, 1, 4])
     assert asked(FRONT, "4,neighbours") == ([4], [4, 2])
     for words, says in (("neighbours", "needs a pick"), ("best", "unknown pick"), ("3,99", "no trial 99")):
@@ -134,7 +134,7 @@ def test_the_summary_tests_pairs_over_images_and_seeds(tmp_path: Path) -> None:
     knee = summary["trials"][0]
     assert knee["test"]["seeds"] == 2 and knee["test"]["sd"] > 0
     assert knee["test"]["low"] < knee["test"]["mean"] < knee["test"]["high"]
-    assert front_refits(tmp_path)[2]["mean"] == pytest.approx(knee["test"]["mean"])
+    assert front_refits(tmp_path)[2].mean == pytest.approx(knee["test"]["mean"])
     best = best_refit(tmp_path, 2)
     assert best is not None and best[0].replica == 1 and best[1] == 2, "the best on validation, not on the test split"
     assert best_refit(tmp_path, 3) is None
@@ -178,7 +178,7 @@ def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study
     from search.export import main as export
     from search.export import read_manifest
     from search.followup.refit_worker import run_refit
-    from search.results.front import study_front
+    from search.results.build_front import study_front
     from search.study.journal import read_history
     from search.study.settings import load_study
 
@@ -204,7 +204,7 @@ def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study
     assert checkpoint.stat().st_mtime_ns == before, "trained twice"
 
     front = study_front(study.folder)
-    assert front["refits"][1]["seeds"] == 1
+    assert front.refits is not None and front.refits[1].seeds == 1
     argv = ["--name", study.name, "--storage", study.storage, "--pick", "1"]
     assert command(export, [*argv, "--out", str(tmp_path / "refit")]) == 0
     manifest = read_manifest(tmp_path / "refit")

@@ -16,11 +16,11 @@ from rsopt.cli import command
 from rsopt.core.objectives import OBJECTIVES
 from rsopt.scores.bootstrap import indistinguishable, paired_bootstrap
 from search import front
-from search.html_report.content import hand_made, page_content
+from search.html_report.content import page_content, reference_points_of
 from search.html_report.evidence import volume_over_compute
 from search.html_report.importance import importance
 from search.html_report.render import render
-from search.results.front import build_front
+from search.results.build_front import build_front
 from search.results.rung_agreement import rung_agreements, saved
 from search.results.table import latency_parts
 from search.results.ties import same_cider
@@ -66,7 +66,7 @@ def test_a_page_that_cannot_be_written_is_one_line(
 def test_nothing_that_the_data_holds_ends_its_block(tmp_path: Path) -> None:
     history, trials = many(40)
     study = replace(make_settings(tmp_path), name="s", base=f"base {EVIL}")
-    content = page_content(study, METADATA, history, trials, None, {})
+    content = page_content(study, METADATA, history, trials, None, {}, build_front("s", METADATA, history))
     html = render(content)
     assert html.count("</script>") == 2 and "{{" not in html.split('id="data">')[0]
     assert content_of(html) == json.loads(json.dumps(content))
@@ -79,7 +79,7 @@ def test_volume_never_falls_and_ends_at_the_fronts_share() -> None:
     curve = volume_over_compute(history, CHOSEN, ended)
     assert len(curve) == sum(c.final is not None for c in history)
     assert all(a["share"] <= b["share"] + 1e-12 and a["seconds"] <= b["seconds"] for a, b in pairwise(curve))
-    assert curve[-1]["share"] == pytest.approx(build_front("s", METADATA, history)["hypervolume_share"])
+    assert curve[-1]["share"] == pytest.approx(build_front("s", METADATA, history).hypervolume_share)
     assert curve[0]["seconds"] == 80.0, "the moment of the first step is not a part of a leg's time"
     assert volume_over_compute(HISTORY[:1], CHOSEN, {}) == []
 
@@ -134,9 +134,9 @@ def test_latency_is_split_where_it_was_split() -> None:
 
 
 def test_the_hand_made_study_is_shown_over_its_base_alone() -> None:
-    shown = hand_made("Salesforce/blip2-opt-2.7b")
+    shown = reference_points_of("Salesforce/blip2-opt-2.7b")
     assert shown is not None and {p["name"]: p["cider"] for p in shown["points"]}["zero-shot, by hand"] == 15.19
-    assert hand_made("tiny") is None
+    assert reference_points_of("tiny") is None
 
 
 def test_csv_has_a_row_a_trial(small_study: Settings, capsys: pytest.CaptureFixture[str]) -> None:

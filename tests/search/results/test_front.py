@@ -1,64 +1,56 @@
-"""front.json: states, flags, picks and volumes follow from the history alone."""
+"""front.json: a front that is written and read again is the same, and keys that were not looked up are absent."""
 
 from __future__ import annotations
 
-import pytest
+import json
+from dataclasses import replace
 
-from rsopt.core.objectives import OBJECTIVES
-from search.optimizer.pareto import non_dominated
-from search.results.front import build_front, hypervolume_share
-from search.results.table import print_front
-from search.study.history import reference_point
-from tests.support.example_study import HISTORY, METADATA, OBJECTIVE_NAMES
+from rsopt.core.inference import InferenceConfig
+from search.results.build_front import build_front, front_variants
+from search.results.front import Front, OtherDevice
+from search.results.inference_variants import MeasuredVariant
+from search.results.refits import RefitScores
+from tests.support.example_study import HISTORY, METADATA, REMEASURED
 
-
-def test_flags_are_those_of_a_fresh_computation() -> None:
-    front = build_front("s", METADATA, HISTORY)
-    complete = [t for t in front["trials"] if t["state"] == "complete"]
-    signs = [-1 if o["direction"] == "max" else 1 for o in front["objectives"]]
-    values = [[s * t["objectives"][n] for s, n in zip(signs, OBJECTIVE_NAMES, strict=True)] for t in complete]
-    assert [t["pareto"] for t in complete] == non_dominated(values).tolist()
-    assert {t["id"] for t in front["trials"] if t["pareto"]} == {1, 2, 4}
-    assert front["picks"] == {"knee": 2, "best_cider": 1, "fastest": 4, "smallest": 4}
-
-
-def test_throughput_of_an_architecture_is_that_of_all_its_members(capsys: pytest.CaptureFixture[str]) -> None:
-    taken = {"latency_ms": 1.0, "captions_per_s": 33.25, "captions_batch": 8.0}
-    front = build_front("s", METADATA, HISTORY, {4: taken})
-    shown = {t["id"]: t["metrics"].get("captions_per_s") for t in front["trials"]}
-    assert {n for n, value in shown.items() if value == 33.25} == {1, 2, 4}  # the front: one architecture
-    assert "captions_per_s" not in HISTORY[4].rungs[-1].metrics
-    print_front(front)
-    assert "images/s" in (out := capsys.readouterr().out) and "33.2" in out
-    print_front(build_front("s", METADATA, HISTORY))
-    assert "images/s" not in capsys.readouterr().out
+FRONT = build_front("s", METADATA, HISTORY, {4: REMEASURED})
+ELSEWHERE = OtherDevice(
+    ledger="f.jsonl",
+    device="Other Card",
+    threads=0,
+    decoder="generate",
+    new_tokens=12,
+    dtype="float32",
+    torch="2",
+    transformers="5",
+    measured=3,
+    predicted=1,
+    unknown=1,
+    entered=[3],
+    left=[],
+    picks_before={"knee": 2},
+)
 
 
-def test_values_at_lower_rungs_are_on_no_front() -> None:
-    resting = build_front("s", METADATA, HISTORY)["trials"][5]
-    assert not resting["pareto"]
-    assert resting["objectives"] == {}
-    assert resting["rung"] == pytest.approx(0.33)
+def test_a_front_that_is_read_again_is_the_same() -> None:
+    variant = MeasuredVariant(4, InferenceConfig("int8", 1), {"cider": 29, "latency_ms": 5}, {"runs": 8})
+    complete = replace(
+        FRONT,
+        trials=tuple(replace(t, same_cider=(2,)) if t.id == 1 else t for t in FRONT.trials),
+        refits={2: RefitScores(3, 3, 71.23, 0.84), 4: RefitScores(3, 1, 60.0)},
+        free=front_variants(FRONT, [variant]),
+        elsewhere=ELSEWHERE,
+    )
+    for front in (FRONT, complete, build_front("s", METADATA, HISTORY[:1])):
+        text = json.dumps(front.to_json())
+        assert Front.from_json(json.loads(text)) == front
+        assert json.dumps(Front.from_json(json.loads(text)).to_json()) == text
 
 
-def test_reference_point_comes_from_full_depth_and_has_the_objectives_signs() -> None:
-    front = build_front("s", METADATA, HISTORY)
-    assert front["reference_point"] == pytest.approx([0.0, 55.0, 110.0])
-    objectives = [OBJECTIVES[n] for n in OBJECTIVE_NAMES]
-    corner = reference_point(HISTORY, objectives)
-    assert corner is not None
-    assert 0 < hypervolume_share([(-80, 50, 100), (-30, 20, 40)], corner) < 1
-    assert hypervolume_share([(-80, 20, 40)], corner) == pytest.approx(1)
-
-
-def test_without_full_depth_there_is_no_volume() -> None:
-    assert build_front("s", METADATA, HISTORY[:1])["hypervolume"] is None
-
-
-def test_the_table_shows_members_references_floor_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
-    from rich.console import Console
-
-    print_front(build_front("s", METADATA, HISTORY), Console(width=160))
-    text = capsys.readouterr().out
-    for part in ("knee", "best_cider", "zero-shot base", "class prior", "42.5", "99.5", "training loss is nan"):
-        assert part in text
+def test_keys_are_absent_unless_they_were_looked_up() -> None:
+    data = FRONT.to_json()
+    assert not {"refits", "free", "elsewhere"} & data.keys()
+    assert replace(FRONT, refits={}, free=()).to_json().keys() - data.keys() == {"refits", "free"}
+    assert [t["id"] for t in data["trials"] if "latency_again" in t] == [4]
+    assert not any("same_cider" in t for t in data["trials"])
+    assert data["trials"][0]["reason"] is None and data["trials"][0]["row"] is None, "these are there, and null"
+    assert "sd" not in RefitScores(3, 1, 60.0).to_json()

@@ -13,8 +13,9 @@ from rsopt.cli import command
 from rsopt.errors import UserError
 from rsopt.latency.ledger import Ledger
 from search.front import main
-from search.results.front import study_front
-from search.results.other_device import redraw, told
+from search.results.build_front import study_front
+from search.results.front import FrontEntry
+from search.results.other_device import front_for_device, summary_lines
 from search.study.settings import Settings
 
 
@@ -39,8 +40,8 @@ def backwards(line: dict[str, Any]) -> None:
     line["latency"]["ratio"] = 1 / line["latency"]["ratio"]
 
 
-def depth(trial: dict[str, Any]) -> int:
-    return len(trial["variant"]["llm_layers"]) + len(trial["variant"]["qformer_layers"])
+def depth(trial: FrontEntry) -> int:
+    return len(trial.variant.llm_layers) + len(trial.variant.qformer_layers)
 
 
 def test_another_device_has_another_front(small_study: Settings, tmp_path: Path) -> None:
@@ -48,39 +49,40 @@ def test_another_device_has_another_front(small_study: Settings, tmp_path: Path)
     here = study_front(small_study.folder)
     for name, change in (("forwards", forwards), ("backwards", backwards)):
         ledger = other_device(small_study, tmp_path / name, change)
-        there = redraw(small_study.folder, ledger)
-        assert (there["elsewhere"]["measured"], there["elsewhere"]["unknown"]) == (3, 0)
+        there = front_for_device(small_study.folder, ledger)
+        assert there.elsewhere is not None
+        assert (there.elsewhere.measured, there.elsewhere.unknown) == (3, 0)
         recorded = {
             e.architecture.llm_layers + e.architecture.qformer_layers: e.latency.latency_ms
             for e in Ledger(ledger).entries()
         }
-        members, fastest = {t["id"] for t in there["trials"] if t["pareto"]}, there["picks"]["fastest"]
-        for old, new in zip(here["trials"], there["trials"], strict=True):
-            if new["state"] == "complete":
-                assert new["objectives"] == old["objectives"] | {"latency_ms": recorded[depth(new)]}
-        order = [depth(there["trials"][n]) for n in sorted(members)]
-        assert depth(there["trials"][fastest]) == (min(order) if name == "forwards" else max(order))
-        was = {t["id"] for t in here["trials"] if t["pareto"]}
-        assert there["elsewhere"]["entered"] == sorted(members - was)
-        assert there["elsewhere"]["left"] == sorted(was - members)
-        moved = [line for line in told(there) if line.startswith("fastest: trial")]
-        assert bool(moved) == (fastest != here["picks"]["fastest"])
+        members, fastest = {t.id for t in there.trials if t.pareto}, there.picks["fastest"]
+        for old, new in zip(here.trials, there.trials, strict=True):
+            if new.state == "complete":
+                assert new.objectives == old.objectives | {"latency_ms": recorded[depth(new)]}
+        order = [depth(there.trials[n]) for n in sorted(members)]
+        assert depth(there.trials[fastest]) == (min(order) if name == "forwards" else max(order))
+        was = {t.id for t in here.trials if t.pareto}
+        assert there.elsewhere.entered == sorted(members - was)
+        assert there.elsewhere.left == sorted(was - members)
+        moved = [line for line in summary_lines(there) if line.startswith("fastest: trial")]
+        assert bool(moved) == (fastest != here.picks["fastest"])
     assert {p: p.stat().st_mtime_ns for p in small_study.folder.rglob("*") if p.is_file()} == files
 
 
 def test_the_same_device_has_the_same_front(small_study: Settings) -> None:
-    here, again = study_front(small_study.folder), redraw(small_study.folder, small_study.ledger)
-    assert (again["picks"], again["hypervolume"]) == (here["picks"], here["hypervolume"])
-    assert again["elsewhere"]["entered"] == again["elsewhere"]["left"] == []
+    here, again = study_front(small_study.folder), front_for_device(small_study.folder, small_study.ledger)
+    assert (again.picks, again.hypervolume) == (here.picks, here.hypervolume)
+    assert again.elsewhere is not None and again.elsewhere.entered == again.elsewhere.left == []
 
 
 def test_what_the_ledger_says_nothing_of_is_on_no_front(small_study: Settings, tmp_path: Path) -> None:
     ledger = other_device(small_study, tmp_path / "f.jsonl", lambda line: None)
     lines = ledger.read_text().splitlines(keepends=True)
     ledger.write_text(lines[0])
-    front = redraw(small_study.folder, ledger)
-    assert front["elsewhere"]["measured"] >= 1 and front["elsewhere"]["unknown"] >= 1
-    assert all("latency_ms" in t["metrics"] for t in front["trials"] if t["pareto"])
+    front = front_for_device(small_study.folder, ledger)
+    assert front.elsewhere is not None and front.elsewhere.measured >= 1 and front.elsewhere.unknown >= 1
+    assert all("latency_ms" in t.metrics for t in front.trials if t.pareto)
 
 
 def test_the_command(small_study: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +111,7 @@ def test_a_ledger_of_two_kinds_or_of_another_base(small_study: Settings, tmp_pat
     )
     (both := tmp_path / "both").write_text(one.read_text() + two.read_text())
     with pytest.raises(UserError, match=r"2 kinds of latency.*generate.*shared_prefix"):
-        redraw(small_study.folder, both, "Other Card")
+        front_for_device(small_study.folder, both, "Other Card")
     foreign = other_device(small_study, tmp_path / "foreign", lambda line: line["context"].update(vocabulary=7))
     with pytest.raises(UserError, match="holds nothing of base 'tiny'"):
-        redraw(small_study.folder, foreign)
+        front_for_device(small_study.folder, foreign)

@@ -19,7 +19,7 @@ from search.execution.messages import decode
 from search.execution.work import WorkerSpec
 from search.execution.worker import run_trial
 from search.followup.refit_legs import plan_refits
-from search.results.front import study_front
+from search.results.build_front import study_front
 from search.session.build_engine import assemble
 from search.space.load import load_space
 from search.storage.layout import REFITS_FOLDER
@@ -75,14 +75,14 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 def test_every_row_ran_under_its_name(settings: Settings) -> None:
-    trials = study_front(settings.folder)["trials"]
-    assert [(t["name"], t["row"], t["role"]) for t in trials] == [
+    trials = study_front(settings.folder).trials
+    assert [(t.name, t.row, t.role) for t in trials] == [
         ("L8 Q6 untuned", None, "zero_shot"),
         ("whole", "whole", "full_depth"),
         ("taught", "taught", "start"),
     ]
     # Half an epoch may well end in garbage; a row is then failed by that name, not silently empty.
-    assert all(t["state"] == "complete" or t["reason"].startswith("garbage") for t in trials)
+    assert all(t.state == "complete" or (t.reason or "").startswith("garbage") for t in trials)
     history = read_history(settings.folder)
     metadata = StudyMetadata(("cider", "latency_ms", "params"), {}, {}, "", 1, False, {})
     assert [run.name for run in study_view(settings, metadata, history, 2, "complete").children][1:] == [
@@ -95,7 +95,7 @@ def test_losses_by_step_are_kept(settings: Settings) -> None:
     curve = read_curve(settings.folder, 1)
     assert curve is not None
     assert len(curve["val"]) == 2 and curve["val"][-1][0] == curve["train"][-1][0]
-    final = study_front(settings.folder)["trials"][1]["metrics"]
+    final = study_front(settings.folder).trials[1].metrics
     assert curve["val"][-1][1] == pytest.approx(final["val_loss"], rel=1e-3)  # merged or not, the same model
     losses = [loss for _, loss in curve["train"]]
     third = len(losses) // 3

@@ -137,7 +137,7 @@ def test_the_machine_is_sampled_into_the_parent_run(tmp_path: Path, monkeypatch:
 
 def test_a_database_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    script = f"import search.tracking.uri as t; t.make_database({uri!r})"
+    script = f"import search.tracking.mlflow_writer as t; t.make_database({uri!r})"
     killed = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[3])
     while not list(tmp_path.glob(".mlflow.db.*")) and killed.poll() is None:
         time.sleep(0.01)

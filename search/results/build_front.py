@@ -1,0 +1,153 @@
+"""Builds the front of a study from its history and from the files in its folder. Nothing is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rsopt.core.objectives import OBJECTIVES, minimised
+from rsopt.latency.remeasured import RemeasuredLatency
+from search.optimizer.pareto import hypervolume, non_dominated, picks
+from search.results.front import Front, FrontEntry, FrontVariant, RungSummary
+from search.results.inference_variants import MeasuredVariant, read_variants
+from search.results.refits import front_refits
+from search.results.rung_agreement import rung_agreements, saved
+from search.results.ties import mark_ties
+from search.storage.layout import REMEASURED_FILE
+from search.study.history import CandidateState, History, final_values, reference_point
+from search.study.settings import StudyMetadata, load_study
+
+
+def build_front(
+    study: str, metadata: StudyMetadata, history: History, remeasured: Mapping[int, RemeasuredLatency] | None = None
+) -> Front:
+    """Returns the front of a history, without what the study's folder adds to it (`with_evidence`).
+
+    `remeasured` holds latencies that were measured again at the end of the search, by trial. Only members show theirs.
+    """
+    objectives = [OBJECTIVES[name] for name in metadata.objectives]
+    finished = [(c, values) for c in history if (values := final_values(c, objectives)) is not None]
+    points = [values for _, values in finished]
+    flags = non_dominated(points)
+    members = {c.number for (c, _), flag in zip(finished, flags, strict=True) if flag}
+    reference = reference_point(history, objectives)
+    again = remeasured or {}
+    throughput = {_architecture(history[number]): _throughput(latency) for number, latency in again.items()}
+    stopping = saved(history)
+    return Front(
+        study=study,
+        objectives=tuple(objectives),
+        reference_point=None
+        if reference is None
+        else tuple(o.minimised(v) for o, v in zip(objectives, reference, strict=True)),
+        hypervolume=None if reference is None else hypervolume(points, reference),
+        hypervolume_share=None if reference is None else hypervolume_share(points, reference),
+        rungs=tuple(RungSummary(r.rung, r.kendall_tau, len(r.points)) for r in rung_agreements(history)),
+        saved_share=stopping.share if stopping else None,
+        floor=metadata.floor,
+        ceiling=metadata.ceiling,
+        trials=tuple(
+            _member(_entry(c, metadata.objectives), again.get(c.number), throughput.get(_architecture(c), {}))
+            if c.number in members
+            else _entry(c, metadata.objectives)
+            for c in history
+        ),
+        picks=picks([c.number for c, _ in finished], points, objectives),
+    )
+
+
+def _entry(candidate: CandidateState, objectives: Sequence[str]) -> FrontEntry:
+    final = candidate.final.metrics if candidate.final else {}
+    return FrontEntry(
+        id=candidate.number,
+        name=candidate.name,
+        row=candidate.row,
+        baseline=candidate.candidate.baseline,
+        role=candidate.role,
+        state=candidate.state,
+        reason=candidate.reason,
+        pareto=False,
+        variant=candidate.candidate.variant,
+        recipe=candidate.candidate.recipe,
+        params=candidate.params,
+        objectives={name: final[name] for name in objectives if name in final},
+        metrics=candidate.rungs[-1].metrics if candidate.rungs else {},
+        rung=candidate.reached,
+    )
+
+
+def _member(entry: FrontEntry, again: RemeasuredLatency | None, throughput: dict[str, float]) -> FrontEntry:
+    """The entry as a member of the front. A throughput that is an objective keeps the value of its own measurement."""
+    return replace(entry, pareto=True, metrics=throughput | entry.metrics, latency_again=again)
+
+
+def _architecture(candidate: CandidateState) -> tuple[object, ...]:
+    """Equal for trials of which one stands for all in a measurement of speed."""
+    variant = candidate.candidate.variant
+    return variant.architecture(), variant.qformer_layers
+
+
+def _throughput(latency: RemeasuredLatency) -> dict[str, float]:
+    """Metrics that all members of the architecture share; empty where no throughput was measured."""
+    both = {"captions_per_s": latency.captions_per_s, "captions_batch": latency.captions_batch}
+    return {name: value for name, value in both.items() if value is not None}
+
+
+def hypervolume_share(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
+    """Returns the hypervolume as a share of the box between the reference point and the best value in each objective."""
+    inside = [p for p in points if all(a < b for a, b in zip(p, reference, strict=True))]
+    if not inside:
+        return 0.0
+    box = 1.0
+    for column, corner in zip(zip(*inside, strict=True), reference, strict=True):
+        box *= corner - min(column)
+    return hypervolume(inside, reference) / box
+
+
+def study_front(folder: Path) -> Front:
+    """Returns the front of a study's folder, finished or not, with all that the folder holds."""
+    from search.study.journal import read_history  # imports Optuna, which --help need not wait for
+
+    settings, metadata = load_study(folder)
+    front = build_front(settings.name, metadata, read_history(folder), read_remeasured(folder))
+    return with_evidence(front, folder)
+
+
+def with_evidence(front: Front, folder: Path) -> Front:
+    """Adds what a study's folder holds besides its journal: ties in CIDEr, refits and inference variants."""
+    variants = front_variants(front, read_variants(folder))
+    return replace(mark_ties(front, folder), refits=front_refits(folder), free=variants)
+
+
+def front_variants(front: Front, measured: Sequence[MeasuredVariant]) -> tuple[FrontVariant, ...]:
+    """Returns the measured variants of members and of the unpruned model, with their objectives and `pareto`.
+
+    The unpruned model counts whether or not it is on the front: pruning must beat what needs no training.
+    """
+    trials = {t.id: t for t in front.trials if t.pareto or t.role == "full_depth"}
+    variants = [(v, v.metrics) for v in measured if v.trial in trials and v.metrics is not None]
+    # What inference does not change (trainable parameters, seconds of training) is the trial's.
+    points = [minimised(front.objectives, trials[v.trial].metrics | metrics) for v, metrics in variants]
+    rivals = [minimised(front.objectives, member.metrics) for member in front.members]
+    complete = [p for p in (*points, *rivals) if p is not None]
+    best = {p for p, flag in zip(complete, non_dominated(complete), strict=True) if flag}
+    return tuple(
+        FrontVariant(
+            trial=v.trial,
+            form=v.form,
+            metrics=metrics,
+            latency=v.latency,
+            objectives={o.name: metrics[o.name] for o in front.objectives if o.name in metrics},
+            pareto=point in best,
+        )
+        for (v, metrics), point in zip(variants, points, strict=True)
+    )
+
+
+def read_remeasured(folder: Path) -> dict[int, RemeasuredLatency]:
+    """Reads the latencies that were measured again at the end of a search, by trial."""
+    path = folder / REMEASURED_FILE
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    return {int(number): RemeasuredLatency.from_json(latency) for number, latency in stored.items()}

@@ -1,0 +1,48 @@
+"""The front: states, flags, picks and volumes follow from the history alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from rsopt.core.objectives import OBJECTIVES
+from search.optimizer.pareto import non_dominated
+from search.results.build_front import build_front, hypervolume_share
+from search.study.history import reference_point
+from tests.support.example_study import HISTORY, METADATA, OBJECTIVE_NAMES, REMEASURED
+
+
+def test_flags_are_those_of_a_fresh_computation() -> None:
+    front = build_front("s", METADATA, HISTORY)
+    signs = [-1 if o.direction == "max" else 1 for o in front.objectives]
+    values = [[s * t.objectives[n] for s, n in zip(signs, OBJECTIVE_NAMES, strict=True)] for t in front.finished]
+    assert [t.pareto for t in front.finished] == non_dominated(values).tolist()
+    assert {t.id for t in front.trials if t.pareto} == {1, 2, 4}
+    assert front.picks == {"knee": 2, "best_cider": 1, "fastest": 4, "smallest": 4}
+
+
+def test_throughput_of_an_architecture_is_that_of_all_its_members() -> None:
+    front = build_front("s", METADATA, HISTORY, {4: REMEASURED})
+    speeds = {t.id: t.metrics.get("captions_per_s") for t in front.trials}
+    assert {n for n, value in speeds.items() if value == 33.25} == {1, 2, 4}  # the front: one architecture
+    assert "captions_per_s" not in HISTORY[4].rungs[-1].metrics
+
+
+def test_values_at_lower_rungs_are_on_no_front() -> None:
+    resting = build_front("s", METADATA, HISTORY).trials[5]
+    assert not resting.pareto
+    assert resting.objectives == {}
+    assert resting.rung == pytest.approx(0.33)
+
+
+def test_reference_point_comes_from_full_depth_and_has_the_objectives_signs() -> None:
+    front = build_front("s", METADATA, HISTORY)
+    assert front.reference_point == pytest.approx([0.0, 55.0, 110.0])
+    objectives = [OBJECTIVES[n] for n in OBJECTIVE_NAMES]
+    corner = reference_point(HISTORY, objectives)
+    assert corner is not None
+    assert 0 < hypervolume_share([(-80, 50, 100), (-30, 20, 40)], corner) < 1
+    assert hypervolume_share([(-80, 20, 40)], corner) == pytest.approx(1)
+
+
+def test_without_full_depth_there_is_no_volume() -> None:
+    assert build_front("s", METADATA, HISTORY[:1]).hypervolume is None
