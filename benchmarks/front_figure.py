@@ -14,27 +14,25 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
+from search.results.front import Front
+
 PANELS = (("latency_ms", "latency, ms (batch 1, 5 beams, fixed length)", 1.0), ("params", "parameters, millions", 1e-6))
 
 
 def main(source: str, target: str) -> int:
     """Draw `target` from the front.json `source`."""
-    front = json.loads(Path(source).read_text())
-    complete = [t for t in front["trials"] if t["state"] == "complete"]
+    front = Front.from_json(json.loads(Path(source).read_text()))
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
     for axis, (name, label, scale) in zip(axes, PANELS, strict=True):
         for pareto, style in ((False, {"color": "#9aa5b1", "s": 22}), (True, {"color": "#0b62a4", "s": 46})):
-            chosen = [t for t in complete if t["pareto"] is pareto]
-            x = [scale * t["objectives"][name] for t in chosen]
-            axis.scatter(
-                x, [t["objectives"]["cider"] for t in chosen], label="front" if pareto else "dominated", **style
-            )
-        for trial in complete:
-            if trial["pareto"]:
-                at = scale * trial["objectives"][name], trial["objectives"]["cider"]
-                text = trial["name"].split(" r")[0] + (" (knee)" if trial["id"] == front["picks"].get("knee") else "")
-                axis.annotate(text, at, xytext=(4, 5), textcoords="offset points", fontsize=8)
-        for prior, value in front["floor"].items():
+            points = [t.objectives for t in front.finished if t.pareto is pareto]
+            x, y = [scale * values[name] for values in points], [values["cider"] for values in points]
+            axis.scatter(x, y, label="front" if pareto else "dominated", **style)
+        for member in front.members:
+            at = scale * member.objectives[name], member.objectives["cider"]
+            text = member.name.split(" r")[0] + (" (knee)" if "knee" in front.picks_of(member.id) else "")
+            axis.annotate(text, at, xytext=(4, 5), textcoords="offset points", fontsize=8)
+        for prior, value in front.floor.items():
             axis.axhline(value, color="#c0392b", lw=1, ls="--" if prior == "class_prior" else ":")
             axis.annotate(
                 prior.replace("_", " "), (1, value), xycoords=("axes fraction", "data"), ha="right", fontsize=8
@@ -44,7 +42,7 @@ def main(source: str, target: str) -> int:
     axes[0].set(ylabel="CIDEr x100, validation")
     axes[0].legend(loc="lower right", fontsize=8)
     figure.suptitle(
-        f"{front['study']}: the embedded default (tiny base, generated data), {len(complete)} finished trials"
+        f"{front.study}: the embedded default (tiny base, generated data), {len(front.finished)} finished trials"
     )
     figure.savefig(target, dpi=120)
     return 0

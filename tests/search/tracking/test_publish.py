@@ -1,0 +1,51 @@
+"""A study that nobody drives is published from its folder alone: front.json, page and MLflow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlflow
+from mlflow.tracking import MlflowClient
+
+from rsopt.cli import command
+from search import front
+from search.results.build_front import study_front
+from search.results.front import Front
+from search.storage.layout import FRONT_FILE
+from search.study.settings import Settings
+
+
+def test_a_study_that_is_projected_anew_is_the_same(small_study: Settings, tmp_path: Path) -> None:
+    """MLflow deleted and written from the folder alone, twice: page, table, data, counts, adapters of the front."""
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    argv = ["--name", small_study.name, "--storage", small_study.storage, "--sync", uri]
+    assert command(front.main, argv) == 0
+    assert command(front.main, argv) == 0
+    client = MlflowClient(uri)
+    runs = client.search_runs([client.get_experiment_by_name("rsopt-fields").experiment_id])
+    parent = next(r for r in runs if r.data.tags["role"] == "study")
+    assert len(runs) == 5
+    assert {r.info.run_name for r in runs} >= {"fields-1", "L8 Q6 untuned", "L8 Q6 r16 both"}
+    assert all(len(r.inputs.dataset_inputs) == 1 for r in runs)
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {
+        "front.html",
+        "front.csv",
+        "front.table.json",
+    }
+    table = mlflow.artifacts.load_dict(f"{parent.info.artifact_uri}/front.table.json")
+    assert len(table["data"]) == sum(r.data.tags.get("pareto") == "true" for r in runs)
+    assert parent.data.tags["mlflow.loggedArtifacts"] == '[{"path": "front.table.json", "type": "table"}]'
+    for word in ("Objectives", "Floor", "Ceiling", "How to read it"):
+        assert word in parent.data.tags["mlflow.note.content"]
+    assert [m.value for m in client.get_metric_history(parent.info.run_id, "trials.complete")] == [1, 2, 3]
+    member = next(r for r in runs if "knee" in r.data.tags.get("picks", ""))
+    assert {a.path for a in client.list_artifacts(member.info.run_id, "member")} == {
+        "member/adapter.safetensors",
+        "member/manifest.json",
+    }
+    curve = client.get_metric_history(member.info.run_id, "rung.cider")
+    assert [m.step for m in curve] == [50, 100]
+    assert member.data.metrics["params_m"] == round(member.data.metrics["params"] / 1e6, 3)
+    written = Front.from_json(json.loads((small_study.folder / FRONT_FILE).read_text()))
+    assert written == study_front(small_study.folder)
