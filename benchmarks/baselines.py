@@ -34,7 +34,7 @@ def evaluate(name: str, seed: int) -> list[Result]:
     from rsopt.baselines.factory import make
     from rsopt.baselines.load import reload
     from rsopt.baselines.schedules import plans
-    from rsopt.caption.decoders import BEAMS
+    from rsopt.core.inference import BEAMS
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.model.base import load_base

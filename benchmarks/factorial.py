@@ -221,7 +221,7 @@ def _row(
 
 def _test_cider(number: int, candidate: Candidate, worker: Any, work: Path, seed: int) -> float:
     """CIDEr x100 of the trained candidate on the test split, by the full protocol."""
-    from rsopt.caption.decoders import BEAMS, caption_features
+    from rsopt.caption.decoders import caption_features
     from rsopt.core.leg_files import STATE, rung_folder
     from rsopt.model.build import build, merged
     from rsopt.training.trainer import Trainer
@@ -234,7 +234,7 @@ def _test_cider(number: int, candidate: Candidate, worker: Any, work: Path, seed
         trainer.load(rung_folder(work, number, 1.0) / STATE)
     plain = merged(built)
     inputs, queried = worker.inputs("test", built)
-    captions = caption_features(plain, base, inputs, beams=BEAMS, decode=worker.decode, queried=queried)
+    captions = caption_features(plain, base, inputs, decode=worker.decode, queried=queried)
     samples = worker.data.split("test")
     answers = {sample.image_id: caption for sample, caption in zip(samples, captions, strict=True)}
     return float(worker.scorer("test").cider_of_part(answers).corpus)

@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.bases import small_config
 from benchmarks.report import machine, table, write_section
-from rsopt.core.inference import InferenceConfig, default_inference_variants
+from rsopt.core.inference import Generation, InferenceConfig, default_inference_variants
 from rsopt.core.variant import Variant
 from rsopt.latency.device import quiet_name
 from rsopt.latency.device_lock import DeviceLock
@@ -110,7 +110,7 @@ def _peak_mb(model: Any, base: Base, form: InferenceConfig, new_tokens: int) -> 
     """Megabytes that one caption allocates at its peak beyond what lies there, plus the model's own weights."""
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    caption_ids("generate", model, base, random_image(base), form.beams, new_tokens, new_tokens)
+    caption_ids("generate", model, base, random_image(base), Generation.of_length(new_tokens, form.beams))
     return stored_mb(model) + (torch.cuda.max_memory_allocated() - before) / 1e6
 
 

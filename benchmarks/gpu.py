@@ -10,6 +10,7 @@ import torch
 from benchmarks.work import Work, features_of
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoders import Decode, prompt, shared_prefix
+from rsopt.core.inference import Generation
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraSpec, Variant
 from rsopt.cost.memory import Widths, Workload, training_bytes
@@ -51,7 +52,7 @@ def training_memory(work: Work, lora: LoraSpec, recipe: Recipe) -> tuple[int, in
     trainer = Trainer(built, TrainingSet(features, work.captions), recipe, 0, base.tokenizer.pad_token_id)
     longest = sorted(range(work.train), key=lambda i: trainer.lengths[i])[-recipe.batch_images :]
     for step in range(4):
-        trainer._step(step, longest)
+        trainer.step(step, longest)
     torch.cuda.synchronize()
     used = torch.cuda.max_memory_allocated() - before
     load = Workload(
@@ -77,7 +78,7 @@ def decode_step(work: Work, decode: Decode, short: int = 10, long: int = 40, run
         taken = []
         for _ in range(runs + 2):  # the first two warm up, or capture
             begin = time.perf_counter()
-            decode(model, base, prefix, 5, tokens, min_new_tokens=tokens)
+            decode(model, base, prefix, Generation.of_length(tokens))
             torch.cuda.synchronize()
             taken.append(time.perf_counter() - begin)
         least.append(min(taken))

@@ -27,7 +27,7 @@ from benchmarks.work import Work, features_of, make_base, random_work, tiny_work
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoder_check import captured_pays
 from rsopt.caption.decoders import caption_features, shared_prefix
-from rsopt.core.inference import BATCH
+from rsopt.core.inference import BATCH, Generation
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.model.base import best_device, best_dtype
@@ -127,12 +127,11 @@ def run_ours(work: Work, features: torch.Tensor, recipe: Recipe, seed: int, new_
     data = TrainingSet(features[: work.train], work.captions)
     trainer = Trainer(built, data, recipe, seed, base.tokenizer.pad_token_id)
     out.lap("build")
-    trainer.run(0, 1)
-    out.loss = trainer.last_loss
+    out.loss = trainer.run(0, 1).losses[-1]
     out.lap("train")
     asked = features[work.train :]
     decode = Captured() if captured else shared_prefix
-    texts = caption_features(merged(built), base, asked, max_new_tokens=new_tokens, decode=decode)
+    texts = caption_features(merged(built), base, asked, Generation(max_new_tokens=new_tokens), decode=decode)
     out.captions = dict(zip(range(work.train, work.images), texts, strict=True))
     out.lap("caption")
     if work.score:

@@ -12,8 +12,8 @@ from rsopt.baselines.bita.model import WEIGHTS, bita_base, read_bita
 from rsopt.baselines.puret.model import PureT
 from rsopt.baselines.puret.vocabulary import Vocabulary
 from rsopt.baselines.vision_towers import HUB
-from rsopt.caption.decoders import BEAMS, caption_features
-from rsopt.core.inference import BATCH, MAX_NEW_TOKENS
+from rsopt.caption.decoders import caption_features
+from rsopt.core.inference import BATCH, BEAMS, MAX_NEW_TOKENS
 from rsopt.data.images import open_image
 from rsopt.data.records import Sample
 from rsopt.errors import UserError

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from rsopt.baselines.factory import make
 from rsopt.baselines.protocol import Captioner
-from rsopt.caption.decoders import BEAMS
 from rsopt.caption.degenerate import check_garbage
 from rsopt.common.out_of_memory import fitting
 from rsopt.core.candidate import Leg
-from rsopt.core.inference import BATCH, GENERATE
+from rsopt.core.inference import BATCH, BEAMS, GENERATE
 from rsopt.core.leg_files import STATE, read_measurement, rung_folder, trained_before
 from rsopt.core.objectives import Measurement
 from rsopt.cost.memory import Workload

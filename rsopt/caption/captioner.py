@@ -9,13 +9,11 @@ from PIL import Image
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from rsopt.caption.decoder_check import compare_decoders
-from rsopt.caption.decoders import BEAMS, Decode, caption_features, clean, shared_prefix, transformers_generate
-from rsopt.core.inference import BATCH
+from rsopt.caption.decoders import Decode, caption_features, clean, shared_prefix, transformers_generate
+from rsopt.core.inference import BATCH, BEAMS, CHECKED_IMAGES, Generation
 from rsopt.data.records import Sample
 from rsopt.model.base import Base
 from rsopt.model.vision_features import pixels
-
-CHECKED_IMAGES = 4  # captioned both ways before the fast decoder is trusted
 
 
 @torch.inference_mode()
@@ -39,7 +37,7 @@ class Captioner:
     """
 
     def __init__(self, model: Blip2ForConditionalGeneration, base: Base, beams: int = BEAMS) -> None:
-        self.model, self.base, self.beams = model, base, beams
+        self.model, self.base, self.generation = model, base, Generation(beams)
         self._decode: Decode | None = None
 
     @torch.inference_mode()
@@ -49,9 +47,9 @@ class Captioner:
         values = pixels(self.base, samples).to(self.model.dtype)
         features = self.model.vision_model(values).last_hidden_state
         if self._decode is None:
-            agreement = compare_decoders(self.model, self.base, features[:CHECKED_IMAGES], self.beams)
+            agreement = compare_decoders(self.model, self.base, features[:CHECKED_IMAGES], self.generation)
             self._decode = shared_prefix if agreement.good else transformers_generate
-        captions = caption_features(self.model, self.base, features, self.beams, decode=self._decode)
+        captions = caption_features(self.model, self.base, features, self.generation, decode=self._decode)
         return dict(zip((s.image_id for s in samples), captions, strict=True))
 
 

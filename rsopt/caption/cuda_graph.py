@@ -14,6 +14,7 @@ from transformers import Blip2ForConditionalGeneration, OPTForCausalLM
 from rsopt.caption.decoders import shared_prefix
 from rsopt.caption.kv_cache import SharedPrefix
 from rsopt.common.out_of_memory import is_shortage
+from rsopt.core.inference import Generation
 from rsopt.model.base import Base
 
 _LOG = logging.getLogger(__name__)
@@ -139,17 +140,11 @@ class Captured:
         return self._steps is not None and self._steps[1].graph is not None
 
     def __call__(
-        self,
-        model: Blip2ForConditionalGeneration,
-        base: Base,
-        prefix: torch.Tensor,
-        beams: int,
-        max_new_tokens: int,
-        min_new_tokens: int = 0,
+        self, model: Blip2ForConditionalGeneration, base: Base, prefix: torch.Tensor, generation: Generation
     ) -> torch.Tensor:
         """Ids of the new tokens, (images, new tokens), behind embedded prefixes (images, tokens, hidden)."""
-        steps = self._of(model.language_model, prefix, beams, max_new_tokens)
-        return shared_prefix(model, base, prefix, beams, max_new_tokens, min_new_tokens, steps)
+        steps = self._of(model.language_model, prefix, generation.beams, generation.max_new_tokens)
+        return shared_prefix(model, base, prefix, generation, steps)
 
     @torch.inference_mode()
     def _of(self, llm: OPTForCausalLM, prefix: torch.Tensor, beams: int, most: int) -> FixedSteps | None:

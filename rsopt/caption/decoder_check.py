@@ -11,13 +11,12 @@ from torch.nn import functional
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.caption.cuda_graph import Captured
-from rsopt.caption.decoders import BEAMS, Decode, prompt, shared_prefix, transformers_generate
-from rsopt.core.inference import MAX_NEW_TOKENS
+from rsopt.caption.decoders import Decode, prompt, shared_prefix, transformers_generate
+from rsopt.core.inference import CHECKED_IMAGES, Generation
 from rsopt.model.base import Base
 
 _LOG = logging.getLogger(__name__)
 
-CHECKED_IMAGES = 4  # captioned both ways before a fast decoder is trusted in a process
 # Log-probability a token by which the fast caption may be worse: rounding differs between the two, more so in half precision.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 3e-2, "float16": 1e-2}
 
@@ -42,14 +41,13 @@ def compare_decoders(
     model: Blip2ForConditionalGeneration,
     base: Base,
     features: torch.Tensor,
-    beams: int = BEAMS,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    generation: Generation = Generation(),  # noqa: B008 - frozen
     fast: Decode = shared_prefix,
 ) -> Agreement:
     """Caption images (vision features) both ways. Captions that differ are weighed by the plain model, teacher-forced."""
     prefix = prompt(model, base, features.to(base.device))
-    ours = fast(model, base, prefix, beams, max_new_tokens)
-    theirs = transformers_generate(model, base, prefix, beams, max_new_tokens)
+    ours = fast(model, base, prefix, generation)
+    theirs = transformers_generate(model, base, prefix, generation)
     width = max(ours.shape[1], theirs.shape[1])
     pad = base.tokenizer.pad_token_id
     ours, theirs = (functional.pad(ids, (0, width - ids.shape[1]), value=pad) for ids in (ours, theirs))
@@ -86,7 +84,7 @@ def _seconds(decode: Decode, model: Blip2ForConditionalGeneration, base: Base, p
     taken = 0.0
     for _ in range(2):
         begin = time.perf_counter()
-        decode(model, base, prefix, BEAMS, MAX_NEW_TOKENS)
+        decode(model, base, prefix, Generation())
         if base.device.type == "cuda":
             torch.cuda.synchronize(base.device)
         taken = time.perf_counter() - begin

@@ -3,70 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import asdict
 
 import torch
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.caption.beam_search import beam_search
 from rsopt.caption.kv_cache import SharedPrefix
-from rsopt.core.inference import BATCH, BEAMS, MAX_NEW_TOKENS
+from rsopt.core.inference import BATCH, Generation
 from rsopt.model.base import Base
 from rsopt.model.prefix import query_prefix
 
-
-class Decode(Protocol):
-    """A decoder: ids of the new tokens only, (images, new tokens), behind embedded prefixes (images, tokens, hidden)."""
-
-    def __call__(
-        self,
-        model: Blip2ForConditionalGeneration,
-        base: Base,
-        prefix: torch.Tensor,
-        beams: int,
-        max_new_tokens: int,
-        min_new_tokens: int = 0,
-    ) -> torch.Tensor: ...
+# A decoder: ids of the new tokens only, (images, new tokens), behind embedded prefixes (images, tokens, hidden).
+Decode = Callable[[Blip2ForConditionalGeneration, Base, torch.Tensor, Generation], torch.Tensor]
 
 
 def shared_prefix(
     model: Blip2ForConditionalGeneration,
     base: Base,
     prefix: torch.Tensor,
-    beams: int,
-    max_new_tokens: int,
-    min_new_tokens: int = 0,
+    generation: Generation,
     steps: SharedPrefix | None = None,
 ) -> torch.Tensor:
-    """Our beam search, which reads each image once: the same captions in less time (`beam_search`, which explains `steps`)."""
-    return beam_search(
-        model.language_model,
-        prefix,
-        beams=beams,
-        max_new_tokens=max_new_tokens,
-        min_new_tokens=min_new_tokens,
-        end_id=base.end_id,
-        pad_id=base.tokenizer.pad_token_id,
-        steps=steps,
-    )
+    """The beam search of rsopt.caption.beam_search: the captions of transformers' in less time. `steps` is explained there."""
+    end_id, pad_id = base.end_id, base.tokenizer.pad_token_id
+    return beam_search(model.language_model, prefix, **asdict(generation), end_id=end_id, pad_id=pad_id, steps=steps)
 
 
 def transformers_generate(
-    model: Blip2ForConditionalGeneration,
-    base: Base,
-    prefix: torch.Tensor,
-    beams: int,
-    max_new_tokens: int,
-    min_new_tokens: int = 0,
+    model: Blip2ForConditionalGeneration, base: Base, prefix: torch.Tensor, generation: Generation
 ) -> torch.Tensor:
-    """transformers' own search: what ours is checked against. The prompt is given as embeddings: none of it comes back."""
+    """The search of transformers, which `shared_prefix` is checked against. Embedded, the prompt is not part of the output."""
     return model.language_model.generate(
         inputs_embeds=prefix,
         attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
-        num_beams=beams,
+        num_beams=generation.beams,
         do_sample=False,
-        max_new_tokens=max_new_tokens,
-        min_new_tokens=min_new_tokens or None,
+        max_new_tokens=generation.max_new_tokens,
+        min_new_tokens=generation.min_new_tokens or None,
         eos_token_id=base.end_id,
         pad_token_id=base.tokenizer.pad_token_id,
         use_cache=True,
@@ -78,8 +52,7 @@ def caption_features(
     model: Blip2ForConditionalGeneration,
     base: Base,
     features: torch.Tensor,
-    beams: int = BEAMS,
-    max_new_tokens: int = MAX_NEW_TOKENS,
+    generation: Generation = Generation(),  # noqa: B008 - frozen
     batch: int | None = None,
     between_batches: Callable[[], None] | None = None,
     decode: Decode = shared_prefix,
@@ -93,7 +66,7 @@ def caption_features(
     batch = batch or BATCH[base.device.type]
     for start in range(0, len(features), batch):
         part = features[start : start + batch].to(base.device)
-        ids = decode(model, base, prompt(model, base, part, queried), beams, max_new_tokens)
+        ids = decode(model, base, prompt(model, base, part, queried), generation)
         captions += [clean(text) for text in base.tokenizer.batch_decode(ids, skip_special_tokens=True)]
         if between_batches:
             between_batches()

@@ -11,6 +11,26 @@ Weights = Literal["float32", "bfloat16", "float16", "int8", "int4"]
 QUANTISED: tuple[Weights, ...] = ("int8", "int4")
 BEAMS = 5  # the protocol's
 MOST_BEAMS = 64
+MAX_NEW_TOKENS = 50
+BATCH = {"cpu": 20, "cuda": 64}  # images at once; fixed, since rounding and with it a tie may depend on it
+CHECKED_IMAGES = 4  # captioned by both decoders before a process trusts the fast one
+
+GENERATE, SHARED_PREFIX = "generate", "shared_prefix"  # plain transformers, and rsopt.caption.beam_search
+DECODERS = (GENERATE, SHARED_PREFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Settings of a search for captions: beams (1 is greedy search), and bounds on the number of new tokens."""
+
+    beams: int = BEAMS
+    max_new_tokens: int = MAX_NEW_TOKENS
+    min_new_tokens: int = 0
+
+    @classmethod
+    def of_length(cls, new_tokens: int, beams: int = BEAMS) -> Generation:
+        """Settings under which every caption has exactly `new_tokens` new tokens."""
+        return cls(beams, new_tokens, new_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +66,3 @@ def default_inference_variants(native: Dtype) -> list[InferenceConfig]:
         InferenceConfig("int4"),
         InferenceConfig("int8", 1),
     ]
-
-
-MAX_NEW_TOKENS = 50
-BATCH = {"cpu": 20, "cuda": 64}  # images at once; fixed, since rounding and with it a tie may depend on it
-
-GENERATE, SHARED_PREFIX = "generate", "shared_prefix"  # plain transformers, and rsopt.caption.beam_search
-DECODERS = (GENERATE, SHARED_PREFIX)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rsopt.core.inference import BATCH
 from rsopt.core.lora_targets import LORA_TARGETS
 from rsopt.core.variant import Dtype, LoraPart, Variant
 
@@ -35,7 +36,7 @@ class Workload:
     beams: int = 1
     batch_images: int = 16
     captions_per_image: int = 5
-    caption_images: int = 20
+    caption_images: int = BATCH["cpu"]
     dtype: Dtype = "float32"
     recompute: bool = False
 

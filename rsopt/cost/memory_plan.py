@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from rsopt.core.inference import BEAMS, MAX_NEW_TOKENS
 from rsopt.core.variant import Dtype, Variant
 from rsopt.cost.memory import Workload
 from rsopt.cost.model import CostModel
 
 USABLE = 0.85  # of what is free: allocators leave gaps, and other workers of the device need theirs
 CONTEXT = 0.7e9  # bytes of a card that CUDA and its libraries take for each process
-BEAMS = 5  # of captioning (rsopt.caption.BEAMS)
 LONGEST = 85  # caption tokens behind one image, where no data is at hand: five captions of RSICD's 95th percentile
 
 
@@ -97,7 +97,7 @@ def card_plan(costs: CostModel, variant: Variant, dtype: Dtype, images: int, car
     plan = training_plan(costs, variant, dtype, LONGEST, images, free)
 
     def captioning(count: int) -> float:
-        load = Workload(caption_images=count, beams=BEAMS, text_tokens=50, dtype=dtype)
+        load = Workload(caption_images=count, beams=BEAMS, text_tokens=MAX_NEW_TOKENS, dtype=dtype)
         return 1e9 * costs.cost(variant, load).memory_gb["captioning"] - weights
 
     fitting = (count for count in halved(captions) if captioning(count) <= USABLE * (free - merged))

@@ -13,9 +13,9 @@ import torch
 
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoder_check import captured_pays, compare_decoders
-from rsopt.caption.decoders import BEAMS, Decode, caption_features, shared_prefix
+from rsopt.caption.decoders import Decode, caption_features, shared_prefix
 from rsopt.common.cache import cache_dir
-from rsopt.core.inference import BATCH
+from rsopt.core.inference import BATCH, Generation
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.cost.memory_plan import USABLE, free_bytes, training_plan
@@ -112,7 +112,7 @@ def _equal(base: Base, built: Built, data: TrainingSet) -> list[Line]:
         padded = padded_loss(built, data, chosen)
         fuse(built.model)
         fused = packed_loss(built.model, features, batch).item()
-    agreement = compare_decoders(merged(built), base, data.features[:20], max_new_tokens=20)
+    agreement = compare_decoders(merged(built), base, data.features[:20], Generation(max_new_tokens=20))
     worst = f"{max(0.0, agreement.worst):.1e} nats a token (at most {agreement.tolerance:g})"
     gap = "" if agreement.same == agreement.images else f", the others are worse by up to {worst}"
     return [
@@ -130,15 +130,17 @@ def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float
     """Seconds measured here, and what they make of a trial on RSICD."""
     device, recipe = base.device, trainer.recipe
     order = list(range(len(trainer.data.captions)))[: recipe.batch_images]
-    first_s, _ = _timed(base, lambda: trainer._step(0, order))
+    first_s, _ = _timed(base, lambda: trainer.step(0, order))
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    step_s = min(_timed(base, lambda: trainer._step(1, order))[0] for _ in range(4))
+    step_s = min(_timed(base, lambda: trainer.step(1, order))[0] for _ in range(4))
     plain = merged(trainer.built)
 
     def caption(count: int, decode: Decode) -> float:
         def call() -> list[str]:
-            return caption_features(plain, base, features[:count], BEAMS, CAPTION_TOKENS, decode=decode)
+            return caption_features(
+                plain, base, features[:count], Generation(max_new_tokens=CAPTION_TOKENS), decode=decode
+            )
 
         call()
         return _timed(base, call)[0]
@@ -175,8 +177,8 @@ def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float
 def _compiled(base: Base, trainer: Trainer, order: list[int], step_s: float) -> Line:
     """Whether compiling the LLM's layers would pay within a trial."""
     compile_layers(trainer.built.model.language_model)
-    first_s, _ = _timed(base, lambda: trainer._step(2, order))
-    compiled_s = min(_timed(base, lambda: trainer._step(3, order))[0] for _ in range(4))
+    first_s, _ = _timed(base, lambda: trainer.step(2, order))
+    compiled_s = min(_timed(base, lambda: trainer.step(3, order))[0] for _ in range(4))
     gain = step_s - compiled_s
     pays = f"pays after {first_s / gain:.0f} steps" if gain > 0 else "does not pay"
     return Line("compiled layers", None, f"{compiled_s:.3f} s a step after {first_s:.0f} s: {pays}")

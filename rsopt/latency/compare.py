@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rsopt.core.inference import Generation
 from rsopt.latency.device import device_name
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.protocol import Protocol
@@ -21,12 +22,10 @@ def compare(
     one: Base, other: Base, pixel_values: torch.Tensor, protocol: Protocol, device_lock: DeviceLock, seed: int = 0
 ) -> dict[str, Any]:
     """Median times of both, `ratio` of the second to the first with its 95 % interval, and whether they can be told apart."""
-    n = protocol.new_tokens
+    generation = Generation.of_length(protocol.new_tokens, protocol.beams)
 
     def caption(base: Base) -> float:
-        return timed(
-            lambda: caption_ids(protocol.decoder, base.model, base, pixel_values, protocol.beams, n, n), base.device
-        )[0]
+        return timed(lambda: caption_ids(protocol.decoder, base.model, base, pixel_values, generation), base.device)[0]
 
     with alone_and_steady(device_lock, one.device) as disturbed:
         for _ in range(protocol.warmups):
@@ -45,7 +44,7 @@ def compare(
         "interval": [low, high],
         "different": not low <= 1 <= high,
         "runs": len(pairs),
-        "new_tokens": n,
+        "new_tokens": protocol.new_tokens,
         "beams": protocol.beams,
         "device": device_name(one.device),
         "decoder": protocol.decoder,

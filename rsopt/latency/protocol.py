@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from transformers import Blip2Config
 
-from rsopt.caption.decoders import BEAMS
-from rsopt.core.inference import DECODERS, GENERATE
+from rsopt.core.inference import BEAMS, DECODERS, GENERATE
 from rsopt.core.variant import Architecture, BaseShape, Variant
 from rsopt.latency.device import device_name
 from rsopt.model.base import Base

@@ -11,7 +11,7 @@ import torch
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.caption.decoders import prompt, shared_prefix, transformers_generate
-from rsopt.core.inference import DECODERS, SHARED_PREFIX
+from rsopt.core.inference import DECODERS, SHARED_PREFIX, Generation
 from rsopt.model.base import Base
 
 
@@ -27,20 +27,18 @@ def caption_ids(
     model: Blip2ForConditionalGeneration,
     base: Base,
     pixel_values: torch.Tensor,
-    beams: int,
-    least: int,
-    most: int,
+    generation: Generation,
 ) -> torch.Tensor:
-    """Ids of the new tokens, (1, least to most), for one image (1, 3, height, width), from pixels on."""
+    """Ids of the new tokens, (images, new tokens), for images (images, 3, height, width), from pixels on."""
     if decoder == SHARED_PREFIX:
         features = model.vision_model(pixel_values).last_hidden_state
-        return shared_prefix(model, base, prompt(model, base, features), beams, most, least)
+        return shared_prefix(model, base, prompt(model, base, features), generation)
     ids = model.generate(
         pixel_values,
-        num_beams=beams,
+        num_beams=generation.beams,
         do_sample=False,
-        min_new_tokens=least or None,
-        max_new_tokens=most,
+        min_new_tokens=generation.min_new_tokens or None,
+        max_new_tokens=generation.max_new_tokens,
         eos_token_id=base.end_id,
         pad_token_id=base.tokenizer.pad_token_id,
     )
@@ -69,10 +67,10 @@ class Subject:
             return (
                 lambda pixels: model.vision_model(pixels).last_hidden_state,
                 partial(prompt, model, base),
-                lambda prefix: decode(model, base, prefix, beams, 1, 1),
+                lambda prefix: decode(model, base, prefix, Generation.of_length(1, beams)),
             )
 
         def caption(decoder: str, least: int, most: int) -> torch.Tensor:
-            return caption_ids(decoder, model, base, pixel_values, beams, least, most)
+            return caption_ids(decoder, model, base, pixel_values, Generation(beams, most, least))
 
         return cls(caption, stages, pixel_values)

@@ -15,6 +15,7 @@ from transformers import Blip2ForConditionalGeneration
 
 from rsopt.common import json_lines
 from rsopt.common.out_of_memory import is_shortage, release
+from rsopt.core.inference import Generation
 from rsopt.core.variant import Architecture
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import entry_key, stored
@@ -94,11 +95,10 @@ def known_throughput(
 
 
 def _speed(model: Blip2ForConditionalGeneration, base: Base, tiles: torch.Tensor, protocol: Protocol) -> float:
-    n, taken = protocol.new_tokens, []
+    generation, taken = Generation.of_length(protocol.new_tokens, protocol.beams), []
     for _ in range(ROUNDS + 1):
-        spent_ms, ids = timed(
-            lambda: caption_ids(protocol.decoder, model, base, tiles, protocol.beams, n, n), base.device
-        )
-        assert ids.shape == (len(tiles), n), f"{tuple(ids.shape)} new tokens instead of {n} for {len(tiles)} images"
+        spent_ms, ids = timed(lambda: caption_ids(protocol.decoder, model, base, tiles, generation), base.device)
+        expected = (len(tiles), protocol.new_tokens)
+        assert ids.shape == expected, f"{tuple(ids.shape)} images and new tokens instead of {expected}"
         taken.append(spent_ms)
     return 1e3 * len(tiles) / float(np.median(taken[1:]))

@@ -86,7 +86,6 @@ class Trainer:
         self.steps_per_epoch = math.ceil(len(data.captions) / recipe.batch_images)
         self.total_steps = max(1, round(recipe.epochs * self.steps_per_epoch))
         self.lengths = [sum(len(c.ids) for c in captions) for captions in data.captions]
-        self.last_loss = math.nan  # of the last step of `run`
         self.weights = [sum(c.weight * (len(c.ids) - 1) for c in captions) for captions in data.captions]
 
     def run(self, start: float, stop: float, between_steps: Callable[[], None] | None = None) -> TrainResult:
@@ -101,7 +100,7 @@ class Trainer:
                 rng = np.random.default_rng([self.seed, epoch])
                 order = list(batches(self.lengths, self.recipe.batch_images, rng))
             chosen = order[step % self.steps_per_epoch]
-            losses.append(self._step(step, chosen))
+            losses.append(self.step(step, chosen))
             images += len(chosen)
             tokens += sum(self.lengths[i] - len(self.data.captions[i]) for i in chosen)
             if step % 20 == 0:
@@ -112,7 +111,6 @@ class Trainer:
         if not losses:
             return TrainResult(0, math.nan, 0)
         self._check(losses[-1], last)
-        self.last_loss = losses[-1].item()
         values = torch.stack(losses).tolist()
         tail = values[-max(1, len(values) // 10) :]
         return TrainResult(len(values), sum(tail) / len(tail), images, tokens, self.stepper.micro_images, tuple(values))
@@ -123,7 +121,8 @@ class Trainer:
             if ".lora_dropout." in name:
                 module.train(on)
 
-    def _step(self, step: int, chosen: Sequence[int]) -> torch.Tensor:
+    def step(self, step: int, chosen: Sequence[int]) -> torch.Tensor:
+        """Train on the images `chosen` as step `step` of the whole budget; returns the caption loss, not yet waited for."""
         lora = self.built.variant.lora
         if lora is not None and lora.dropout > 0:  # masks depend on (seed, step), not on history
             torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)

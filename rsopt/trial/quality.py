@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.caption.decoders import BEAMS, caption_features
+from rsopt.caption.decoders import caption_features
 from rsopt.caption.degenerate import check_garbage
 from rsopt.common.out_of_memory import fitting
 from rsopt.core.candidate import Leg
-from rsopt.core.inference import BATCH
+from rsopt.core.inference import BATCH, Generation
 from rsopt.data.records import Sample
 from rsopt.model.build import Built
 from rsopt.training.losses import validation_loss
@@ -43,7 +43,7 @@ def measure_quality(
                 plain,
                 base,
                 inputs[::step],
-                beams=BEAMS if leg.last else 1,
+                generation=Generation() if leg.last else Generation(beams=1),
                 batch=batch,
                 between_batches=yield_device,
                 decode=worker.decode,  # anew in each attempt: one that ran out of memory may still hold some

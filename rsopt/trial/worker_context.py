@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from rsopt.caption.cuda_graph import Captured
-from rsopt.caption.decoder_check import CHECKED_IMAGES, Agreement, captured_pays, compare_decoders
+from rsopt.caption.decoder_check import Agreement, captured_pays, compare_decoders
 from rsopt.caption.decoders import Decode, shared_prefix, transformers_generate
 from rsopt.common.out_of_memory import is_shortage, release
-from rsopt.core.inference import BATCH
+from rsopt.core.inference import BATCH, CHECKED_IMAGES
 from rsopt.cost.model import CostModel
 from rsopt.data.records import SPLITS, CaptionData, Sample
 from rsopt.model.base import Base

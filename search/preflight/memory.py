@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import psutil
 
+from rsopt.core.inference import BATCH
 from rsopt.errors import UserError
 from rsopt.model.configs import base_config
 from search.execution.resources import GB_PER_CPU_WORKER
 from search.space.bound_space import BoundSpace
 from search.study.settings import Settings
-
-CAPTIONS = {"cpu": 20, "cuda": 64}  # images captioned at once (rsopt.caption.BATCH, which brings torch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +53,14 @@ def plan_memory(settings: Settings, bound: BoundSpace, device: Device, host: flo
     candidate = bound.full_depth()[1]
     batch = candidate.recipe.batch_images
     if device.card is None:
-        plan = card_plan(costs, candidate.variant, "float32", batch, float("inf"), CAPTIONS["cpu"])
+        plan = card_plan(costs, candidate.variant, "float32", batch, float("inf"), BATCH["cpu"])
         smallest = card_plan(costs, candidate.variant, "float32", 1, float("inf"), 1).training
         assert smallest is not None
         need = GB_PER_CPU_WORKER + (plan.weights + max(plan.merged, smallest.need / USABLE)) / 1e9
         return _host_plan(settings, need, psutil.virtual_memory().available if host is None else host)
     dtype: Dtype = "bfloat16" if device.bfloat16 else "float16"
     share = device.card * min(1.0, settings.gpus_per_trial)
-    plan = card_plan(costs, candidate.variant, dtype, batch, share, CAPTIONS["cuda"])
+    plan = card_plan(costs, candidate.variant, dtype, batch, share, BATCH["cuda"])
     size = f"a card of {device.card / 1e9:.1f} GB"
     if share < device.card:
         size = f"{settings.gpus_per_trial:g} of {size}"

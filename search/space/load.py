@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import spaces as shipped
+from rsopt.core.inference import DECODERS, GENERATE
 from rsopt.core.objectives import OBJECTIVES, Objective
 from rsopt.core.ranking import MEASURED, MeasuredRankings
 from rsopt.core.variant import BaseShape
@@ -19,7 +20,6 @@ from search.space.yaml_document import YamlNode, quoted, read
 if TYPE_CHECKING:
     from search.space.bound_space import BoundSpace
 
-LATENCY_DECODERS = ("generate", "shared_prefix")  # rsopt.latency.protocol.DECODERS, which brings torch
 _KEYS = (
     "name",
     "description",
@@ -53,7 +53,7 @@ class Space:
     parameters: tuple[Parameter, ...]
     starts: tuple[Start, ...]
     source: str
-    latency_decoder: str = LATENCY_DECODERS[0]
+    latency_decoder: str = GENERATE
     validations: int = 0
     rows: tuple[str, ...] = ()
 
@@ -115,7 +115,7 @@ def _space(root: YamlNode) -> Space:
         parameters=parameters,
         starts=starts,
         source=root.source,
-        latency_decoder=_decoder(keys["latency_decoder"]) if "latency_decoder" in keys else LATENCY_DECODERS[0],
+        latency_decoder=_decoder(keys["latency_decoder"]) if "latency_decoder" in keys else GENERATE,
         validations=_validations(keys["validations"]) if "validations" in keys else 0,
         rows=rows,
     )
@@ -133,8 +133,8 @@ def _objectives(node: YamlNode) -> tuple[Objective, ...]:
 
 def _decoder(node: YamlNode) -> str:
     name = node.text("latency_decoder")
-    if name not in LATENCY_DECODERS:
-        raise node.error(f"unknown latency_decoder {quoted(name)}; known: {', '.join(LATENCY_DECODERS)}")
+    if name not in DECODERS:
+        raise node.error(f"unknown latency_decoder {quoted(name)}; known: {', '.join(DECODERS)}")
     return name
 
 

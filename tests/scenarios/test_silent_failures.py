@@ -10,6 +10,7 @@ from peft import LoraConfig
 
 from rsopt.caption.decoders import caption_features
 from rsopt.caption.degenerate import check_garbage, garbage
+from rsopt.core.inference import Generation
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.data.generated.mini import mini_folder
@@ -70,7 +71,7 @@ def test_without_the_end_token_captions_run_on_and_the_layout_check_refuses(tiny
         captions = [[TokenCaption((tiny.start_id, *words, *end), 1.0)]] * 4
         recipe = Recipe(lr=5e-3, epochs=40, batch_images=4)
         Trainer(built, TrainingSet(features, captions), recipe, 0, tiny.tokenizer.pad_token_id).run(0, 1)
-        found = caption_features(merged(built), tiny, features, beams=1)
+        found = caption_features(merged(built), tiny, features, Generation(beams=1))
         return max(len(c.split()) for c in found)
 
     assert longest((tiny.end_id,)) <= 8

@@ -9,6 +9,7 @@ from transformers import Blip2ForConditionalGeneration
 
 from rsopt.caption.decoders import caption_features, prompt, transformers_generate
 from rsopt.common.atomic_files import new_folder
+from rsopt.core.inference import Generation
 from rsopt.core.variant import Dtype
 from rsopt.model.base import Base
 from rsopt.model.build import Built, merged
@@ -38,12 +39,7 @@ def check_export(built: Built, base: Base, folder: Path, features: torch.Tensor)
 
 
 def generate_ids(
-    model: Blip2ForConditionalGeneration,
-    base: Base,
-    features: torch.Tensor,
-    beams: int,
-    max_new_tokens: int,
-    min_new_tokens: int = 0,
+    model: Blip2ForConditionalGeneration, base: Base, features: torch.Tensor, generation: Generation
 ) -> torch.Tensor:
     """Ids that transformers generates from vision features, (images, new tokens)."""
-    return transformers_generate(model, base, prompt(model, base, features), beams, max_new_tokens, min_new_tokens)
+    return transformers_generate(model, base, prompt(model, base, features), generation)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from transformers import Blip2Config, Blip2ForConditionalGeneration
 
+from rsopt.core.inference import Generation
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Dtype, Variant
 from rsopt.cost.memory import Workload
@@ -74,7 +75,7 @@ def caption(base: Base, built: Built, load: Workload) -> None:
         given = built.model.vision_model(
             torch.randn(load.caption_images, 3, side, side, dtype=DTYPES[base.dtype])
         ).last_hidden_state
-        generate_ids(built.model, base, given, load.beams, load.text_tokens, min_new_tokens=load.text_tokens)
+        generate_ids(built.model, base, given, Generation.of_length(load.text_tokens, load.beams))
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from rsopt.baselines.bita.model import bita_base, bita_config, image_features, w
 from rsopt.baselines.schedules import Plan, plans
 from rsopt.baselines.training import Stage, Training, dropout
 from rsopt.caption.decoders import caption_features
+from rsopt.core.inference import Generation
 from rsopt.cost.memory import Workload
 from rsopt.cost.model import Cost
 from rsopt.data.records import Sample
@@ -58,7 +59,7 @@ class BitaCaptioner:
             self.model,
             self.base,
             features,
-            beams,
+            Generation(beams),
             batch=batch,
             between_batches=between_batches,
             decode=self.worker.decode,

@@ -14,6 +14,7 @@ from transformers import Blip2ForConditionalGeneration, OPTForCausalLM
 from rsopt.caption import beam_search as beam_search_module
 from rsopt.caption.beam_search import beam_search
 from rsopt.caption.kv_cache import SharedPrefix
+from rsopt.core.inference import Generation
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.model.base import Base, load_base
 from rsopt.model.build import build, merged
@@ -249,6 +250,6 @@ def test_the_shipped_base() -> None:
         prefix = torch.cat([query_prefix(base.model, features), start], 1)
     settings = {"end_id": base.end_id, "pad_id": base.tokenizer.pad_token_id}
     for beams in (1, 5):
-        theirs = generate_ids(base.model, base, features, beams, 30)
+        theirs = generate_ids(base.model, base, features, Generation(beams, 30))
         ours = beam_search(base.model.language_model, prefix, beams=beams, max_new_tokens=30, **settings)
         assert count_differing(ours, theirs) == 0

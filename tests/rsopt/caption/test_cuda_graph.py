@@ -16,6 +16,7 @@ from rsopt.caption import decoder_check as selfcheck
 from rsopt.caption.cuda_graph import Captured, FixedSteps
 from rsopt.caption.decoder_check import Agreement, captured_pays
 from rsopt.caption.decoders import shared_prefix
+from rsopt.core.inference import Generation
 from rsopt.model.base import Base
 from rsopt.trial import worker_context as worker
 from rsopt.trial.worker_context import WorkerContext
@@ -75,8 +76,8 @@ def test_only_a_shape_that_comes_again_is_kept(base: Base, monkeypatch: pytest.M
     decode = Captured()
     for number, images in enumerate((6, 6, 6, 2)):  # three whole batches and the rest
         prefix = prefixes(base.model.language_model, images, 5, number)
-        expected = shared_prefix(base.model, base, prefix, 5, 8)
-        assert torch.equal(decode(base.model, base, prefix, 5, 8), expected)
+        expected = shared_prefix(base.model, base, prefix, Generation(5, 8))
+        assert torch.equal(decode(base.model, base, prefix, Generation(5, 8)), expected)
     assert made == [(6, 5, 5, 8)]
 
 

@@ -11,6 +11,7 @@ import torch
 
 from rsopt.caption.decoder_check import Agreement, compare_decoders
 from rsopt.caption.decoders import shared_prefix, transformers_generate
+from rsopt.core.inference import Generation
 from rsopt.model.base import Base
 from rsopt.trial.worker_context import WorkerContext
 
@@ -21,7 +22,7 @@ def base(random_base: Base) -> Base:
 
 
 def test_ours_agrees(base: Base) -> None:
-    found = compare_decoders(base.model, base, torch.randn(6, 5, 24), max_new_tokens=12)
+    found = compare_decoders(base.model, base, torch.randn(6, 5, 24), Generation(max_new_tokens=12))
     assert (found.images, found.same, found.worst, found.good) == (6, 6, 0.0, True)
 
 
@@ -29,7 +30,7 @@ def test_a_decoder_that_mixes_images_up_is_found_out(base: Base) -> None:
     def wrong(*args: Any, **options: Any) -> torch.Tensor:
         return shared_prefix(*args, **options).flip(0)
 
-    found = compare_decoders(base.model, base, 3 * torch.randn(6, 5, 24), max_new_tokens=12, fast=wrong)
+    found = compare_decoders(base.model, base, 3 * torch.randn(6, 5, 24), Generation(max_new_tokens=12), fast=wrong)
     assert found.same < 6
     assert found.worst > found.tolerance
     assert not found.good

@@ -13,8 +13,8 @@ from PIL import Image
 from rsopt import tiny
 from rsopt.caption.__main__ import beams_of, main
 from rsopt.caption.captioner import caption_samples
-from rsopt.caption.decoders import BEAMS
 from rsopt.cli import command
+from rsopt.core.inference import BEAMS
 from rsopt.data.records import Sample
 from rsopt.model.base import load_base
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from rsopt.core.inference import DECODERS
+from rsopt.core.inference import DECODERS, Generation
 from rsopt.core.variant import Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
@@ -53,14 +53,14 @@ def wordy(tiny: Base) -> Base:
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_the_number_of_new_tokens_is_what_was_asked(tiny: Base, images: list[torch.Tensor], decoder: str) -> None:
     for tokens in (2, 12, 30):
-        assert caption_ids(decoder, tiny.model, tiny, images[0], 5, tokens, tokens).shape == (1, tokens)
-    free = caption_ids(decoder, tiny.model, tiny, images[0], 5, 0, 50)
+        assert caption_ids(decoder, tiny.model, tiny, images[0], Generation.of_length(tokens)).shape == (1, tokens)
+    free = caption_ids(decoder, tiny.model, tiny, images[0], Generation())
     assert free.shape[1] < 50 and (free[0] == tiny.end_id).sum() == 1
 
 
 @torch.inference_mode()
 def test_both_decoders_write_the_same_caption(tiny: Base, images: list[torch.Tensor]) -> None:
-    one, other = (caption_ids(name, tiny.model, tiny, images[0], 5, 12, 12) for name in DECODERS)
+    one, other = (caption_ids(name, tiny.model, tiny, images[0], Generation.of_length(12)) for name in DECODERS)
     assert torch.equal(one, other)
 
 

@@ -12,6 +12,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from rsopt.caption.decoders import caption_features
+from rsopt.core.inference import Generation
 from rsopt.core.variant import Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
@@ -80,7 +81,7 @@ def test_it_loads_and_says_what_it_repaired(
         weights = base.model.state_dict()
         assert all(torch.equal(weights[name], tensor) for name, tensor in tiny.model.state_dict().items())
         # From pixels, as an export runs elsewhere: a wrong image token shows here and nowhere else.
-        ids = [caption_ids("generate", b.model, b, image, 3, 0, 12) for b in (base, tiny)]
+        ids = [caption_ids("generate", b.model, b, image, Generation(3, 12)) for b in (base, tiny)]
         assert torch.equal(*ids)
 
 

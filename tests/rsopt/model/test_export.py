@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from rsopt.caption.decoders import caption_features
+from rsopt.core.inference import Generation
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
@@ -153,7 +154,7 @@ def test_swapped_images_swap_captions(tiny: Base, images: torch.Tensor) -> None:
 
 def test_no_prompt_is_left_in_the_output(tiny: Base, images: torch.Tensor) -> None:
     features = tiny.model.vision_model(images).last_hidden_state
-    ids = generate_ids(tiny.model, tiny, features, beams=1, max_new_tokens=4, min_new_tokens=4)
+    ids = generate_ids(tiny.model, tiny, features, Generation.of_length(4, beams=1))
     assert ids.shape == (3, 4)
     plain = tiny.model.generate(images, num_beams=1, max_new_tokens=4, min_new_tokens=4, do_sample=False)
     assert plain[:, -4:].tolist() == ids.tolist()
