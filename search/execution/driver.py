@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,11 +19,11 @@ from search.engine.observer import SearchObserver
 from search.engine.search import Search
 from search.execution.checkpoint_retention import CheckpointRetention
 from search.execution.progress import Progress, status_line
-from search.execution.ray_runtime import started_ray
+from search.execution.ray_runtime import ray_session
 from search.execution.ray_searcher import FinalTask
 from search.execution.remeasurement import Remeasurement
-from search.execution.resources import Resources, plan_resources
-from search.execution.signals import InterruptHandler, restored_signals
+from search.execution.resources import Resources
+from search.execution.signals import InterruptHandler
 from search.execution.tune_loop import Tick, fit
 from search.execution.work import WorkerSpec
 from search.execution.worker import rank_layers, run_trial
@@ -33,18 +31,6 @@ from search.storage.layout import RANKINGS_FILE
 from search.storage.store import Store
 from search.study.history import History
 from search.study.settings import Settings, StudyMetadata
-
-# Ray reads these when it is imported. Usage statistics are off; Ctrl-C reaches us as KeyboardInterrupt and not as a normal
-# end of fit(); Ray's own output, loggers and metric checks would come between the user and our line.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
-os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -75,20 +61,13 @@ class Driver:
         self.worker_gb, self.checkpoint_bytes = worker_gb, checkpoint_bytes
         self.observers = observers
         self.interrupted = False
-        self.stop = InterruptHandler()
+        self.stop: InterruptHandler
 
     def run(self, make_search: Any) -> Outcome:
         """Run legs until the study is done or the user stops it; what finished is kept either way."""
         begin = time.monotonic()
-        with restored_signals(), started_ray(self.address) as there:
-            self.stop.watch()
-            resources = plan_resources(
-                *there,
-                self.settings.gpus_per_trial,
-                self.settings.workers,
-                cluster=self.address is not None,
-                worker_gb=self.worker_gb,
-            )
+        share, workers = self.settings.gpus_per_trial, self.settings.workers
+        with ray_session(self.address, share, workers, self.worker_gb) as (resources, self.stop):
             rankings = self._rankings(resources) if self.metadata.needs_rankings else None
             search = make_search(resources, rankings)
             for observer in self.observers:

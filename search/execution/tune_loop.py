@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,8 +27,6 @@ def fit(
     final_task: FinalTask | None = None,
 ) -> str | None:
     """Run the legs of `source` as Ray trials until there are no more, then `final_task`; why it ended before, if it did."""
-    # Where the disk is full it prints a traceback about a file of its own that nothing here reads; we say the rest in one line.
-    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
     searcher = LegSearcher(source, changed, final_task)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),

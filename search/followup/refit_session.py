@@ -16,9 +16,7 @@ from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from search.engine.legs import FULL_DEPTH, teacher_leg
 from search.execution.progress import status_line
-from search.execution.ray_runtime import cluster_address, started_ray
-from search.execution.resources import plan_resources
-from search.execution.signals import InterruptHandler, restored_signals
+from search.execution.ray_runtime import cluster_address, ray_session
 from search.execution.tune_loop import Tick, fit
 from search.execution.work import WorkerSpec
 from search.followup.refit_legs import Refits, plan_refits
@@ -77,13 +75,9 @@ def _train(
     rungs = load_space(settings.folder / SPACE_FILE).rungs
     if Refits(settings.folder, refits, rungs, 1).done:
         return False, None
-    stop = InterruptHandler()
     workers = settings.workers if options.workers is None else options.workers
-    address = cluster_address(options.address)
     work = WorkerSpec.of(settings, metadata, teacher, REFITS_FOLDER)
-    with restored_signals(), started_ray(address) as there:
-        stop.watch()
-        resources = plan_resources(*there, settings.gpus_per_trial, workers, cluster=address is not None)
+    with ray_session(cluster_address(options.address), settings.gpus_per_trial, workers) as (resources, stop):
         source = Refits(settings.folder, refits, rungs, resources.slots)
         with status_line(f"{len(refits)} refits, {source.legs_left} legs to go") as say:
 

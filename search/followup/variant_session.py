@@ -12,9 +12,7 @@ from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.model.quantization import check_available
 from search.execution.progress import status_line
-from search.execution.ray_runtime import cluster_address, started_ray
-from search.execution.resources import plan_resources
-from search.execution.signals import InterruptHandler, restored_signals
+from search.execution.ray_runtime import cluster_address, ray_session
 from search.execution.tune_loop import run_tasks
 from search.execution.work import WorkerSpec
 from search.followup.variant_worker import measure_points
@@ -32,13 +30,10 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
     data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
     check_available("int8")
     history = read_history(folder)
-    stop, faults = InterruptHandler(), list[str]()
+    faults = list[str]()
     workers = settings.workers if options.workers is None else options.workers
-    address = cluster_address(options.address)
     work = WorkerSpec.of(settings, metadata)
-    with restored_signals(), started_ray(address) as there:
-        stop.watch()
-        resources = plan_resources(*there, settings.gpus_per_trial, workers, cluster=address is not None)
+    with ray_session(cluster_address(options.address), settings.gpus_per_trial, workers) as (resources, stop):
         recorded = recorded_latency(settings.ledger, history[trials[0]])
         native: Dtype = recorded["dtype"] if recorded else "bfloat16" if resources.gpus else "float32"
         tasks: list[tuple[WorkerSpec, list[InferenceVariant]]] = []

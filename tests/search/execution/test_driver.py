@@ -19,6 +19,7 @@ from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from search.engine.search import Search
 from search.execution import driver
 from search.execution.messages import REMEASURE, encode
+from search.execution.ray_runtime import configure
 from search.execution.work import WorkerSpec
 from search.execution.worker import run_trial
 from search.study.settings import Settings
@@ -32,6 +33,7 @@ REPOSITORY = Path(__file__).parents[3]
 def two_gpus() -> Iterator[None]:
     """A local Ray that believes in two GPUs; nothing in it touches one."""
     environment = {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    configure()
     ray.init(
         num_cpus=2,
         num_gpus=2,
