@@ -1,4 +1,4 @@
-"""The hand-made study's conclusions, one by one, against the data: what was said, what is found, whether it holds."""
+"""Checks the conclusions of the hand-made study against the data, one by one."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.comparison.curves import CONVERGED, DIVERGED, OVERFITS, figures
-from search.comparison.rows import Row, cider_against, find, latency_against
+from search.comparison.curves import CONVERGED, DIVERGED, OVERFITS, loss_summary
+from search.comparison.rows import Row, cider_difference, find_row, latency_ratio
 
-HOLDS, FAILS, UNTOLD, UNMEASURED = "holds", "does not hold", "cannot be told", "not measured"
+HOLDS, FAILS, UNDECIDED, UNMEASURED = "holds", "does not hold", "cannot be told", "not measured"
 NAMES = {"vision": "vision tower", "qformer": "Q-Former", "llm": "LLM", "projection": "projection"}
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A conclusion of the study, a verdict, and the evidence, a sentence each."""
+    """A conclusion of the hand-made study, the verdict, and the evidence in sentences."""
 
     claim: str
     verdict: str
@@ -25,7 +25,10 @@ class Check:
 def checks(
     rows: Sequence[Row], exact: Mapping[str, Mapping[str, Any]], full_size: Sequence[Mapping[str, Any]]
 ) -> list[Check]:
-    """Every conclusion. `rows` are ours, `exact` the full-size counts by the study's row names, `full_size` its rows."""
+    """Returns every conclusion with its verdict.
+
+    `rows` are ours, `exact` full-size counts by the names of the hand-made study's rows, and `full_size` is those rows.
+    """
     sizes = {row["here"]: exact[row["name"]] for row in full_size if row.get("here") and row["name"] in exact}
     return [
         _most("the Q-Former costs most GFLOPs", "GMAC", sizes["zero-shot"]["gmacs"], _parts_here(rows, "gmacs"), "qformer"),
@@ -39,7 +42,7 @@ def checks(
 
 
 def _most(claim: str, unit: str, full: Mapping[str, float], here: Mapping[str, float] | None, part: str) -> Check:
-    """Whether `part` has the most of something, at full size (which decides) and on this base."""
+    """Checks whether `part` has the most of something, at full size (which decides) and on this base."""
     evidence = [f"at full size {_split(full)} of the {unit}"]
     if here:
         evidence.append(f"on this base {_split(here)}")
@@ -60,14 +63,13 @@ def _most_time(rows: Sequence[Row]) -> Check:
 
 
 def _pruned(claim: str, name: str, whole: str, rows: Sequence[Row], sizes: Mapping[str, Mapping[str, Any]]) -> Check:
-    """What a pruned row costs and saves against the same tuning at full depth."""
-    row, other = find(rows, name), find(rows, whole)
-    saved = _saved(sizes[name], sizes[whole])
-    evidence = [f"at full size {saved}"]
-    if row is None or other is None or (cider := cider_against(row, other)) is None:
+    """Checks what a pruned row costs and saves against the same tuning at full depth."""
+    row, other = find_row(rows, name), find_row(rows, whole)
+    evidence = [f"at full size {_saved(sizes[name], sizes[whole])}"]
+    if row is None or other is None or (cider := cider_difference(row, other)) is None:
         ended = [f"{n}: {r.state}{f' ({r.reason})' if r.reason else ''}" for n, r in ((name, row), (whole, other)) if r]
         return Check(claim, UNMEASURED, (*evidence, *ended))
-    latency = latency_against(row, other)
+    latency = latency_ratio(row, other)
     evidence += [
         f"{name} against {whole} on this base: {_cider(cider)}",
         f"latency {_latency(latency)}{', disturbed while it was taken' if _disturbed(row, other) else ''}",
@@ -77,41 +79,43 @@ def _pruned(claim: str, name: str, whole: str, rows: Sequence[Row], sizes: Mappi
     if latency is None:
         return Check(claim, UNMEASURED, tuple(evidence))
     if latency[2] >= 1:
-        return Check(claim, FAILS if costs else UNTOLD, (*evidence, "no time is saved that the intervals can tell"))
+        return Check(claim, FAILS if costs else UNDECIDED, (*evidence, "no time is saved that the intervals can tell"))
     return Check(claim, "a trade: saves time, costs CIDEr" if costs else HOLDS, tuple(evidence))
 
 
 def _best(rows: Sequence[Row], sizes: Mapping[str, Mapping[str, Any]]) -> Check:
     claim = "LLM 28 + Q-Former 8 is the best combination, its loss almost negligible"
     pruned = _pruned(claim, "LLM28+Q8", "LoRA both", rows, sizes)
-    row, whole = find(rows, "LLM28+Q8"), find(rows, "LoRA both")
-    if row is None or whole is None or (cider := cider_against(row, whole)) is None:
+    row, whole = find_row(rows, "LLM28+Q8"), find_row(rows, "LoRA both")
+    if row is None or whole is None or (cider := cider_difference(row, whole)) is None:
         return pruned
     better = [
         f"{other.name} ({_cider(gain)} against it)"
         for name in ("Q6 both", "Q8 both", "LLM24", "LLM28")
-        if (other := find(rows, name)) and (gain := cider_against(other, row)) and gain[1] > 0
+        if (other := find_row(rows, name)) and (gain := cider_difference(other, row)) and gain[1] > 0
     ]
-    told = (
+    others = (
         f"better in CIDEr beyond the interval: {', '.join(better)}"
         if better
         else "no other pruned row of the study is better"
     )
-    evidence = (*pruned.evidence, told)
+    evidence = (*pruned.evidence, others)
     if cider[2] < 0:
         return Check(claim, FAILS, evidence)
-    return Check(claim, UNTOLD if cider[1] < -0.1 * whole.metrics["cider"] else HOLDS, evidence)
+    return Check(claim, UNDECIDED if cider[1] < -0.1 * whole.metrics["cider"] else HOLDS, evidence)
 
 
 def _together(rows: Sequence[Row]) -> Check:
     claim = "tuning Q-Former and LLM together is not feasible: the loss falls, then rises"
-    own = [r for n in ("LoRA both", "Q6 both", "Q8 both", "LLM28+Q8") if (r := find(rows, n)) is not None]
-    told = [r for r in own if r.curve or r.state == DIVERGED]
-    if not told:
+    tuned = [r for n in ("LoRA both", "Q6 both", "Q8 both", "LLM28+Q8") if (r := find_row(rows, n)) is not None]
+    trained = [r for r in tuned if r.curve or r.state == DIVERGED]
+    if not trained:
         return Check(claim, UNMEASURED, ("no losses by step were kept",))
-    evidence = tuple(f"{r.name}: {r.state}" + (f" ({figures(r.curve)})" if r.curve else f" ({r.reason})") for r in told)
-    states = {r.state for r in told}
-    verdict = HOLDS if states == {DIVERGED} else FAILS if states <= {CONVERGED, OVERFITS} else UNTOLD
+    evidence = tuple(
+        f"{r.name}: {r.state}" + (f" ({loss_summary(r.curve)})" if r.curve else f" ({r.reason})") for r in trained
+    )
+    states = {r.state for r in trained}
+    verdict = HOLDS if states == {DIVERGED} else FAILS if states <= {CONVERGED, OVERFITS} else UNDECIDED
     return Check(claim, verdict, (*evidence, "the study itself tuned both in three later experiments"))
 
 
@@ -120,7 +124,7 @@ def _disturbed(*rows: Row) -> bool:
 
 
 def _parts_here(rows: Sequence[Row], what: str) -> Mapping[str, float] | None:
-    row = find(rows, "zero-shot")
+    row = find_row(rows, "zero-shot")
     return getattr(row, what) or None if row else None
 
 
@@ -138,12 +142,12 @@ def _saved(row: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
     return f"{less('params'):.1f} % fewer parameters, {less('gmacs'):.1f} % fewer GMAC"
 
 
-def _cider(found: tuple[float, float, float]) -> str:
-    difference, low, high = found
+def _cider(interval: tuple[float, float, float]) -> str:
+    difference, low, high = interval
     return f"CIDEr {difference:+.1f} [{low:+.1f}, {high:+.1f}]" + (
         "" if low > 0 or high < 0 else ", which cannot be told from none"
     )
 
 
-def _latency(found: tuple[float, float, float] | None) -> str:
-    return "not measured" if found is None else f"{found[0]:.3f} of it [{found[1]:.3f}, {found[2]:.3f}]"
+def _latency(ratio: tuple[float, float, float] | None) -> str:
+    return "not measured" if ratio is None else f"{ratio[0]:.3f} of it [{ratio[1]:.3f}, {ratio[2]:.3f}]"

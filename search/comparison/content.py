@@ -1,4 +1,4 @@
-"""What a comparison shows, gathered from a study's folder: the hand-made table, our rows, other systems, conclusions."""
+"""Gathers a comparison from a study's folder: the hand-made table, our rows, other systems and the conclusions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rsopt.data.read import read
 from rsopt.model.configs import base_config
 from rsopt.scores.reference_points import scorer_of
 from search.comparison.conclusions import Check, checks
-from search.comparison.rows import Row, caption_row, find, timed_alike, trial_row
+from search.comparison.rows import Row, caption_row, fill_latencies, find_row, trial_row
 from search.results.build_front import study_front
 from search.results.reference_study import full_size, read_reference_study
 from search.study.history import REFERENCES
@@ -25,7 +25,7 @@ UNRUN = "python -m search.run --space report"
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything, before it is written in one form or another. `exact`: full-size counts by the hand-made rows' names."""
+    """The content of a comparison. `exact` holds full-size counts by the names of the hand-made study's rows."""
 
     study: str
     base: str
@@ -36,61 +36,62 @@ class Comparison:
     hand_made: Mapping[str, Any]
     exact: Mapping[str, Mapping[str, Any]]
     rows: tuple[Row, ...]  # of the study
-    systems: tuple[Row, ...]  # other captioners: of a baselines study, or captions that were given
+    systems: tuple[Row, ...]  # other captioners: of a study of baselines, or from files with captions
     checks: tuple[Check, ...]
 
-    def ours(self, row: Mapping[str, Any]) -> Row | None:
-        """Our counterpart of a row of the hand-made study."""
+    def counterpart(self, row: Mapping[str, Any]) -> Row | None:
+        """Returns our row for a row of the hand-made study; None where there is none."""
         if "system" in row:
             return next((r for r in self.systems if r.name.lower().startswith(row["system"].lower())), None)
-        return find(self.rows, row["here"])
+        return find_row(self.rows, row["here"])
 
-    def missing(self, row: Mapping[str, Any]) -> str:
-        """Why a row of the hand-made study has no counterpart here, and what makes one."""
+    def why_missing(self, row: Mapping[str, Any]) -> str:
+        """Returns why a row of the hand-made study has no counterpart, and what would make one."""
         if "system" in row:
             return f"not given (--baselines NAME, or --row {row['system']}=captions.json)"
         return f"not in this study ({UNRUN})"
 
     @property
     def others(self) -> list[Row]:
-        """Our rows that the hand-made study did not have."""
-        taken = [own for row in self.hand_made["rows"] if (own := self.ours(row)) is not None]
-        return [row for row in (*self.rows, *self.systems) if row not in taken]
+        """Our rows that have no counterpart in the hand-made study."""
+        counterparts = [self.counterpart(row) for row in self.hand_made["rows"]]
+        return [row for row in (*self.rows, *self.systems) if row not in counterparts]
 
     def to_json(self) -> dict[str, Any]:
-        """One object for programs: `table` has every row of the hand-made study in its order, none left out."""
+        """One object for programs. `table` has every row of the hand-made study, in its order."""
         table = []
         for row in self.hand_made["rows"]:
-            own = self.ours(row)
-            here = {"state": "missing", "reason": self.missing(row)} if own is None else own.to_json()
+            ours = self.counterpart(row)
+            here = {"state": "missing", "reason": self.why_missing(row)} if ours is None else ours.to_json()
             table.append({**row, "full_size": self.exact.get(row["name"]), "here": here})
-        kept = ("study", "base", "data", "images", "floor", "ceiling")
-        return {name: getattr(self, name) for name in kept} | {
+        names = ("study", "base", "data", "images", "floor", "ceiling")
+        return {name: getattr(self, name) for name in names} | {
             "columns": self.hand_made["columns"],
             "table": table,
             "others": [row.to_json() for row in self.others],
-            "scopes": [row.to_json() for name in SCOPES if (row := find(self.rows, name))],
+            "scopes": [row.to_json() for name in SCOPES if (row := find_row(self.rows, name))],
             "conclusions": [asdict(check) for check in self.checks],
         }
 
 
 def compare(
-    folder: Path, given: Sequence[tuple[str, Path]] = (), baselines: Path | None = None, meteor: bool = True
+    folder: Path, systems: Sequence[tuple[str, Path]] = (), baselines: Path | None = None, meteor: bool = True
 ) -> Comparison:
-    """The comparison of the study in `folder` with captions that are `given` and a study of `baselines`, all scored here.
+    """Compares the study in `folder` with the hand-made one, other systems and a study of baselines. All are scored here.
 
-    Raises UserError for a study whose data is gone and for captions that are not of its validation images.
+    `systems` are names with files of captions. Raises UserError for a study whose data is gone and for captions that are
+    not of its validation images.
     """
     settings, metadata = load_study(folder)
     front = study_front(folder)
     data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
     scorer = scorer_of(data, "val")
     costs = CostModel(base_config(settings.base))
-    rows = timed_alike([trial_row(folder, trial, scorer, costs, meteor) for trial in front.trials])
-    systems = [caption_row(name, path, scorer, meteor) for name, path in given]
+    rows = fill_latencies([trial_row(folder, trial, scorer, costs, meteor) for trial in front.trials])
+    others = [caption_row(name, path, scorer, meteor) for name, path in systems]
     if baselines is not None:
         trials = [t for t in study_front(baselines).trials if t.role not in REFERENCES]
-        systems += [trial_row(baselines, trial, scorer, costs, meteor) for trial in trials]
+        others += [trial_row(baselines, trial, scorer, costs, meteor) for trial in trials]
     hand_made = read_reference_study()
     exact = full_size(hand_made)
     return Comparison(
@@ -103,6 +104,6 @@ def compare(
         hand_made,
         exact,
         tuple(rows),
-        tuple(systems),
+        tuple(others),
         tuple(checks(rows, exact, hand_made["rows"])),
     )

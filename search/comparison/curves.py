@@ -1,4 +1,4 @@
-"""How a training went, by its losses: a named state and the figures behind it. Pure."""
+"""Names how a training went from its losses, and summarises them. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 
 DIVERGED, OVERFITS, IDLE, CONVERGED = "diverged", "overfits", "learned nothing", "converged"
-PARTS = 10  # of a training; the loss is compared as a mean over each
-RISE = (
-    0.05  # of the lowest training loss; batches of four pairs alone make it wander so far, so validation has a say too
-)
-VAL_RISE = 0.02  # of the lowest validation loss, which is of the whole split and does not wander
+PARTS = 10  # of a training, whose mean losses are compared
+RISE = 0.05  # of the lowest training loss: noise of small batches reaches it, so the validation loss must rise too
+VAL_RISE = 0.02  # of the lowest validation loss, which is over the whole split and without such noise
 
-Points = Sequence[Sequence[float]]  # [step, nats a token]
+Points = Sequence[Sequence[float]]  # [step, nats per token]
 
 
-def state_of(curve: Mapping[str, Points]) -> str:
-    """`diverged`: the training loss ends above its lowest, and so does the validation loss where known, or one is not finite.
+def training_state(curve: Mapping[str, Points]) -> str:
+    """Returns the state of a training.
 
-    `overfits`: only the validation loss does. `learned nothing`: the training loss never fell. Else `converged`.
+    `diverged`: training and validation loss (if known) end above their lowest, or one is not finite. `overfits`: only the
+    validation loss does. `learned nothing`: the training loss never fell. Else `converged`.
     """
     train, val = parts([loss for _, loss in curve["train"]]), [loss for _, loss in curve["val"]]
     if not all(map(math.isfinite, [*train, *val])):
@@ -35,8 +34,8 @@ def state_of(curve: Mapping[str, Points]) -> str:
     return OVERFITS if worse else CONVERGED
 
 
-def figures(curve: Mapping[str, Points]) -> str:
-    """Where the losses began, were lowest and ended, in words."""
+def loss_summary(curve: Mapping[str, Points]) -> str:
+    """Describes where the losses began, were lowest and ended."""
     train = parts([loss for _, loss in curve["train"]])
     if not train:
         return "no losses kept"
@@ -48,7 +47,7 @@ def figures(curve: Mapping[str, Points]) -> str:
 
 
 def parts(losses: Sequence[float]) -> list[float]:
-    """Means over at most `PARTS` stretches of like length."""
+    """Returns means over at most `PARTS` sections of equal length."""
     count = min(PARTS, len(losses))
     edges = [round(n * len(losses) / count) for n in range(count + 1)] if count else []
     return [mean(losses[a:b]) for a, b in itertools.pairwise(edges)]

@@ -1,4 +1,4 @@
-"""A comparison as one HTML file, offline: the same document, wrong columns struck out, losses by step as pictures."""
+"""Writes a comparison as one offline HTML file, with wrong columns struck out and losses by step as pictures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WIDTH, HEIGHT, EDGE = 260, 130, 6
 
 
 def page(title: str, sections: Sequence[Section]) -> str:
-    """The page. All text is escaped, and its policy allows no script and no request."""
+    """Returns the page. All text is escaped, and its content security policy allows no script and no request."""
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     body = "\n".join(_section(section) for section in sections)
@@ -48,11 +48,11 @@ def _section(section: Section) -> str:
     if isinstance(section, Table):
         return _table(section)
     drawn = "\n".join(_curve(row) for row in section.rows)
-    return f"<p>Training (grey) and validation loss (red) by step, nats a token; all on one scale.</p>{drawn}"
+    return f"<p>Training (grey) and validation loss (red) by step, in nats per token, all on one scale.</p>{drawn}"
 
 
 def _inline(text: str) -> str:
-    """Bold, struck and code, as Markdown marks them; everything else is text."""
+    """Converts Markdown's bold, struck and code; everything else is text."""
     escaped = html.escape(text)
     for mark, tag in ((r"\*\*", "strong"), ("~~", "del"), ("`", "code")):
         escaped = re.sub(f"{mark}(.+?){mark}", rf"<{tag}>\1</{tag}>", escaped)
@@ -69,7 +69,7 @@ def _table(table: Table) -> str:
 
 
 def _curve(row: Row) -> str:
-    """Losses from 0 to 3 nats: beyond is drawn at the edge."""
+    """Draws losses from 0 to 3 nats; larger ones are at the edge."""
     last = max(step for points in row.curve.values() for step, _ in points)
 
     def path(points: Sequence[Sequence[float]]) -> str:

@@ -1,4 +1,4 @@
-"""A comparison in Markdown."""
+"""Writes a comparison as Markdown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from search.comparison.sections import Curves, Heading, Section, Table, Text
 
 
 def markdown(title: str, sections: Sequence[Section]) -> str:
-    """The document. Whatever a cell holds stays in its cell."""
+    """Returns the document. Text of a cell cannot leave it."""
     parts = [f"# {title}"]
     for section in sections:
         if isinstance(section, Heading):

@@ -1,4 +1,4 @@
-"""Row: one captioner of a comparison, whoever made it, with everything on one scale."""
+"""The rows of a comparison: one for each captioner, all scored, counted and timed in the same way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rsopt.data.formats.karpathy import load_json
 from rsopt.errors import UserError
 from rsopt.scores.bootstrap import Interval, paired_bootstrap
 from rsopt.scores.scorer import Scorer
-from search.comparison.curves import DIVERGED, state_of
+from search.comparison.curves import DIVERGED, training_state
 from search.results.front import FrontEntry
 from search.results.table import latency_parts
 
@@ -24,11 +24,12 @@ UNTUNED, GARBAGE = "not tuned", "garbage"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A captioner. What was not measured is absent or None, never 0; all scores x100.
+    """A captioner. What was not measured is absent or None, never 0. All scores are x100.
 
-    `state` names how it ended: converged, diverged, overfits, garbage, not tuned..., `reason` why it has no scores. `kept` are
-    counts of layers by part, `params` and `gmacs` (11 text tokens) by part with `total`; `latency` holds `ms`, `low`, `high` and
-    the parts `vision`, `qformer`, `prefill`, `tokens`, all at the study's one length. `per_image` is CIDEr by image.
+    `state` names how its training ended (converged, diverged, overfits, garbage, not tuned...), `reason` why it has no scores.
+    `kept` counts its layers by part; `params` and `gmacs` (10^9 multiply-adds with 11 text tokens) are by part with a `total`.
+    `latency`, in ms at the study's fixed length, has `ms`, `low`, `high` and the parts `vision`, `qformer`, `prefill` and
+    `tokens`. `per_image` is CIDEr by image.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Row:
 
     @property
     def share(self) -> float | None:
-        """Trained parameters as a share of all."""
+        """Trained parameters as a share of all parameters."""
         total = self.params.get("total")
         return None if self.trainable is None or not total else self.trainable / total
 
@@ -59,7 +60,15 @@ class Row:
 
 
 def trial_row(folder: Path, trial: FrontEntry, scorer: Scorer, costs: CostModel, meteor: bool) -> Row:
-    """Returns the row of a study's trial, scored again from its captions so that all rows are scored alike."""
+    """Returns the row of a study's trial, scored again from its captions so that all rows are scored alike.
+
+    Args:
+        folder: of the study.
+        trial: its entry of the front.
+        scorer: of the validation split.
+        costs: counts of the study's base.
+        meteor: whether to compute METEOR, which needs Java.
+    """
     other = trial.baseline is not None  # another kind of captioner: its variant says nothing about it
     variant = trial.variant
     cost = None if other else costs.cost(variant)
@@ -90,14 +99,17 @@ def trial_row(folder: Path, trial: FrontEntry, scorer: Scorer, costs: CostModel,
     )
 
 
-def timed_alike(rows: Sequence[Row]) -> list[Row]:
-    """The rows, those without a latency with that of another of the same depths: weights do not change it."""
+def fill_latencies(rows: Sequence[Row]) -> list[Row]:
+    """Gives rows without a latency that of another row of the same depths: weights do not change it."""
     known = {tuple(row.kept.items()): row.latency for row in rows if row.latency}
     return [row if row.latency else replace(row, latency=known.get(tuple(row.kept.items()), {})) for row in rows]
 
 
 def caption_row(name: str, path: Path, scorer: Scorer, meteor: bool) -> Row:
-    """Another system's captions, {image id: caption} of every validation image. Raises UserError for what is not that."""
+    """Returns the row of another system from its captions, {image id: caption} of every validation image.
+
+    Raises UserError for a file that does not hold them.
+    """
     captions = load_json(path)
     if not isinstance(captions, dict):
         raise UserError(f"--row {name}: {path} must be an object {{image id: caption}}")
@@ -108,20 +120,20 @@ def caption_row(name: str, path: Path, scorer: Scorer, meteor: bool) -> Row:
     return Row(name, "as given", metrics=scores.corpus, intervals=scores.intervals, per_image=scores.per_image["cider"])
 
 
-def find(rows: Sequence[Row], name: str) -> Row | None:
-    """The row of this name; on a small base one candidate may stand for two names, joined by ` = `."""
+def find_row(rows: Sequence[Row], name: str) -> Row | None:
+    """Returns the row of this name. On a small base one candidate may bear two names, joined by ` = `."""
     return next((row for row in rows if name in row.name.split(" = ")), None)
 
 
-def cider_against(row: Row, other: Row) -> tuple[float, float, float] | None:
-    """CIDEr of `row` less that of `other`, with its 95 % interval (paired bootstrap); None where one has no captions."""
+def cider_difference(row: Row, other: Row) -> tuple[float, float, float] | None:
+    """Returns CIDEr of `row` minus that of `other`, with its 95 % interval (paired bootstrap); None where one has no captions."""
     if row.per_image is None or other.per_image is None:
         return None
     return paired_bootstrap(row.per_image, other.per_image)
 
 
-def latency_against(row: Row, other: Row) -> tuple[float, float, float] | None:
-    """Latency of `row` as a share of `other`'s: (share, lowest, highest), the latter where their intervals are furthest apart."""
+def latency_ratio(row: Row, other: Row) -> tuple[float, float, float] | None:
+    """Returns the latency of `row` as a share of `other`'s, and the lowest and highest share that their intervals allow."""
     if not all({"ms", "low", "high"} <= r.latency.keys() for r in (row, other)):
         return None
     a, b = row.latency, other.latency
@@ -129,7 +141,7 @@ def latency_against(row: Row, other: Row) -> tuple[float, float, float] | None:
 
 
 def _total(metrics: Mapping[str, float], name: str, kind: Callable[[float], Any]) -> dict[str, Any]:
-    """A count that its own code made, where no parts of it are known."""
+    """Returns a count of a captioner whose parts were not counted."""
     return {"total": kind(metrics[name])} if name in metrics else {}
 
 
@@ -137,7 +149,7 @@ def _state(trial: FrontEntry, curve: Mapping[str, list[list[float]]]) -> str:
     """Names the state of the training where it ended, else that of the trial."""
     if trial.finished:
         untuned = trial.variant.lora is None and trial.baseline is None
-        return UNTUNED if untuned else (state_of(curve) if curve else "trained")
+        return UNTUNED if untuned else (training_state(curve) if curve else "trained")
     if trial.state == "failed":
         kind = (trial.reason or "").split(":")[0]
         return {"garbage": GARBAGE, "nan": DIVERGED}.get(kind, "failed")

@@ -1,4 +1,4 @@
-"""A comparison as a document: headings, paragraphs, tables, curves. Markdown and HTML write the same one."""
+"""A comparison as a document of headings, paragraphs, tables and curves, which Markdown and HTML write alike."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.comparison.content import SCOPES, Comparison
-from search.comparison.curves import figures
-from search.comparison.rows import Row, find
+from search.comparison.curves import loss_summary
+from search.comparison.rows import Row, find_row
 
 METRICS = {
     "bleu_1": "B1",
@@ -40,7 +40,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table; `wrong` are the numbers of columns whose figures do not hold."""
+    """A table. `wrong` holds the indices of columns whose values are wrong."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -49,7 +49,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Losses by step of several trainings; Markdown has no pictures, and shows nothing of it."""
+    """Losses by step of several trainings, which Markdown leaves out."""
 
     rows: tuple[Row, ...]
 
@@ -57,85 +57,88 @@ class Curves:
 Section = Heading | Text | Table | Curves
 
 
-def sections(found: Comparison) -> list[Section]:
-    """The whole document. A table that would be empty says so."""
-    return [Text("None.") if isinstance(s, Table) and not s.rows else s for s in _sections(found)]
+def sections(comparison: Comparison) -> list[Section]:
+    """Returns the whole document. In place of an empty table it says so."""
+    return [Text("None.") if isinstance(s, Table) and not s.rows else s for s in _sections(comparison)]
 
 
-def _sections(found: Comparison) -> list[Section]:
+def _sections(comparison: Comparison) -> list[Section]:
+    study = comparison.hand_made
+    named = [(row["name"], comparison.counterpart(row), comparison.why_missing(row)) for row in study["rows"]]
     return [
-        *_intro(found),
-        Heading("The study's table, as it said it"),
-        _said(found),
-        *[Text(f"**{c['title']}**{'' if c['holds'] else ' does not hold'}: {c['why']}.") for c in _columns(found)],
-        Text(found.hand_made["inferred"]),
+        *_intro(comparison),
+        Heading("The hand-made study's table, as it was reported"),
+        _said(comparison),
+        *[Text(f"**{c['title']}**{'' if c['holds'] else ' does not hold'}: {c['why']}.") for c in _columns(comparison)],
+        Text(study["inferred"]),
         Heading("The same rows counted exactly, at full size"),
         Text(
-            f"`{found.hand_made['config']}` with a vocabulary of {found.hand_made['vocabulary']:,}; GMAC (10^9 multiply-adds, "
-            f"half a profiler's GFLOP) of one image, 32 queries and {found.hand_made['text_tokens']} text tokens, attention too."
+            f"`{study['config']}` with a vocabulary of {study['vocabulary']:,}; GMAC (10^9 multiply-adds, "
+            f"half a profiler's GFLOP) of one image, 32 queries and {study['text_tokens']} text tokens, with attention."
         ),
-        _exact(found),
+        _exact(comparison),
         Heading("The same rows measured here"),
-        Text("State: how the training went by its losses, or why there are no scores. CIDEr with its 95 % interval over images."),
-        _scores(found, [(row["name"], found.ours(row), found.missing(row)) for row in found.hand_made["rows"]]),
+        Text("State: how training went by its losses, or why there are no scores. CIDEr with its 95 % interval over images."),
+        _scores(comparison, named),
         Text("Costs: latency of one image to its caption, 5 beams, the same number of new tokens for all, split into its parts."),
-        _costs(found, [(row["name"], found.ours(row), found.missing(row)) for row in found.hand_made["rows"]]),
+        _costs(comparison, named),
         Heading("Beyond the study"),
-        _scores(found, [(row.name, row, "") for row in found.others]),
-        _costs(found, [(row.name, row, "") for row in found.others if row.latency or row.params]),
+        _scores(comparison, [(row.name, row, "") for row in comparison.others]),
+        _costs(comparison, [(row.name, row, "") for row in comparison.others if row.latency or row.params]),
         Heading("LoRA on the LLM, on the Q-Former, on both"),
-        _scopes(found),
+        _scopes(comparison),
         Heading("The study's conclusions, one by one"),
         Table(
             ("conclusion", "verdict", "evidence"),
-            tuple((check.claim, check.verdict, "; ".join(check.evidence)) for check in found.checks),
+            tuple((check.claim, check.verdict, "; ".join(check.evidence)) for check in comparison.checks),
         ),
         Heading("Losses by step"),
         Table(
-            ("row", "state", "losses, nats a token"),
-            tuple((row.name, row.state, figures(row.curve)) for row in found.rows if row.curve),
+            ("row", "state", "losses, nats per token"),
+            tuple((row.name, row.state, loss_summary(row.curve)) for row in comparison.rows if row.curve),
         ),
-        Curves(tuple(row for row in found.rows if row.curve)),
+        Curves(tuple(row for row in comparison.rows if row.curve)),
     ]  # fmt: skip
 
 
-def _intro(found: Comparison) -> list[Section]:
-    priors = [f"{name.replace('_', ' ')} {value:.1f}" for name, value in found.floor.items()]
-    people = [f"{name.replace('_', ' ')} {value:.1f}" for name, value in found.ceiling.items()]
+def _intro(comparison: Comparison) -> list[Section]:
+    priors = [f"{name.replace('_', ' ')} {value:.1f}" for name, value in comparison.floor.items()]
+    people = [f"{name.replace('_', ' ')} {value:.1f}" for name, value in comparison.ceiling.items()]
     text = (
-        f"Study `{found.study}` over base `{found.base}`, {found.images} validation images of {found.data}. All scores x100. "
+        f"Study `{comparison.study}` over base `{comparison.base}`, {comparison.images} validation images of {comparison.data}. "
+        "All scores are x100. "
         f"Floor, CIDEr of captioners that never look at the image: {', '.join(priors)}. "
         f"Ceiling: {', '.join(people) if people else 'none, no image has two captions'}."
     )
-    small = found.hand_made["base"] not in found.base
-    told = (
-        f"**`{found.base}` is not the study's base, and this is not its data: what is measured here compares its rows with each "
-        "other, and none of it with the study's scores. Counts at full size are exact.**"
+    small = comparison.hand_made["base"] not in comparison.base
+    warning = (
+        f"**`{comparison.base}` is not the base of the hand-made study, and this is not its data: compare the rows measured here "
+        "with each other, not with the study's scores. Counts at full size are exact.**"
     )
-    return [Text(text), *([Text(told)] if small else []), Text(found.hand_made["rsicd_floor"])]
+    return [Text(text), *([Text(warning)] if small else []), Text(comparison.hand_made["rsicd_floor"])]
 
 
-def _columns(found: Comparison) -> list[Mapping[str, Any]]:
-    return list(found.hand_made["columns"].values())
+def _columns(comparison: Comparison) -> list[Mapping[str, Any]]:
+    return list(comparison.hand_made["columns"].values())
 
 
-def _said(found: Comparison) -> Table:
-    columns = found.hand_made["columns"]
+def _said(comparison: Comparison) -> Table:
+    columns = comparison.hand_made["columns"]
     names = ("params", "trainable", *METRICS, "gflops", "time_ms")
-    titles = [METRICS.get(name) or f"{columns[name]['title']} (said)" for name in names]
+    titles = [METRICS.get(name) or f"{columns[name]['title']} (reported)" for name in names]
     titles = [t if columns.get(n, {"holds": True})["holds"] else f"~~{t}~~" for n, t in zip(names, titles, strict=True)]
     wrong = tuple(2 + i for i, name in enumerate(names) if not columns.get(name, {"holds": True})["holds"])
     rows = []
-    for row in found.hand_made["rows"]:
+    for row in comparison.hand_made["rows"]:
         cells = [str(row["said"].get(name, NONE)) for name in names]
         rows.append((row["name"], row.get("lora", NONE), *cells, row.get("outcome", "")))
-    return Table(("row", "LoRA on", *titles, "outcome (said)"), tuple(rows), wrong)
+    return Table(("row", "LoRA on", *titles, "outcome (reported)"), tuple(rows), wrong)
 
 
-def _exact(found: Comparison) -> Table:
+def _exact(comparison: Comparison) -> Table:
     rows: list[tuple[str, ...]] = []
-    for row in found.hand_made["rows"]:
-        cost = found.exact[row["name"]]
+    for row in comparison.hand_made["rows"]:
+        cost = comparison.exact[row["name"]]
         parts = PURET_PARTS if row.get("system") == "PureT" else BLIP2_PARTS
         gmacs = [f"{cost['gmacs'][part]:.2f}" for part in parts]
         trained = f"{cost['trainable']:,}" if cost["trainable"] else NONE
@@ -144,9 +147,9 @@ def _exact(found: Comparison) -> Table:
     return Table(head, tuple(rows))
 
 
-def _scores(found: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> Table:
+def _scores(comparison: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> Table:
     rows: list[tuple[str, ...]] = []
-    prior = max(found.floor.values(), default=0.0)
+    prior = max(comparison.floor.values(), default=0.0)
     for name, row, missing in named:
         if row is None:
             rows.append((name, NONE, f"missing: {missing}", *(NONE,) * (len(METRICS) + 1)))
@@ -158,12 +161,12 @@ def _scores(found: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> 
         if row.metrics.get("cider", prior) < prior:
             interval += ", under the floor"
         rows.append((name, _kept(row), state, *cells, interval))
-    rows += [(f"floor: {n.replace('_', ' ')}", "", "", *_only_cider(v)) for n, v in found.floor.items()]
-    rows += [(f"ceiling: {n.replace('_', ' ')}", "", "", *_only_cider(v)) for n, v in found.ceiling.items()]
+    rows += [(f"floor: {n.replace('_', ' ')}", "", "", *_only_cider(v)) for n, v in comparison.floor.items()]
+    rows += [(f"ceiling: {n.replace('_', ' ')}", "", "", *_only_cider(v)) for n, v in comparison.ceiling.items()]
     return Table(("row", "kept here", "state", *METRICS.values(), "95 % interval"), tuple(rows))
 
 
-def _costs(found: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> Table:
+def _costs(comparison: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> Table:
     rows: list[tuple[str, ...]] = []
     for name, row, missing in named:
         if row is None:
@@ -182,10 +185,10 @@ def _costs(found: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> T
     return Table((*head, "vision", "Q-Former", "prefill", "tokens", "training, s"), tuple(rows))
 
 
-def _scopes(found: Comparison) -> Table:
+def _scopes(comparison: Comparison) -> Table:
     rows: list[tuple[str, ...]] = []
     for name in SCOPES:
-        if (row := find(found.rows, name)) is None:
+        if (row := find_row(comparison.rows, name)) is None:
             rows.append((name, "missing: not in this study", *(NONE,) * 5))
             continue
         low, high = row.intervals.get("cider", (None, None))
@@ -193,7 +196,7 @@ def _scopes(found: Comparison) -> Table:
         share = NONE if row.share is None else f"{100 * row.share:.3f} %"
         trained = NONE if row.trainable is None else f"{row.trainable:,}"
         seconds = NONE if row.train_s is None else f"{row.train_s:.0f}"
-        rows.append((name, row.state, trained, share, cider, seconds, figures(row.curve) if row.curve else NONE))
+        rows.append((name, row.state, trained, share, cider, seconds, loss_summary(row.curve) if row.curve else NONE))
     head = (
         "LoRA on",
         "state",
@@ -201,7 +204,7 @@ def _scopes(found: Comparison) -> Table:
         "share of all",
         "CIDEr (95 % interval)",
         "training, s",
-        "losses, nats a token",
+        "losses, nats per token",
     )
     return Table(head, tuple(rows))
 

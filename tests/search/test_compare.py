@@ -17,12 +17,12 @@ from rsopt.data.read import read
 from rsopt.model.configs import base_config
 from rsopt.scores.reference_points import scorer_of
 from search import compare
-from search.comparison.conclusions import FAILS, HOLDS, UNMEASURED, UNTOLD, checks
+from search.comparison.conclusions import FAILS, HOLDS, UNDECIDED, UNMEASURED, checks
 from search.comparison.content import Comparison
-from search.comparison.curves import state_of
+from search.comparison.curves import training_state
 from search.comparison.html import page
 from search.comparison.markdown import markdown
-from search.comparison.rows import Row, find, timed_alike, trial_row
+from search.comparison.rows import Row, fill_latencies, find_row, trial_row
 from search.comparison.sections import Table, sections
 from search.results.build_front import study_front
 from search.results.reference_study import full_size, read_reference_study
@@ -88,7 +88,7 @@ def curve(train: list[float], val: list[float]) -> dict[str, list[list[float]]]:
     ],
 )
 def test_how_a_training_went_has_a_name(train: list[float], val: list[float], state: str) -> None:
-    assert state_of(curve(train, val)) == state
+    assert training_state(curve(train, val)) == state
 
 
 def row(name: str, cider: float, ms: float, llm: float = 10, state: str = "converged") -> Row:
@@ -115,13 +115,13 @@ def verdicts(rows: list[Row], exact: dict[str, dict[str, Any]]) -> list[str]:
 def test_conclusions_follow_from_the_data(exact: dict[str, dict[str, Any]]) -> None:
     rows = [row(n, 80, 100) for n in ("zero-shot", "LoRA LLM", "LoRA both")]
     rows += [row("Q8 both", 80, 100), row("LLM28", 60, 90), row("LLM28+Q8", 60, 88)]
-    assert verdicts(rows, exact) == [FAILS, FAILS, HOLDS, UNTOLD, "a trade: saves time, costs CIDEr", FAILS, FAILS]
+    assert verdicts(rows, exact) == [FAILS, FAILS, HOLDS, UNDECIDED, "a trade: saves time, costs CIDEr", FAILS, FAILS]
     rows[3:] = [row("Q8 both", 80, 90), row("LLM28", 80, 90), row("LLM28+Q8", 80, 88)]
     assert verdicts(rows, exact) == [FAILS, FAILS, HOLDS, HOLDS, HOLDS, HOLDS, FAILS]
     diverged = [replace(r, state="diverged") for r in rows]
     assert verdicts(diverged, exact)[-1] == HOLDS
     mixed = [replace(rows[2], state="diverged"), *rows[3:]]
-    assert verdicts(mixed, exact)[-1] == UNTOLD
+    assert verdicts(mixed, exact)[-1] == UNDECIDED
     slow = [replace(r, latency=r.latency | {"qformer": 70.0, "tokens": 0.0}) for r in rows]
     assert verdicts(slow, exact)[1] == HOLDS
     nothing = verdicts([], exact)
@@ -161,7 +161,7 @@ def test_another_kind_of_captioner_is_counted_by_its_own_code(small_study: Setti
 
 def test_one_candidate_may_stand_for_two_rows() -> None:
     rows = [row("Q8 both = Q8 best layers", 80, 100)]
-    assert find(rows, "Q8 best layers") is find(rows, "Q8 both") is rows[0] and find(rows, "Q8") is None
+    assert find_row(rows, "Q8 best layers") is find_row(rows, "Q8 both") is rows[0] and find_row(rows, "Q8") is None
 
 
 def test_a_row_without_scores_has_the_latency_of_its_depths() -> None:
@@ -169,7 +169,7 @@ def test_a_row_without_scores_has_the_latency_of_its_depths() -> None:
     known = replace(row("LLM24 best layers", 80, 90), kept=kept)
     broken = Row("LLM24", "garbage", kept=kept)
     other = Row("LLM28", "garbage", kept={**kept, "llm": 7})
-    assert [r.latency.get("ms") for r in timed_alike([known, broken, other])] == [90, 90, None]
+    assert [r.latency.get("ms") for r in fill_latencies([known, broken, other])] == [90, 90, None]
 
 
 def run(settings: Settings, *options: str) -> int:
@@ -192,7 +192,7 @@ def test_the_command(small_study: Settings, tmp_path: Path, capsys: pytest.Captu
     assert run(small_study, *rows) == 0
     text = capsys.readouterr().out
     assert all(f"| {r['name']} |" in text for r in STUDY["rows"])
-    assert "~~GFLOPs (said)~~" in text and "not the study's base" in text and "<b>\\|mine" in text
+    assert "~~GFLOPs (reported)~~" in text and "not the base of the hand-made study" in text and "<b>\\|mine" in text
     assert run(small_study, "--html", str(tmp_path / "c.html"), *rows) == 0
     written = (tmp_path / "c.html").read_text()
     assert "&lt;b&gt;|mine" in written and "<b>|" not in written and 'class="wrong"' in written
