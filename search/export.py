@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from rsopt.cli import Parser, command, whole
 from rsopt.common.atomic_files import check_new
 from rsopt.core.inference import BEAMS, MOST_BEAMS, Weights
 from rsopt.core.leg_files import rung_folder
 from rsopt.errors import UserError
-from rsopt.model.model_card import MANIFEST
+from rsopt.model.export_manifest import MANIFEST, ExportManifest
 from search.results.picks import PICKS, choose
 from search.study.options import add_study_options
 from search.study.settings import load_study, study_folder
@@ -93,7 +92,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"trial {trial.id} was not tuned, so it has no adapter; export it without --adapter-only")
     say(f"trial {trial.id} of {settings.name}: {trial.name}")
     # After the checks: torch and transformers take seconds to import.
-    from search.followup.export_trial import ExportRequest, export_trial
+    from search.followup.export_trial import export_trial
+    from search.followup.rebuilt_trial import ExportRequest
     from search.study.journal import read_history
 
     name = options.pick if options.pick in PICKS else None
@@ -119,36 +119,26 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _report(manifest: dict[str, Any], out: Path) -> None:
-    test = manifest["test"]
-    low, high = test["intervals"]["cider"]
-    check, refit = manifest["check"], manifest["refit"]
+def _report(manifest: ExportManifest, out: Path) -> None:
+    test, check, refit = manifest.test, manifest.check, manifest.refit
+    low, high = test.intervals["cider"]
     lines = [
         "training    "
         + (
-            f"refit {refit['number']}, {refit['epochs']:g} epochs, seed {refit['seed']}: best on validation of "
-            f"{refit['seeds']}"
+            f"refit {refit.number}, {refit.epochs:g} epochs, seed {refit.seed}: best on validation of {refit.seeds}"
             if refit
             else "the search's own"
         ),
-        f"written     {out} ({manifest['params']:,} parameters, {manifest['size_mb']:.2f} MB in {manifest['dtype']})",
-        f"checked     {check['images']} images: captions of the reloaded folder equal those of the model in memory; "
-        f"{check['same_as_study']} equal to the study's own",
-        f"test split  CIDEr {test['metrics']['cider']:.1f} ({low:.1f} to {high:.1f}) on {test['images']} images; "
-        + ", ".join(f"floor {name.replace('_', ' ')} {value:.1f}" for name, value in test["floor"].items()),
+        f"written     {out} ({manifest.params:,} parameters, {manifest.size_mb:.2f} MB in {manifest.dtype})",
+        f"checked     {check.images} images: captions of the reloaded folder equal those of the model in memory; "
+        f"{check.same_as_study} equal to the study's own",
+        f"test split  CIDEr {test.metrics['cider']:.1f} ({low:.1f} to {high:.1f}) on {test.images} images; "
+        + ", ".join(f"floor {name.replace('_', ' ')} {value:.1f}" for name, value in test.floor.items()),
         f"card        {out / 'README.md'}, numbers in {out / MANIFEST}",
     ]
-    if not manifest["adapter_only"]:
+    if not manifest.adapter_only:
         lines.append(f"next        python -m rsopt.caption --model {out} IMAGE...")
     sys.stdout.write("\n".join(lines) + "\n")
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """`manifest.json` of an exported folder. Raises UserError where there is none."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise UserError(f"folder '{folder}' is no export: it has no {MANIFEST}")
-    return json.loads(path.read_text())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from rsopt.core.inference import BATCH, BEAMS
 from rsopt.core.variant import Dtype
 from rsopt.data.records import Sample
 from rsopt.errors import UserError
-from rsopt.model.model_card import MANIFEST
+from rsopt.model.export_manifest import MANIFEST
 
 if TYPE_CHECKING:
     from rsopt.model.base import Base

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -150,7 +151,7 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
-def ranges(kept: list[int]) -> str:
+def ranges(kept: Sequence[int]) -> str:
     """Ascending indices as ranges: `0-5,7`."""
     runs: list[list[int]] = []
     for layer in kept:

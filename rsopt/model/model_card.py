@@ -1,15 +1,11 @@
-"""The model card of an export: how it was found, what was measured and how, how to use it. Pure: manifest in, text out."""
+"""Model card of an exported folder, written from its manifest: usage, origin, scores, cost and licence. No I/O."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
-from rsopt.core.recipe import Recipe
 from rsopt.core.variant import ranges
-
-MANIFEST = "manifest.json"
+from rsopt.model.export_manifest import ExportManifest
 
 MERGED_SNIPPET = """\
 import sys
@@ -79,14 +75,13 @@ LICENCES = {
 }
 
 
-def model_card(manifest: Mapping[str, Any]) -> str:
-    """README.md in the hub's form. `manifest` is what `search.export` writes beside it (manifest.json)."""
+def model_card(manifest: ExportManifest) -> str:
+    """Returns the text of README.md in the form of the Hugging Face hub."""
     m = manifest
-    title = f"{m['name']} ({m['study']}, trial {m['trial']})"
     parts = [
         _head(m),
-        f"# {title}",
-        f"A captioner for pictures like those of {_code(m['data']['name'])}: a smaller {_code(m['base'])}, found by a "
+        f"# {m.name} ({m.study}, trial {m.trial})",
+        f"A captioner for pictures like those of {_code(m.data.name)}: a smaller {_code(m.base)}, found by a "
         f"search over which layers to keep and where to put LoRA.",
         "## Use it\n\n" + _use(m),
         "## How it was found\n\n" + _found(m),
@@ -98,102 +93,102 @@ def model_card(manifest: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def snippet(manifest: Mapping[str, Any]) -> str:
-    """The script that the card shows. Run in the exported folder, it captions the images it is given."""
-    if not manifest["adapter_only"]:
+def snippet(manifest: ExportManifest) -> str:
+    """Returns the script that the card shows. Run in the exported folder, it captions the images named as arguments."""
+    if not manifest.adapter_only:
         return MERGED_SNIPPET
-    protocol = manifest["protocol"]
+    protocol = manifest.protocol
     return ADAPTER_SNIPPET.format(
-        base=json.dumps("rsopt/tiny" if manifest["base"] == "tiny" else manifest["base"]),
-        dtype=manifest["dtype"],
-        beams=protocol["beams"],
-        max_new_tokens=protocol["max_new_tokens"],
+        base=json.dumps("rsopt/tiny" if manifest.base == "tiny" else manifest.base),
+        dtype=manifest.dtype,
+        beams=protocol.beams,
+        max_new_tokens=protocol.max_new_tokens,
     )
 
 
-def _head(m: Mapping[str, Any]) -> str:
-    lines = ["---", f"library_name: {'peft' if m['adapter_only'] else 'transformers'}", "pipeline_tag: image-to-text"]
-    if "/" in m["base"]:
-        lines.append(f"base_model: {json.dumps(m['base'])}")
+def _head(m: ExportManifest) -> str:
+    lines = ["---", f"library_name: {'peft' if m.adapter_only else 'transformers'}", "pipeline_tag: image-to-text"]
+    if "/" in m.base:
+        lines.append(f"base_model: {json.dumps(m.base)}")
     return "\n".join([*lines, "tags: [blip-2, image-captioning, remote-sensing, pruned]", "license: other", "---"])
 
 
-def _use(m: Mapping[str, Any]) -> str:
-    needs = "transformers, torch, safetensors, pillow" + (", peft" if m["adapter_only"] else "")
-    needs += ", accelerate, bitsandbytes" if m["dtype"] in ("int8", "int4") else ""
+def _use(m: ExportManifest) -> str:
+    needs = "transformers, torch, safetensors, pillow" + (", peft" if m.adapter_only else "")
+    needs += ", accelerate, bitsandbytes" if m.dtype in ("int8", "int4") else ""
     text = f"Save as `use.py` in this folder and run `python use.py image.jpg`. It needs {needs} and nothing else.\n\n"
-    if m["adapter_only"]:
+    if m.adapter_only:
         text += "This folder holds the adapter, not the model: the base is loaded, its layers dropped, LoRA put on.\n\n"
     return text + f"```python\n{snippet(m)}```"
 
 
-def _found(m: Mapping[str, Any]) -> str:
-    found = m["found"]
+def _found(m: ExportManifest) -> str:
+    found = m.found
     lines = [
-        f"Study {_code(m['study'])}, space {_code(found['space'])}: {found['finished']} of {found['trials']} candidates were "
-        f"trained to the end (sampler {found['sampler']}, seed {found['seed']}), judged by {', '.join(found['objectives'])}. "
-        + (f"This one is trial {m['trial']}" + (f", picked as {m['pick']}." if m["pick"] else ".")),
+        f"Study {_code(m.study)}, space {_code(found.space)}: {found.finished} of {found.trials} candidates were "
+        f"trained to the end (sampler {found.sampler}, seed {found.seed}), judged by {', '.join(found.objectives)}. "
+        + (f"This one is trial {m.trial}" + (f", picked as {m.pick}." if m.pick else ".")),
     ]
-    if lora := m["variant"]["lora"]:
+    if lora := m.variant.lora:
         where = " and ".join(
-            f"{name} (rank {part['rank']}, alpha {part['alpha']:g}, {part['targets'].replace('_', ' ')})"
-            for name, part in (("the LLM", lora["llm"]), ("the Q-Former", lora["qformer"]))
+            f"{name} (rank {part.rank}, alpha {part.alpha:g}, {part.targets.replace('_', ' ')})"
+            for name, part in (("the LLM", lora.llm), ("the Q-Former", lora.qformer))
             if part
         )
-        projection = ", with the projection between them trained in full" if lora["train_projection"] else ""
-        lines.append(f"Tuned by LoRA on {where}{projection}; {Recipe(**m['recipe']).words}.")
+        projection = ", with the projection between them trained in full" if lora.train_projection else ""
+        lines.append(f"Tuned by LoRA on {where}{projection}; {m.recipe.words}.")
     else:
         lines.append("It was not tuned.")
-    if refit := m["refit"]:
+    if refit := m.refit:
         lines.append(
-            f"These weights are not the search's own: the trial was trained again (refit {refit['number']}, "
-            f"{refit['epochs']:g} epochs, seed {refit['seed']}), the best of {refit['seeds']} seeds on the validation split. "
-            f"The search's training had a CIDEr of {refit['searched_cider']:.1f} there."
+            f"These weights are not the search's own: the trial was trained again (refit {refit.number}, "
+            f"{refit.epochs:g} epochs, seed {refit.seed}), the best of {refit.seeds} seeds on the validation split. "
+            f"The search's training had a CIDEr of {refit.searched_cider:.1f} there."
         )
-    versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in m.versions.items())
     return "\n\n".join([*lines, f"Versions: {versions}."])
 
 
-def _kept(m: Mapping[str, Any]) -> str:
+def _kept(m: ExportManifest) -> str:
     rows = ["| part | layers | of | kept, by the base's numbers |", "|---|---|---|---|"]
     for part, title in (("vision", "vision tower"), ("qformer", "Q-Former"), ("llm", "LLM")):
-        kept = m["variant"][f"{part}_layers"]
-        rows.append(f"| {title} | {len(kept)} | {m['depths'][part]} | {ranges(kept)} |")
+        kept = getattr(m.variant, f"{part}_layers")
+        rows.append(f"| {title} | {len(kept)} | {m.depths[part]} | {ranges(kept)} |")
     return "\n".join(rows)
 
 
-def _scores(m: Mapping[str, Any]) -> str:
-    protocol, test, validation = m["protocol"], m["test"], m["validation"]
-    names = [name for name in METRICS if name in test["metrics"] or name in validation]
+def _scores(m: ExportManifest) -> str:
+    protocol, test, validation = m.protocol, m.test, m.validation
+    names = [name for name in METRICS if name in test.metrics or name in validation]
     rows = ["| split | images | " + " | ".join(METRICS[n] for n in names) + " |", "|---" * (len(names) + 2) + "|"]
     for split, images, metrics in (
-        ("test", test["images"], test["metrics"]),
-        ("validation", m["data"]["validation_images"], validation),
+        ("test", test.images, test.metrics),
+        ("validation", m.data.validation_images, validation),
     ):
         cells = [f"{metrics[n]:.1f}" if n in metrics else "-" for n in names]
         rows.append(f"| {split} | {images} | " + " | ".join(cells) + " |")
-    low, high = test["intervals"]["cider"]
+    low, high = test.intervals["cider"]
     priors = [
-        f"{kind} {', '.join(f'{name.replace(chr(95), chr(32))} {value:.1f}' for name, value in test[kind].items())}"
-        for kind in ("floor", "ceiling")
-        if test[kind]
+        f"{kind} {', '.join(f'{name.replace(chr(95), chr(32))} {value:.1f}' for name, value in scores.items())}"
+        for kind, scores in (("floor", test.floor), ("ceiling", test.ceiling))
+        if scores
     ]
     return (
-        "\n".join(rows) + f"\n\nAll x100: {protocol['beams']} beams, at most {protocol['max_new_tokens']} new tokens, "
-        f"{protocol['tokenizer']}. CIDEr on the test split: 95 % interval over images {low:.1f} to {high:.1f}. Beside it on the "
+        "\n".join(rows) + f"\n\nAll x100: {protocol.beams} beams, at most {protocol.max_new_tokens} new tokens, "
+        f"{protocol.tokenizer}. CIDEr on the test split: 95 % interval over images {low:.1f} to {high:.1f}. Beside it on the "
         f"test split: {'; '.join(priors)} (the floor is what a captioner scores that never looks at the image). The search saw "
-        f"the validation split only; the test split was captioned once, by this model in {test['dtype']} on {test['device']}."
+        f"the validation split only; the test split was captioned once, by this model in {test.dtype} on {test.device}."
     )
 
 
-def _cost(m: Mapping[str, Any]) -> str:
+def _cost(m: ExportManifest) -> str:
     rows = [
         "| | |",
         "|---|---|",
-        f"| parameters | {m['params']:,} |",
-        f"| weights, {m['dtype']} | {m['size_mb']:.2f} MB |",
+        f"| parameters | {m.params:,} |",
+        f"| weights, {m.dtype} | {m.size_mb:.2f} MB |",
     ]
-    metrics, latency = m["validation"], m["latency"]
+    metrics, latency = m.validation, m.latency
     if "gmacs" in metrics:
         rows.append(f"| compute, one image and 11 text tokens | {metrics['gmacs']:.4g} GMAC |")
     if "latency_ms" in metrics:
@@ -206,18 +201,18 @@ def _cost(m: Mapping[str, Any]) -> str:
     text = "\n".join(rows)
     if latency:
         text += (
-            f"\n\nLatency: one image in, caption out, batch 1, vision tower included, {latency['beams']} beams, "
-            f"{latency['new_tokens']} new tokens fixed, median of {latency['runs']} runs; "
-            f"{latency['device']}, {latency['dtype']}, {latency['decoder']}."
+            f"\n\nLatency: one image in, caption out, batch 1, vision tower included, {latency.beams} beams, "
+            f"{latency.new_tokens} new tokens fixed, median of {latency.runs} runs; "
+            f"{latency.device}, {latency.dtype}, {latency.decoder}."
         )
     return text
 
 
-def _licence(m: Mapping[str, Any]) -> str:
-    known = "tiny" if m["base"] == "tiny" else "blip2-opt" if "blip2-opt" in m["base"] else None
-    base = LICENCES[known] if known else f"The base is {_code(m['base'])}: its licence holds for these weights too."
+def _licence(m: ExportManifest) -> str:
+    known = "tiny" if m.base == "tiny" else "blip2-opt" if "blip2-opt" in m.base else None
+    base = LICENCES[known] if known else f"The base is {_code(m.base)}: its licence holds for these weights too."
     return (
-        f"These weights are derived from the base and from the captions and pictures of {_code(m['data']['name'])}; what either "
+        f"These weights are derived from the base and from the captions and pictures of {_code(m.data.name)}; what either "
         f"allows limits what may be done with them. {base} This card grants nothing: look both up before you publish."
     )
 

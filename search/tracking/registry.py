@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
 from rsopt.errors import UserError
-from rsopt.model.model_card import MANIFEST
+from rsopt.model.export_manifest import ExportManifest
 from search.study.settings import Settings
 from search.tracking.mlflow_writer import Tracker
 from search.tracking.uri import check_uri
@@ -28,7 +27,7 @@ def register(settings: Settings, number: int, folder: Path, alias: str) -> Any:
     Raises UserError when the tracking server does not answer or does not know the study.
     """
     check_uri(settings.tracking_uri)
-    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest = ExportManifest.read(folder)
     before = mlflow.get_tracking_uri()
     try:
         tracker = Tracker(settings.tracking_uri, settings.mlflow_experiment, settings.name)
@@ -42,7 +41,7 @@ def register(settings: Settings, number: int, folder: Path, alias: str) -> Any:
                 artifacts={"folder": str(folder)},
                 signature=_signature(),
                 pip_requirements=[f"{name}{_pinned(name)}" for name in NEEDS],
-                metadata={key: manifest[key] for key in ("study", "trial", "name", "params", "dtype")},
+                metadata={key: getattr(manifest, key) for key in ("study", "trial", "name", "params", "dtype")},
             )
         name = model_name(settings.name)
         version = mlflow.register_model(info.model_uri, name, await_registration_for=60)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest
 from rsopt.cli import command
 from rsopt.core.variant import ranges
 from rsopt.data.read import read
+from rsopt.model.export_manifest import MANIFEST, ExportManifest, ReloadCheck
 from rsopt.model.model_card import model_card
-from search.export import main, read_manifest
+from search.export import main
 from search.results.build_front import build_front, study_front
 from search.results.front import Front
 from search.results.picks import PICKS, choose
@@ -43,7 +45,7 @@ def stranger(folder: Path, study: Settings, base: str | None = None) -> list[str
     script = "import torch; torch.set_num_threads(1)\nassert 'rsopt' not in __import__('sys').modules\n" + script
     (folder / "use.py").write_text(script)
     paths = {s.image_id: str(s.path) for s in read(load_study(study.folder)[1].data_path).split("val")}
-    images = [paths[i] for i in read_manifest(folder)["captions"]]
+    images = [paths[i] for i in ExportManifest.read(folder).captions]
     done = subprocess.run([sys.executable, "-I", "use.py", *images], cwd=folder, capture_output=True, text=True)
     (folder / "use.py").unlink()
     assert done.returncode == 0, done.stderr[-2000:]
@@ -51,9 +53,9 @@ def stranger(folder: Path, study: Settings, base: str | None = None) -> list[str
 
 
 def test_the_cards_script_gives_the_recorded_captions(knee: Path, small_study: Settings) -> None:
-    manifest = read_manifest(knee)
-    assert stranger(knee, small_study) == list(manifest["captions"].values())
-    assert manifest["check"] == {"images": 12, "same_as_study": 12}, "these are the captions that were measured"
+    manifest = ExportManifest.read(knee)
+    assert stranger(knee, small_study) == list(manifest.captions.values())
+    assert manifest.check == ReloadCheck(images=12, same_as_study=12), "these are the captions that were measured"
 
 
 def test_sizes_and_scores_are_those_of_the_front_and_the_test_split_is_scored_once(
@@ -63,42 +65,45 @@ def test_sizes_and_scores_are_those_of_the_front_and_the_test_split_is_scored_on
 
     front = study_front(small_study.folder)
     metrics = next(t for t in front.trials if t.id == front.picks["knee"]).metrics
-    manifest = read_manifest(knee)
+    manifest = ExportManifest.read(knee)
     with safe_open(knee / "model.safetensors", "pt") as file:
         stored = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
-    assert manifest["params"] == stored == metrics["params"]
-    assert manifest["size_mb"] == metrics["size_mb"]
-    assert manifest["latency"]["latency_ms"] == metrics["latency_ms"] and manifest["latency"]["device"]
-    assert manifest["validation"] == metrics
-    assert set(manifest["test"]["metrics"]) >= {"cider", "meteor", "bleu_4"} and manifest["test"]["images"] == 12
+    written = json.dumps(manifest.to_json(), indent=1, ensure_ascii=False) + "\n"
+    assert (knee / MANIFEST).read_text() == written, "what was read is written byte for byte"
+    assert manifest.params == stored == metrics["params"]
+    assert manifest.size_mb == metrics["size_mb"]
+    assert manifest.latency is not None and manifest.latency.device
+    assert manifest.latency.record["latency_ms"] == metrics["latency_ms"]
+    assert manifest.validation == metrics
+    assert set(manifest.test.metrics) >= {"cider", "meteor", "bleu_4"} and manifest.test.images == 12
     config = json.loads((knee / "generation_config.json").read_text())
     assert (config["num_beams"], config["max_new_tokens"]) == (5, 50)
 
-    kept = small_study.folder / "candidates" / f"{manifest['trial']:04d}" / "test-float32.json"
+    kept = small_study.folder / "candidates" / f"{manifest.trial:04d}" / "test-float32.json"
     marked = json.loads(kept.read_text())
     marked["scores"]["metrics"]["cider"] = 123.456
     before = kept.read_text()
     kept.write_text(json.dumps(marked))
     assert export(small_study, tmp_path / "again") == 0
     kept.write_text(before)
-    assert read_manifest(tmp_path / "again")["test"]["metrics"]["cider"] == 123.456
+    assert ExportManifest.read(tmp_path / "again").test.metrics["cider"] == 123.456
 
 
 def test_an_adapter_is_put_on_by_its_cards_script(small_study: Settings, tmp_path: Path) -> None:
     from rsopt.model import configs
 
     assert export(small_study, tmp_path / "lora", "--adapter-only") == 0
-    manifest = read_manifest(tmp_path / "lora")
+    manifest = ExportManifest.read(tmp_path / "lora")
     assert not (tmp_path / "lora" / "model.safetensors").exists()
     captions = stranger(tmp_path / "lora", small_study, str(configs.TINY))
-    assert captions == list(manifest["captions"].values())
+    assert captions == list(manifest.captions.values())
 
 
 def test_another_dtype_halves_the_file(knee: Path, small_study: Settings, tmp_path: Path) -> None:
     assert export(small_study, tmp_path / "half", "--dtype", "bfloat16") == 0
     whole, half = ((f / "model.safetensors").stat().st_size for f in (knee, tmp_path / "half"))
     assert 0.49 < half / whole < 0.52
-    assert read_manifest(tmp_path / "half")["test"]["dtype"] == "bfloat16"
+    assert ExportManifest.read(tmp_path / "half").test.dtype == "bfloat16"
 
 
 REFUSED = {
@@ -146,9 +151,9 @@ def test_a_model_that_captions_otherwise_is_not_put_in_place(
     small_study: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The guard itself: weights that are not those of the trial."""
-    from search.followup import export_trial
+    from search.followup import rebuilt_trial
 
-    monkeypatch.setattr(export_trial, "load_weights", lambda built, state: None)
+    monkeypatch.setattr(rebuilt_trial, "load_weights", lambda built, state: None)
     assert export(small_study, tmp_path / "out") == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -166,7 +171,7 @@ def test_picks_under_a_limit_are_those_of_what_is_within() -> None:
 
 
 def test_names_of_users_stay_text_in_the_card(knee: Path) -> None:
-    manifest = read_manifest(knee) | {"base": "org/`evil`\n# heading"}
+    manifest = replace(ExportManifest.read(knee), base="org/`evil`\n# heading")
     assert "\n# heading" not in model_card(manifest)
 
 

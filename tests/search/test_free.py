@@ -13,8 +13,8 @@ import pytest
 
 from rsopt.cli import command
 from rsopt.core.inference import InferenceConfig, default_inference_variants
+from rsopt.model.export_manifest import ExportManifest
 from search.export import main as export
-from search.export import read_manifest
 from search.free import main, of_front
 from search.results.build_front import build_front, front_variants, study_front
 from search.results.inference_variants import InferenceVariant, MeasuredVariant, read_variants, unmeasured
@@ -104,15 +104,15 @@ def test_a_free_point_is_exported_and_captions_the_same_in_a_fresh_process(measu
     argv = ["--name", measured.name, "--storage", measured.storage, "--pick", "2", "--dtype", "int8"]
     out = tmp_path / "int8"
     assert command(export, [*argv, "--out", str(out)]) == 0
-    manifest = read_manifest(out)
-    assert manifest["dtype"] == "int8" and manifest["protocol"]["beams"] == 5
-    assert manifest["check"]["same_as_study"] == manifest["check"]["images"], "of the point as it was measured"
-    assert manifest["size_mb"] == pytest.approx((out / "model.safetensors").stat().st_size / 1e6, rel=0.05)
-    assert manifest["latency"]["dtype"] == "int8"
+    manifest = ExportManifest.read(out)
+    assert manifest.dtype == "int8" and manifest.protocol.beams == 5
+    assert manifest.check.same_as_study == manifest.check.images, "of the point as it was measured"
+    assert manifest.size_mb == pytest.approx((out / "model.safetensors").stat().st_size / 1e6, rel=0.05)
+    assert manifest.latency is not None and manifest.latency.dtype == "int8"
     from rsopt.data.read import read
 
     paths = {s.image_id: s.path for s in read(load_study(measured.folder)[1].data_path).split("val")}
-    some = list(manifest["captions"])[:4]
+    some = list(manifest.captions)[:4]
     ran = subprocess.run(
         [sys.executable, "-m", "rsopt.caption", "--model", str(out), "--json", *(str(paths[i]) for i in some)],
         capture_output=True,
@@ -120,16 +120,20 @@ def test_a_free_point_is_exported_and_captions_the_same_in_a_fresh_process(measu
         check=True,
     )
     again = [json.loads(line)["caption"] for line in ran.stdout.splitlines()]
-    assert again == [manifest["captions"][i] for i in some]
+    assert again == [manifest.captions[i] for i in some]
 
 
 def test_beams_go_into_the_generation_config(measured: Settings, tmp_path: Path) -> None:
     argv = ["--name", measured.name, "--storage", measured.storage, "--pick", "2", "--beams", "1"]
     assert command(export, [*argv, "--out", str(tmp_path / "greedy")]) == 0
     assert json.loads((tmp_path / "greedy" / "generation_config.json").read_text())["num_beams"] == 1
-    manifest = read_manifest(tmp_path / "greedy")
-    assert manifest["check"]["same_as_study"] == manifest["check"]["images"]
-    assert manifest["latency"]["beams"] == 1 and "1 beams" in (tmp_path / "greedy" / "README.md").read_text()
+    manifest = ExportManifest.read(tmp_path / "greedy")
+    assert manifest.check.same_as_study == manifest.check.images
+    assert (
+        manifest.latency is not None
+        and manifest.latency.beams == 1
+        and "1 beams" in (tmp_path / "greedy" / "README.md").read_text()
+    )
 
 
 def test_refusals(small_study: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -173,10 +173,10 @@ def test_refusals_are_one_line_and_write_nothing(
 
 def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study: Settings, tmp_path: Path) -> None:
     """The worker's part for real, in this process; Ray's part is in the chaos suite's kind of test, not here."""
+    from rsopt.model.export_manifest import ExportManifest
     from search.execution.messages import decode
     from search.execution.work import WorkerSpec
     from search.export import main as export
-    from search.export import read_manifest
     from search.followup.refit_worker import run_refit
     from search.results.build_front import study_front
     from search.study.journal import read_history
@@ -207,10 +207,10 @@ def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study
     assert front.refits is not None and front.refits[1].seeds == 1
     argv = ["--name", study.name, "--storage", study.storage, "--pick", "1"]
     assert command(export, [*argv, "--out", str(tmp_path / "refit")]) == 0
-    manifest = read_manifest(tmp_path / "refit")
-    assert manifest["refit"]["seed"] == refits[0].seed and manifest["recipe"]["epochs"] == 2
-    assert manifest["check"]["same_as_study"] == manifest["check"]["images"]
+    manifest = ExportManifest.read(tmp_path / "refit")
+    assert manifest.refit is not None and manifest.refit.seed == refits[0].seed and manifest.recipe.epochs == 2
+    assert manifest.check.same_as_study == manifest.check.images
     assert f"seed {refits[0].seed}" in (tmp_path / "refit" / "README.md").read_text()
     assert command(export, [*argv, "--out", str(tmp_path / "own"), "--as-searched"]) == 0
-    assert read_manifest(tmp_path / "own")["refit"] is None
-    assert read_manifest(tmp_path / "own")["captions"] != manifest["captions"]
+    assert ExportManifest.read(tmp_path / "own").refit is None
+    assert ExportManifest.read(tmp_path / "own").captions != manifest.captions

@@ -13,7 +13,8 @@ import pytest
 
 from rsopt.cli import command
 from rsopt.data.read import read
-from search.export import main, read_manifest
+from rsopt.model.export_manifest import ExportManifest
+from search.export import main
 from search.study.journal import read_history
 from search.study.settings import Settings, load_study, save_study
 from search.tracking.mlflow_writer import Tracker
@@ -37,7 +38,7 @@ def test_a_registered_pick_captions_files_and_bytes(
     assert "models:/rsopt-fields-1@knee" in capsys.readouterr().out
     assert not list(tmp_path.rglob("*.pkl"))
 
-    captions = read_manifest(tmp_path / "knee")["captions"]
+    captions = ExportManifest.read(tmp_path / "knee").captions
     paths = {s.image_id: str(s.path) for s in read(metadata.data_path).split("val")}
     images = [paths[i] for i in captions]
     images[1] = base64.b64encode(Path(images[1]).read_bytes()).decode()
