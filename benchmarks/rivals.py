@@ -18,7 +18,7 @@ from rsopt.core.objectives import Fault, Measurement
 from search.simulation.event_loop import Finished
 from search.simulation.recording import Recording
 from search.space.bound_space import BoundSpace
-from search.space.bound_space import options as options_of
+from search.space.distributions import options as options_of
 
 STOCK = {"TPE, FIFO (stock OptunaSearch)": "tpe", "NSGA-II, FIFO (stock OptunaSearch)": "nsga2"}
 MOASHA = "MOASHA (Syne Tune)"

@@ -71,4 +71,5 @@ def _free(stairs: Array, corner: Array, costs: Array) -> Array:
     # Costs beyond the corner span nothing; without the clip their widths would still count.
     widths = np.where(costs[:, :1] < corner[0], widths, 0.0)
     heights = np.maximum(corner[1] - np.maximum(order[:, 1], costs[:, 1:]), 0.0)
-    return np.maximum(whole - (widths * heights).sum(axis=1), 0.0)
+    dominated: Array = (widths * heights).sum(axis=1)
+    return np.maximum(whole - dominated, 0.0)

@@ -27,7 +27,7 @@ def non_dominated(values: ArrayLike) -> NDArray[np.bool_]:
     if len(points) == 0:
         return np.zeros(0, dtype=bool)
     if points.shape[1] == 1:
-        return points[:, 0] == points[:, 0].min()
+        return np.asarray(points[:, 0] == points[:, 0].min(), dtype=np.bool_)
     return np.asarray(moocore.is_nondominated(points, keep_weakly=True), dtype=bool)
 
 

@@ -27,7 +27,7 @@ AMPLITUDE, LENGTH, RUNG_LENGTH, RUNG_NOISE, NOISE = (0.4, 0.7), (0.5, 0.8), (0.4
 _BOUNDS = (1e-3, 1e3)
 
 
-class GroupedMatern(Kernel):
+class GroupedMatern(Kernel):  # type: ignore[misc]  # sklearn is untyped
     """Matern 5/2 with one length scale for each group of columns: `groups` names the group of each column."""
 
     def __init__(self, lengths: Sequence[float] | Array, groups: Sequence[int]) -> None:
@@ -64,7 +64,7 @@ class GroupedMatern(Kernel):
         return True
 
 
-class RungNoise(Kernel):
+class RungNoise(Kernel):  # type: ignore[misc]  # sklearn is untyped
     """White noise with one level below the last rung (last column below 1) and one at it.
 
     On the way a candidate is judged in the middle of its training, by fewer images: what is luck there is no luck at the end.

@@ -9,6 +9,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from rsopt.common.atomic_files import write_json
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape
 from rsopt.data.generated.mini import mini_folder
@@ -26,7 +27,7 @@ from search.session.options import settings_of
 from search.session.warm_start_source import other_study
 from search.space.load import Space
 from search.storage.layout import RANKINGS_FILE, SPACE_FILE, WARM_START_FILE
-from search.study.settings import Settings, StudyMetadata, save_study, write_json
+from search.study.settings import Settings, StudyMetadata, save_study
 from search.tracking.uri import check_uri
 
 REAL = "--base Salesforce/blip2-opt-2.7b --data RSICD_FOLDER"

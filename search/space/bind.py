@@ -1,4 +1,4 @@
-"""Binding: depths of a space become counts of a base's layers, and its parameters what a sampler draws from."""
+"""Binds a space to a base: depths become counts of its layers, parameters become distributions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from rsopt.core.ranking import STRATEGIES, MeasuredRankings, Ranking, static_ranking
+from rsopt.core.ranking import MeasuredRankings, Ranking
 from rsopt.core.variant import BaseShape
-from rsopt.errors import UserError
-from search.space.bound_space import BoundSpace, Params, contains
+from search.space.bound_space import BoundSpace, Params
+from search.space.distributions import contains, described
+from search.space.layer_orders import LayerOrders
 from search.space.parameters import DEPTHS, RULES, Parameter, Start, Value
 from search.space.yaml_document import YamlNode, quoted
 
@@ -20,43 +21,26 @@ from search.space.yaml_document import YamlNode, quoted
 def bind(
     parameters: Sequence[Parameter], starts: Sequence[Start], shape: BaseShape, rankings: MeasuredRankings | None
 ) -> BoundSpace:
-    """The parameters and starting points over a base of this shape: see `Space.bind`."""
-    if shape.qformer_layers % shape.cross_attention_frequency:
-        raise ValueError(f"the base's Q-Former does not consist of whole groups of layers: {shape}")
-    groups = shape.qformer_layers // shape.cross_attention_frequency
-    orders = {
-        part: {strategy: static_ranking(strategy, depth) for strategy in STRATEGIES}
-        for part, depth in (("vision", shape.vision_layers), ("qformer", groups), ("llm", shape.llm_layers))
-    }
-    for strategy, order in rankings.llm.items() if rankings else ():
-        if sorted(order) != list(range(shape.llm_layers)):
-            raise UserError(
-                f"ranking {quoted(strategy)} does not order the base's {shape.llm_layers} LLM layers, each once"
-            )
-        orders["llm"][strategy] = tuple(order)
-
-    fixed: Params = {name: rule.default for name, rule in RULES.items()} | {
-        name: getattr(shape, name) for name in DEPTHS
-    }
+    """Returns the parameters and starting points over a base of this shape; see `Space.bind`."""
+    orders = LayerOrders.of(shape, rankings)
+    fixed: Params = {name: _default(name, shape) for name in RULES}
     distributions: dict[str, BaseDistribution] = {}
     for parameter in parameters:
-        values = _bound(parameter, shape, orders["llm"])
+        values = _values(parameter, shape, orders.llm)
         if parameter.kind == "fixed":
             fixed[parameter.name] = values[0]
         else:
-            del fixed[parameter.name]
             distributions[parameter.name] = _distribution(parameter, values, shape)
-    # A parameter that does not exist under its `when` still needs a value: its default.
-    fixed |= {p.name: _default(p.name, shape) for p in parameters if p.when is not None and p.kind != "fixed"}
+            if parameter.when is None:  # others need a value where they do not exist
+                del fixed[parameter.name]
     when = {p.name: p.when for p in parameters if p.when is not None}
-    pairs = rankings.qformer_pairs if rankings else {}
-    space = BoundSpace(shape, distributions, when, fixed, (), orders, pairs)
+    space = BoundSpace(shape, distributions, when, fixed, (), orders)
     named = {parameter.name: parameter for parameter in parameters}
     return replace(space, starts=tuple(_start(start, space, named) for start in starts))
 
 
 def _start(start: Start, space: BoundSpace, named: Mapping[str, Parameter]) -> Params:
-    """A starting point with depths as counts, in the space's order. Raises UserError for a value outside the space."""
+    """Returns a starting point with depths as counts, in the space's order. Raises UserError for a value outside the space."""
     params: Params = {}
     for name, over in space.distributions.items():
         if name not in start.values:
@@ -68,13 +52,13 @@ def _start(start: Start, space: BoundSpace, named: Mapping[str, Parameter]) -> P
             shares = any(isinstance(v, float) for v in (*named[name].values, value))
             value = _layers(value, shares, name, space.shape, node)
         if not contains(over, value):
-            raise node.error(f"{name}: {quoted(value)} is outside the space; it has {_described(over)}")
+            raise node.error(f"{name}: {quoted(value)} is outside the space; it has {described(over)}")
         params[name] = int(value) if isinstance(over, IntDistribution) else value
     return params
 
 
-def _bound(parameter: Parameter, shape: BaseShape, rankings: Mapping[str, Ranking]) -> tuple[Value, ...]:
-    """The parameter's values with depths as counts. Raises UserError for a depth or a ranking that this base lacks."""
+def _values(parameter: Parameter, shape: BaseShape, rankings: Mapping[str, Ranking]) -> tuple[Value, ...]:
+    """Returns a parameter's values with depths as counts. Raises UserError for a depth or a ranking that this base lacks."""
     name, node = parameter.name, parameter.node
     if name == "ranking":
         for strategy in parameter.values:
@@ -116,10 +100,3 @@ def _distribution(parameter: Parameter, values: tuple[Any, ...], shape: BaseShap
         return FloatDistribution(float(values[0]), float(values[1]), log=parameter.log)
     step = shape.cross_attention_frequency if parameter.name == "qformer_layers" else 1
     return IntDistribution(int(values[0]), int(values[1]), log=parameter.log, step=step)
-
-
-def _described(over: BaseDistribution) -> str:
-    if isinstance(over, CategoricalDistribution):
-        return ", ".join(map(str, over.choices))
-    assert isinstance(over, IntDistribution | FloatDistribution)
-    return f"{over.low:g} to {over.high:g}"

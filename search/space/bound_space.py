@@ -1,4 +1,4 @@
-"""BoundSpace: a space over a base of known depth. Depths are counts of layers here; params become candidates."""
+"""A space over a base of known depth: depths are counts of layers, and params become candidates."""
 
 from __future__ import annotations
 
@@ -16,37 +16,35 @@ from optuna.distributions import (
 )
 
 from rsopt.core.candidate import Candidate
-from rsopt.core.ranking import MEASURED, Ranking, kept, kept_pairs
-from rsopt.core.recipe import Recipe
-from rsopt.core.variant import BaseShape, LoraPart, LoraSpec, Variant, digest
+from rsopt.core.variant import BaseShape, Variant, digest
+from search.space.candidates import make_candidate
+from search.space.distributions import contains, options
+from search.space.layer_orders import LayerOrders
 from search.space.parameters import DEPTHS, RULES, Value
 
 Params = dict[str, Any]  # parameter -> value, only those that are searched and exist under their `when`
-# The best rate of LoRA falls about as the LLM gets wider (2203.03466): 3.1e-3 at the shipped base's 128, 1.6e-4 at
-# OPT-2.7b's 2560, in the middle of what papers use. One space can then serve both.
-LR_TIMES_WIDTH = 0.4
-UNTAUGHT: Params = {"distill_logits": 0.0, "distill_hidden": 0.0}
+NO_TEACHER: Params = {"distill_logits": 0.0, "distill_hidden": 0.0}
 COUNTABLE = 20_000  # combinations up to which a space is enumerated
-FALLBACK = "alternate"  # order of Q-Former pairs and vision layers under a ranking that was measured for the LLM alone
 
 
 @dataclass(frozen=True, slots=True)
 class BoundSpace:
-    """What a sampler draws from. `fixed` holds every other parameter: the space's own value or the default."""
+    """What a sampler draws from.
+
+    `fixed` holds every other parameter: the space's own value or the default. `starts` are params to try first. `names` maps
+    the key of a listed candidate to its name; nothing else is tried then.
+    """
 
     shape: BaseShape
     distributions: dict[str, BaseDistribution]
     when: dict[str, tuple[str, tuple[Value, ...]]]
     fixed: Params
     starts: tuple[Params, ...]
-    orders: dict[str, dict[str, Ranking]]  # component -> strategy -> order
-    measured_pairs: Mapping[int, tuple[int, ...]]  # number of Q-Former pairs -> the best of them; empty if not measured
-    names: Mapping[str, str] = field(
-        default_factory=dict
-    )  # key of a listed candidate -> its name; then nothing else is tried
+    orders: LayerOrders
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def suggest(self, trial: optuna.trial.BaseTrial) -> Params:
-        """Draw every parameter that exists under the choices made before it; depths are counts of layers."""
+        """Draws every parameter that exists under the values drawn before it."""
         params: Params = {}
         for name, over in self.distributions.items():
             if self.active(name, params):
@@ -68,53 +66,48 @@ class BoundSpace:
 
     def contains(self, params: Mapping[str, Any]) -> bool:
         """Whether these params are a point of the space: every parameter that exists under them, and no other."""
-        names = [name for name in self.distributions if self.active(name, params)]
-        return set(names) == set(params) and all(contains(self.distributions[n], params[n]) for n in names)
+        names = {name for name in self.distributions if self.active(name, params)}
+        return names == set(params) and all(contains(self.distributions[name], params[name]) for name in names)
 
     def candidate(self, params: Mapping[str, Any]) -> Candidate:
-        """The candidate these params describe; what they leave out takes its fixed or default value. Pure."""
-        value = {**self.fixed, **params}
-        if value.get("baseline", "none") != "none":
-            return Candidate(Variant.full(self.shape), baseline=value["baseline"])
-        return Candidate(self._variant(value), self._recipe(value))
+        """Returns the candidate that these params describe; parameters that they leave out take their fixed values."""
+        return make_candidate({**self.fixed, **params}, self.shape, self.orders)
 
     @property
     def distills(self) -> bool:
         """Whether a candidate may have a teacher."""
         return any(
             self.fixed.get(name, 0) > 0 or (name in self.distributions and not _only_zero(self.distributions[name]))
-            for name in UNTAUGHT
+            for name in NO_TEACHER
         )
 
     def zero_shot(self) -> Candidate:
-        """The base as it comes: every layer, no LoRA."""
+        """Returns the untuned base: every layer, no LoRA."""
         return Candidate(Variant.full(self.shape))
 
     def full_depth(self) -> tuple[Params, Candidate]:
-        """The reference point: every layer, with LoRA and recipe of the space's first starting point, taught by nobody.
+        """Returns the reference with every layer, and LoRA and recipe of the first starting point; it has no teacher.
 
-        What that leaves out is as the space fixes it, else by default. It is the teacher of candidates that distil.
-
-        The params are empty where the space cannot express it, so that nothing false is taught to a sampler.
+        Parameters that the starting point leaves out take their fixed values or defaults. The params are empty where the space
+        cannot express this candidate, so that nothing false is told to a sampler. It is the teacher of candidates that distil.
         """
-        value: Params = {name: rule.default for name, rule in RULES.items()}
-        value |= self.fixed
-        value |= self.starts[0] if self.starts else {}
-        value |= {name: getattr(self.shape, name) for name in DEPTHS} | UNTAUGHT | {"baseline": "none"}
+        values: Params = {name: rule.default for name, rule in RULES.items()}
+        values |= self.fixed
+        values |= self.starts[0] if self.starts else {}
+        values |= {name: getattr(self.shape, name) for name in DEPTHS} | NO_TEACHER | {"baseline": "none"}
         if isinstance(ranking := self.distributions.get("ranking"), CategoricalDistribution):
-            value["ranking"] = ranking.choices[0]  # at full depth all of them are the same
-        candidate = Candidate(self._variant(value), self._recipe(value))
+            values["ranking"] = ranking.choices[0]  # at full depth all of them are the same
+        candidate = make_candidate(values, self.shape, self.orders)
         params: Params = {}
         for name, over in self.distributions.items():
             if self.active(name, params):
-                params[name] = int(value[name]) if isinstance(over, IntDistribution) else value[name]
-                if not contains(over, value[name]):
-                    return {}, candidate
-        return (params, candidate) if self.candidate(params).key == candidate.key else ({}, candidate)
+                params[name] = int(values[name]) if isinstance(over, IntDistribution) else values[name]
+        expressible = self.contains(params) and self.candidate(params).key == candidate.key
+        return (params if expressible else {}), candidate
 
     @property
     def key(self) -> str:
-        """Digest of what is drawn from: trials recorded under another one would mislead a sampler, or break it."""
+        """Digest of the distributions: trials recorded under others would mislead a sampler, or break it."""
         return digest({name: distribution_to_json(over) for name, over in self.distributions.items()})
 
     @property
@@ -123,24 +116,24 @@ class BoundSpace:
         if any(isinstance(over, FloatDistribution) and not over.single() for over in self.distributions.values()):
             return None
         names = list(self.distributions)
-        deciding = {choice for choice, _ in self.when.values()}
+        conditions = {choice for choice, _ in self.when.values()}
 
         def count(at: int, params: Params) -> int:
-            """Combinations of the parameters from `at` on; only those that decide over others are tried one by one."""
+            """Combinations of the parameters from `at` on; only those that are conditions of others are tried one by one."""
             if at == len(names):
                 return 1
             name = names[at]
             if not self.active(name, params):
                 return count(at + 1, params)
             choices = options(self.distributions[name])
-            if name in deciding:
+            if name in conditions:
                 return sum(count(at + 1, {**params, name: choice}) for choice in choices)
             return len(choices) * count(at + 1, params)
 
         return count(0, {})
 
     def combinations(self) -> Iterator[Params]:
-        """Every combination of params in a fixed order. Only where `size` is a number."""
+        """Yields every combination of params in a fixed order. Only where `size` is a number."""
         names = list(self.distributions)
         stack: list[tuple[int, Params]] = [(0, {})]
         while stack:
@@ -152,64 +145,6 @@ class BoundSpace:
             else:
                 stack += [(at + 1, {**params, names[at]: o}) for o in reversed(options(self.distributions[names[at]]))]
 
-    def _variant(self, value: Mapping[str, Any]) -> Variant:
-        strategy = value["ranking"]
-        orders = {part: self._order(part, strategy) for part in ("vision", "llm")}
-        scope, ratio = value["lora"], float(value["alpha_ratio"])
-        parts = {
-            part: LoraPart(int(value[f"{part}_rank"]), ratio * int(value[f"{part}_rank"]), value[f"{part}_targets"])
-            if scope in (part, "both")
-            else None
-            for part in ("llm", "qformer")
-        }
-        lora = LoraSpec(
-            **parts, dropout=float(value["dropout"]), rslora=value["rslora"], train_projection=value["train_projection"]
-        )
-        return Variant(
-            kept(orders["vision"], value["vision_layers"]),
-            self._qformer(strategy, value["qformer_layers"]),
-            kept(orders["llm"], value["llm_layers"]),
-            lora,
-        )
-
-    def _qformer(self, strategy: str, layers: int) -> tuple[int, ...]:
-        every = self.shape.cross_attention_frequency
-        if strategy in MEASURED and layers // every in self.measured_pairs:
-            return tuple(pair * every + i for pair in self.measured_pairs[layers // every] for i in range(every))
-        return kept_pairs(self._order("qformer", strategy), layers, every)
-
-    def _order(self, part: str, strategy: str) -> Ranking:
-        return self.orders[part].get(strategy) or self.orders[part][FALLBACK]
-
-    def _recipe(self, value: Mapping[str, Any]) -> Recipe:
-        return Recipe(
-            lr=float(value["lr"]) or float(value["lr_factor"]) * LR_TIMES_WIDTH / self.shape.llm_width,
-            epochs=float(value["epochs"]),
-            batch_images=int(value["batch_images"]),
-            weight_decay=float(value["weight_decay"]),
-            warmup_share=float(value["warmup_share"]),
-            packed=value["packed"],
-            distill_logits=float(value["distill_logits"]),
-            distill_hidden=float(value["distill_hidden"]),
-            distill_temperature=float(value["distill_temperature"]),
-        )
-
-
-def options(over: BaseDistribution) -> list[Any]:
-    """Every value of a discrete distribution (or of a continuous one that has a single value)."""
-    if isinstance(over, IntDistribution):
-        return list(range(over.low, over.high + 1, over.step))
-    if isinstance(over, FloatDistribution):
-        return [over.low]
-    assert isinstance(over, CategoricalDistribution)
-    return list(over.choices)
-
 
 def _only_zero(over: BaseDistribution) -> bool:
     return isinstance(over, CategoricalDistribution) and set(over.choices) == {0.0}
-
-
-def contains(over: BaseDistribution, value: Any) -> bool:
-    if isinstance(over, FloatDistribution):
-        return bool(over.low <= value <= over.high)
-    return value in options(over)
