@@ -1,8 +1,9 @@
-"""Trainers flat out in processes of their own: what a latency is measured beside."""
+"""Processes that train without pause, to measure a latency beside them."""
 
 from __future__ import annotations
 
 import multiprocessing as mp
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,22 +14,22 @@ SPAWN = mp.get_context("spawn")
 IMAGES, BATCH = 16, 4
 
 
-class Trainers:
-    """`count` processes train the same candidate over and over until the end of the `with` block.
+class BackgroundTrainers:
+    """Context manager: `count` processes train the same candidate repeatedly until the block ends.
 
-    They hold the quiet lock in `folder` and give way between steps, or, with `gives_way` false, do not know of it. `told`,
-    filled at the end, has `steps` and the final `losses` of completed trainings for each.
+    With `pauses` they hold the device lock in `folder` and pause between steps for a measurement; otherwise they ignore it.
+    `results`, filled at the end, has the `steps` of each process and the final `losses` of its completed trainings.
     """
 
-    def __init__(self, base: str, folder: Path, gives_way: bool, count: int) -> None:
-        self.stop, self.told = SPAWN.Event(), list[dict[str, Any]]()
+    def __init__(self, base: str, folder: Path, pauses: bool, count: int) -> None:
+        self.stop, self.results = SPAWN.Event(), list[dict[str, Any]]()
         self._ready, self._out = [SPAWN.Event() for _ in range(count)], SPAWN.Queue()
         self._processes = [
-            SPAWN.Process(target=train, args=(base, folder, gives_way, self.stop, ready, self._out), daemon=True)
+            SPAWN.Process(target=train, args=(base, folder, pauses, self.stop, ready, self._out), daemon=True)
             for ready in self._ready
         ]
 
-    def __enter__(self) -> Trainers:
+    def __enter__(self) -> BackgroundTrainers:
         for process in self._processes:
             process.start()
         for ready in self._ready:
@@ -41,18 +42,27 @@ class Trainers:
     ) -> None:
         self.stop.set()
         if kind is None:
-            self.told += [self._out.get(timeout=180) for _ in self._processes]
+            self.results += [self._out.get(timeout=180) for _ in self._processes]
         for process in self._processes:
             process.join(30)
             if process.is_alive():
                 process.kill()
 
 
-def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: Any) -> None:
-    """Train one candidate over and over, always with the same seed, and tell what came of it."""
-    from benchmarks.bases import full, named_base
+def train(name: str, folder: Path, pauses: bool, stop: Any, ready: Any, out: Any) -> None:
+    """Train one candidate repeatedly with the same seed; runs in a process of its own.
+
+    Args:
+        name: of the base.
+        folder: of the device lock.
+        pauses: hold the lock and pause for measurements.
+        stop: event that ends the training.
+        ready: event, set after the first step.
+        out: queue that receives steps and losses.
+    """
+    from benchmarks.bases import full_depths, named_base
     from rsopt.core.recipe import Recipe
-    from rsopt.core.variant import LoraPart, LoraSpec, Variant
+    from rsopt.core.variant import LoraPart, LoraSpec
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.protocol import first_layers
     from rsopt.model.build import build
@@ -66,8 +76,7 @@ def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: 
     features = torch.randn(IMAGES, tokens, config.hidden_size, generator=torch.Generator().manual_seed(0))
     data = TrainingSet(features.to(base.model.dtype), random_captions(base, IMAGES))
     lora = LoraSpec(LoraPart(8, 16, "all_linear"), LoraPart(8, 16, "all_linear"))
-    kept = first_layers(*full(base))
-    variant = Variant(kept.vision_layers, kept.qformer_layers, kept.llm_layers, lora)
+    variant = replace(first_layers(*full_depths(base)), lora=lora)
     device_lock, steps, losses = DeviceLock("benchmark", folder), 0, list[float]()
 
     class StoppedError(Exception):
@@ -77,7 +86,7 @@ def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: 
         nonlocal steps
         steps += 1
         ready.set()
-        if gives_way:
+        if pauses:
             device_lock.yield_to_measurement(torch.cuda.synchronize if base.device.type == "cuda" else None)
         if stop.is_set():
             raise StoppedError
@@ -88,7 +97,7 @@ def train(name: str, folder: Path, gives_way: bool, stop: Any, ready: Any, out: 
             losses.append(trainer.run(0, 1, between_steps).loss)
 
     try:
-        if gives_way:
+        if pauses:
             with device_lock.shared():
                 trainings()
         else:

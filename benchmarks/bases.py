@@ -1,20 +1,27 @@
-"""Bases to measure on: `small`, a random BLIP-2 of about 100 M parameters in the proportions of blip2-opt-2.7b, or any other."""
+"""The bases of the benchmarks: `small`, a random BLIP-2 of 99 M parameters with the shares of blip2-opt-2.7b, or any other."""
 
 from __future__ import annotations
 
-import torch
-from transformers import Blip2Config, Blip2ForConditionalGeneration
+from typing import TYPE_CHECKING
 
-from rsopt.core.variant import Dtype
-from rsopt.model.base import DTYPES, Base, best_device, best_dtype, load_base
-from rsopt.model.configs import shape_of
+import torch
+from transformers import Blip2Config
+
+from rsopt.model.base import Base, best_device, best_dtype, load_base
+from rsopt.model.configs import base_config
 from rsopt.model.random_base import random_base
+
+if TYPE_CHECKING:
+    from rsopt.trial.worker_context import WorkerContext
+
+Depths = tuple[int, int, int]  # layers of vision tower, Q-Former and LLM
 
 
 def small_config() -> Blip2Config:
-    """26 % vision tower, 3 % Q-Former, 70 % language model, of which 5 % embedding, as in blip2-opt-2.7b; 99 M in all.
+    """Configuration of `small`, 99 M parameters with the shares of blip2-opt-2.7b.
 
-    Tokens are as many as there: 257 of a 224 x 224 image, 32 queries. `eos_token_id` is the newline's in a cut vocabulary.
+    26 % vision tower, 3 % Q-Former, 70 % language model, of which 5 % embedding. Token counts are those of blip2-opt-2.7b: 257
+    of a 224 x 224 image, 32 queries. `eos_token_id` is the newline's in a cut vocabulary.
     """
     return Blip2Config(
         vision_config={
@@ -53,33 +60,31 @@ def small_config() -> Blip2Config:
     )
 
 
-def random_model(config: Blip2Config, dtype: Dtype = "float32", seed: int = 0) -> Blip2ForConditionalGeneration:
-    """Random weights, made larger than transformers' start so that tokens differ by more than rounding."""
-    torch.manual_seed(seed)
-    model = Blip2ForConditionalGeneration(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.02)
-    return model.requires_grad_(False).eval().to(DTYPES[dtype])
+def config_of(name: str) -> Blip2Config:
+    """Configuration of `small` or of a base that rsopt knows by name."""
+    return small_config() if name == "small" else base_config(name)
 
 
-def benchmark_base(name: str, dtype: Dtype = "float32", seed: int = 0) -> Base:
-    """`small` (random, without a processor), or what `load_base` takes. Raises UserError when there is no such base."""
-    if name != "small":
-        return load_base(name, torch.device("cpu"), dtype)
-    model = random_model(small_config(), dtype, seed)
-    return Base(name, model, None, shape_of(model.config), dtype)  # no images are read, no text is written
+def named_base(name: str, device: torch.device | None = None) -> Base:
+    """`small` with random weights, or a loaded base, on `device` or else on the GPU if there is one.
+
+    Raises UserError if there is no such base.
+    """
+    device = device or best_device()
+    if name == "small":
+        return random_base(name, small_config(), device, best_dtype(device))
+    return load_base(name, device)
 
 
-Depths = tuple[int, int, int]
-
-
-def named_base(name: str) -> Base:
-    """`small` with random weights, or what `load_base` takes, on the GPU where there is one."""
-    device = best_device()
-    return random_base("small", small_config(), device, best_dtype(device)) if name == "small" else load_base(name)
-
-
-def full(base: Base) -> Depths:
-    """Every layer."""
+def full_depths(base: Base) -> Depths:
+    """All layers of the base."""
     return base.shape.vision_layers, base.shape.qformer_layers, base.shape.llm_layers
+
+
+def worker_on_mini(base: str = "tiny") -> WorkerContext:
+    """A worker's context: a base and the generated data set."""
+    from rsopt.data.generated.mini import mini_folder
+    from rsopt.data.read import read
+    from rsopt.trial.worker_context import WorkerContext
+
+    return WorkerContext(load_base(base), read(mini_folder()))

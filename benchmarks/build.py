@@ -1,4 +1,4 @@
-"""What does a variant cost to assemble over a resident base? Full depths (39/12/32) at a reduced width, random weights.
+"""Time and memory to build a variant over a loaded base: full depths (39/12/32) at a reduced width, random weights.
 
     python -m benchmarks.build
 
@@ -7,6 +7,7 @@ Prints milliseconds of a build, bytes it allocates as a share of the base's, and
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import platform
@@ -25,7 +26,7 @@ from rsopt.model.configs import base_config, shape_of
 
 
 def narrow_base() -> Base:
-    """opt-2.7b's depths with widths of an eighth or so."""
+    """A base with the depths of blip2-opt-2.7b and about an eighth of its widths."""
     config = base_config("opt-2.7b")
     for part, width, inner, heads in (
         (config.vision_config, 176, 768, 8),
@@ -41,7 +42,7 @@ def narrow_base() -> Base:
 
 
 def tensor_bytes() -> int:
-    """Bytes of all storages that live in this process, each once."""
+    """Bytes of all tensor storages in this process, each counted once."""
     gc.collect()
     storages = {
         t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in gc.get_objects() if torch.is_tensor(t)
@@ -50,10 +51,11 @@ def tensor_bytes() -> int:
 
 
 def main() -> int:
-    """Build, time, drop; print."""
+    """Build, measure and print."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
     base = narrow_base()
-    own = sum(p.numel() * p.element_size() for p in base.model.parameters())
+    base_bytes = sum(p.numel() * p.element_size() for p in base.model.parameters())
     pruned = Variant(tuple(range(39)), tuple(range(8)), tuple(range(28)))
     times = []
     for _ in range(20):
@@ -73,10 +75,10 @@ def main() -> int:
     gc.collect()
     result = {
         "machine": platform.processor() or platform.machine(),
-        "base_mb": own / 1e6,
+        "base_mb": base_bytes / 1e6,
         "build_ms_median": statistics.median(times),
         "build_ms_range": [min(times), max(times)],
-        "allocated_share": allocated / own,
+        "allocated_share": allocated / base_bytes,
         "tensor_bytes_after_100": tensor_bytes() - before,
         "rss_growth_mb_after_100": (process.memory_info().rss - rss) / 1e6,
     }

@@ -1,4 +1,4 @@
-"""A smaller card simulated on a larger one: does a full-size candidate train and caption in it, and is its peak as predicted?
+"""Simulates a smaller GPU on a larger one and compares the peak memory of a full-size candidate with the prediction.
 
 python -m benchmarks.card --gb 16 [--base opt-2.7b] [--steps 20]
 """
@@ -30,31 +30,31 @@ LORA = LoraSpec(LoraPart(16, 32, "all_linear"), LoraPart(16, 32, "all_linear"), 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train, caption, print predicted and measured; 1 where the card's share was exceeded."""
+    """Train, caption, print predicted and measured memory; the exit code is 1 if the simulated size was exceeded."""
     p = Parser(prog="python -m benchmarks.card", description=__doc__.splitlines()[0] if __doc__ else None)
     p.add_argument(
-        "--base", default="opt-2.7b", help="a base known by configuration; weights are made up (%(default)s)"
+        "--base", default="opt-2.7b", help="a base of known configuration; weights are random (default: %(default)s)"
     )
-    p.add_argument(
-        "--gb", type=float, default=16.0, help="size of the card that is simulated, GB (default: %(default)s)"
-    )
+    p.add_argument("--gb", type=float, default=16.0, help="memory of the simulated GPU, GB (default: %(default)s)")
     p.add_argument("--steps", type=int, default=20, help="training steps of 16 images (default: %(default)s)")
     options = p.parse_args(argv)
     if not torch.cuda.is_available():
-        raise UserError("no GPU here: torch sees none; python -m rsopt.cost --base opt-2.7b predicts without one")
+        raise UserError("torch sees no GPU; python -m rsopt.cost --base opt-2.7b predicts without one")
     device = torch.device("cuda", 0)
     total = torch.cuda.get_device_properties(device).total_memory
-    share = (1e9 * options.gb - CONTEXT) / total  # the context is not of torch's allocator, which the limit is for
+    share = (
+        1e9 * options.gb - CONTEXT
+    ) / total  # the limit applies to torch's allocator, which does not hold the CUDA context
     if not 0 < share <= 1:
         raise UserError(
-            f"--gb {options.gb:g} must be above {CONTEXT / 1e9:g} and at most {total / 1e9:.1f}, this card's size"
+            f"--gb {options.gb:g} must be above {CONTEXT / 1e9:g} and at most {total / 1e9:.1f}, the memory of this GPU"
         )
     torch.cuda.set_per_process_memory_fraction(share, device)
     config, dtype, recipe = base_config(options.base), best_dtype(device), Recipe(batch_images=16)
     costs = CostModel(config)
     variant = Variant.full(costs.shape, LORA)
     predicted = card_plan(costs, variant, dtype, recipe.batch_images, 1e9 * options.gb, BATCH["cuda"])
-    print(f"{torch.cuda.get_device_name(device)} held to {options.gb:g} GB; {options.base}, {dtype}, LoRA {LORA}")
+    print(f"{torch.cuda.get_device_name(device)} limited to {options.gb:g} GB; {options.base}, {dtype}, LoRA {LORA}")
     print(f"predicted: {predicted}")
     if predicted.training is None or not predicted.caption_images:
         print("refused: does not fit")
@@ -65,34 +65,35 @@ def main(argv: list[str] | None = None) -> int:
     tokens = (vision.image_size // vision.patch_size) ** 2 + 1
     features = torch.randn(images, tokens, vision.hidden_size).to(
         base.model.dtype
-    )  # on the host, as a large file's are
+    )  # on the host, as for large data sets
     data = TrainingSet(features, random_captions(base, images))
     built = build(base, variant)
-    longest = max(sum(len(c.ids) for c in own) for own in data.captions)
+    longest = max(sum(len(c.ids) for c in captions) for captions in data.captions)
     plan = training_plan(costs, variant, dtype, longest, recipe.batch_images, free_bytes(device))
     trainer = Trainer(built, data, recipe, 0, base.tokenizer.pad_token_id, plan.images, recompute=plan.recompute)
     torch.cuda.reset_peak_memory_stats(device)
     begin = time.perf_counter()
     result = trainer.run(0, 1)
     torch.cuda.synchronize(device)
-    spent = time.perf_counter() - begin
+    seconds = time.perf_counter() - begin
     peak = torch.cuda.max_memory_allocated(device)
     weights = sum(parameter.nbytes for parameter in base.model.parameters())
     print(
-        f"training: {plan}; {result.micro_images} at once in the end, {result.steps} steps, loss {result.loss:.3f}, {spent:.1f} s"
+        f"training: {plan}; at the end {result.micro_images} images a forward pass; {result.steps} steps, "
+        f"loss {result.loss:.3f}, {seconds:.1f} s"
     )
     print(f"peak {peak / 1e9:.2f} GB, predicted {(weights + plan.need) / 1e9:.2f} GB")
     torch.cuda.reset_peak_memory_stats(device)
     plain = merged(built)
-    used: list[int] = []
+    batches: list[int] = []
 
     def caption(batch: int) -> list[str]:
-        used.append(batch)
+        batches.append(batch)
         return caption_features(plain, base, features[:64], batch=batch)
 
     fitting(BATCH["cuda"], caption)
     reserved = torch.cuda.max_memory_reserved(device)
-    print(f"captioning: {used[-1]} at once, peak {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB")
+    print(f"captioning: {batches[-1]} images at once, peak {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB")
     return 0 if reserved <= share * total else 1
 
 

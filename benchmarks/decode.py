@@ -1,4 +1,4 @@
-"""Our decoder against transformers' generate: the same captions, both timed batch by batch in turn.
+"""Compares this project's beam search with transformers' generate: the same captions, both timed batch by batch in turn.
 
 Run from the repository root: python -m benchmarks.decode [--base small|tiny|FOLDER] [--images 40] [--natural] [--threads 1]
 """
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import transformers
 
-from benchmarks.bases import benchmark_base
+from benchmarks.bases import named_base
 from rsopt.caption.beam_search import beam_search
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
@@ -31,48 +31,50 @@ Decode = Callable[[torch.Tensor], torch.Tensor]
 
 
 def main() -> int:
-    """Measure, compare, print; exit 1 where a caption differs."""
+    """Measure, compare and print; the exit code is 1 if a caption differs."""
     options = parser().parse_args()
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
-    found = run(options)
-    for name, value in found.items():
+    result = run(options)
+    for name, value in result.items():
         print(f"{name:24s} {value}")
-    print(json.dumps(found))
-    return 1 if found["captions_differing"] else 0
+    print(json.dumps(result))
+    return 1 if result["captions_differing"] else 0
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     made.add_argument("--base", default="small", help="small (random, 99 M), tiny or a folder")
-    made.add_argument("--images", type=int, default=40, help="images in all")
+    made.add_argument("--images", type=int, default=40, help="images in total")
     made.add_argument("--batch", type=int, default=20, help="images decoded together")
     made.add_argument("--beams", type=int, default=5, help="beams; 1 is greedy")
     made.add_argument("--new-tokens", type=int, default=20, help="new tokens: exactly, or at most with --natural")
-    made.add_argument("--natural", action="store_true", help="captions end where they end (a random base's never do)")
+    made.add_argument(
+        "--natural", action="store_true", help="captions end at their end token (those of a random base never do)"
+    )
     made.add_argument("--repeats", type=int, default=3, help="rounds over all images; the median counts")
     made.add_argument("--threads", type=int, default=1, help="torch threads")
     return made
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Medians in seconds, ratio and differing captions of one comparison."""
-    base = benchmark_base(options.base)
+    """Compare the decoders; returns medians in seconds, ratios and the number of differing captions."""
+    base = named_base(options.base, torch.device("cpu"))
     prefix = image_prefixes(base, options.images)
     batches = prefix.split(options.batch)
     ours, theirs = decoders(base, options.beams, options.new_tokens, options.natural)
     differing, tokens = 0, 0
     for batch in batches:  # untimed: warms both up
-        mine, his = ours(batch), theirs(batch)
-        differing += int((mine != his).any(1).sum()) if mine.shape == his.shape else len(mine)
-        tokens += int((mine != base.model.config.text_config.pad_token_id).sum())
+        our_ids, their_ids = ours(batch), theirs(batch)
+        differing += int((our_ids != their_ids).any(1).sum()) if our_ids.shape == their_ids.shape else len(our_ids)
+        tokens += int((our_ids != base.model.config.text_config.pad_token_id).sum())
     seconds: dict[str, list[float]] = {"ours": [], "transformers": []}
     for _ in range(options.repeats):
         spent = {"ours": 0.0, "transformers": 0.0}
         for number, batch in enumerate(batches):
             pair: list[tuple[str, Decode]] = [("ours", ours), ("transformers", theirs)]
-            for name, decode in pair if number % 2 else reversed(pair):  # whoever goes second finds warmer memory
+            for name, decode in pair if number % 2 else reversed(pair):  # the second finds warmer caches
                 spent[name] += timed(decode, batch)
         for name, value in spent.items():
             seconds[name].append(value)
@@ -102,8 +104,8 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def image_prefixes(base: Base, images: int) -> torch.Tensor:
-    """Query tokens and `</s>` of drawn scenes, or of random features where the base has no processor."""
-    if base.processor is None:
+    """Query tokens and `</s>` of generated scenes, or of random features if the base has no image processor."""
+    if base.processor.image_processor is None:
         config = base.model.config.vision_config
         tokens = (config.image_size // config.patch_size) ** 2 + 1
         generator = torch.Generator().manual_seed(0)
@@ -117,7 +119,7 @@ def image_prefixes(base: Base, images: int) -> torch.Tensor:
 
 
 def decoders(base: Base, beams: int, new_tokens: int, natural: bool) -> tuple[Decode, Decode]:
-    """Both decoders with the same settings: ours, transformers'."""
+    """This project's decoder and transformers', with the same settings."""
     model, config = base.model.language_model, base.model.config.text_config
     least = 0 if natural else new_tokens
 

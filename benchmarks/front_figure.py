@@ -1,28 +1,29 @@
-"""The README's picture: a study's trials and its front, CIDEr against latency and parameters.
+"""Draws the README's picture: a study's trials and its front, CIDEr against latency and parameters.
 
 python -m benchmarks.front_figure runs/pruning-1/front.json docs/front.png
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
-
+from benchmarks.figures import pyplot
 from search.results.front import Front
 
 PANELS = (("latency_ms", "latency, ms (batch 1, 5 beams, fixed length)", 1.0), ("params", "parameters, millions", 1e-6))
 
 
-def main(source: str, target: str) -> int:
-    """Draw `target` from the front.json `source`."""
-    front = Front.from_json(json.loads(Path(source).read_text()))
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
+def main() -> int:
+    """Read a front.json and draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="front.json of a study")
+    parser.add_argument("target", type=Path, help="picture to write")
+    options = parser.parse_args()
+    front = Front.from_json(json.loads(options.source.read_text()))
+    figure, axes = pyplot().subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
     for axis, (name, label, scale) in zip(axes, PANELS, strict=True):
         for pareto, style in ((False, {"color": "#9aa5b1", "s": 22}), (True, {"color": "#0b62a4", "s": 46})):
             points = [t.objectives for t in front.finished if t.pareto is pareto]
@@ -44,9 +45,9 @@ def main(source: str, target: str) -> int:
     figure.suptitle(
         f"{front.study}: the embedded default (tiny base, generated data), {len(front.finished)} finished trials"
     )
-    figure.savefig(target, dpi=120)
+    figure.savefig(options.target, dpi=120)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

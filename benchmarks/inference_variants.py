@@ -1,10 +1,10 @@
-"""What costs no training: latency, size and peak memory of a whole base by precision of its weights and by beams.
+"""Latency, size and peak memory of an unpruned base by precision of its weights and by beams.
 
 Run from the repository root on an idle machine:
-    python -m benchmarks.forms [--base opt-2.7b|tiny|small] [--scratch DIR] [--write]
+    python -m benchmarks.inference_variants [--base opt-2.7b|tiny|small] [--scratch DIR] [--write]
 
-Weights are random but for tiny: time and size depend on shapes alone. Quantising writes the model to --scratch once for each
-form. --write puts the table into docs/refit.md in place of an older one.
+Weights are random, except tiny's: time and size depend on shapes alone. Quantising writes the model to --scratch once for
+each variant. --write puts the table into docs/refit.md and replaces an earlier one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.bases import small_config
-from benchmarks.report import machine, table, write_section
+from benchmarks.bases import config_of
+from benchmarks.report import DOCS, measured_by, table, with_interval, write_section
 from rsopt.core.inference import Generation, InferenceConfig, default_inference_variants
 from rsopt.core.variant import Variant
 from rsopt.latency.device import quiet_name
@@ -29,76 +29,74 @@ from rsopt.latency.session import measure_latency
 from rsopt.latency.subject import caption_ids, random_image
 from rsopt.model.base import Base, best_device, best_dtype, load_base
 from rsopt.model.build import build, merged
-from rsopt.model.configs import base_config
 from rsopt.model.quantization import in_form, stored_mb
 from rsopt.model.random_base import random_base
 
-DOCS = Path(__file__).parents[1] / "docs" / "refit.md"
-HEADINGS = ("form", "latency, ms", "95 % interval", "to the first", "weights, MB", "peak memory, MB")
+HEAD = ("variant", "latency, ms", "ratio to the first", "weights, MB", "peak memory, MB")
 
 
 def main() -> int:
-    """Parse, measure, print, write."""
+    """Measure, print and write."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--base", default="opt-2.7b", help="opt-2.7b, tiny or small (default: %(default)s)")
-    made.add_argument("--new-tokens", type=int, default=12, metavar="N", help="always so many (default: %(default)s)")
-    made.add_argument("--scratch", type=Path, default=Path("/tmp"), metavar="DIR", help="(default: %(default)s)")
+    made.add_argument("--new-tokens", type=int, default=12, metavar="N", help="of a caption (default: %(default)s)")
+    made.add_argument(
+        "--scratch", type=Path, default=Path("/tmp"), metavar="DIR", help="for quantised models (default: %(default)s)"
+    )
     made.add_argument("--write", action="store_true", help="write the table into docs/refit.md")
     options = made.parse_args()
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
-    base = named(options.base)
+    base = load_or_make(options.base)
     rows = [
-        measure(base, form, options.new_tokens, options.scratch)
-        for form in [InferenceConfig(base.dtype), *default_inference_variants(base.dtype)]
+        measure(base, variant, options.new_tokens, options.scratch)
+        for variant in [InferenceConfig(base.dtype), *default_inference_variants(base.dtype)]
     ]
     cells = [
         [
             row["form"],
-            f"{row['latency_ms']:.1f}",
-            f"{row['low_ms']:.1f} to {row['high_ms']:.1f}",
+            with_interval(row["latency_ms"], row["low_ms"], row["high_ms"]),
             f"{row['latency_ms'] / rows[0]['latency_ms']:.2f}",
             f"{row['size_mb']:,.1f}",
             f"{row['peak_mb']:,.1f}" if "peak_mb" in row else "-",
         ]
         for row in rows
     ]
-    heading, body = f"Forms of a whole base ({options.base})", table(HEADINGS, cells)
+    heading, body = f"Inference variants of an unpruned base ({options.base})", table(HEAD, cells)
     print(f"{heading}\n\n{body}\n")
     print(json.dumps({"base": options.base, "rows": rows}))
     if options.write:
-        facts = {"command": f"`python -m benchmarks.forms --base {options.base}`", "machine": machine()}
-        write_section(heading, facts, body, DOCS)
+        facts = [measured_by(f"python -m benchmarks.inference_variants --base {options.base}")]
+        write_section(heading, facts, body, DOCS / "refit.md")
     return 0
 
 
-def named(name: str) -> Base:
+def load_or_make(name: str) -> Base:
     """A base by name: tiny is loaded, others get random weights."""
     if name == "tiny":
         return load_base("tiny")
     device = best_device()
-    config = small_config() if name == "small" else base_config(name)
-    return random_base(name, config, device, best_dtype(device))
+    return random_base(name, config_of(name), device, best_dtype(device))
 
 
-def measure(base: Base, form: InferenceConfig, new_tokens: int, scratch: Path) -> dict[str, Any]:
-    """Latency of the base in a form by the search's protocol; on a GPU also the peak of its memory beside the base's own."""
+def measure(base: Base, variant: InferenceConfig, new_tokens: int, scratch: Path) -> dict[str, Any]:
+    """Measure the base's latency in one inference variant by the search's protocol; on a GPU also its peak memory."""
     device = base.device
-    model = in_form(merged(build(base, Variant.full(base.shape))), base, form, scratch)
+    model = in_form(merged(build(base, Variant.full(base.shape))), base, variant, scratch)
     device_lock = DeviceLock(quiet_name(device))
     protocol = Protocol.for_device(device, new_tokens)
-    found = measure_latency(model, base, random_image(base), protocol, device_lock, beams=form.beams)
+    latency = measure_latency(model, base, random_image(base), protocol, device_lock, beams=variant.beams)
     row: dict[str, Any] = {
-        "form": form.name,
-        "latency_ms": found.latency_ms,
-        "low_ms": found.interval_ms[0],
-        "high_ms": found.interval_ms[1],
-        "drift": found.drift,
-        "disturbed": found.disturbed,
+        "form": variant.name,
+        "latency_ms": latency.latency_ms,
+        "low_ms": latency.interval_ms[0],
+        "high_ms": latency.interval_ms[1],
+        "drift": latency.drift,
+        "disturbed": latency.disturbed,
         "size_mb": stored_mb(model),
     }
     if device.type == "cuda":
-        row["peak_mb"] = _peak_mb(model, base, form, new_tokens)
+        row["peak_mb"] = _peak_mb(model, base, variant, new_tokens)
     device_lock.close()
     del model
     gc.collect()
@@ -106,11 +104,11 @@ def measure(base: Base, form: InferenceConfig, new_tokens: int, scratch: Path) -
 
 
 @torch.inference_mode()
-def _peak_mb(model: Any, base: Base, form: InferenceConfig, new_tokens: int) -> float:
-    """Megabytes that one caption allocates at its peak beyond what lies there, plus the model's own weights."""
+def _peak_mb(model: Any, base: Base, variant: InferenceConfig, new_tokens: int) -> float:
+    """Peak megabytes that one caption allocates, plus the model's weights."""
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    caption_ids("generate", model, base, random_image(base), Generation.of_length(new_tokens, form.beams))
+    caption_ids("generate", model, base, random_image(base), Generation.of_length(new_tokens, variant.beams))
     return stored_mb(model) + (torch.cuda.max_memory_allocated() - before) / 1e6
 
 

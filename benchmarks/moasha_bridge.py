@@ -1,6 +1,6 @@
-"""Syne Tune's own MOASHA over a recorded table. Runs in an environment with syne-tune in it; JSON in, JSON out.
+"""Runs Syne Tune's MOASHA over a recorded table, in an environment with syne-tune; reads and writes JSON.
 
-Called by benchmarks/rivals.py: PYTHON benchmarks/moasha_bridge.py < task.json > legs.json
+Called by `benchmarks.other_searchers`: PYTHON -m benchmarks.moasha_bridge < task.json > legs.json
 """
 
 from __future__ import annotations
@@ -9,23 +9,20 @@ import json
 import sys
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import asktell  # type: ignore[import-not-found]
+from benchmarks.simulated_runner import SimulatedLeg, key_of, run_searcher
 
 
-def run(task: dict[str, Any], workers: int, seed: int) -> list[tuple[str, int, float]]:
-    """Legs of one run."""
+def run(task: dict[str, Any], workers: int, seed: int) -> list[SimulatedLeg]:
+    """Run MOASHA with one seed; returns its legs."""
     import numpy as np
     from syne_tune.backend.trial_status import Trial
     from syne_tune.config_space import choice
     from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 
     np.random.seed(seed)
-    # Rungs 1/4, 1/2 and 1 are 1, 2 and 4 of its units.
+    # MOASHA counts in whole units: rungs 1/4, 1/2 and 1 are 1, 2 and 4.
     units = [round(rung / task["rungs"][0]) for rung in task["rungs"]]
     space = {name: choice(options) for name, options in task["options"].items()}
     names = [name for name, _ in task["objectives"]]
@@ -41,14 +38,11 @@ def run(task: dict[str, Any], workers: int, seed: int) -> list[tuple[str, int, f
     trials: dict[int, Trial] = {}
 
     def ask(number: int) -> str:
-        if number < len(task["starts"]):
-            config = dict(task["starts"][number])
-        else:
-            suggested = scheduler.suggest()
-            config = dict(suggested.config)
+        starts = task["starts"]
+        config = dict(starts[number] if number < len(starts) else scheduler.suggest().config)
         trials[number] = Trial(number, config, datetime.now())
         scheduler.on_trial_add(trials[number])
-        return asktell.key_of(task["alias"].get(asktell.key_of(config), config))
+        return key_of(task["alias"].get(key_of(config), config))
 
     def report(number: int, key: str, at: int, row: Mapping[str, Any]) -> bool:
         result = {"units": units[at]}
@@ -59,9 +53,9 @@ def run(task: dict[str, Any], workers: int, seed: int) -> list[tuple[str, int, f
             return False
         return scheduler.on_trial_result(trials[number], result) == "CONTINUE"
 
-    return asktell.drive(ask, report, lambda number: scheduler.on_trial_remove(trials[number]), task, workers)
+    return run_searcher(ask, report, lambda number: scheduler.on_trial_remove(trials[number]), task, workers)
 
 
 if __name__ == "__main__":
-    asked = json.load(sys.stdin)
-    json.dump(run(asked["task"], asked["workers"], asked["seed"]), sys.stdout)
+    request = json.load(sys.stdin)
+    json.dump(run(request["task"], request["workers"], request["seed"]), sys.stdout)

@@ -1,8 +1,8 @@
-"""The loop that an expert writes with transformers and PEFT: fair, and without any of this project's mechanisms.
+"""A trial as an expert writes it with transformers and PEFT, without this project's mechanisms, to compare with.
 
-Model loaded from a warm page cache, data-loader workers, half precision where ours has it, batches of like length, adapter merged
-before evaluation, batched beam search. Its batches hold the pairs of the images that ours takes in the same step, so that
-both walk the same path and their losses can be compared.
+It loads the model from a warm page cache, uses data-loader workers, the same precision, batches of similar length, an adapter
+merged before evaluation, and batched beam search. Its steps hold the pairs of the same images as this project's steps, so
+the losses can be compared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from peft import get_peft_model
 from torch.utils.data import DataLoader, Dataset
 from transformers import Blip2ForConditionalGeneration
 
-from benchmarks.work import Work
+from benchmarks.trial_inputs import TrialInputs
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraSpec
 from rsopt.model.base import DTYPES
@@ -32,7 +32,7 @@ MICRO = 80  # pairs a forward pass: a whole step of 16 images where memory allow
 
 @dataclass
 class Outcome:
-    """Seconds by part, on the clock and of the processor; last loss, and captions by image."""
+    """Wall-clock and processor seconds of each part of a trial, the last loss, and captions by image."""
 
     device: torch.device
     seconds: dict[str, float] = field(default_factory=dict)
@@ -44,11 +44,11 @@ class Outcome:
 
     @property
     def total(self) -> float:
-        """Seconds of the whole trial, on the clock."""
+        """Wall-clock seconds of the whole trial."""
         return sum(self.seconds.values())
 
     def lap(self, name: str) -> None:
-        """What was done since the last lap was `name`. Processor time leaves data-loader workers out."""
+        """Record the time since the last lap as part `name`. Processor time excludes data-loader workers."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         now = time.perf_counter(), time.process_time()
@@ -57,15 +57,15 @@ class Outcome:
 
 
 class Steps(Dataset[dict[str, torch.Tensor]]):
-    """One item a step: the pairs of its images, every image's pixels as often as it has captions."""
+    """Batches: one item is a training step with all pairs of its images; pixels are repeated for each caption."""
 
-    def __init__(self, work: Work, recipe: Recipe, seed: int) -> None:
-        self.work, self.pairs = work, work.pairs
+    def __init__(self, inputs: TrialInputs, recipe: Recipe, seed: int) -> None:
+        self.inputs, self.pairs = inputs, inputs.pairs
         self.of: dict[int, list[int]] = {}
         for row, (image, _) in enumerate(self.pairs):
             self.of.setdefault(image, []).append(row)
-        lengths = [sum(len(c.ids) for c in own) for own in work.captions]
-        per_epoch = -(-work.train // recipe.batch_images)
+        lengths = [sum(len(c.ids) for c in captions) for captions in inputs.captions]
+        per_epoch = -(-inputs.train // recipe.batch_images)
         epochs = range(-(-round(recipe.epochs * per_epoch) // per_epoch))
         orders = [list(batches(lengths, recipe.batch_images, np.random.default_rng([seed, e]))) for e in epochs]
         self.order = [chosen for order in orders for chosen in order][: max(1, round(recipe.epochs * per_epoch))]
@@ -77,16 +77,16 @@ class Steps(Dataset[dict[str, torch.Tensor]]):
         rows = self.rows(step)
         images = [self.pairs[row][0] for row in rows]
         unique = sorted(set(images))
-        pixels = self.work.pixels(unique)[[unique.index(i) for i in images]]
+        pixels = self.inputs.pixels(unique)[[unique.index(i) for i in images]]
         return {"pixel_values": pixels, **self.text(rows)}
 
     def rows(self, step: int) -> list[int]:
-        """The pairs of one step."""
+        """Indices of a step's pairs."""
         return [row for image in self.order[step] for row in self.of[image]]
 
     def text(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
-        """Ids, labels and mask of these pairs, padded right: `<image> x queries, </s>, caption, newline`."""
-        config = self.work.base.model.config
+        """Ids, labels and mask of these pairs, padded on the right: `<image> x queries, </s>, caption, newline`."""
+        config = self.inputs.base.model.config
         queries = config.num_query_tokens
         width = queries + max(len(self.pairs[row][1]) for row in rows)
         ids = torch.ones(len(rows), width, dtype=torch.long)
@@ -102,29 +102,48 @@ class Steps(Dataset[dict[str, torch.Tensor]]):
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-def run_naive(work: Work, folder: Path, lora: LoraSpec, recipe: Recipe, seed: int, new_tokens: int) -> Outcome:
-    """One whole trial from a folder with the base's weights."""
-    device, dtype = work.base.device, DTYPES[work.base.dtype]
+def run_naive(inputs: TrialInputs, folder: Path, lora: LoraSpec, recipe: Recipe, seed: int, new_tokens: int) -> Outcome:
+    """Run a whole trial: load, train, caption, score.
+
+    Args:
+        inputs: the trial's data.
+        folder: with the base's weights.
+        lora: the adapter.
+        recipe: of the training.
+        seed: of the adapter and the order of batches.
+        new_tokens: at most in a caption.
+    """
+    device, dtype = inputs.base.device, DTYPES[inputs.base.dtype]
     out = Outcome(device)
     model = Blip2ForConditionalGeneration.from_pretrained(folder, dtype=dtype).requires_grad_(False).eval().to(device)
     torch.manual_seed(seed)
     peft = get_peft_model(model, lora_config(lora))
     out.lap("build")
-    out.loss = train(model, work, recipe, seed)
+    out.loss = train(model, inputs, recipe, seed)
     out.lap("train")
-    out.captions = caption(peft.merge_and_unload(), work, new_tokens)
+    out.captions = caption(peft.merge_and_unload(), inputs, new_tokens)
     out.lap("caption")
-    if work.stock_score:
-        out.cider = work.stock_score(out.captions)
+    if inputs.stock_score:
+        out.cider = inputs.stock_score(out.captions)
         out.lap("score")
     return out
 
 
-def train(model: Any, work: Work, recipe: Recipe, seed: int, steps: int | None = None) -> float:
-    """The plain loop; the loss of the last step. `model.eval()` on purpose: packing assumes that the base's dropout is off."""
-    device, dtype = work.base.device, DTYPES[work.base.dtype]
-    data = Steps(work, recipe, seed)
-    # One worker where there are few cores: more would take them from the training itself.
+def train(model: Any, inputs: TrialInputs, recipe: Recipe, seed: int, steps: int | None = None) -> float:
+    """Train with a plain loop; returns the loss of the last step.
+
+    The model stays in eval mode on purpose: this project's trainer assumes that the base's dropout is off.
+
+    Args:
+        model: with adapters.
+        inputs: the trial's data.
+        recipe: of the training.
+        seed: of the order of batches.
+        steps: stop after so many; None trains to the end.
+    """
+    device, dtype = inputs.base.device, DTYPES[inputs.base.dtype]
+    data = Steps(inputs, recipe, seed)
+    # On a CPU more workers would take cores from the training itself.
     workers = 4 if device.type == "cuda" else 1
     loader = DataLoader(data, batch_size=None, num_workers=workers, pin_memory=device.type == "cuda")
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -151,16 +170,24 @@ def train(model: Any, work: Work, recipe: Recipe, seed: int, steps: int | None =
 
 
 @torch.inference_mode()
-def caption(model: Any, work: Work, new_tokens: int, batch: int = 20, beams: int = 5) -> dict[int, str]:
-    """Batched beam search over pixels, as the model card shows it."""
-    base = work.base
+def caption(model: Any, inputs: TrialInputs, new_tokens: int, batch: int = 20, beams: int = 5) -> dict[int, str]:
+    """Caption the evaluated images from their pixels, as the model card shows it; returns captions by image.
+
+    Args:
+        model: merged.
+        inputs: the trial's data.
+        new_tokens: at most in a caption.
+        batch: images decoded together.
+        beams: of the search.
+    """
+    base = inputs.base
     prompt = torch.tensor([[model.config.image_token_index] * model.config.num_query_tokens + [base.start_id]])
-    found: dict[int, str] = {}
-    for start in range(work.train, work.images, batch):
-        rows: Sequence[int] = range(start, min(start + batch, work.images))
+    captions: dict[int, str] = {}
+    for start in range(inputs.train, inputs.images, batch):
+        rows: Sequence[int] = range(start, min(start + batch, inputs.images))
         ids = prompt.expand(len(rows), -1).to(base.device)
         out = model.generate(
-            pixel_values=work.pixels(rows).to(base.device, DTYPES[base.dtype]),
+            pixel_values=inputs.pixels(rows).to(base.device, DTYPES[base.dtype]),
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             num_beams=beams,
@@ -170,5 +197,5 @@ def caption(model: Any, work: Work, new_tokens: int, batch: int = 20, beams: int
             pad_token_id=base.tokenizer.pad_token_id,
         )
         texts = base.tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
-        found.update(zip(rows, (" ".join(t.split()) for t in texts), strict=True))
-    return found
+        captions.update(zip(rows, (" ".join(t.split()) for t in texts), strict=True))
+    return captions

@@ -1,6 +1,6 @@
-"""Searchers that are not ours, each as its own package drives it, over a recorded table or anything that looks like one.
+"""Searchers of other packages over a recorded table: Ray's OptunaSearch under FIFO, and Syne Tune's MOASHA.
 
-Ray's OptunaSearch under FIFO, and Syne Tune's MOASHA by `benchmarks/moasha_bridge.py` in an environment of its own.
+MOASHA runs in a separate environment (`benchmarks.moasha_bridge`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.asktell import drive, key_of
+from benchmarks.simulated_runner import SimulatedLeg, key_of, run_searcher
 from rsopt.core.candidate import Leg
 from rsopt.core.objectives import Fault, Measurement
 from search.simulation.event_loop import Finished
@@ -20,15 +20,17 @@ from search.simulation.recording import Recording
 from search.space.bound_space import BoundSpace
 from search.space.distributions import options as options_of
 
-STOCK = {"TPE, FIFO (stock OptunaSearch)": "tpe", "NSGA-II, FIFO (stock OptunaSearch)": "nsga2"}
-MOASHA = "MOASHA (Syne Tune)"
+# Row of a report -> Optuna's sampler.
+STOCK = {"OptunaSearch TPE, FIFO": "tpe", "OptunaSearch NSGA-II, FIFO": "nsga2"}
+MOASHA = "Syne Tune MOASHA"
+_ROOT = Path(__file__).parents[1]
 
 
 def task_of(recording: Recording, budget: float) -> dict[str, Any]:
-    """The table as plain data: what searchers of other packages are driven with."""
+    """The table as plain data for searchers of other packages; `budget` is in full trials."""
     bound = recording.bound
     if bound.when:
-        raise SystemExit("a space with conditionals cannot be put to searchers that know none")
+        raise SystemExit("other searchers do not support a space with conditional parameters")
     rows = {}
     alias = {}
     for params in bound.combinations():
@@ -56,10 +58,16 @@ def task_of(recording: Recording, budget: float) -> dict[str, Any]:
     }
 
 
-def stock_legs(
-    bound: BoundSpace, task: Mapping[str, Any], sampler: str, workers: int, seed: int
-) -> list[tuple[str, int, float]]:
-    """Ray's OptunaSearch under FIFO: every trial runs to its end and is told there, as Tune does."""
+def stock_legs(bound: BoundSpace, task: Mapping[str, Any], sampler: str, workers: int, seed: int) -> list[SimulatedLeg]:
+    """Run Ray's OptunaSearch under FIFO: as in Tune, it is told only the final result of a trial.
+
+    Args:
+        bound: the space.
+        task: see `task_of`.
+        sampler: tpe or nsga2.
+        workers: that run at the same time.
+        seed: of the sampler.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import optuna
     from ray.tune.search.optuna import OptunaSearch
@@ -72,7 +80,7 @@ def stock_legs(
 
     names = [name for name, _ in task["objectives"]]
     modes = ["max" if sign < 0 else "min" for _, sign in task["objectives"]]
-    # What Ray itself builds from seed= is TPESampler(seed); given explicitly, so that NSGA-II gets the same treatment.
+    # Ray itself would build TPESampler(seed) from seed=; passing the sampler treats NSGA-II alike.
     searcher = OptunaSearch(
         space=space, metric=names, mode=modes, sampler=make(seed=seed), points_to_evaluate=task["starts"]
     )
@@ -88,22 +96,22 @@ def stock_legs(
         searcher.on_trial_complete(str(number), result)
         return False
 
-    return drive(ask, report, lambda number: searcher.on_trial_complete(str(number), error=True), task, workers)
+    return run_searcher(ask, report, lambda number: searcher.on_trial_complete(str(number), error=True), task, workers)
 
 
-def moasha_legs(python: str, task: dict[str, Any], workers: int, seed: int) -> list[tuple[str, int, float]]:
-    """Legs of one seed, from the bridge in the other environment."""
-    bridge = Path(__file__).with_name("moasha_bridge.py")
-    asked = json.dumps({"task": task, "workers": workers, "seed": seed})
-    done = subprocess.run([python, str(bridge)], input=asked, text=True, capture_output=True)
+def moasha_legs(python: str, task: dict[str, Any], workers: int, seed: int) -> list[SimulatedLeg]:
+    """Run MOASHA with one seed by `python`, the interpreter of an environment with syne-tune."""
+    request = json.dumps({"task": task, "workers": workers, "seed": seed})
+    command = [python, "-m", "benchmarks.moasha_bridge"]
+    done = subprocess.run(command, input=request, text=True, capture_output=True, cwd=_ROOT)
     if done.returncode:
         raise SystemExit(f"the MOASHA bridge failed: {done.stderr.strip().splitlines()[-1]}")
     return [(key, at, end) for key, at, end in json.loads(done.stdout.splitlines()[-1])]
 
 
-def finished(recording: Recording, legs: list[tuple[str, int, float]]) -> list[Finished]:
-    """Legs by key as our simulator writes them."""
-    found = []
+def finished(recording: Recording, legs: list[SimulatedLeg]) -> list[Finished]:
+    """The legs in the form of this project's simulator."""
+    ended = []
     for number, (key, at, end) in enumerate(legs):
         candidate = recording.bound.candidate(json.loads(key))
         row, rungs = recording.row(candidate), recording.rungs
@@ -113,5 +121,5 @@ def finished(recording: Recording, legs: list[tuple[str, int, float]]) -> list[F
             if at < len(row.cider)
             else Fault(leg.stop, "exception", row.fault or "")
         )
-        found.append(Finished(0.0, end, leg, outcome))
-    return found
+        ended.append(Finished(0.0, end, leg, outcome))
+    return ended

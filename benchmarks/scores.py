@@ -1,6 +1,6 @@
-"""Scores of 1,000 images x 5 references: equal to pycocoevalcap's own pipeline, and how much faster when asked again.
+"""Scores of 1,000 images with 5 references each, compared with pycocoevalcap: equal values, and the ratio of times.
 
-Run from the repository root: python benchmarks/scores.py [--images 1000] [--repeats 7] [--cold 3]
+Run from the repository root: python -m benchmarks.scores [--images 1000] [--repeats 7] [--cold 3]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-# Frequent words of RSICD, then made-up ones up to its vocabulary, drawn by rank so that n-grams repeat as there.
+# Frequent words of RSICD. With invented words up to RSICD's vocabulary, drawn by rank, n-grams repeat as in RSICD.
 _FREQUENT = (
     "a the are is and green of in many trees buildings with some near by two on several surrounded road river pond "
     "residential area planted next sides pieces farmland bare land gray large playground industrial around"
@@ -28,24 +28,24 @@ _FREQUENT = (
 
 
 def main() -> int:
-    """Measure, check, print; exit 1 where a score differs or a ratio falls short."""
+    """Measure, check and print; the exit code is 1 if a score differs or a ratio is below 8."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=1000, help="images, 5 references each (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=7, help="runs of what is quick (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=7, help="runs of the quick parts (default: %(default)s)")
     parser.add_argument("--cold", type=int, default=3, help="cold starts of METEOR (default: %(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as cache:
         os.environ["RSOPT_CACHE"] = cache
-        found = run(options.images, options.repeats, options.cold)
-    for name, value in found.items():
+        result = run(options.images, options.repeats, options.cold)
+    for name, value in result.items():
         print(f"{name:28s} {value:.6g}" if isinstance(value, float) else f"{name:28s} {value}")
-    print(json.dumps(found))
-    good = found["largest_difference"] < 1e-9 and found["cider_ratio"] >= 8 and found["meteor_ratio"] >= 8
+    print(json.dumps(result))
+    good = result["largest_difference"] < 1e-9 and result["cider_ratio"] >= 8 and result["meteor_ratio"] >= 8
     return 0 if good else 1
 
 
 def run(images: int, repeats: int, cold: int) -> dict[str, Any]:
-    """Figures of one run: medians in seconds, ratios, and the largest difference to pycocoevalcap in x100."""
+    """Measure; returns medians in seconds, ratios, and the largest difference from pycocoevalcap (scores x100)."""
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.meteor.meteor import Meteor as StockMeteor
@@ -57,7 +57,9 @@ def run(images: int, repeats: int, cold: int) -> dict[str, Any]:
     from rsopt.scores.meteor import Meteor
     from rsopt.scores.scorer import Scorer
 
-    os.environ["PATH"] = f"{Path(find_java()).parent}{os.pathsep}{os.environ['PATH']}"  # the stock code asks by name
+    os.environ["PATH"] = (
+        f"{Path(find_java()).parent}{os.pathsep}{os.environ['PATH']}"  # pycocoevalcap starts `java` by name
+    )
     references, candidates = draw(images)
     start = time.perf_counter()
     gts, res = _stock(PTBTokenizer(), references), _stock(PTBTokenizer(), {i: [c] for i, c in candidates.items()})
@@ -69,7 +71,7 @@ def run(images: int, repeats: int, cold: int) -> dict[str, Any]:
     Scorer(references)
     references_again_s = time.perf_counter() - start
 
-    # Stock and ours in turn, so that what else the machine does meets both.
+    # In turn, so that other load on the machine affects both.
     tokens, ready = {i: c[0] for i, c in res.items()}, CiderScorer(gts)
     stock, ours = [], []
     for _ in range(repeats):
@@ -81,7 +83,7 @@ def run(images: int, repeats: int, cold: int) -> dict[str, Any]:
             meteor = Meteor()
             meteor.java = java
             colds.append(_seconds(lambda: meteor.scores(meteor.statistics(tokens, gts))))  # noqa: B023 - called here
-            for _ in range(6):  # the first are slower: Java compiles what is used often
+            for _ in range(6):  # the first are slower: Java compiles hot code
                 warms.append(_seconds(lambda: meteor.scores(meteor.statistics(tokens, gts))))  # noqa: B023
 
     measured = scorer.measure(candidates, with_meteor=True)
@@ -114,7 +116,10 @@ def run(images: int, repeats: int, cold: int) -> dict[str, Any]:
 
 
 def draw(images: int, seed: int = 0) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Captions of RSICD's length and vocabulary: 5 references an image, all distinct (its padding would flatter us)."""
+    """References and candidates with RSICD's lengths and vocabulary.
+
+    All 5 references of an image are distinct: repeated ones, as in RSICD, would make caching look better.
+    """
     random = Random(seed)
     words = [
         *_FREQUENT.split(),
@@ -126,16 +131,16 @@ def draw(images: int, seed: int = 0) -> tuple[dict[str, list[str]], dict[str, st
         return " ".join(random.choices(words, weights, k=max(3, round(random.gauss(10.8, 3.4))))) + " ."
 
     references = {f"{n}.jpg": [sentence() for _ in range(5)] for n in range(images)}
-    # A candidate shares a stretch with a reference, as a tuned captioner's does.
+    # A candidate shares some words with a reference, as a tuned captioner's does.
     candidates = {
-        i: " ".join(random.choice(own).split()[: random.randint(3, 8)] + sentence().split()[:5])
-        for i, own in references.items()
+        i: " ".join(random.choice(texts).split()[: random.randint(3, 8)] + sentence().split()[:5])
+        for i, texts in references.items()
     }
     return references, candidates
 
 
 def _stock(tokenizer: Any, captions: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    return tokenizer.tokenize({i: [{"caption": c} for c in own] for i, own in captions.items()})
+    return tokenizer.tokenize({i: [{"caption": c} for c in texts] for i, texts in captions.items()})
 
 
 def _seconds(call: Callable[[], object]) -> float:

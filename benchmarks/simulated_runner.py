@@ -1,6 +1,6 @@
-"""A simulated runner for searchers that are not ours: trials in simulated time, rung by rung. The standard library alone.
+"""Runs another package's searcher over recorded candidates in simulated time, rung by rung.
 
-It runs in the environment of whatever searcher is driven, so it imports nothing of this project.
+It runs in the searcher's own environment, so it imports only the standard library.
 """
 
 from __future__ import annotations
@@ -10,31 +10,36 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# (trial, params' key, index of the rung, row) -> whether the trial goes on
+# (trial, key of the params, index of the rung, row) -> whether the trial continues
 Report = Callable[[int, str, int, Mapping[str, Any]], bool]
+SimulatedLeg = tuple[str, int, float]  # key of the params, index of the rung, simulated seconds at its end
 
 
 def key_of(params: dict[str, Any]) -> str:
-    """Params as the table's key."""
+    """The table's key of these params."""
     return json.dumps(params, sort_keys=True)
 
 
-def drive(
+def run_searcher(
     ask: Callable[[int], str],
     report: Report,
     failed: Callable[[int], None],
     task: Mapping[str, Any],
     workers: int,
-) -> list[tuple[str, int, float]]:
-    """Ask for params of trial 0, 1, ... and report them rung by rung, until the budget of training is handed out.
+) -> list[SimulatedLeg]:
+    """Run trials 0, 1, ... until the training budget is assigned; returns the legs in the order in which they end.
 
-    `task` holds `rows` (key -> cider, seconds and costs by rung), `rungs` and `budget` (full trials). Returns (key, index of
-    the rung, simulated seconds at its end) of every leg that ended, in that order.
+    Args:
+        ask: returns the params' key of a new trial.
+        report: receives the result of a rung and returns whether the trial continues.
+        failed: is called for a trial that fails.
+        task: `rows` (key to CIDEr, seconds and costs by rung), `rungs`, and `budget` in full trials.
+        workers: that run at the same time.
     """
     rungs, rows, left = task["rungs"], task["rows"], float(task["budget"])
     shares = [b - a for a, b in zip([0.0, *rungs], rungs, strict=False)]
     running: list[tuple[float, int, int, str, int]] = []
-    ended: list[tuple[str, int, float]] = []
+    ended: list[SimulatedLeg] = []
     now, order, trials = 0.0, 0, 0
 
     def start(trial: int, key: str, at: int) -> None:

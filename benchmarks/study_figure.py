@@ -1,4 +1,4 @@
-"""The pictures of docs/study.md, from a comparison as JSON.
+"""Draws the pictures of docs/study.md from a comparison as JSON.
 
 python -m search.compare --name S --json > compare.json
 python -m benchmarks.study_figure compare.json docs
@@ -6,42 +6,46 @@ python -m benchmarks.study_figure compare.json docs
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-from matplotlib import pyplot
+from benchmarks.figures import pyplot
 
 PARTS = {"vision": "#0b62a4", "qformer": "#c0392b", "llm": "#7f8c8d"}
 NAMES = {"vision": "vision tower", "qformer": "Q-Former", "llm": "LLM"}
 KINDS = {" best layers": ("better layers kept", "#0b62a4"), " distilled": ("and a teacher", "#1e8449")}
 
 
-def main(source: str, folder: str) -> int:
+def main() -> int:
     """Draw study-parts.png, study-scores.png and study-losses.png."""
-    found = json.loads(Path(source).read_text())
-    rows = [row["here"] for row in found["table"] if row["here"]["state"] != "missing"] + found["others"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="JSON of search.compare")
+    parser.add_argument("folder", type=Path, help="folder for the pictures")
+    options = parser.parse_args()
+    comparison = json.loads(options.source.read_text())
+    rows = [row["here"] for row in comparison["table"] if row["here"]["state"] != "missing"] + comparison["others"]
     for name, draw in (("parts", parts), ("scores", scores), ("losses", losses)):
-        figure = draw(found, rows)
-        figure.savefig(Path(folder) / f"study-{name}.png", dpi=120)
+        figure = draw(comparison, rows)
+        figure.savefig(options.folder / f"study-{name}.png", dpi=120)
     return 0
 
 
-def parts(found: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
-    """Where parameters, compute and time lie: at full size (exact counts), and here."""
-    full = next(row["full_size"] for row in found["table"] if row["name"] == "zero-shot")
+def parts(comparison: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
+    """Draw the parts' shares of parameters, compute and time: at full size (exact counts) and measured."""
+    full = next(row["full_size"] for row in comparison["table"] if row["name"] == "zero-shot")
     here = next(row for row in rows if row["name"] == "zero-shot")
     bars = [("parameters\nfull size", full["params"]), ("GMAC\nfull size", full["gmacs"])]
-    bars += [(f"parameters\n{found['base']}", here["params"]), (f"GMAC\n{found['base']}", here["gmacs"])]
+    bars += [(f"parameters\n{comparison['base']}", here["params"]), (f"GMAC\n{comparison['base']}", here["gmacs"])]
     if "tokens" in here["latency"]:
-        own = here["latency"]
-        time = {"vision": own["vision"], "qformer": own["qformer"], "llm": own["prefill"] + own["tokens"]}
-        bars.append((f"time\n{found['base']}", time))
-    figure, axis = pyplot.subplots(figsize=(8, 3.6), layout="constrained")
+        parts_ms = here["latency"]
+        time = {part: parts_ms[part] for part in ("vision", "qformer")} | {
+            "llm": parts_ms["prefill"] + parts_ms["tokens"]
+        }
+        bars.append((f"time\n{comparison['base']}", time))
+    figure, axis = pyplot().subplots(figsize=(8, 3.6), layout="constrained")
     for at, (_, values) in enumerate(bars):
         low, total = 0.0, sum(values[part] for part in PARTS)
         for part, colour in PARTS.items():
@@ -55,30 +59,30 @@ def parts(found: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
     return figure
 
 
-def scores(found: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
-    """CIDEr of every row with its interval, the floor beside it."""
+def scores(comparison: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
+    """Draw the CIDEr of all rows with intervals, and the floor."""
     shown = [row for row in rows if "cider" in row["metrics"]]
-    figure, axis = pyplot.subplots(figsize=(9, 0.28 * len(shown) + 1.2), layout="constrained")
+    figure, axis = pyplot().subplots(figsize=(9, 0.28 * len(shown) + 1.2), layout="constrained")
     for at, row in enumerate(reversed(shown)):
         low, high = row["intervals"]["cider"]
         colour = next((c for end, (_, c) in KINDS.items() if end in row["name"]), "#444444")
         axis.plot([low, high], [at, at], color=colour, lw=2)
         axis.plot(row["metrics"]["cider"], at, "o", color=colour)
-    for name, value in found["floor"].items():
+    for name, value in comparison["floor"].items():
         axis.axvline(value, color="#c0392b", lw=1, ls="--" if name == "class_prior" else ":")
         axis.annotate(name.replace("_", " "), (value, len(shown) - 0.4), fontsize=8, color="#c0392b")
-    axis.set(yticks=range(len(shown)), xlabel=f"CIDEr x100 on {found['data']}, 95 % interval over images")
+    axis.set(yticks=range(len(shown)), xlabel=f"CIDEr x100 on {comparison['data']}, 95 % interval over images")
     axis.set_yticklabels([row["name"] for row in reversed(shown)], fontsize=8)
-    axis.set_title(f"Rows of the study over `{found['base']}`, not over BLIP-2", fontsize=10)
+    axis.set_title(f"Rows of the study over `{comparison['base']}`, not over BLIP-2", fontsize=10)
     axis.grid(alpha=0.25, axis="x")
     return figure
 
 
-def losses(found: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
-    """Training and validation loss by step of the rows that tune one part or both."""
+def losses(comparison: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
+    """Draw training and validation loss by step of six rows."""
     names = ("LoRA LLM", "LoRA Q-Former", "LoRA both", "Q8 both", "LLM24", "LLM28+Q8")
     shown = [row for name in names for row in rows if row["name"] == name and row["curve"]]
-    figure, axes = pyplot.subplots(2, 3, figsize=(9, 4.4), sharex=True, sharey=True, layout="constrained")
+    figure, axes = pyplot().subplots(2, 3, figsize=(9, 4.4), sharex=True, sharey=True, layout="constrained")
     for axis, row in zip(axes.flat, shown, strict=False):
         for kind, colour in (("train", "#9aa5b1"), ("val", "#c0392b")):
             axis.plot(
@@ -95,4 +99,4 @@ def losses(found: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

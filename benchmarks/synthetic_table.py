@@ -1,7 +1,8 @@
-"""A table in the recorded form from a formula: for tests of what reads tables, and to try searchers before anything is recorded.
+"""Makes a table for `search.simulate` from a formula, for tests and to try searchers without recorded trainings.
 
-Run from the repository root: python -m benchmarks.synthetic_table OUT.json.gz [--space FILE.yaml] [--seed 0]. The formula
-has depths that cost quality, a learning rate whose optimum moves, curves that cross, and noise; it says nothing about captioners.
+Run from the repository root: python -m benchmarks.synthetic_table OUT.json.gz [--space FILE.yaml] [--seed 0]. In the formula
+dropped layers cost quality, the best learning rate depends on depth, curves cross, and there is noise. It says nothing about
+captioners.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ def curve(params: dict[str, Any], shape: BaseShape, rungs: tuple[float, ...], rn
         quality *= 1 - 0.03 * max(0.0, 4 - math.log2(params["llm_rank"]))
     speed = max(0.4, 1.2 + rate)
     end = math.exp(-2 * speed)
-    found = [100 * quality * (1 - 0.55 * math.exp(-2 * speed * rung) + 0.55 * end) for rung in rungs]
-    return [max(0.0, value + rng.normal(0, 0.8 + 1.2 * (1 - rung))) for value, rung in zip(found, rungs, strict=True)]
+    values = [100 * quality * (1 - 0.55 * math.exp(-2 * speed * rung) + 0.55 * end) for rung in rungs]
+    return [max(0.0, value + rng.normal(0, 0.8 + 1.2 * (1 - rung))) for value, rung in zip(values, rungs, strict=True)]
 
 
 def make_row(space: BoundSpace, params: dict[str, Any], rungs: tuple[float, ...], seed: int) -> Row:
-    """The row of one candidate; params outside the space's table of choices are taken as they are."""
+    """The row of one candidate."""
     candidate = space.candidate(params)
     rng = np.random.default_rng([seed, int(candidate.key[:12], 16)])
     values = curve(params, space.shape, rungs, rng)
@@ -63,7 +64,7 @@ def make_row(space: BoundSpace, params: dict[str, Any], rungs: tuple[float, ...]
 def costs(
     llm: int, qformer: int, cider: float, rng: np.random.Generator
 ) -> tuple[float, float, dict[str, float], str | None]:
-    """Latency, test CIDEr and figures by depth."""
+    """Latency in ms, test CIDEr, costs by name, and no fault."""
     figures = {
         "params": 1.1e6 + 2e5 * llm + 1.2e5 * qformer,
         "trainable": 4e4,
@@ -74,8 +75,8 @@ def costs(
     return round(latency, 3), round(cider - 2 + float(rng.normal(0, 0.8)), 4), figures, None
 
 
-def facts_of(space: BoundSpace, epochs: float, train_images: int) -> dict[str, Any]:
-    """What a table says of itself."""
+def metadata_of(space: BoundSpace, epochs: float, train_images: int) -> dict[str, Any]:
+    """A table's metadata."""
     return {
         "shape": asdict(space.shape),
         "space_key": space.key,
@@ -88,14 +89,19 @@ def main() -> None:
     """Write the table and its space."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("out", type=Path, help="NAME.json.gz; the space is copied to NAME.yaml beside it")
-    p.add_argument("--space", type=Path, default=TABLES / "tiny-mini.yaml")
-    p.add_argument("--seed", type=int, default=0)
+    p.add_argument(
+        "--space",
+        type=Path,
+        default=TABLES / "tiny-mini.yaml",
+        help="YAML of a countable space (default: the shipped table's)",
+    )
+    p.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     options = p.parse_args()
     write(options.out, options.space, options.seed)
 
 
 def write(out: Path, source: Path, seed: int) -> None:
-    """Write a table over the space in `source`, which must be countable."""
+    """Write a table over the countable space in `source`."""
     space = load_space(source)
     bound = space.bind(SHAPE)
     distinct: dict[Candidate, dict[str, Any]] = {}
@@ -109,7 +115,7 @@ def write(out: Path, source: Path, seed: int) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     shutil.copy(source, out.with_name(out.name.removesuffix(".json.gz") + ".yaml"))
     epochs = zero.recipe.epochs if not rows else float(bound.candidate(rows[0].params or {}).recipe.epochs)
-    save_recording(out, facts_of(bound, epochs, TRAIN_IMAGES), rows)
+    save_recording(out, metadata_of(bound, epochs, TRAIN_IMAGES), rows)
 
 
 if __name__ == "__main__":

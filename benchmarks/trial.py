@@ -1,7 +1,7 @@
-"""A whole trial two ways, same machine, same work: the loop that an expert writes, and ours. Written to docs/benchmarks.md.
+"""A whole trial in two ways on the same machine: an expert's plain loop, and this project. Written to docs/benchmarks.md.
 
 Run from the repository root: python -m benchmarks.trial --base tiny|small|opt-2.7b [--random-weights] [--seeds 2].
-Needs torch, transformers, peft, safetensors and numpy; `--base tiny` needs the whole project.
+It needs torch, transformers, peft, safetensors and numpy; `--base tiny` needs the whole project.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,10 +20,10 @@ import torch
 from torch.nn import functional
 
 from benchmarks import naive
-from benchmarks.gpu import gpu_lines
+from benchmarks.gpu_metrics import gpu_facts
 from benchmarks.naive import Outcome, run_naive
-from benchmarks.report import FILE, machine, table, write_section
-from benchmarks.work import Work, features_of, make_base, random_work, tiny_work
+from benchmarks.report import FILE, measured_by, spread, table, write_section
+from benchmarks.trial_inputs import TrialInputs, base_without_dropout, features_of, random_inputs, tiny_inputs
 from rsopt.caption.cuda_graph import Captured
 from rsopt.caption.decoder_check import captured_pays
 from rsopt.caption.decoders import caption_features, shared_prefix
@@ -43,60 +43,59 @@ LOSS_GATE = 1e-3  # relative; on a GPU, where half precision sums in another ord
 
 
 def main() -> int:
-    """Measure, print, write; exit 1 where the two trials did not come to the same."""
+    """Measure, print and write; the exit code is 1 if the results of the two ways differ."""
     options = parser().parse_args()
     torch.set_num_threads(options.threads)
     train, evaluated, new_tokens, epochs = SIZES.get(options.base, SIZES["small"])
     device = best_device()
     train, evaluated = options.images or train, options.eval_images or evaluated
     if options.base == "tiny" and not options.random_weights:
-        work = tiny_work(train, evaluated)
+        inputs = tiny_inputs(train, evaluated)
     else:
-        work = random_work(make_base(options.base, device, best_dtype(device)), train, evaluated)
+        inputs = random_inputs(base_without_dropout(options.base, device, best_dtype(device)), train, evaluated)
     recipe = Recipe(lr=1e-3, epochs=epochs, batch_images=options.batch_images)
-    found = measure(work, recipe, options.new_tokens or new_tokens, options.seeds)
+    measured = measure(inputs, recipe, options.new_tokens or new_tokens, options.seeds)
     if device.type == "cuda":
-        found["gpu"] = gpu_lines(work, LORA, recipe, found)
-    print(json.dumps(found))
-    write_section(f"trial --base {options.base}", facts(options, work, found), tables(found), options.out)
-    return 0 if found["gate"] else 1
+        measured["gpu"] = gpu_facts(inputs, LORA, recipe, measured)
+    print(json.dumps(measured))
+    write_section(f"trial --base {options.base}", facts(options, inputs, measured), tables(measured), options.out)
+    return 0 if measured["gate"] else 1
 
 
 def parser() -> argparse.ArgumentParser:
-    """Options; sizes default by base."""
+    """The command's options; sizes default by base."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--base", default="small", help="tiny, small, opt-2.7b or opt-6.7b (default: %(default)s)")
-    p.add_argument("--random-weights", action="store_true", help="random weights and images; implied but for tiny")
+    p.add_argument("--random-weights", action="store_true", help="random weights and images (always, except for tiny)")
     p.add_argument("--images", type=int, help="training images, five captions each")
     p.add_argument("--eval-images", type=int, help="images captioned with five beams")
     p.add_argument("--batch-images", type=int, default=16, help="images a step (default: %(default)s)")
-    p.add_argument("--new-tokens", type=int, help="most new tokens of a caption")
-    p.add_argument("--seeds", type=int, default=2, help="trials of each way (default: %(default)s)")
+    p.add_argument("--new-tokens", type=int, help="new tokens of a caption at most")
+    p.add_argument("--seeds", type=int, default=2, help="trials in each way (default: %(default)s)")
     p.add_argument("--threads", type=int, default=torch.get_num_threads(), help="torch threads (default: %(default)s)")
     p.add_argument("--out", type=Path, default=FILE, help="Markdown file to write (default: docs/benchmarks.md)")
     return p
 
 
-def measure(work: Work, recipe: Recipe, new_tokens: int, seeds: int) -> dict[str, Any]:
-    """Whole trials of both, in turn, and the ladder of mechanisms in between."""
+def measure(inputs: TrialInputs, recipe: Recipe, new_tokens: int, seeds: int) -> dict[str, Any]:
+    """Measure whole trials in both ways, in turn, and the training steps between them (`steps_by_mechanism`)."""
     pairs = []
     with tempfile.TemporaryDirectory() as folder:
-        work.base.model.save_pretrained(folder)
+        inputs.base.model.save_pretrained(folder)
         begin = time.perf_counter()
-        features = features_of(work)
-        _settle(work)
+        features = features_of(inputs)
+        _synchronize(inputs)
         features_s = time.perf_counter() - begin
-        on_card = work.base.device.type == "cuda"
-        captured = on_card and captured_pays(
-            work.base.model, work.base, features[work.train :][: BATCH["cuda"]]
-        )  # once a process
+        captured = inputs.base.device.type == "cuda" and captured_pays(
+            inputs.base.model, inputs.base, features[inputs.train :][: BATCH["cuda"]]
+        )
         for seed in range(seeds):
-            ours = run_ours(work, features, recipe, seed, new_tokens, captured)
-            theirs = run_naive(work, Path(folder), LORA, recipe, seed, new_tokens)
+            ours = run_ours(inputs, features, recipe, seed, new_tokens, captured)
+            theirs = run_naive(inputs, Path(folder), LORA, recipe, seed, new_tokens)
             pairs.append((theirs, ours))
             print(f"seed {seed}: naive {theirs.total:.1f} s, ours {ours.total:.1f} s", file=sys.stderr)
-        rungs = ladder(work, features, recipe)
-    gate = 1e-2 if work.base.device.type == "cuda" else LOSS_GATE
+        steps = steps_by_mechanism(inputs, features, recipe)
+    gate = 1e-2 if inputs.base.device.type == "cuda" else LOSS_GATE
     differences = [abs(a.loss - b.loss) / abs(a.loss) for a, b in pairs]
     same = [sum(a.captions[i] == text for i, text in b.captions.items()) for a, b in pairs]
     return {
@@ -109,78 +108,87 @@ def measure(work: Work, recipe: Recipe, new_tokens: int, seeds: int) -> dict[str
         "loss": [(a.loss, b.loss) for a, b in pairs],
         "cider": [(a.cider, b.cider) for a, b in pairs],
         "same_captions": same,
-        "captions": work.images - work.train,
-        "ladder_s": rungs,
+        "captions": inputs.images - inputs.train,
+        "ladder_s": steps,
         "gate": max(differences) <= gate,
         "loss_difference": max(differences),
     }
 
 
-def run_ours(work: Work, features: torch.Tensor, recipe: Recipe, seed: int, new_tokens: int, captured: bool) -> Outcome:
-    """One whole trial in a worker that already holds base and features, as every trial of a search but the first.
+def run_ours(
+    inputs: TrialInputs, features: torch.Tensor, recipe: Recipe, seed: int, new_tokens: int, captured: bool
+) -> Outcome:
+    """Run one trial in a worker that already holds base and features, as all trials of a search after the first.
 
-    `captured`: whether decode steps may be captured here.
+    Args:
+        inputs: the trial's data.
+        features: of all images, (images, tokens, width).
+        recipe: of the training.
+        seed: of the adapter and the order of batches.
+        new_tokens: at most in a caption.
+        captured: capture decode steps as CUDA graphs.
     """
-    base = work.base
+    base = inputs.base
     out = Outcome(base.device)
     built = build(base, Variant.full(base.shape, LORA), seed)
-    data = TrainingSet(features[: work.train], work.captions)
+    data = TrainingSet(features[: inputs.train], inputs.captions)
     trainer = Trainer(built, data, recipe, seed, base.tokenizer.pad_token_id)
     out.lap("build")
     out.loss = trainer.run(0, 1).losses[-1]
     out.lap("train")
-    asked = features[work.train :]
     decode = Captured() if captured else shared_prefix
-    texts = caption_features(merged(built), base, asked, Generation(max_new_tokens=new_tokens), decode=decode)
-    out.captions = dict(zip(range(work.train, work.images), texts, strict=True))
+    texts = caption_features(
+        merged(built), base, features[inputs.train :], Generation(max_new_tokens=new_tokens), decode=decode
+    )
+    out.captions = dict(zip(range(inputs.train, inputs.images), texts, strict=True))
     out.lap("caption")
-    if work.score:
-        out.cider = work.score(out.captions)
+    if inputs.score:
+        out.cider = inputs.score(out.captions)
         out.lap("score")
     return out
 
 
-def ladder(work: Work, features: torch.Tensor, recipe: Recipe, steps: int = 2) -> dict[str, float]:
-    """Seconds of the same first training steps, each mechanism added to those above it; processor seconds on a CPU.
+def steps_by_mechanism(inputs: TrialInputs, features: torch.Tensor, recipe: Recipe, steps: int = 2) -> dict[str, float]:
+    """Seconds of the first training steps with each mechanism added to those before it.
 
-    A CPU has other work, a GPU does not, and waits for it are no one's merit.
+    Wall-clock seconds on a GPU; processor seconds on a CPU, which other processes use too.
     """
-    clock = time.perf_counter if work.base.device.type == "cuda" else time.process_time
-    base, variant = work.base, Variant.full(work.base.shape, LORA)
-    share = steps / max(1, round(recipe.epochs * -(-work.train // recipe.batch_images)))
+    clock = time.perf_counter if inputs.base.device.type == "cuda" else time.process_time
+    base, variant = inputs.base, Variant.full(inputs.base.shape, LORA)
+    share = steps / max(1, round(recipe.epochs * -(-inputs.train // recipe.batch_images)))
     share = min(1.0, share)
 
     def packed(captions: list[list[TokenCaption]], fused: bool) -> Callable[[], object]:
-        data = TrainingSet(features[: work.train], captions)
+        data = TrainingSet(features[: inputs.train], captions)
         trainer = Trainer(build(base, variant), data, recipe, 0, base.tokenizer.pad_token_id, fused=fused)
         return lambda: trainer.run(0, share)
 
-    own = [list(c) for c in work.captions]
-    repeated = [[TokenCaption(c.ids, 1.0) for c in cs for _ in range(int(c.weight))] for cs in own]
+    weighted = [list(c) for c in inputs.captions]
+    repeated = [[TokenCaption(c.ids, 1.0) for c in cs for _ in range(int(c.weight))] for cs in weighted]
     built = build(base, variant)
     ways: dict[str, Callable[[], object]] = {
         "naive: every pair through the vision tower": lambda: naive.train(
-            build(base, variant).model, work, recipe, 0, steps
+            build(base, variant).model, inputs, recipe, 0, steps
         ),
-        "features cached": lambda: _train_pairs(built, work, features, recipe, steps),
+        "features cached": lambda: _train_pairs(built, inputs, features, recipe, steps),
         "one prefix, five captions packed": packed(repeated, fused=False),
-        "repeats as weights": packed(own, fused=False),
-        "fused LoRA": packed(own, fused=True),
+        "repeats as weights": packed(weighted, fused=False),
+        "fused LoRA": packed(weighted, fused=True),
     }
-    found = {}
+    seconds = {}
     for name, way in ways.items():
         begin = clock()
         way()
-        _settle(work)
-        found[name] = clock() - begin
-    return found
+        _synchronize(inputs)
+        seconds[name] = clock() - begin
+    return seconds
 
 
-def _train_pairs(built: Built, work: Work, features: torch.Tensor, recipe: Recipe, steps: int) -> None:
-    """The naive steps over cached features: pairs, padded, logits everywhere."""
+def _train_pairs(built: Built, inputs: TrialInputs, features: torch.Tensor, recipe: Recipe, steps: int) -> None:
+    """Run the naive steps over cached features: padded pairs, logits at every position."""
     parameters = list(built.trainable().values())
     optimiser = torch.optim.AdamW(parameters, lr=recipe.lr)
-    data, model, device = naive.Steps(work, recipe, 0), built.model, work.base.device
+    data, model, device = naive.Steps(inputs, recipe, 0), built.model, inputs.base.device
     queries = model.query_tokens.shape[1]
     for step in range(min(steps, len(data))):
         rows = data.rows(step)
@@ -198,59 +206,59 @@ def _train_pairs(built: Built, work: Work, features: torch.Tensor, recipe: Recip
         optimiser.zero_grad()
 
 
-def facts(options: argparse.Namespace, work: Work, found: dict[str, Any]) -> dict[str, object]:
-    """What the figures were measured on, and the quality gate."""
-    losses = ", ".join(f"{a:.5f} / {b:.5f}" for a, b in found["loss"])
-    scores = ", ".join(f"{a:.2f} / {b:.2f}" for a, b in found["cider"] if a is not None and b is not None)
-    command = f"python -m benchmarks.trial --base {options.base} --seeds {options.seeds} --threads {options.threads}"
-    return {
-        "command": f"`{command}`",
-        "machine": machine(),
-        "work": f"{work.base.name}, {work.base.dtype}: {work.train} images x 5 captions, {found['captions']} captioned "
-        "with 5 beams; batch of {} images, LoRA r16 on all linears of LLM and Q-Former".format(options.batch_images),
-        "vision features, once for all trials": f"{found['features_s']:.2f} s",
-        "last training loss, naive / ours": f"{losses} (largest difference {found['loss_difference']:.1e})",
-        "CIDEr, naive / ours": scores or "not scored: random weights",
-        "same captions": ", ".join(f"{n} of {found['captions']}" for n in found["same_captions"]),
-        "quality gate": "passed" if found["gate"] else "NOT passed",
-        **found.get("gpu", {}),
-    }
+def facts(options: argparse.Namespace, inputs: TrialInputs, measured: Mapping[str, Any]) -> list[str]:
+    """Lines above the table: command, work, and whether the results agree."""
+    scores = ", ".join(f"{a:.2f} / {b:.2f}" for a, b in measured["cider"] if a is not None and b is not None)
+    same = ", ".join(str(n) for n in measured["same_captions"])
+    return [
+        measured_by(
+            f"python -m benchmarks.trial --base {options.base} --seeds {options.seeds} --threads {options.threads}"
+        ),
+        f"{inputs.base.name}, {inputs.base.dtype}: {inputs.train} images x 5 captions, {measured['captions']} captioned "
+        f"with 5 beams; batch of {options.batch_images} images, LoRA r16; "
+        + (f"CIDEr, naive / ours: {scores}" if scores else "CIDEr not scored"),
+        f"vision features, once for all trials: {measured['features_s']:.2f} s",
+        f"quality gate {'passed' if measured['gate'] else 'NOT passed'}: last training losses differ by "
+        f"{measured['loss_difference']:.1e} at most; {same} of {measured['captions']} captions are the same",
+        *measured.get("gpu", ()),
+    ]
 
 
-def tables(found: dict[str, Any]) -> str:
-    """Seconds and ratios of the parts, and of the ladder's rungs."""
+def tables(measured: Mapping[str, Any]) -> str:
+    """Markdown tables: seconds and ratios of the parts of a trial, and of the training steps by mechanism."""
     rows: list[list[object]] = []
-    for part in (*found["naive_s"][0], "whole trial"):
-        a, b = ([_part(s, part) for s in found[who]] for who in ("naive_s", "ours_s"))
-        ratios = [x / y for x, y in zip(a, b, strict=True)]
-        busy = [_part(x, part) / _part(y, part) for x, y in zip(found["naive_cpu_s"], found["ours_cpu_s"], strict=True)]
-        rows.append([part, median(a), median(b), *_spread(ratios), *_spread(busy)])
+    for part in (*measured["naive_s"][0], "whole trial"):
+        naive_s, ours_s = ([_part(s, part) for s in measured[way]] for way in ("naive_s", "ours_s"))
+        ratios = [a / b for a, b in zip(naive_s, ours_s, strict=True)]
+        cpu_ratios = [
+            _part(a, part) / _part(b, part)
+            for a, b in zip(measured["naive_cpu_s"], measured["ours_cpu_s"], strict=True)
+        ]
+        rows.append([part, median(naive_s), median(ours_s), _ratio(ratios), _ratio(cpu_ratios)])
     first = [
-        _part(a, "whole trial") / (_part(b, "whole trial") + found["features_s"])
-        for a, b in zip(found["naive_s"], found["ours_s"], strict=True)
+        _part(a, "whole trial") / (_part(b, "whole trial") + measured["features_s"])
+        for a, b in zip(measured["naive_s"], measured["ours_s"], strict=True)
     ]
-    rows.append(["whole trial, features built for it", "", "", *_spread(first), "", ""])
-    steps = list(found["ladder_s"].items())
-    ladder_rows = [
-        [name, s, before / s, steps[0][1] / s] for (_, before), (name, s) in zip(steps[:1] + steps, steps, strict=False)
-    ]
+    rows.append(["whole trial, features built for it", "", "", _ratio(first), ""])
+    slowest = next(iter(measured["ladder_s"].values()))
+    steps = [[name, seconds, slowest / seconds] for name, seconds in measured["ladder_s"].items()]
     return (
-        table(["part", "naive, s", "ours, s", "ratio", "over seeds", "ratio, processor", "over seeds"], rows)
+        table(["part", "naive, s", "ours, s", "ratio", "ratio, processor"], rows)
         + "\n\n"
-        + table(["training steps, each line adds to those above", "s", "gain", "in all"], ladder_rows)
+        + table(["training steps, cumulative", "s", "speed-up"], steps)
     )
 
 
-def _part(seconds: dict[str, float], name: str) -> float:
+def _part(seconds: Mapping[str, float], name: str) -> float:
     return sum(seconds.values()) if name == "whole trial" else seconds[name]
 
 
-def _spread(ratios: list[float]) -> tuple[float, str]:
-    return median(ratios), f"{min(ratios):.1f} to {max(ratios):.1f}"
+def _ratio(ratios: list[float]) -> str:
+    return f"{median(ratios):.3g} ({spread(ratios)})"
 
 
-def _settle(work: Work) -> None:
-    if work.base.device.type == "cuda":
+def _synchronize(inputs: TrialInputs) -> None:
+    if inputs.base.device.type == "cuda":
         torch.cuda.synchronize()
 
 

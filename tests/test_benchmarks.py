@@ -1,4 +1,4 @@
-"""The benchmark of a trial: both ways do the same work, the report is a file of sections, and little needs to be installed."""
+"""The benchmark of a trial: both ways give the same results; the report keeps its sections; few packages are needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import trial
 from benchmarks.report import write_section
-from benchmarks.work import random_work
+from benchmarks.trial_inputs import random_inputs
 from rsopt.core.recipe import Recipe
 from rsopt.model.random_base import random_base
 from tests.support.random_base import random_config
@@ -31,23 +31,23 @@ MISSING = (
 )
 
 
-def test_naive_and_ours_come_to_the_same() -> None:
+def test_naive_and_own_trial_give_the_same_results() -> None:
     base = random_base("test", random_config(), torch.device("cpu"), "float32")
-    work = random_work(base, train=20, evaluated=6)
-    found = trial.measure(work, Recipe(lr=1e-2, epochs=2, batch_images=8), new_tokens=8, seeds=1)
-    assert found["gate"]
-    assert found["loss_difference"] < 1e-4
-    assert found["same_captions"] == [6]
-    assert found["captions"] == 6
-    assert set(found["naive_s"][0]) == set(found["ours_s"][0]) == {"build", "train", "caption"}
-    assert len(found["ladder_s"]) == 5
-    text = trial.tables(found)
+    inputs = random_inputs(base, train=20, evaluated=6)
+    measured = trial.measure(inputs, Recipe(lr=1e-2, epochs=2, batch_images=8), new_tokens=8, seeds=1)
+    assert measured["gate"]
+    assert measured["loss_difference"] < 1e-4
+    assert measured["same_captions"] == [6]
+    assert measured["captions"] == 6
+    assert set(measured["naive_s"][0]) == set(measured["ours_s"][0]) == {"build", "train", "caption"}
+    assert len(measured["ladder_s"]) == 5
+    text = trial.tables(measured)
     assert "whole trial, features built for it" in text
     assert "one prefix, five captions packed" in text
-    json.dumps(found)
+    json.dumps(measured)
 
 
-def test_it_starts_with_little_installed() -> None:
+def test_it_starts_without_the_optional_packages() -> None:
     code = f"import sys\nfor name in {MISSING}: sys.modules[name] = None\n"
     code += "import benchmarks.trial, rsopt.training.synthetic_captions"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -57,7 +57,7 @@ def test_it_starts_with_little_installed() -> None:
 def test_a_run_replaces_its_own_section(tmp_path: Path) -> None:
     path = tmp_path / "b.md"
     for heading, value in (("one", 1), ("two", 2), ("one", 3)):
-        write_section(heading, {"value": value}, "body", path)
+        write_section(heading, [f"value: {value}"], "body", path)
     text = path.read_text()
     assert [line for line in text.splitlines() if line.startswith(("#", "-"))] == [
         "# Benchmarks",

@@ -6,8 +6,8 @@ from statistics import median
 
 import pytest
 
-from benchmarks import rivals, searchers, synthetic_table
-from benchmarks.asktell import drive
+from benchmarks import other_searchers, searchers, synthetic_table
+from benchmarks.simulated_runner import run_searcher
 from rsopt.errors import UserError
 from search import simulate
 from search.simulation.recording import TABLES, load_recording
@@ -112,23 +112,23 @@ def test_the_command_prints_a_table_or_json(path, capsys):
             simulate.main(["--table", str(path), *wrong])
 
 
-def test_other_peoples_searchers_are_driven_fairly(recording):
-    task = rivals.task_of(recording, 6.0)
+def test_searchers_of_other_packages_get_the_same_starts_and_budget(recording):
+    task = other_searchers.task_of(recording, 6.0)
     assert len(task["starts"]) == 5 and set(task["options"]) == set(recording.bound.distributions)
-    legs = rivals.stock_legs(recording.bound, task, "tpe", 2, seed=0)
+    legs = other_searchers.stock_legs(recording.bound, task, "tpe", 2, seed=0)
     assert [at for _, at, _ in legs].count(2) >= 5
     shares = sum(recording.rungs[at] - (recording.rungs[at - 1] if at else 0.0) for _, at, _ in legs)
     assert 6.0 <= shares < 8.0
     made = [recording.bound.candidate(json.loads(key)) for key, at, _ in legs if at == 2]
     starts = {recording.bound.candidate(params) for params in task["starts"]}
     assert set(made[:5]) == starts  # the smaller of two at once ends first
-    curve = searchers.curve_of(recording, rivals.finished(recording, legs))
+    curve = searchers.curve_of(recording, other_searchers.finished(recording, legs))
     assert 0 < curve.val[-1] <= 1
-    text = searchers.report({(name, 1): [curve] for name in (*searchers.OURS, rivals.MOASHA)})
+    text = searchers.report({(name, 1): [curve] for name in (*searchers.OURS, other_searchers.MOASHA)})
     assert "to 95%" in text and "MOASHA" in text
 
 
-def test_the_runner_for_others_stops_where_it_is_told():
+def test_the_simulated_runner_stops_a_trial_when_its_searcher_says_so():
     task = {"rows": {"a": {"cider": [1, 2, 3], "seconds": [1, 1, 1]}}, "rungs": [0.25, 0.5, 1.0], "budget": 1.0}
-    kept = drive(lambda number: "a", lambda number, key, at, row: at < 1, lambda number: None, task, workers=1)
-    assert kept == [("a", 0, 1.0), ("a", 1, 2.0), ("a", 0, 3.0), ("a", 1, 4.0)]
+    legs = run_searcher(lambda number: "a", lambda number, key, at, row: at < 1, lambda number: None, task, workers=1)
+    assert legs == [("a", 0, 1.0), ("a", 1, 2.0), ("a", 0, 3.0), ("a", 1, 4.0)]
