@@ -15,7 +15,7 @@ from rsopt.core.variant import ranges
 from rsopt.data.records import CaptionData
 from search.html_report.evidence import cider_by_rung, followup_lines, volume_over_compute
 from search.html_report.importance import importance
-from search.html_report.thumbnails import chosen, picture
+from search.html_report.thumbnails import picture, sample_images
 from search.results.front import Front
 from search.results.inference_variants import read_variants
 from search.results.reference_study import read_reference_study
@@ -47,7 +47,7 @@ def page_content(
         costs: by trial, exact costs and known latencies of those that were not measured to the end.
         front: its front.
     """
-    samples = chosen(data.split("val")) if data else []
+    samples = sample_images(data.split("val")) if data else []
     variants = read_variants(settings.folder)
     ended = {t.number: t.datetime_complete.timestamp() for t in trials if t.datetime_complete is not None}
     stopping = saved(history)

@@ -1,4 +1,4 @@
-"""What a search teaches beside its front: volume over compute, and which members cannot be told apart. Pure."""
+"""What the page shows besides the front: volume over compute, CIDEr by rung, refits and inference variants. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from search.study.history import CandidateState, History, final_values, leg_seco
 def volume_over_compute(
     history: History, objectives: Sequence[Objective], ended: Mapping[int, float]
 ) -> list[dict[str, float]]:
-    """Hypervolume against worker seconds spent, a point for each trial that finished: `seconds`, `share`, `trial`.
+    """Returns hypervolume against worker seconds, one point for each finished trial: `seconds`, `share` and `trial`.
 
-    `share` is of one box throughout, between the reference point and the best values at the end: it never falls. `ended`
-    gives each trial's time (any clock); without it, numbers decide. A trial's legs are all counted when it ends. Empty
+    `share` is relative to the box between the reference point and the best values at the end, so it never falls. `ended` gives
+    each trial's time by any clock; trials without one come last, by number. All legs of a trial count when it ends. Empty
     without the full-depth base, whose values fix the reference point.
     """
     if (corner := reference_point(history, objectives)) is None:
@@ -37,7 +37,7 @@ def volume_over_compute(
 
 
 def cider_by_rung(c: CandidateState) -> list[tuple[float, float]]:
-    """(rung, CIDEr) of a candidate, ascending."""
+    """Returns (rung, CIDEr) of a candidate, ascending."""
     return [(m.rung, m.metrics["cider"]) for m in c.rungs if "cider" in m.metrics]
 
 

@@ -1,4 +1,4 @@
-"""Which parameters of a space matter: fANOVA (Hutter et al. 2014), as Optuna does it, over the finished trials."""
+"""Importance of a space's parameters: Optuna's fANOVA (Hutter et al. 2014) over the finished trials."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from optuna.trial import FrozenTrial, TrialState
 from rsopt.core.objectives import Objective
 from search.study.journal import quiet
 
-LEAST = 10  # finished trials below which an importance would be noise
+LEAST = 10  # finished trials; an importance from fewer would be noise
 METHOD = "fANOVA over the finished trials: the share of an objective's variance that a parameter explains by itself"
 
 
 def importance(trials: Sequence[FrozenTrial], objectives: Sequence[Objective]) -> dict[str, Any]:
-    """`method`, `of` ({objective: {parameter: share}}, largest first), `left_out` and, where there is none, `why`.
+    """Returns `method`, `of` ({objective: {parameter: share}}, largest first), `left_out`, and `why` where there is none.
 
-    Parameters that exist only under a condition are left out: fANOVA needs values in every trial.
+    Parameters that exist only under a condition are left out, since fANOVA needs values in every trial.
     """
     finished = [t for t in trials if t.state == TrialState.COMPLETE and t.params]
     everywhere = set.intersection(*(set(t.params) for t in finished)) if finished else set()

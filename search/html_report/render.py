@@ -1,4 +1,4 @@
-"""The page as one file: template, style and scripts put together around the data. No request ever leaves it."""
+"""Renders the page as one HTML file: template, style, scripts and data. It never sends a request."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ SCRIPTS = ("draw.js", "chart.js", "space3d.js", "detail.js", "more.js", "main.js
 
 
 def render(content: dict[str, Any]) -> str:
-    """HTML of `content` (see search.html_report.content). Whatever the data holds stays text.
+    """Returns the HTML of `content` (search.html_report.content). Whatever the data holds stays text.
 
-    The data lies in a JSON block in which `<` is escaped, so that no caption can end it; scripts only ever write text nodes;
-    and a content security policy allows this page's own script and style, by their digests, pictures inside the page, and
-    nothing else.
+    The data is in a JSON block in which `<` is escaped, so no caption can end it, and scripts write only text nodes. A content
+    security policy allows the page's own script and style, by their digests, and pictures inside the page.
     """
     style = (HERE / "page.css").read_text("utf-8")
     script = "\n".join((HERE / name).read_text("utf-8") for name in SCRIPTS)
@@ -36,7 +35,7 @@ def render(content: dict[str, Any]) -> str:
     page = (HERE / "page.html").read_text("utf-8")
     head, *rest = page.split("{{")
     out = [head]
-    for piece in rest:  # one pass: what the data holds is never taken for a place
+    for piece in rest:  # one pass: nothing in the data is read as a placeholder
         name, after = piece.split("}}", 1)
         out += [parts[name], after]
     return "".join(out)

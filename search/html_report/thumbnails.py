@@ -1,4 +1,4 @@
-"""Ten validation images as thumbnails inside the page, with their references; the same for every trial."""
+"""Thumbnails of ten validation images for the page, with their references; the same images for every trial."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from rsopt.data.images import open_image
 from rsopt.data.records import Sample
 
-IMAGES, SIDE, QUALITY = 10, 120, 70
+IMAGES, SIDE, QUALITY = 10, 120, 70  # how many, px, JPEG quality
 
 
-def chosen(samples: Sequence[Sample], count: int = IMAGES) -> list[Sample]:
-    """Evenly over the split, which is often ordered by class."""
+def sample_images(samples: Sequence[Sample], count: int = IMAGES) -> list[Sample]:
+    """Returns samples evenly spaced over the split, which is often ordered by class."""
     if len(samples) <= count:
         return list(samples)
     return [samples[round(n * (len(samples) - 1) / (count - 1))] for n in range(count)]
 
 
 def picture(sample: Sample) -> dict[str, Any]:
-    """`id`, `src` (a JPEG as data URI, None where the file is gone) and distinct `references`."""
+    """Returns the image's `id`, `src` (a JPEG as data URI, None where the file is gone) and distinct `references`."""
     references = [c.text for c in sample.captions]
     try:
         image = open_image(sample)

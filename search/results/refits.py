@@ -1,4 +1,4 @@
-"""Refits: picks of a finished study trained again over several seeds, beside its journal, which never hears of them."""
+"""Refits: trials of a finished study trained again over several seeds. Their plan is separate from the journal."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.leg_files import read_measurement, scores_file
 from search.storage.layout import REFIT_PLAN_FILE, REFITS_FOLDER
 
-AS_TRAINED = "as-trained"  # the form of the scores that refits are compared by
+AS_TRAINED = "as-trained"  # names the scores of a refit with the weights and beams it was trained with
 
 
 @dataclass(frozen=True, slots=True)
 class Refit:
-    """One training of `trial`'s candidate with a seed of its own; `number` names its folder among the study's refits.
+    """One training of a trial's candidate with a new seed. `number` names its folder among the study's refits.
 
-    `replica` counts the seeds of a trial from 0, `epochs` is the full length, `fault` why it failed, if it did.
+    `replica` counts the seeds of a trial from 0; `fault` says why it failed, if it did.
     """
 
     number: int
@@ -34,11 +34,11 @@ class Refit:
 
     @property
     def epochs(self) -> float:
-        """Length of the training."""
+        """Length of the whole training."""
         return self.candidate.recipe.epochs
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict."""
+        """A plain dict; `from_json` gives the same refit back."""
         return {**asdict(self), "candidate": self.candidate.to_json()}
 
     @classmethod
@@ -66,25 +66,26 @@ class RefitScores:
 
 
 def read_plan(study: Path) -> list[Refit]:
-    """Every refit that was ever asked for in this study, by number."""
+    """Reads every refit that was ever planned in this study, by number."""
     path = study / REFITS_FOLDER / REFIT_PLAN_FILE
     return [Refit.from_json(item) for item in json.loads(path.read_text())] if path.exists() else []
 
 
 def scored(study: Path, refit: Refit) -> Path | None:
-    """The refit's scores on the test split in the form it was trained in; None while it is not finished."""
+    """Returns the file with the refit's scores on the test split; None while it is not finished."""
     path = scores_file(study / REFITS_FOLDER, refit.number, AS_TRAINED)
     return path if path.exists() else None
 
 
 def write_plan(study: Path, plan: Sequence[Refit]) -> None:
+    """Writes every planned refit."""
     write_json(study / REFITS_FOLDER / REFIT_PLAN_FILE, [r.to_json() for r in plan])
 
 
 def best_refit(study: Path, trial: int) -> tuple[Refit, int] | None:
-    """The refit that is exported for a trial, and of how many seeds it is the best; None where none is finished.
+    """Returns the refit that is exported for a trial, and of how many seeds it is the best; None where none is finished.
 
-    Of the longest trained, the best on the validation split: the test split chooses nothing.
+    It is the best on the validation split among the longest trained. The test split chooses nothing.
     """
     done = [
         (final.metrics["cider"], r)
@@ -94,7 +95,7 @@ def best_refit(study: Path, trial: int) -> tuple[Refit, int] | None:
         and (final := read_measurement(study / REFITS_FOLDER, r.number, 1.0)) is not None
     ]
     longest = [(cider, r) for cider, r in done if r.epochs == max(r.epochs for _, r in done)]
-    return (max(longest, key=lambda found: (found[0], -found[1].replica))[1], len(longest)) if longest else None
+    return (max(longest, key=lambda pair: (pair[0], -pair[1].replica))[1], len(longest)) if longest else None
 
 
 def front_refits(study: Path) -> dict[int, RefitScores]:
@@ -112,13 +113,13 @@ def front_refits(study: Path) -> dict[int, RefitScores]:
 
 
 def test_ciders(study: Path, refits: Sequence[Refit]) -> np.ndarray:
-    """CIDEr of the test images (trainings, images) of those that are finished."""
+    """Returns CIDEr of the test images, as an array (trainings, images) of those that are finished."""
     files = [path for r in refits if (path := scored(study, r)) is not None]
     rows = [json.loads(path.read_text())["cider"] for path in files]
     return np.array([[row[i] for i in rows[0]] for row in rows]) if rows else np.zeros((0, 0))
 
 
 def mean_sd(values: np.ndarray) -> dict[str, float]:
-    """Mean and, of two or more, standard deviation; one training has no spread."""
-    found = {"mean": float(values.mean())}
-    return found | {"sd": float(values.std(ddof=1))} if len(values) > 1 else found
+    """Returns `mean` and, of two or more values, the standard deviation `sd`."""
+    mean = {"mean": float(values.mean())}
+    return mean | {"sd": float(values.std(ddof=1))} if len(values) > 1 else mean

@@ -1,4 +1,4 @@
-"""How well a study's rungs predicted the end, and what stopping saved. Pure. Reference points, which never stop, are left out."""
+"""How well a study's rungs predicted the final CIDEr, and what stopping saved. Reference points do not count. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from scipy.stats import kendalltau
 from search.optimizer.cost_estimator import MODELLED_OBJECTIVE
 from search.study.history import History, leg_seconds
 
-FEWEST = 5  # candidates below which an order says nothing
+FEWEST = 5  # candidates; the order of fewer says nothing
 
 
 @dataclass(frozen=True, slots=True)
 class RungAgreement:
-    """CIDEr at `rung` beside that at the end: `points` are (there, at the end, trial) of the candidates that reached both.
+    """CIDEr at a rung against final CIDEr: `points` are (at the rung, final, trial) of the candidates that reached both.
 
-    `kendall_tau` is None below FEWEST of them or where all are alike.
+    `kendall_tau` is None for fewer than FEWEST points and where all are equal.
     """
 
     rung: float
@@ -27,7 +27,7 @@ class RungAgreement:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What stopping candidates at a rung saved: whole trainings, their share of all that was begun, seconds at their own pace."""
+    """What stopping candidates at a rung saved: whole trainings, their share of all that began, and seconds at their speed."""
 
     stopped: int
     trainings: float
@@ -36,18 +36,18 @@ class Saved:
 
 
 def rung_agreements(history: History) -> list[RungAgreement]:
-    """One for each rung before the last, ascending, over the candidates that ran to the end."""
+    """Returns one for each rung before the last, ascending, over the candidates that ran to the end."""
     points: dict[float, list[tuple[float, float, int]]] = {}
     for c in history:
         end = c.rungs[-1].metrics.get(MODELLED_OBJECTIVE) if c.rungs and c.reached >= 1.0 and not c.reference else None
         for m in c.rungs[:-1] if end is not None else ():
             if MODELLED_OBJECTIVE in m.metrics:
                 points.setdefault(m.rung, []).append((m.metrics[MODELLED_OBJECTIVE], end or 0.0, c.number))
-    return [RungAgreement(rung, _tau(found), tuple(found)) for rung, found in sorted(points.items())]
+    return [RungAgreement(rung, _tau(pairs), tuple(pairs)) for rung, pairs in sorted(points.items())]
 
 
 def saved(history: History) -> Saved | None:
-    """What stopping saved, None where nothing was stopped. Trainings count by their epochs."""
+    """Returns what stopping saved; None where nothing was stopped. Trainings count by their epochs."""
     begun = [c for c in history if not c.reference and c.rungs and c.state in ("complete", "stopped", "infeasible")]
     stopped = [c for c in begun if c.state == "stopped"]
     if not stopped:
@@ -65,5 +65,5 @@ def saved(history: History) -> Saved | None:
 def _tau(points: list[tuple[float, float, int]]) -> float | None:
     if len(points) < FEWEST:
         return None
-    found = float(kendalltau([p[0] for p in points], [p[1] for p in points]).statistic)
-    return found if math.isfinite(found) else None
+    tau = float(kendalltau([p[0] for p in points], [p[1] for p in points]).statistic)
+    return tau if math.isfinite(tau) else None

@@ -1,4 +1,4 @@
-"""What a search prints when it ends: the front, the knee's captions beside the references, where things are, what is next."""
+"""What a search prints when it ends: the front, captions of the knee with references, where the files are, what is next."""
 
 from __future__ import annotations
 
@@ -27,10 +27,19 @@ def print_report(
     experiment_id: str | None,
     tracking_problem: str | None,
 ) -> None:
-    """Print the end of a session to stdout; its last line is the next command."""
+    """Prints the end of a session to stdout. Its last line is the next command.
+
+    Args:
+        settings: of the study.
+        front: its front.
+        outcome: how the session ended.
+        data: the data set, for references of the knee's captions.
+        experiment_id: MLflow's id of the experiment; None where MLflow was never reached.
+        tracking_problem: why MLflow was not written; None where it was.
+    """
     console = stdout_console()
     say = lambda text, **style: console.print(text, markup=False, highlight=False, soft_wrap=True, **style)  # noqa: E731
-    resume = f"python -m search.run --resume --name {settings.name}" + _storage_option(settings)
+    resume = _command(settings, "run --resume")
     if not front.finished:
         say("no trial finished, so there is no front yet")
         for trial in front.trials:
@@ -53,25 +62,26 @@ def print_report(
     say(f"front      {settings.folder / FRONT_FILE}")
     say(f"page       {settings.folder / PAGE_FILE}   (one file, for any browser, offline)")
     if tracking_problem:
-        say(f"MLflow     not written ({tracking_problem}); the study itself is whole")
-        say(f"           when it is back: {front_command(settings)} --sync")
+        say(f"MLflow     not written ({tracking_problem}); the study itself is complete")
+        say(f"           when it is back: {_command(settings, 'front')} --sync")
     else:
         say(f"MLflow     {mlflow_command(settings.tracking_uri)}")
         say(f"           {mlflow_link(settings, experiment_id)}")
+    minutes = f"{outcome.seconds / 60:.1f} min; finished trials are kept"
     if outcome.stopped:
         say(f"stopped because {outcome.stopped}")
-    cut_short = outcome.interrupted or outcome.stopped
-    say(f"{'stopped' if cut_short else 'done'} after {outcome.seconds / 60:.1f} min; what finished is kept")
-    if cut_short:
+    if outcome.interrupted or outcome.stopped:
+        say(f"stopped after {minutes}")
         say(f"next: {resume}")
     else:
-        say(f"more trials: {resume} --trials {2 * settings.trials}   (or see it again: {front_command(settings)})")
-        say(f"trained again over seeds: {beside_command(settings, 'refit')}   (8 bits, fewer beams: search.free)")
-        say(f"next: {export_command(settings)}")
+        say(f"done after {minutes}")
+        say(f"more trials: {resume} --trials {2 * settings.trials}   (or see it again: {_command(settings, 'front')})")
+        say(f"train again over several seeds: {_command(settings, 'refit')}   (8 bits, fewer beams: search.free)")
+        say(f"next: {_command(settings, 'export')} --pick knee --out {settings.name}-knee")
 
 
 def search_lines(front: Front) -> list[str]:
-    """How well the rungs predicted the end, and what stopping saved."""
+    """Returns how well the rungs predicted the final CIDEr, and what stopping saved."""
     lines = [
         f"rung {r.rung:.2g}: Kendall tau {r.kendall_tau:.2f} with CIDEr at the end ({r.candidates} candidates)"
         for r in front.rungs
@@ -82,30 +92,15 @@ def search_lines(front: Front) -> list[str]:
     return lines
 
 
-def front_command(settings: Settings) -> str:
-    """The command that prints the front again."""
-    return f"python -m search.front --name {settings.name}{_storage_option(settings)}"
-
-
-def beside_command(settings: Settings, command: str) -> str:
-    """A command that adds to a finished study: refit or free."""
-    return f"python -m search.{command} --name {settings.name}{_storage_option(settings)}"
-
-
-def export_command(settings: Settings) -> str:
-    """The command that takes the knee away."""
-    return f"python -m search.export --name {settings.name}{_storage_option(settings)} --pick knee --out {settings.name}-knee"
-
-
 def mlflow_command(uri: str) -> str:
-    """What to type so that the link below opens; nothing for a server that runs already."""
+    """Returns what to type so that the link opens. A server needs nothing."""
     if uri.startswith("http"):
         return f"on the server {uri}"
     return f"mlflow server --workers 1 --backend-store-uri {shlex.quote(uri)}   then open"
 
 
 def mlflow_link(settings: Settings, experiment_id: str | None) -> str:
-    """The study's runs with columns and charts set. Without workflowType the page opens in a mode that shows no runs."""
+    """Returns a link to the study's runs with columns and charts. Without `workflowType` the page would show no runs."""
     uri = settings.tracking_uri
     host = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
     query = f"workflowType=machine_learning&viewStateShareKey={view_key(settings.name)}&compareRunsMode=CHART"
@@ -113,17 +108,20 @@ def mlflow_link(settings: Settings, experiment_id: str | None) -> str:
 
 
 def _print_samples(say: Any, settings: Settings, knee: int, data: CaptionData) -> None:
-    found = read_captions(settings.folder, knee, 1.0)
-    if found is None:
+    """Prints captions of the knee with their references."""
+    recorded = read_captions(settings.folder, knee, 1.0)
+    if recorded is None:
         return
-    captions = found["captions"]
+    captions = recorded["captions"]
     samples = [s for s in data.split("val") if s.image_id in captions]
-    say(f"\nthe knee, trial {knee}, says")
+    say(f"\ncaptions of the knee, trial {knee}")
     for sample in samples[:: max(1, len(samples) // SAMPLES)][:SAMPLES]:
         say(f"  {sample.image_id}: {captions[sample.image_id]}")
         for caption in sample.captions[:3]:
             say(f"      reference: {caption.text}", style="dim")
 
 
-def _storage_option(settings: Settings) -> str:
-    return "" if settings.storage == checked_storage("runs") else f" --storage {shlex.quote(settings.storage)}"
+def _command(settings: Settings, command: str) -> str:
+    """Returns a command line for this study, such as `front` or `run --resume`."""
+    storage = "" if settings.storage == checked_storage("runs") else f" --storage {shlex.quote(settings.storage)}"
+    return f"python -m search.{command} --name {settings.name}{storage}"

@@ -31,7 +31,7 @@ def read_mlflow_study(settings: Settings, name: str) -> OtherStudy:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         known = ", ".join(sorted(e.name for e in client.search_experiments() if e.name.startswith("rsopt-"))) or "none"
-        raise UserError(f"--from-study: no experiment '{name}' at {settings.tracking_uri}; there: {known}")
+        raise UserError(f"--from-study: no experiment '{name}' at {settings.tracking_uri}; it has: {known}")
     runs = client.search_runs(
         [experiment.experiment_id], "tags.role = 'study' and tags.state = 'complete'", order_by=["start_time DESC"]
     )

@@ -1,4 +1,4 @@
-"""The tracker: MLflow as a projection of the study. It can be deleted and rebuilt; nothing is ever read back from it."""
+"""Writes a study's runs to MLflow. They can be deleted and written again; the study reads nothing back."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _LOG = logging.getLogger(__name__)
 
 
 class Tracker:
-    """Writes views to MLflow; finds its runs again by tags, so that writing twice changes nothing."""
+    """Writes views to MLflow. It finds its runs by tags, so writing twice changes nothing."""
 
     def __init__(self, uri: str, experiment: str, study: str) -> None:
         make_database(uri)
         self.client = MlflowClient(tracking_uri=uri)
         self.study = study
-        found = self.client.get_experiment_by_name(experiment)
-        if found is None:
+        existing = self.client.get_experiment_by_name(experiment)
+        if existing is None:
             self.experiment_id = self.client.create_experiment(experiment, artifact_root(uri, experiment))
         else:
-            self.experiment_id = found.experiment_id
+            self.experiment_id = existing.experiment_id
         self.run_ids: dict[str, str] = {}
         runs = self.client.search_runs([self.experiment_id], f"tags.`{STUDY_TAG}` = '{study}'", max_results=50_000)
         for run in runs:
@@ -43,11 +43,11 @@ class Tracker:
 
     @property
     def parent_id(self) -> str | None:
-        """The parent's run id once it was written."""
+        """The parent's run id; None before it was written."""
         return self.run_ids.get("parent")
 
     def write(self, view: StudyView) -> None:
-        """Bring MLflow to this view. Only what changed since the last call is sent."""
+        """Makes MLflow show this view. Sends only what changed since the last call."""
         self._write_run(view.parent, {})
         for child in view.children:
             self._write_run(child, {PARENT_TAG: self.run_ids["parent"]})
@@ -69,7 +69,7 @@ class Tracker:
             self.run_ids[view.key] = run.info.run_id
         run_id = self.run_ids[view.key]
         written, closed = self._written.get(view.key, (set(), False))
-        # A metric's time is the run's start plus its step: writing it again gives the same point, not a second one.
+        # A metric's time is the run's start plus its step, so writing it again adds no second point.
         metrics = [m for m in view.metrics if m not in written]
         params = [p for p in view.params.items() if p not in written]
         changed = [t for t in tags.items() if t not in written]
@@ -80,8 +80,8 @@ class Tracker:
                 params=[Param(k, v[:6000]) for k, v in params[at : at + 90]],
                 tags=[RunTag(k, v[:5000]) for k, v in changed[at : at + 90]],
             )
-        for place, path in view.files.items():
-            folder, _, _ = place.rpartition("/")
+        for name, path in view.files.items():
+            folder, _, _ = name.rpartition("/")
             self.client.log_artifact(run_id, str(path), folder or None)
         if view.ended_ms is not None and not closed:
             self.client.set_terminated(run_id, status=view.status, end_time=view.ended_ms)
@@ -107,9 +107,10 @@ def _input(data: DataView) -> DatasetInput:
 
 
 class BackgroundTracker:
-    """Writes the newest view from a thread of its own: the search never waits for MLflow. A failure is kept and retried.
+    """Writes the newest view in a thread, so that the search never waits for MLflow. What fails is tried again.
 
-    `watch`: also sample this machine's processors, memory and cards into the parent run, every ten seconds.
+    `problem` says why the last write failed. `watch` also samples this machine's processors, memory and GPUs into the parent
+    run, every ten seconds.
     """
 
     def __init__(self, uri: str, experiment: str, study: str) -> None:
@@ -124,11 +125,11 @@ class BackgroundTracker:
         self._thread.start()
 
     def put(self, view: StudyView) -> None:
-        """Hand over a view; older ones that were not written yet are skipped."""
+        """Queues a view. Older views that were not written yet are skipped."""
         self._queue.put(view)
 
     def close(self, timeout: float = 60.0) -> None:
-        """Write what was put and stop. `problem` tells if that failed."""
+        """Writes the last view and stops, after at most `timeout` seconds."""
         self._queue.put(None)
         self._thread.join(timeout)
         if self._thread.is_alive():
@@ -142,7 +143,7 @@ class BackgroundTracker:
                 item = self._queue.get(timeout=RETRY_S if self.problem else None)
             except queue.Empty:
                 item = view  # the server may be back
-            while True:  # the newest view holds all that older ones do
+            while True:  # the newest view holds all of the older ones
                 if item is None:
                     closing = True
                 else:
@@ -168,7 +169,7 @@ class BackgroundTracker:
                 return
 
     def _sample(self, closing: bool) -> None:
-        """Start MLflow's own sampler once the parent run exists, and stop it at the end."""
+        """Starts MLflow's own sampler once the parent run exists, and stops it at the end."""
         parent = self.tracker.parent_id if self.tracker else None
         if self.watch and not closing and self._monitor is None and parent is not None:
             self._monitor = SystemMetricsMonitor(parent, tracking_uri=self._uri, resume_logging=True)

@@ -1,4 +1,4 @@
-"""The registry: an exported folder as a pyfunc model of the study's MLflow, logged to its trial's run. No pickle."""
+"""Registers an exported folder in MLflow as a pyfunc model, logged to its trial's run. No pickle."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ NEEDS = ("torch", "transformers", "safetensors", "pillow", "pandas")
 
 
 def register(settings: Settings, number: int, folder: Path, alias: str) -> Any:
-    """Log the folder to the run of trial `number`, register it as `rsopt-<study>` under `alias`; MLflow's model version.
+    """Logs the folder to the run of trial `number`, registers it as `rsopt-<study>` and returns MLflow's model version.
 
-    Raises UserError when the tracking server does not answer or does not know the study.
+    `alias` is set on the version. Raises UserError when the tracking server does not answer or does not know the study.
     """
     check_uri(settings.tracking_uri)
     manifest = ExportManifest.read(folder)
@@ -56,7 +56,7 @@ def register(settings: Settings, number: int, folder: Path, alias: str) -> Any:
 
 
 def model_name(study: str) -> str:
-    """Name of a study's model in the registry."""
+    """Returns the name of a study's model in the registry."""
     return f"rsopt-{study}"
 
 
@@ -69,4 +69,4 @@ def _signature() -> ModelSignature:
 def _pinned(name: str) -> str:
     from importlib.metadata import version
 
-    return f"=={version(name).split('+')[0]}"  # a GPU machine takes its own build of the same version
+    return f"=={version(name).split('+')[0]}"  # without the build: a GPU machine needs its own

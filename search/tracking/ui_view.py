@@ -1,7 +1,7 @@
-"""A saved view of MLflow's runs page: filter, columns and charts preset, so that the printed link shows the front at once.
+"""A saved view of MLflow's runs page with filter, columns and charts, so that the printed link shows the front.
 
-MLflow keeps such views in experiment tags `mlflow.sharedViewState.<key>`; the form is undocumented (written for 3.17), so it is
-best effort: where a later MLflow does not know it, the link still opens the plain list of runs.
+MLflow stores such views in experiment tags `mlflow.sharedViewState.<key>`. The format is undocumented and written for 3.17;
+in another version that does not know it, the link opens the plain list of runs.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ PARAMS = ("llm_layers", "qformer_layers", "lora", "lr")
 
 
 def view_key(study: str) -> str:
-    """The key of a study's view: the same whenever it is written."""
+    """Returns the key of a study's view, which never changes."""
     return digest(["saved view", study])
 
 
 def view_tag(study: str, objectives: Sequence[str], time_ms: int) -> tuple[str, str]:
-    """Name and value of the experiment tag that holds the view."""
+    """Returns name and value of the experiment tag that holds the view."""
     state = json.dumps(view_state(study, objectives)).encode()
     value = {
         "name": f"front of {study}",
@@ -38,7 +38,7 @@ def view_tag(study: str, objectives: Sequence[str], time_ms: int) -> tuple[str, 
 
 
 def view_state(study: str, objectives: Sequence[str]) -> dict[str, Any]:
-    """The children of a study by first objective, with a scatter for each other one, a contour and parallel coordinates."""
+    """Returns a view of a study's children by first objective: a scatter for each other one, a contour, parallel coordinates."""
     first, *others = map(grid_name, objectives)
     charts = [_chart("SCATTER", xaxis=_metric(name), yaxis=_metric(first)) for name in others]
     if len(others) > 1:
@@ -85,7 +85,7 @@ def view_state(study: str, objectives: Sequence[str]) -> dict[str, Any]:
 
 
 def grid_name(objective: str) -> str:
-    """The metric that the grid and the charts show: counts of parameters in millions, which can be read."""
+    """Returns the metric that grid and charts show: counts of parameters are in millions."""
     return f"{objective}_m" if objective in MILLIONS else objective
 
 

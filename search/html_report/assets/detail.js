@@ -23,7 +23,7 @@ function showDetail(trial) {
       " (greedy before the end).");
   }
   if (trial.beside.length) {
-    put(box, "h3", {}, "Beside the search");
+    put(box, "h3", {}, "After the search");
     const lines = put(box, "ul", { class: "refs" });
     for (const line of trial.beside) put(lines, "li", {}, line);
   }
