@@ -76,7 +76,7 @@ class LatencyModel:
             e.context != entries[0].context or e.architecture.dtype != entries[0].architecture.dtype for e in entries
         ):
             raise ValueError("a latency model is of one device, protocol and dtype; these entries are of several")
-        return cls.of(whole_groups(entries, cross_attention_frequency) or [_timed(e) for e in entries])
+        return cls.of(whole_groups(entries, cross_attention_frequency) or [_timing(e) for e in entries])
 
     @classmethod
     def of(cls, measured: Sequence[TimedArchitecture]) -> LatencyModel:
@@ -111,13 +111,13 @@ class LatencyModel:
 def whole_groups(entries: Sequence[Entry], cross_attention_frequency: int) -> list[TimedArchitecture]:
     """The entries whose Q-Former keeps whole groups: a layer with cross-attention and those without that follow it."""
     return [
-        _timed(entry)
+        _timing(entry)
         for entry in entries
         if entry.architecture.qformer_layers == cross_attention_frequency * (entry.architecture.cross_layers or 0)
     ]
 
 
-def _timed(entry: Entry) -> TimedArchitecture:
+def _timing(entry: Entry) -> TimedArchitecture:
     latency = entry.latency
     return TimedArchitecture(entry.architecture, latency.latency_ms, latency.parts_ms, latency.new_tokens)
 

@@ -6,8 +6,8 @@ One preprocessed image in, caption ids out, batch 1, vision tower included, adap
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -39,12 +39,19 @@ def measure_latency(
     seed: int = 0,
     beams: int | None = None,
 ) -> Latency:
-    """Time a merged `model` on one image, pixel_values (1, 3, height, width), holding the quiet lock.
+    """Time a merged model on one image, alone on the device.
 
-    `beams`: the model's own, where they are not the protocol's; the reference keeps those, so that ratios compare.
+    Args:
+        model: The merged model.
+        base: The base it was built over, which also gives the reference model.
+        pixel_values: The preprocessed image, (1, 3, height, width).
+        protocol: What is timed and how long.
+        device_lock: Held exclusively during the session.
+        seed: Of the bootstrap intervals.
+        beams: Beams of `model` where they are not the protocol's; the reference keeps those, so that ratios compare.
     """
     subject = Subject.of(model, base, pixel_values, beams or protocol.beams)
-    return measure_subject(subject, base, pixel_values, protocol, device_lock, seed, beams)
+    return measure_subject(subject, base, pixel_values, protocol, device_lock, seed)
 
 
 @torch.inference_mode()
@@ -55,16 +62,15 @@ def measure_subject(
     protocol: Protocol,
     device_lock: DeviceLock,
     seed: int = 0,
-    beams: int | None = None,
 ) -> Latency:
-    """Time any captioner in turn with the reference of `base`, which gets pixel_values, holding the quiet lock."""
+    """Time any captioner in turn with the reference of `base`, which is fed `pixel_values`. Arguments as of measure_latency."""
     half = build(base, first_layers(*reference_architecture(base.shape))).model
-    reference = Subject.of(half, base, pixel_values, protocol.beams)
+    session = _Session(subject, Subject.of(half, base, pixel_values, protocol.beams), base.device, protocol, seed)
     best: Latency | None = None
     for voided in range(protocol.repeats + 1):
-        found = _session(subject, reference, base.device, protocol, device_lock, seed, beams or protocol.beams)
-        if best is None or found.drift < best.drift:
-            best = found
+        latency = session.run(device_lock)
+        if best is None or latency.drift < best.drift:
+            best = latency
         best = replace(best, voided=voided)
         if best.drift <= protocol.drift:
             return best
@@ -74,85 +80,110 @@ def measure_subject(
     return replace(best, disturbed="; ".join(reasons))
 
 
-def _session(
-    subject: Subject,
-    reference: Subject,
-    device: torch.device,
-    protocol: Protocol,
-    device_lock: DeviceLock,
-    seed: int,
-    beams: int,
-) -> Latency:
-    def caption(which: Subject, decoder: str = protocol.decoder) -> float:
-        n = protocol.new_tokens
-        milliseconds, ids = timed(lambda: which.caption(decoder, n, n), device)
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """Candidate and reference on one device under one protocol; each `run` times them anew."""
+
+    subject: Subject
+    reference: Subject
+    device: torch.device
+    protocol: Protocol
+    seed: int
+
+    def run(self, device_lock: DeviceLock) -> Latency:
+        """Warm up, time in turn, time the parts."""
+        with alone_and_steady(device_lock, self.device) as disturbed:
+            self._warm_up()
+            before = device_state(self.device)
+            times, other_times = self._rounds()
+            after = device_state(self.device)
+            parts = _parts(self.subject, self.device, self.protocol, float(np.median(times[:, 1])))
+        return self._latency(times, other_times, parts, disturbed, {"before": before, "after": after})
+
+    @property
+    def _other_decoders(self) -> list[str]:
+        return [name for name in self.subject.decoders if name != self.protocol.decoder]
+
+    def _caption_ms(self, subject: Subject, decoder: str | None = None) -> float:
+        n = self.protocol.new_tokens
+        milliseconds, ids = timed(lambda: subject.caption(decoder or self.protocol.decoder, n, n), self.device)
         assert ids.shape[1] == n, f"{ids.shape[1]} new tokens instead of {n}"
         return milliseconds
 
-    others = [name for name in subject.decoders if name != protocol.decoder]
-    other_times: dict[str, list[float]] = {name: [] for name in others}
-    with alone_and_steady(device_lock, device) as disturbed:
-        for _ in range(protocol.warmups):
-            caption(reference), caption(subject)
-            for name in others:
-                caption(subject, name)
-        before, begin = device_state(device), time.perf_counter()
+    def _warm_up(self) -> None:
+        for _ in range(self.protocol.warmups):
+            self._caption_ms(self.reference), self._caption_ms(self.subject)
+            for name in self._other_decoders:
+                self._caption_ms(self.subject, name)
+
+    def _rounds(self) -> tuple[np.ndarray, dict[str, list[float]]]:
+        """Milliseconds of reference and candidate, (runs, 2), and those of the candidate's other decoders by name."""
+        protocol, begin = self.protocol, time.perf_counter()
         pairs: list[tuple[float, float]] = []
+        other_times: dict[str, list[float]] = {name: [] for name in self._other_decoders}
         while len(pairs) < protocol.most_runs:
-            pairs.append((caption(reference), caption(subject)))
+            pairs.append((self._caption_ms(self.reference), self._caption_ms(self.subject)))
             if len(pairs) % OTHER_EVERY == 0:
-                for name in others:
-                    other_times[name].append(caption(subject, name))
+                for name, values in other_times.items():
+                    values.append(self._caption_ms(self.subject, name))
             if len(pairs) >= protocol.least_runs and len(pairs) % OTHER_EVERY == 0:
-                low, high = ratio_interval(np.array(pairs), seed)
+                low, high = ratio_interval(np.array(pairs), self.seed)
                 if high - low <= protocol.width * low or time.perf_counter() - begin > protocol.seconds:
                     break
-        after = device_state(device)
-        times = np.array(pairs)  # (runs, 2): reference, candidate
+        return np.array(pairs), other_times
+
+    def _latency(
+        self,
+        times: np.ndarray,
+        other_times: Mapping[str, Sequence[float]],
+        parts: dict[str, float],
+        disturbed: str | None,
+        state: dict[str, dict[str, float]],
+    ) -> Latency:
+        """The session's result. Arguments as `_rounds` and `_parts` give them, why it was disturbed, and the device's states."""
+        protocol, half = self.protocol, len(times) // 2
         reference_ms, raw_ms = (float(value) for value in np.median(times, axis=0))
-        parts = _parts(subject, device, protocol, raw_ms)
-    low, high = ratio_interval(times, seed)
-    if disturbed is None and high - low > UNSTEADY * protocol.width * low:
-        disturbed = f"its interval is {(high - low) / low:.0%} wide"
-    half = len(times) // 2
-    return Latency(
-        latency_ms=raw_ms,
-        p90_ms=float(np.percentile(times[:, 1], 90)),
-        interval_ms=(low * reference_ms, high * reference_ms),
-        runs=len(times),
-        new_tokens=protocol.new_tokens,
-        beams=beams,
-        parts_ms=parts,
-        device=device_name(device),
-        decoder=protocol.decoder,
-        raw_ms=raw_ms,
-        ratio=raw_ms / reference_ms,
-        reference_ms=reference_ms,
-        drift=abs(float(np.median(times[half:, 0]) / np.median(times[:half, 0])) - 1),
-        disturbed=disturbed,
-        other_decoders={
-            name: {"raw_ms": float(np.median(t)), "p90_ms": float(np.percentile(t, 90)), "runs": float(len(t))}
-            for name, t in other_times.items()
-            if t
-        },
-        state={"before": before, "after": after},
-    )
+        low, high = ratio_interval(times, self.seed)
+        if disturbed is None and high - low > UNSTEADY * protocol.width * low:
+            disturbed = f"its interval is {(high - low) / low:.0%} wide"
+        return Latency(
+            latency_ms=raw_ms,
+            p90_ms=float(np.percentile(times[:, 1], 90)),
+            interval_ms=(low * reference_ms, high * reference_ms),
+            runs=len(times),
+            new_tokens=protocol.new_tokens,
+            beams=self.subject.beams,
+            parts_ms=parts,
+            device=device_name(self.device),
+            decoder=protocol.decoder,
+            raw_ms=raw_ms,
+            ratio=raw_ms / reference_ms,
+            reference_ms=reference_ms,
+            drift=abs(float(np.median(times[half:, 0]) / np.median(times[:half, 0])) - 1),
+            disturbed=disturbed,
+            other_decoders={
+                name: {"raw_ms": float(np.median(t)), "p90_ms": float(np.percentile(t, 90)), "runs": float(len(t))}
+                for name, t in other_times.items()
+                if t
+            },
+            state=state,
+        )
 
 
 def _parts(subject: Subject, device: torch.device, protocol: Protocol, whole_ms: float) -> dict[str, float]:
-    """Where the time goes: vision, Q-Former with projection, prefill with the first token, and each further token.
+    """Milliseconds of vision, Q-Former with projection, prefill with the first token, and each further token.
 
-    The parts are timed on their own; what a token takes is what is left, so that vision + qformer + prefill +
+    The first three are timed on their own; the time of a token is what remains, so that vision + qformer + prefill +
     (new_tokens - 1) x per_token is the whole.
     """
     stages = dict(zip(("vision", "qformer", "prefill"), subject.stages(protocol.decoder), strict=True))
-    found: dict[str, list[float]] = {name: [] for name in stages}
+    times: dict[str, list[float]] = {name: [] for name in stages}
     for _ in range(max(PART_RUNS, protocol.least_runs // 10)):
-        given: Any = subject.pixel_values
+        value: Any = subject.pixel_values
         for name, stage in stages.items():
-            spent, given = timed(partial(stage, given), device)
-            found[name].append(spent)
-    parts = {name: float(np.median(values)) for name, values in found.items()}
+            milliseconds, value = timed(partial(stage, value), device)
+            times[name].append(milliseconds)
+    parts = {name: float(np.median(values)) for name, values in times.items()}
     return parts | {"per_token": (whole_ms - sum(parts.values())) / (protocol.new_tokens - 1)}
 
 

@@ -56,6 +56,7 @@ class Subject:
     caption: Callable[[str, int, int], torch.Tensor]
     stages: Callable[[str], tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], Any]]]
     pixel_values: torch.Tensor
+    beams: int
     decoders: tuple[str, ...] = DECODERS
 
     @classmethod
@@ -73,4 +74,4 @@ class Subject:
         def caption(decoder: str, least: int, most: int) -> torch.Tensor:
             return caption_ids(decoder, model, base, pixel_values, Generation(beams, most, least))
 
-        return cls(caption, stages, pixel_values)
+        return cls(caption, stages, pixel_values, beams)

@@ -80,7 +80,7 @@ def write_adapter(built: Built, base: Base, folder: Path) -> None:
     base.processor.save_pretrained(folder)
 
 
-def reload(folder: Path, dtype: Dtype = "float32") -> Blip2ForConditionalGeneration:
+def load_exported(folder: Path, dtype: Dtype = "float32") -> Blip2ForConditionalGeneration:
     """Load an exported folder as anyone would. Raises RuntimeError on a missing, unexpected or mismatched key.
 
     transformers only warns about them and re-initialises what is missing, so that the captions would be silently wrong.
@@ -98,7 +98,7 @@ def reload(folder: Path, dtype: Dtype = "float32") -> Blip2ForConditionalGenerat
     return model.requires_grad_(False).eval()
 
 
-def reload_adapter(base: Base, folder: Path) -> Built:
+def load_exported_adapter(base: Base, folder: Path) -> Built:
     """The variant in a folder of `write_adapter`, put on the base again by PEFT itself."""
     kept = json.loads((folder / KEPT_FILE).read_text())
     variant = Variant(tuple(kept["vision"]), tuple(kept["qformer"]), tuple(kept["llm"]))

@@ -19,7 +19,7 @@ from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
 from rsopt.model.base import load_base
 from rsopt.model.build import merged
-from rsopt.model.export import reload, reload_adapter, write_adapter, write_model
+from rsopt.model.export import load_exported, load_exported_adapter, write_adapter, write_model
 from rsopt.model.export_manifest import ExportManifest, HeldOutScores, LatencySource
 from rsopt.model.model_card import model_card
 from rsopt.model.quantization import load_quantised
@@ -95,11 +95,13 @@ def _reloaded_captions(trial: RebuiltTrial, data: CaptionData, folder: Path, ada
     before = plain_captions(trial.model, base.processor, images)
     processor = base.processor
     if adapter_only:
-        model = merged(reload_adapter(base, folder))
+        model = merged(load_exported_adapter(base, folder))
         model.generation_config = trial.model.generation_config
     else:
         model = (
-            load_quantised(folder, None, base) if trial.inference.quantised else reload(folder, weights).to(base.device)  # type: ignore[arg-type]
+            load_quantised(folder, None, base)
+            if trial.inference.quantised
+            else load_exported(folder, weights).to(base.device)  # type: ignore[arg-type]
         )
         processor = Blip2Processor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     after = plain_captions(model, processor, images)

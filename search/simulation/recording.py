@@ -21,8 +21,6 @@ from search.space.load import Space, load_space
 
 TABLES = Path(__file__).parent / "tables"
 DEFAULT_TABLE = "tiny-mini"
-# What a row holds beside its curve: figures that are known before a candidate runs, and the recorded latency.
-FIGURES = ("params", "trainable", "gmacs", "size_mb", "memory_gb")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from rsopt.core.inference import Generation
 from rsopt.core.variant import Dtype
 from rsopt.model.base import Base
 from rsopt.model.build import Built, merged
-from rsopt.model.export import in_dtype, reload, write_model
+from rsopt.model.export import in_dtype, load_exported, write_model
 
 
 def export_model(built: Built, base: Base, folder: Path, dtype: Dtype = "float32") -> None:
@@ -30,7 +30,7 @@ def check_export(built: Built, base: Base, folder: Path, features: torch.Tensor)
 
     features (images, tokens, width). Raises RuntimeError when a caption differs.
     """
-    again = reload(folder, base.dtype).to(base.device)
+    again = load_exported(folder, base.dtype).to(base.device)
     before = caption_features(merged(built), base, features)
     after = caption_features(again, base, features)
     if different := [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]:

@@ -149,7 +149,7 @@ class PureTCaptioner:
             self.model.look,
             lambda image: self.model.said(image, beams, 1, 1),
         )
-        return Subject(caption, lambda _: stages, pixel_values, (GENERATE,))
+        return Subject(caption, lambda _: stages, pixel_values, beams, (GENERATE,))
 
     def cost(self, load: Workload) -> Cost:
         """Exact costs."""

@@ -20,7 +20,7 @@ from rsopt.data.read import read
 from rsopt.errors import UserError
 from rsopt.model.base import Base, load_base
 from rsopt.model.build import Built, build, merged
-from rsopt.model.export import reload
+from rsopt.model.export import load_exported
 from rsopt.model.vision_features import pixels
 from tests.support.generation import check_export, export_model, generate_ids
 
@@ -122,7 +122,7 @@ def test_the_reload_check_compares_captions(tiny: Base, images: torch.Tensor, tm
     if dtype == "float32":
         assert check_export(built, tiny, tmp_path / "out", tiny.model.vision_model(images).last_hidden_state) == 3
     else:
-        assert reload(tmp_path / "out", "bfloat16").dtype == torch.bfloat16
+        assert load_exported(tmp_path / "out", "bfloat16").dtype == torch.bfloat16
 
 
 def test_a_dropped_key_is_found_on_reload(tiny: Base, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_dropped_key_is_found_on_reload(tiny: Base, tmp_path: Path) -> None:
     weights.pop("qformer.layernorm.weight")
     save_file(weights, tmp_path / "out" / "model.safetensors", {"format": "pt"})
     with pytest.raises(RuntimeError, match="missing_keys"):
-        reload(tmp_path / "out")
+        load_exported(tmp_path / "out")
 
 
 def test_a_folder_that_is_not_empty_is_refused(tiny: Base, tmp_path: Path) -> None:
