@@ -1,4 +1,4 @@
-"""What may follow a search while it runs: MLflow, a logger, a callback of one's own."""
+"""The interface of observers, which follow a running search: MLflow, a logger, a callback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search.study.history import History
 
 
 class SearchObserver(Protocol):
-    """Hears of a search in the driver's process and thread. It must return quickly and must not change the search."""
+    """Called in the driver's process and thread. Must return quickly and must not change the search."""
 
     def on_start(self, search: Search, has_gpus: bool) -> None:
         """Called once the workers are known, before the first leg."""
@@ -20,4 +20,4 @@ class SearchObserver(Protocol):
         """Called whenever a leg started or ended."""
 
     def on_end(self, history: History, interrupted: bool, remeasured: Mapping[int, RemeasuredLatency]) -> None:
-        """Called once, after the last leg. `remeasured` holds the front's latencies that were measured again, by trial."""
+        """Called once, after the last leg. `remeasured` maps trials of the front to latencies that were measured again."""

@@ -47,7 +47,7 @@ class Refits:
     """The wanted refits as legs for Ray. What is on the disk is the state: a leg is there or not, so is a score.
 
     A candidate's own fault ends its refit and is written into the plan. `rungs` are the study's: a refit that is killed goes on
-    from the last one it reached. One process at a time may drive it (`search.study.journal_file.hold`).
+    from the last one it reached. One process at a time may drive it (`search.study.writer_lock`).
     """
 
     def __init__(self, study: Path, wanted: Sequence[Refit], rungs: Sequence[float], slots: int) -> None:

@@ -28,8 +28,8 @@ from search.results.refits import Refit, read_plan
 from search.space.load import load_space
 from search.storage.layout import REFIT_SUMMARY_FILE, REFITS_FOLDER, SPACE_FILE
 from search.study.journal import read_history
-from search.study.journal_file import hold
 from search.study.settings import Settings, StudyMetadata, load_study
+from search.study.writer_lock import lock_folder
 from search.tracking.publish import publish
 
 
@@ -51,7 +51,7 @@ def refit(
     data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
     history = read_history(folder)
     (folder / REFITS_FOLDER).mkdir(exist_ok=True)
-    with closing(hold(folder / REFITS_FOLDER)):
+    with closing(lock_folder(folder / REFITS_FOLDER)):
         refits = plan_refits(folder, [history[n] for n in wanted], options.seeds, options.epochs, settings.seed)
         interrupted, stopped = _train(
             settings, metadata, refits, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), options

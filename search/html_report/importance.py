@@ -10,7 +10,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from rsopt.core.objectives import Objective
-from search.study.journal import quiet
+from search.study.journal import quiet_optuna
 
 LEAST = 10  # finished trials; an importance from fewer would be noise
 METHOD = "fANOVA over the finished trials: the share of an objective's variance that a parameter explains by itself"
@@ -30,7 +30,7 @@ def importance(trials: Sequence[FrozenTrial], objectives: Sequence[Objective]) -
     varied = [name for name in sorted(everywhere) if len({str(t.params[name]) for t in finished}) > 1]
     if not varied:
         return result | {"why": "no parameter was varied in all trials"}
-    with quiet():
+    with quiet_optuna():
         for column, objective in enumerate(objectives):
             study = optuna.create_study()
             study.add_trials(

@@ -19,7 +19,7 @@ from rsopt.core.objectives import Objective
 from search.optimizer.sampler import Suggestion
 from search.space.bound_space import BoundSpace, Params
 from search.study.history import History
-from search.study.journal import quiet
+from search.study.journal import quiet_optuna
 
 # With Optuna's default of 50, the first 50 candidates would be random: more than most studies here have.
 NSGA2_POPULATION = 16
@@ -47,7 +47,7 @@ class OptunaSampler:
         """
         self._space, self._name, self._seed = space, name, seed
         self._indices: dict[int, int] = {}  # trial number in the journal -> in the study in memory
-        with quiet():
+        with quiet_optuna():
             self._study = optuna.create_study(
                 directions=["maximize" if o.direction == "max" else "minimize" for o in objectives]
             )
@@ -58,7 +58,7 @@ class OptunaSampler:
     ) -> Suggestion:
         """See `Sampler.suggest`. Measurements below the last rung (in `history`) are of no use to Optuna's samplers."""
         state = np.random.SeedSequence([self._seed, number, attempt]).generate_state(1)
-        with quiet():
+        with quiet_optuna():
             self._study.sampler = _sampler("random" if random else self._name, int(state[0]))
             if given:
                 self._study.enqueue_trial(given)

@@ -1,4 +1,4 @@
-"""CandidateState: what the study knows of one candidate. The policy, the tracker, the front and the progress line read it."""
+"""The history of a study: the state of every candidate. Scheduler, tracking, results and progress line all read it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ REFERENCES: tuple[Role, ...] = ("zero_shot", "full_depth")
 class CandidateState:
     """One candidate of a study.
 
-    `rungs` are its measurements, ascending; only one at rung 1 is final. `params` are the space's (empty for zero_shot).
-    `order` says for each of `rungs` how many of the study's measurements came before it. States: running (a leg is in
-    flight or owed), resting (between legs), complete, stopped (by the policy), infeasible (broke a limit), failed
-    (`reason`: its own fault or lost too often), interrupted (nobody drives the study). A complete reference point that
-    breaks a limit has a `reason`: it stays a row beside the front.
+    `rungs` are its measurements, ascending; only one at rung 1 is final. `order` gives for each of them how many measurements
+    of the study came before it. `params` are the space's, empty for zero_shot.
+
+    States: running (a leg is in flight or owed), resting (between legs), complete, stopped (not promoted), infeasible
+    (breaks a limit or does not fit into memory), failed (by its own fault or lost too often), interrupted (no process drives
+    the study). `reason` says why. A complete reference that breaks a limit has a reason too, which keeps it off the front.
     """
 
     number: int
@@ -38,27 +39,27 @@ class CandidateState:
 
     @property
     def name(self) -> str:
-        """For people: its row's name, else what it is."""
+        """For people: the name of its row, else its label."""
         return self.row or self.candidate.label
 
     @property
     def reached(self) -> float:
-        """Share of the training budget behind it, 0 before the first rung."""
+        """Share of the training budget spent, 0 before the first rung."""
         return self.rungs[-1].rung if self.rungs else 0.0
 
     @property
     def in_flight(self) -> bool:
-        """Whether a leg of it runs or is owed a worker."""
+        """Whether a leg of it runs or waits for a worker."""
         return self.state == "running"
 
     @property
     def reference(self) -> bool:
-        """Whether it is one of the reference points, which do not count as trials."""
+        """Whether it is a reference, which does not count as a trial."""
         return self.role in REFERENCES
 
     @property
     def final(self) -> Measurement | None:
-        """The measurement at the full training budget; values at lower rungs never pass for it."""
+        """The measurement at the full training budget; None before. Lower rungs never take its place."""
         return self.rungs[-1] if self.state == "complete" else None
 
     @property
@@ -68,23 +69,23 @@ class CandidateState:
 
 
 History = tuple[CandidateState, ...]  # by trial number: history[n].number == n
-_NO_TIME = ("first_step", "trained")  # marks and sums among a leg's seconds, which are no time of their own
+_NOT_ADDED = ("first_step", "trained")  # parts and sums of the other entries among a leg's seconds
 
 
 def leg_seconds(seconds: Mapping[str, float]) -> float:
-    """How long a leg kept its worker, from where its time went."""
-    return sum(value for name, value in seconds.items() if name not in _NO_TIME)
+    """Returns the seconds that a leg kept its worker, summed over its phases."""
+    return sum(value for name, value in seconds.items() if name not in _NOT_ADDED)
 
 
 def final_values(candidate: CandidateState, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """The minimised objectives of a fully trained candidate; None for one that is on no front."""
+    """Returns the minimised objectives of a fully trained candidate; None for one that cannot be on a front."""
     if candidate.final is None or candidate.reason is not None:
         return None
     return minimised(objectives, candidate.final.metrics)
 
 
 def reference_point(history: History, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """The hypervolume's reference point, minimised: a share of the full-depth LoRA base; None until that is measured."""
+    """Returns the hypervolume's reference point, minimised: multiples of the full depth's values; None until it is measured."""
     full = next((c.final for c in history if c.role == "full_depth"), None)
     if full is None or (values := minimised(objectives, full.metrics)) is None:
         return None

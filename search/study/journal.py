@@ -1,9 +1,9 @@
-"""Journal: the durable truth of one study, an Optuna journal file with a single writer. Each change is one appended line."""
+"""The journal of a study: an Optuna journal file with a single writer, the only durable state. A change appends one line."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -20,25 +20,26 @@ from rsopt.core.objectives import Objective
 from rsopt.errors import InfrastructureError, UserError
 from search.storage.layout import JOURNAL_FILE
 from search.study.history import CandidateState, History
-from search.study.journal_file import hold
 from search.study.trial_records import candidate_state, ending, interrupted, progress_of
+from search.study.writer_lock import lock_folder
 
 
 class Journal:
-    """Opens or creates the study in a folder and holds it against other writers until `close` or the process's end.
+    """Opens or creates the study in a folder and locks it against other writers until `close` or the process's end.
 
-    `cut_bytes` says how much of a torn last line was cut off on opening (0: none): the sign of a driver that died writing.
+    `cut_bytes` is the length of a torn last line that was cut off on opening (0: none), left by a driver that died writing.
+    `keep` is called after each record and before anything follows from it; it may raise InfrastructureError.
+
     Raises UserError if another process drives this study, if the file is damaged, or if `settings` differ from those it was
-    created with. Writing raises InfrastructureError where the disk refuses it, and from then on always: the line may be
-    half there, and whatever came after it could not be read. `keep` is called after each record, before anything follows
-    from it, and may raise InfrastructureError with the same consequence.
+    created with. Writing raises InfrastructureError if the disk refuses it or `keep` fails, and always from then on: the last
+    line may be incomplete, and nothing after it could be read.
     """
 
     def __init__(
         self,
         folder: Path,
         objectives: Sequence[Objective],
-        settings: dict[str, Any],
+        settings: Mapping[str, object],
         keep: Callable[[], None] = lambda: None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,11 +47,11 @@ class Journal:
         self._objectives = tuple(objectives)
         self._failure: InfrastructureError | None = None
         self._keep = keep
-        self._writer = hold(folder)
+        self._writer = lock_folder(folder)
         try:
             self.cut_bytes = cut_torn_end(self._path)
-            # With the writer's lock in our hands nobody else appends, so a lock of Optuna's that lies here is a dead
-            # driver's; left alone it would cost half a minute.
+            # This process has the writer's lock, so a lock file of Optuna's is left over from a dead driver; Optuna would
+            # wait for it for half a minute.
             for stale in folder.glob(f"{JOURNAL_FILE}.lock*"):
                 stale.unlink()
             self._storage = _storage(self._path)
@@ -63,17 +64,12 @@ class Journal:
             self.close()
             raise
 
-    @property
-    def study(self) -> optuna.Study:
-        """The Optuna study, for its plots; only this class writes to it."""
-        return self._study
-
     def trials(self) -> list[FrozenTrial]:
-        """Every trial by number. Do not change them."""
+        """Returns every trial by number, not copied: do not change them."""
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
 
     def history(self) -> list[CandidateState]:
-        """Every candidate by number."""
+        """Returns every candidate by number."""
         return [candidate_state(trial) for trial in self.trials()]
 
     def create(
@@ -83,7 +79,14 @@ class Journal:
         system_attrs: dict[str, Any],
         user_attrs: dict[str, Any],
     ) -> None:
-        """Record a new candidate, whole and in one line, so that no death of the driver leaves half of it."""
+        """Records a new candidate in one line, so that a crash cannot leave half of it.
+
+        Args:
+            state: the candidate.
+            distributions: of its params.
+            system_attrs: what Optuna's sampler records with a trial.
+            user_attrs: further attributes of the trial.
+        """
         now = datetime.now()
         finished = state.finished
         trial = FrozenTrial(
@@ -110,7 +113,7 @@ class Journal:
             self._storage.create_new_trial(self._study_id, trial)
 
     def update(self, state: CandidateState) -> None:
-        """Record where a candidate stands; if it is finished, finish its trial too."""
+        """Records a candidate's state; if it is finished, finishes its trial too."""
         trial_id = self._trial_id(state.number)
         with self._writing():
             self._storage.set_trial_user_attr(trial_id, "progress", progress_of(state))
@@ -118,7 +121,7 @@ class Journal:
                 self._finish(state)
 
     def close(self) -> None:
-        """Let another process drive this study."""
+        """Lets another process drive this study."""
         self._writer.close()
 
     def _finish(self, state: CandidateState) -> None:
@@ -142,7 +145,7 @@ class Journal:
             raise self._failure from error
 
     def _settle(self) -> None:
-        """Finish the trials whose end was recorded just before the driver died."""
+        """Finishes the trials whose end was recorded just before the driver died."""
         for trial, state in zip(self.trials(), self.history(), strict=True):
             if state.finished and not trial.state.is_finished():
                 self._finish(state)
@@ -152,15 +155,13 @@ class Journal:
 
     def _open(self, name: str) -> optuna.Study:
         studies = self._storage.get_all_studies()
-        with quiet():
-            # A folder may have been renamed since: whatever study is in it is the one.
+        with quiet_optuna():
+            # The folder may have been renamed since, so the name does not matter.
             study = optuna.create_study(
                 study_name=studies[0].study_name if studies else name,
                 directions=["maximize" if o.direction == "max" else "minimize" for o in self._objectives],
                 storage=self._storage,
-                sampler=optuna.samplers.RandomSampler(
-                    seed=0
-                ),  # never asked: samplers draw in search/optimizer/optuna_sampler.py
+                sampler=optuna.samplers.RandomSampler(seed=0),  # never used
                 load_if_exists=True,
             )
             names = [objective.name for objective in self._objectives]
@@ -168,7 +169,7 @@ class Journal:
                 study.set_metric_names(names)
         return study
 
-    def _check(self, settings: dict[str, Any]) -> None:
+    def _check(self, settings: Mapping[str, object]) -> None:
         wanted = {"objectives": [objective.name for objective in self._objectives], **settings}
         recorded = self._study.user_attrs.get("settings")
         if recorded is None:
@@ -182,7 +183,7 @@ class Journal:
 
 
 def read_history(folder: Path) -> History:
-    """A study's candidates without driving it: nothing is written, and what has not finished is `interrupted`.
+    """Returns a study's candidates without writing anything; those that have not finished are `interrupted`.
 
     Raises UserError where the folder holds no study.
     """
@@ -190,7 +191,7 @@ def read_history(folder: Path) -> History:
 
 
 def read_trials(folder: Path) -> list[FrozenTrial]:
-    """A study's Optuna trials by number, with their times and distributions. Nothing is written."""
+    """Returns a study's Optuna trials by number, with their times and distributions, without writing anything."""
     path = folder / JOURNAL_FILE
     if not path.is_file():
         raise UserError(f"no study in {folder}")
@@ -200,9 +201,9 @@ def read_trials(folder: Path) -> list[FrozenTrial]:
 
 
 def _storage(path: Path) -> JournalStorage:
-    """The journal, read. Raises UserError where it holds what Optuna cannot read."""
+    """Returns the journal's storage. Raises UserError if Optuna cannot read it."""
     try:
-        with quiet():
+        with quiet_optuna():
             return JournalStorage(JournalFileBackend(str(path)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -211,8 +212,8 @@ def _storage(path: Path) -> JournalStorage:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Optuna without its log lines and its warnings about experimental classes, for the length of a block."""
+def quiet_optuna() -> Iterator[None]:
+    """Silences Optuna's log lines and its warnings about experimental classes within a `with` block."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""Limits: what a candidate may cost at most, asked before anything runs and once more of what was measured."""
+"""Limits of a candidate's costs. They are checked on predictions before it runs and on measurements at its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rsopt.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Upper bounds, None where there is none. Memory is the predicted peak of training or captioning, whichever is more."""
+    """Upper bounds, None where there is none. Memory is the predicted peak of training or captioning, whichever is higher."""
 
     params: int | None = None
     latency_ms: float | None = None
@@ -22,12 +22,12 @@ class Limits:
                 raise UserError(f"--max-{name.replace('_', '-')} must be above 0, not {value:g}")
 
     def bounds(self) -> list[tuple[str, float]]:
-        """(figure, bound) of those that are set."""
-        found = (("params", self.params), ("latency_ms", self.latency_ms), ("memory_gb", self.memory_gb))
-        return [(name, float(value)) for name, value in found if value is not None]
+        """Returns (cost, bound) of the bounds that are set."""
+        bounds = (("params", self.params), ("latency_ms", self.latency_ms), ("memory_gb", self.memory_gb))
+        return [(name, float(value)) for name, value in bounds if value is not None]
 
     def broken(self, metrics: Mapping[str, float]) -> str | None:
-        """Why a measured candidate breaks a limit; figures that were not measured break none."""
+        """Returns why a measured candidate breaks a limit, None if it does not; costs that were not measured break none."""
         for name, bound in self.bounds():
             if metrics.get(name, 0.0) > bound:
                 return breach(name, metrics[name], bound, "measured ")
@@ -35,9 +35,7 @@ class Limits:
 
 
 def breach(name: str, value: float, bound: float, how: str) -> str:
-    """The reason that a candidate carries when its figure `name` is above `bound`; `how` is "measured " or "predicted "."""
-    shown = {"params": f"{value:,.0f} parameters", "latency_ms": f"{value:.2f} ms", "memory_gb": f"{value:.2f} GB"}[
-        name
-    ]
+    """Returns the reason for a candidate whose cost `name` is above `bound`; `how` is "measured ", "predicted " or ""."""
+    forms = {"params": "{:,.0f} parameters", "latency_ms": "{:.2f} ms", "memory_gb": "{:.2f} GB"}
     limit = {"params": f"{bound:,.0f}", "latency_ms": f"{bound:g} ms", "memory_gb": f"{bound:g} GB"}[name]
-    return f"limit: {how}{shown}, at most {limit} allowed"
+    return f"limit: {how}{forms[name].format(value)}, at most {limit} allowed"

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Candidates as Optuna trials: how they are recorded in the journal and read back."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Measurement, Objective
 from search.study.history import CandidateState
 
-LOST_LIMIT = 3  # losses of one leg after which it is not tried again: a search gives the candidate up, refits stop
+LOST_LIMIT = 3  # losses of one leg after which it does not run again: a search fails the candidate, refits stop
 
 
 def interrupted(state: CandidateState) -> CandidateState:
-    """The candidate as it stands while nobody drives its study."""
+    """Returns the candidate as it stands while no process drives its study."""
     return state if state.finished else replace(state, state="interrupted")
 
 
 def ending(state: CandidateState, objectives: Sequence[Objective]) -> tuple[TrialState, list[float] | None]:
-    """How a finished candidate ends in Optuna: COMPLETE with values in their own units, FAIL for infrastructure, else PRUNED."""
+    """Returns a finished trial's state and values: COMPLETE with values in their units, FAIL for infrastructure, else PRUNED."""
     if state.final is not None and state.reason is None:
         values = [state.final.metrics.get(objective.name, math.nan) for objective in objectives]
-        # A reference point may lack an objective (an untuned base has no training time): on no front, yet in the table.
+        # A reference may lack an objective (the untuned base has no training time): it is on no front, but in the tables.
         return (TrialState.COMPLETE, values) if all(map(math.isfinite, values)) else (TrialState.PRUNED, None)
     given_up = state.state == "failed" and state.lost and state.lost.count(state.lost[-1]) >= LOST_LIMIT
     return TrialState.FAIL if given_up else TrialState.PRUNED, None
 
 
 def candidate_state(trial: FrozenTrial) -> CandidateState:
+    """Returns the candidate that a trial records."""
     attrs = trial.user_attrs
     progress = attrs["progress"]
     return CandidateState(
@@ -49,7 +50,7 @@ def candidate_state(trial: FrozenTrial) -> CandidateState:
 
 
 def progress_of(state: CandidateState) -> dict[str, Any]:
-    """What changes about a candidate, in one attribute: a death between two would leave them in disagreement."""
+    """Returns what changes about a candidate, as one attribute: a crash between two writes would leave them inconsistent."""
     return {
         "state": state.state,
         "rungs": [measurement.to_json() for measurement in state.rungs],

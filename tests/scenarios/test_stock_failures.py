@@ -61,7 +61,7 @@ def test_a_stopped_trial_is_pruned_and_on_no_front(tmp_path):
     assert stopped and all(final_values(c, search.settings.objectives) is None for c in stopped)
     trials = search._journal.trials()
     assert {trials[c.number].state for c in stopped} == {TrialState.PRUNED}
-    assert not {t.number for t in search._journal.study.best_trials} & {c.number for c in stopped}
+    assert not {t.number for t in search._journal._study.best_trials} & {c.number for c in stopped}
 
 
 @pytest.mark.parametrize(

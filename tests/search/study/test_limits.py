@@ -125,7 +125,7 @@ def test_a_candidate_that_is_measured_beyond_a_limit_is_on_no_front(tmp_path):
             assert c.state == ("complete" if c.reference else "infeasible") and final_values(c, OBJECTIVE_LIST) is None
     assert search.history[1].reason and any(c.state == "infeasible" for c in search.history)
     assert search.used == 8 and search.done  # what was trained counts against the budget
-    assert not [t for t in search._journal.study.best_trials if t.values[1] > 29.0]
+    assert not [t for t in search._journal._study.best_trials if t.values[1] > 29.0]
     search.close()
     assert open_search(tmp_path, limits=Limits(latency_ms=29.0), trials=8).history == search.history
 

@@ -10,8 +10,11 @@ from rsopt.errors import UserError
 from search.storage.layout import LOCK_FILE
 
 
-def hold(folder: Path) -> BinaryIO:
-    """The folder's writer lock. The system frees it with the process, however that ends."""
+def lock_folder(folder: Path) -> BinaryIO:
+    """Returns a lock file whose closing frees the folder; the system closes it if the process dies.
+
+    Raises UserError if another process has it.
+    """
     file = (folder / LOCK_FILE).open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
