@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import errno
+import importlib
 import logging
 import math
 import re
@@ -12,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 from rsopt.errors import InfrastructureError, UserError, refusal
@@ -20,6 +22,25 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 LONGEST_WORD = 2000  # characters of one option
+
+
+def from_repository(name: str) -> ModuleType:
+    """Import research code, which is in the repository and not in the wheel.
+
+    Raises UserError where only the wheel is installed.
+    """
+    root = str(Path(__file__).parents[1])  # of a clone, also where it was installed as editable
+    if root not in sys.path:
+        sys.path.append(root)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        package = name.partition(".")[0]
+        if error.name != package:
+            raise
+        raise UserError(
+            f"this needs the folder {package}/ of the repository, which is not installed: use a clone"
+        ) from error
 
 
 class UnknownOptionError(UserError):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
-from rsopt.cli import Parser, add_json, command
-from rsopt.common.atomic_files import write_asked
+from rsopt.cli import Parser, add_json, command, from_repository
 from rsopt.errors import UserError
 from search.study.options import add_study_options
 
@@ -54,24 +52,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--row: each needs a name of its own")
     baselines = study_folder(options.storage, options.baselines) if options.baselines else None
     # After what can be refused: counting and scoring bring torch.
-    from rsopt.scores.java_process import JavaError
-    from search.comparison.content import compare
-    from search.comparison.html import page
-    from search.comparison.markdown import markdown
-    from search.comparison.sections import sections
-
-    try:
-        found = compare(folder, given, baselines, meteor=not options.no_meteor)
-    except JavaError as error:
-        raise UserError(f"METEOR: {error}; --no-meteor leaves it out") from error
-    title = f"The hand-made study beside {found.study}"
-    if options.json:
-        sys.stdout.write(json.dumps(found.to_json(), indent=1, allow_nan=False) + "\n")
-    elif options.html:
-        write_asked(Path(options.html), page(title, sections(found)))
-        sys.stdout.write(f"{options.html}\n")
-    else:
-        sys.stdout.write(markdown(title, sections(found)))
+    report = from_repository("research.hand_made_study.report")
+    report.write_report(folder, given, baselines, not options.no_meteor, options.json, options.html or "")
     return 0
 
 

@@ -10,6 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from research.hand_made_study.conclusions import FAILS, HOLDS, UNDECIDED, UNMEASURED, checks
+from research.hand_made_study.content import Comparison
+from research.hand_made_study.counts import full_size
+from research.hand_made_study.curves import training_state
+from research.hand_made_study.html import page
+from research.hand_made_study.markdown import markdown
+from research.hand_made_study.rows import Row, fill_latencies, find_row, trial_row
+from research.hand_made_study.sections import Table, sections
 from rsopt.cli import command
 from rsopt.core.leg_files import read_captions
 from rsopt.cost.model import CostModel
@@ -17,15 +25,8 @@ from rsopt.data.read import read
 from rsopt.model.configs import base_config
 from rsopt.scores.reference_points import scorer_of
 from search import compare
-from search.comparison.conclusions import FAILS, HOLDS, UNDECIDED, UNMEASURED, checks
-from search.comparison.content import Comparison
-from search.comparison.curves import training_state
-from search.comparison.html import page
-from search.comparison.markdown import markdown
-from search.comparison.rows import Row, fill_latencies, find_row, trial_row
-from search.comparison.sections import Table, sections
 from search.results.build_front import study_front
-from search.results.reference_study import full_size, read_reference_study
+from search.results.reference_study import read_reference_study
 from search.space.load import load_space
 from search.study.settings import Settings
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from research.hand_made_study.curves import DIVERGED, training_state
 from rsopt.core.leg_files import read_captions, read_curve
 from rsopt.cost.model import CostModel
 from rsopt.data.formats.karpathy import load_json
 from rsopt.errors import UserError
 from rsopt.scores.bootstrap import Interval, paired_bootstrap
 from rsopt.scores.scorer import Scorer
-from search.comparison.curves import DIVERGED, training_state
 from search.results.front import FrontEntry
 from search.results.table import latency_parts
 

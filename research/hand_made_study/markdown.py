@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from search.comparison.sections import Curves, Heading, Section, Table, Text
+from research.hand_made_study.sections import Curves, Heading, Section, Table, Text
 
 
 def markdown(title: str, sections: Sequence[Section]) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.comparison.curves import CONVERGED, DIVERGED, OVERFITS, loss_summary
-from search.comparison.rows import Row, cider_difference, find_row, latency_ratio
+from research.hand_made_study.curves import CONVERGED, DIVERGED, OVERFITS, loss_summary
+from research.hand_made_study.rows import Row, cider_difference, find_row, latency_ratio
 
 HOLDS, FAILS, UNDECIDED, UNMEASURED = "holds", "does not hold", "cannot be told", "not measured"
 NAMES = {"vision": "vision tower", "qformer": "Q-Former", "llm": "LLM", "projection": "projection"}

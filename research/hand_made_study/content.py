@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from research.hand_made_study.conclusions import Check, checks
+from research.hand_made_study.counts import full_size
+from research.hand_made_study.rows import Row, caption_row, fill_latencies, find_row, trial_row
 from rsopt.cost.model import CostModel
 from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.model.configs import base_config
 from rsopt.scores.reference_points import scorer_of
-from search.comparison.conclusions import Check, checks
-from search.comparison.rows import Row, caption_row, fill_latencies, find_row, trial_row
 from search.results.build_front import study_front
-from search.results.reference_study import full_size, read_reference_study
+from search.results.reference_study import read_reference_study
 from search.study.history import REFERENCES
 from search.study.settings import load_study
 

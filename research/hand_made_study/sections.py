@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.comparison.content import SCOPES, Comparison
-from search.comparison.curves import loss_summary
-from search.comparison.rows import Row, find_row
+from research.hand_made_study.content import SCOPES, Comparison
+from research.hand_made_study.curves import loss_summary
+from research.hand_made_study.rows import Row, find_row
 
 METRICS = {
     "bleu_1": "B1",

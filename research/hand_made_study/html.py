@@ -8,8 +8,8 @@ import html
 import re
 from collections.abc import Sequence
 
-from search.comparison.rows import Row
-from search.comparison.sections import Heading, Section, Table, Text
+from research.hand_made_study.rows import Row
+from research.hand_made_study.sections import Heading, Section, Table, Text
 
 STYLE = """\
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 90rem; padding: 0 1rem; color: #222; background: #fff }
