@@ -133,7 +133,8 @@ class Variant:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict; `from_json` gives the same variant back."""
-        return json.loads(json.dumps(asdict(self)))
+        data: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # lists, as a file has them, not tuples
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Variant:
