@@ -1,7 +1,7 @@
 """The frozen vision towers of the baselines: Swin for PureT, CLIP's ViT for BITA; the papers' sizes and the shipped tiny ones.
 
 A tower is a plain transformers model. Full-size weights come from the hub or a folder; the tiny ones are in `tiny/`, made by
-`python -m rsopt.pretrain.towers`.
+`python -m research.tiny_world.towers`.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
+from rsopt.cli import from_repository
 from rsopt.pretrain.common import Budget
-from rsopt.pretrain.corpus import draw_corpus, draw_sentences
 from rsopt.pretrain.language_process import keep_stage, load_kept, read_words, report
 from rsopt.pretrain.model import make_model, make_processor, save, train_tokenizer
 from rsopt.pretrain.probe_heads import Heads
@@ -36,9 +36,10 @@ def pretrain(
 ) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]:
     """All stages in order; `started` (of time.time()) is where the clock of the progress lines begins."""
     progress = partial(report, started)
-    pictures = draw_corpus(budget.pictures, seed, 2, progress)
-    crowds = draw_corpus(budget.crowds, seed, 2, progress, crowds=True)
-    sentences = draw_sentences(budget.sentences, seed)
+    world = from_repository("research.tiny_world.corpus")
+    pictures = world.draw_corpus(budget.pictures, seed, 2, progress)
+    crowds = world.draw_corpus(budget.crowds, seed, 2, progress, crowds=True)
+    sentences = world.draw_sentences(budget.sentences, seed)
     texts = [*sentences, *(text for captions in pictures.captions for text in captions)]
     tokenizer = train_tokenizer(texts)
     model = make_model(tokenizer, seed).train()

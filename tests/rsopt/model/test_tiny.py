@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, Blip2ForConditionalGeneration, Blip2Processor
 
-from rsopt.pretrain.pictures import draw_picture
+from research.tiny_world.pictures import draw_picture
 
 TINY = Path(str(files("rsopt.tiny")))
 

@@ -11,10 +11,10 @@ from random import Random
 
 import numpy as np
 
+from research.tiny_world.dense_scenes import LABEL_SIZE, RENDER_SIZE, Picture, land, put
+from research.tiny_world.ground_scenes import front_picture
 from rsopt.data.generated import objects as things
 from rsopt.data.generated.canvas import COLOURS, GROUNDS, WATERS, Canvas, apart, curve, grid
-from rsopt.pretrain.dense_scenes import LABEL_SIZE, RENDER_SIZE, Picture, land, put
-from rsopt.pretrain.ground_scenes import front_picture
 from rsopt.pretrain.words import (
     ABOVE,
     COLOUR_NAMES,

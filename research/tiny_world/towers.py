@@ -1,4 +1,4 @@
-"""python -m rsopt.pretrain.towers: the tiny vision towers of the baselines (PureT's Swin, BITA's CLIP).
+"""python -m research.tiny_world.towers: the tiny vision towers of the baselines (PureT's Swin, BITA's CLIP).
 
 The real ones were trained on millions of pictures. These learn from the shipped base's vision tower instead: on general rendered
 pictures, turned and mirrored, a linear layer over their patches must tell the base's (a regression). CLIP's, which has the same
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from transformers import Blip2VisionModel, CLIPVisionModel
 
+from research.tiny_world.corpus import draw_corpus
 from rsopt.baselines.vision_towers import clip, clip_config, swin, swin_config
 from rsopt.model.base import load_base
 from rsopt.pretrain.common import Progress, as_input, batches, schedule_of, take_step
-from rsopt.pretrain.corpus import draw_corpus
 from rsopt.pretrain.language_process import report
 
 BATCH = 32
@@ -83,7 +83,7 @@ def begin_from(teacher: Blip2VisionModel, tower: CLIPVisionModel, head: nn.Seque
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 when both towers are saved."""
     parser = argparse.ArgumentParser(
-        prog="python -m rsopt.pretrain.towers",
+        prog="python -m research.tiny_world.towers",
         description="Train the tiny vision towers of the baselines. Takes a few minutes on one core.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

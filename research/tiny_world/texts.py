@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from random import Random
 
-from rsopt.pretrain.lexicon import COLOURS, CROWDS, DONE, LORE, MANY, PEOPLE, PLACED, PLACES, SIZES, STUFF, TIMES, VERBS
+from research.tiny_world.lexicon import (
+    COLOURS,
+    CROWDS,
+    DONE,
+    LORE,
+    MANY,
+    PEOPLE,
+    PLACED,
+    PLACES,
+    SIZES,
+    STUFF,
+    TIMES,
+    VERBS,
+)
 
 
 def _lore(rng: Random) -> str:
