@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
 
     outcome = refit(folder, front, picked, wanted, options)
     if options.json:
-        sys.stdout.write(json.dumps(outcome.summary, indent=1) + "\n")
+        sys.stdout.write(json.dumps(outcome.summary.to_json(), indent=1) + "\n")
     else:
         print_refits(outcome.summary)
         sys.stdout.writelines(f"{line}\n" for line in outcome.notes)

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Leg
@@ -20,13 +19,14 @@ from search.execution.ray_runtime import cluster_address, ray_session
 from search.execution.tune_loop import Tick, fit
 from search.execution.work import WorkerSpec
 from search.followup.refit_legs import Refits, plan_refits
-from search.followup.refit_report import refit_summary
+from search.followup.refit_summary import RefitSummary, refit_summary
 from search.followup.refit_worker import run_refit
 from search.results.build_front import study_front
 from search.results.front import Front
 from search.results.refits import Refit, read_plan
 from search.space.load import load_space
 from search.storage.layout import REFIT_SUMMARY_FILE, REFITS_FOLDER, SPACE_FILE
+from search.storage.location import study_command
 from search.study.journal import read_history
 from search.study.settings import Settings, StudyMetadata, load_study
 from search.study.writer_lock import lock_folder
@@ -37,7 +37,7 @@ from search.tracking.publish import publish
 class RefitOutcome:
     """How a session ended: what the refits found so far, what else to tell, and why it ended before its end, if it did."""
 
-    summary: dict[str, Any]
+    summary: RefitSummary
     notes: list[str]
     interrupted: bool
     stopped: str | None
@@ -57,14 +57,16 @@ def refit(
             settings, metadata, refits, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), options
         )
         summary = refit_summary(front, folder, _as_planned(folder, refits), picked)
-        write_json(folder / REFITS_FOLDER / REFIT_SUMMARY_FILE, summary)
+        write_json(folder / REFITS_FOLDER / REFIT_SUMMARY_FILE, summary.to_json())
     notes = [f"refits     {folder / REFITS_FOLDER / REFIT_SUMMARY_FILE}"]
     if problem := publish(settings, metadata, history, data, study_front(folder)):
         notes.append(f"MLflow     not written ({problem})")
     if stopped:
         notes.append(f"stopped because {stopped}")
+    export = study_command(settings.storage, settings.name, "export")
     again = "the same command goes on"
-    notes.append(f"next       {again if interrupted or stopped else _export(settings, picked[0])}")
+    done = f"{export} --pick {picked[0]} --out {settings.name}-refit"
+    notes.append(f"next       {again if interrupted or stopped else done}")
     return RefitOutcome(summary, notes, interrupted, stopped)
 
 
@@ -97,8 +99,3 @@ def _as_planned(folder: Path, refits: list[Refit]) -> list[Refit]:
     """The same refits as the plan has them now: one may have failed."""
     plan = read_plan(folder)
     return [plan[r.number] for r in refits]
-
-
-def _export(settings: Settings, trial: int) -> str:
-    storage = "" if Path(settings.storage) == Path("runs").absolute() else f" --storage {settings.storage}"
-    return f"python -m search.export --name {settings.name}{storage} --pick {trial} --out {settings.name}-refit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from typing import Any
 
 from rsopt.core.leg_files import read_captions
@@ -12,7 +13,7 @@ from search.execution.remeasurement import told
 from search.results.front import Front
 from search.results.table import print_front, stdout_console
 from search.storage.layout import FRONT_FILE, PAGE_FILE
-from search.storage.location import checked_storage, is_remote
+from search.storage.location import is_remote, study_command
 from search.study.settings import Settings
 from search.tracking.ui_view import view_key
 
@@ -39,7 +40,8 @@ def print_report(
     """
     console = stdout_console()
     say = lambda text, **style: console.print(text, markup=False, highlight=False, soft_wrap=True, **style)  # noqa: E731
-    resume = _command(settings, "run --resume")
+    command = partial(study_command, settings.storage, settings.name)
+    resume = command("run --resume")
     if not front.finished:
         say("no trial finished, so there is no front yet")
         for trial in front.trials:
@@ -63,7 +65,7 @@ def print_report(
     say(f"page       {settings.folder / PAGE_FILE}   (one file, for any browser, offline)")
     if tracking_problem:
         say(f"MLflow     not written ({tracking_problem}); the study itself is complete")
-        say(f"           when it is back: {_command(settings, 'front')} --sync")
+        say(f"           when it is back: {command('front')} --sync")
     else:
         say(f"MLflow     {mlflow_command(settings.tracking_uri)}")
         say(f"           {mlflow_link(settings, experiment_id)}")
@@ -75,9 +77,9 @@ def print_report(
         say(f"next: {resume}")
     else:
         say(f"done after {minutes}")
-        say(f"more trials: {resume} --trials {2 * settings.trials}   (or see it again: {_command(settings, 'front')})")
-        say(f"train again over several seeds: {_command(settings, 'refit')}   (8 bits, fewer beams: search.free)")
-        say(f"next: {_command(settings, 'export')} --pick knee --out {settings.name}-knee")
+        say(f"more trials: {resume} --trials {2 * settings.trials}   (or see it again: {command('front')})")
+        say(f"train again over several seeds: {command('refit')}   (8 bits, fewer beams: search.free)")
+        say(f"next: {command('export')} --pick knee --out {settings.name}-knee")
 
 
 def search_lines(front: Front) -> list[str]:
@@ -119,9 +121,3 @@ def _print_samples(say: Any, settings: Settings, knee: int, data: CaptionData) -
         say(f"  {sample.image_id}: {captions[sample.image_id]}")
         for caption in sample.captions[:3]:
             say(f"      reference: {caption.text}", style="dim")
-
-
-def _command(settings: Settings, command: str) -> str:
-    """Returns a command line for this study, such as `front` or `run --resume`."""
-    storage = "" if settings.storage == checked_storage("runs") else f" --storage {shlex.quote(settings.storage)}"
-    return f"python -m search.{command} --name {settings.name}{storage}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -35,6 +36,12 @@ def checked_storage(storage: str) -> str:
         if not _PART.fullmatch(part):
             raise UserError(f"--storage: {part[:60]!a} in the prefix; allowed are letters, digits, '.', '_' and '-'")
     return "/".join(["s3:/", url.netloc, *parts])
+
+
+def study_command(storage: str, name: str, command: str) -> str:
+    """Returns the command line of `command`, such as `front` or `run --resume`, for study `name` in `storage`."""
+    option = "" if storage == checked_storage("runs") else f" --storage {shlex.quote(storage)}"
+    return f"python -m search.{command} --name {name}{option}"
 
 
 def working_folder(storage: str) -> Path:

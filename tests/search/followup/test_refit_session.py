@@ -19,7 +19,7 @@ from rsopt.errors import UserError
 from rsopt.scores.bootstrap import paired_bootstrap, paired_over_seeds
 from search.engine.legs import leg_seed
 from search.followup.refit_legs import Refits, plan_refits
-from search.followup.refit_report import refit_summary
+from search.followup.refit_summary import RefitSummary, refit_summary
 from search.refit import asked, main
 from search.results.build_front import build_front
 from search.results.picks import neighbours
@@ -128,13 +128,14 @@ def test_the_summary_tests_pairs_over_images_and_seeds(tmp_path: Path) -> None:
         finish(tmp_path, Leg(r.number, r.candidate, 0.5, 1.0, r.seed), cider=60 + r.replica)
         put_scores(tmp_path, r.number, (hard + level + rng.normal(0, 3, 60)).tolist())
     summary = refit_summary(FRONT, tmp_path, refits, [2])
-    apart = {c["other"]: c["apart"] for c in summary["comparisons"]}
+    apart = {c.other: c.apart for c in summary.comparisons}
     assert apart == {1: False, 4: True}, "1 is neighbour and unpruned model at once: compared once"
-    assert {c["why"] for c in summary["comparisons"]} == {"neighbour", "unpruned"}
-    knee = summary["trials"][0]
-    assert knee["test"]["seeds"] == 2 and knee["test"]["sd"] > 0
-    assert knee["test"]["low"] < knee["test"]["mean"] < knee["test"]["high"]
-    assert front_refits(tmp_path)[2].mean == pytest.approx(knee["test"]["mean"])
+    assert {c.why for c in summary.comparisons} == {"neighbour", "unpruned"}
+    test = summary.trials[0].test
+    assert test is not None and test.seeds == 2 and test.sd is not None and test.sd > 0
+    assert test.low < test.mean < test.high
+    assert RefitSummary.from_json(json.loads(json.dumps(summary.to_json()))) == summary
+    assert front_refits(tmp_path)[2].mean == pytest.approx(test.mean)
     best = best_refit(tmp_path, 2)
     assert best is not None and best[0].replica == 1 and best[1] == 2, "the best on validation, not on the test split"
     assert best_refit(tmp_path, 3) is None
