@@ -34,7 +34,7 @@ from search.optimizer.exact_costs import exact_costs
 from search.optimizer.factory import make_optimizer
 from search.optimizer.pareto import hypervolume
 from search.simulation.event_loop import simulate
-from search.simulation.replay import Rationed
+from search.simulation.replay import BudgetedSearch
 from search.space.bound_space import BoundSpace
 from search.space.load import Space, load_space
 
@@ -172,7 +172,7 @@ def run_known_cost(legs: TrainedLegs, bound: BoundSpace, space: Space, budget: f
     with tempfile.TemporaryDirectory() as folder:
         search = Search(Path(folder) / "study", bound, settings, optimizer)
         ended = simulate(
-            Rationed(search, full_trials, budget),
+            BudgetedSearch(search, full_trials, budget),
             1,
             lambda leg, _: (1.0, legs.train(leg.candidate, leg.start, leg.stop)),
             seed,

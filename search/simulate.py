@@ -70,9 +70,9 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--stragglers and --losses are shares that sum to less than 1")
     # After parsing: Optuna and scikit-learn take seconds to import.
     from search.optimizer.factory import default_schedule
-    from search.simulation.grid import LEVELS, run_matrix
+    from search.simulation.grid import LEVELS, run_grid
     from search.simulation.recording import load_recording
-    from search.simulation.replay import Setup, Weather
+    from search.simulation.replay import Disturbances, Setup
     from search.study.limits import Limits
 
     load_recording(options.table)  # a damaged table is refused before any process starts
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
             options.budget,
             options.trials,
             limits,
-            Weather(options.stragglers, options.losses),
+            Disturbances(options.stragglers, options.losses),
         )
         for workers in options.workers
         for sampler in options.sampler
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
         if sys.stderr.isatty():
             sys.stderr.write(f"\r{done}/{of} runs" + ("\n" if done == of else ""))
 
-    cells = list(run_matrix(options.table, setups, options.seeds, options.processes, progress))
+    cells = list(run_grid(options.table, setups, options.seeds, options.processes, progress))
     if options.json:
         sys.stdout.write(json.dumps({"table": options.table, "cells": [c.summary() for c in cells]}, indent=1) + "\n")
         return 0

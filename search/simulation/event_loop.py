@@ -1,4 +1,4 @@
-"""A simulated runner over next, tell and lost: workers in simulated time, no Ray, no clock."""
+"""Runs a search on simulated workers in simulated time, without Ray and without a clock."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from rsopt.core.objectives import Fault, Measurement
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Infrastructure lost the leg."""
+    """The outcome of a leg that infrastructure lost."""
 
 
 Outcome = Measurement | Fault | Lost
-# What a leg takes (simulated seconds) and gives, from the leg and its own generator alone.
-Run = Callable[[Leg, np.random.Generator], tuple[float, Outcome]]
+# Returns how long a leg takes (simulated seconds) and its outcome, from the leg and its own random generator.
+Worker = Callable[[Leg, np.random.Generator], tuple[float, Outcome]]
 
 
-class Runs(Protocol):
-    """The seam to the search (see `search.study.Search`)."""
+class AskTell(Protocol):
+    """The part of a search (`search.engine.search`) that is driven."""
 
     def ask(self) -> Leg | None: ...
     def tell(self, leg: Leg, outcome: Measurement | Fault, /) -> None: ...
@@ -35,7 +35,7 @@ class Runs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A leg that ended at `end_s` after running since `start_s`."""
+    """A leg that ran from `start_s` to `end_s`."""
 
     start_s: float
     end_s: float
@@ -43,28 +43,35 @@ class Finished:
     outcome: Outcome
 
 
-def simulate(search: Runs, workers: int, run: Run, seed: int, stop_s: float = float("inf")) -> list[Finished]:
-    """Run a search to its end, or until simulated time `stop_s`, on so many workers; its legs in the order in which they ended.
+def simulate(search: AskTell, workers: int, worker: Worker, seed: int, stop_s: float = float("inf")) -> list[Finished]:
+    """Runs a search to its end; returns its legs in the order in which they ended.
 
-    What still runs at `stop_s` is neither told nor lost, as when a driver dies. Raises RuntimeError if the search hands out
-    nothing, has nothing in flight and is not done.
+    Args:
+        search: is asked for legs and told their outcomes.
+        workers: legs that run at a time.
+        worker: runs a leg.
+        seed: of the workers' random generators.
+        stop_s: simulated time to stop at; legs that still run then have no outcome, as when a driver dies.
+
+    Raises:
+        RuntimeError: the search returns no leg, has none in flight and is not done.
     """
     now = 0.0
     running: list[tuple[float, int, Finished]] = []
     ended: list[Finished] = []
-    handed: dict[tuple[int, float], int] = {}  # attempts of a leg: a repeated one has luck of its own
+    attempts: dict[tuple[int, float], int] = {}  # of each leg: a repeated one has a random generator of its own
     order = 0
     while True:
         while len(running) < workers and (leg := search.ask()) is not None:
-            attempt = handed[leg.number, leg.stop] = handed.get((leg.number, leg.stop), -1) + 1
+            attempt = attempts[leg.number, leg.stop] = attempts.get((leg.number, leg.stop), -1) + 1
             rng = np.random.default_rng([seed, leg.number, round(leg.stop * 1e9), attempt])
-            seconds, outcome = run(leg, rng)
-            # `order` decides between legs that end at the same moment.
+            seconds, outcome = worker(leg, rng)
+            # `order` decides between legs that end at the same time.
             heapq.heappush(running, (now + seconds, order, Finished(now, now + seconds, leg, outcome)))
             order += 1
         if not running:
             if not search.done:
-                raise RuntimeError("the search is not done, yet nothing runs and it hands out nothing")
+                raise RuntimeError("the search is not done, but nothing runs and it returns no leg")
             return ended
         now, _, last = heapq.heappop(running)
         if now > stop_s:

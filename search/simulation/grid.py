@@ -1,4 +1,4 @@
-"""The matrix of `python -m search.simulate`: samplers x schedules x workers x seeds over a table, in processes of their own."""
+"""Replays a grid of setups and seeds over a table, in several processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from search.simulation.recording import Recording, load_recording
 from search.simulation.replay import Curve, Setup, replay
@@ -26,15 +25,15 @@ class Cell:
     curves: tuple[Curve, ...]
 
     def to_reach(self, level: float) -> tuple[float, float, float]:
-        """Lower quartile, median and upper quartile of the compute (full trials) to reach a share; infinite if it was not."""
+        """Returns the quartiles of the compute (full trials) that reaches a share; infinite where it was not reached."""
         return quartiles([curve.to_reach(level) for curve in self.curves])
 
     def at(self, compute: float, split: str = "val") -> tuple[float, float, float]:
-        """Quartiles of the share reached by then."""
+        """Returns the quartiles of the share reached with this compute."""
         return quartiles([curve.at(compute, split) for curve in self.curves])
 
     def summary(self) -> dict[str, Any]:
-        """What `--json` prints of it."""
+        """Returns the cell as `--json` prints it."""
         finite = lambda values: [None if math.isinf(v) else round(v, 3) for v in values]  # noqa: E731
         marks = [m for m in (5.0, 10.0, 20.0, 40.0, 80.0, 160.0) if m <= self.setup.budget] or [self.setup.budget]
         return {
@@ -42,7 +41,7 @@ class Cell:
             "schedule": self.setup.schedule,
             "workers": self.setup.workers,
             "seeds": len(self.curves),
-            "weather": asdict(self.setup.weather),
+            "weather": asdict(self.setup.disturbances),
             "compute_to_reach": {f"{level:.2f}": finite(self.to_reach(level)) for level in LEVELS},
             "share_at": {f"{m:g}": finite(self.at(m)) for m in marks},
             "test_share_at": {f"{m:g}": finite(self.at(m, "test")) for m in marks},
@@ -51,25 +50,33 @@ class Cell:
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """25th, 50th and 75th percentile; order statistics, so that infinities (never reached) may be among them."""
-    found: NDArray[np.float64] = np.percentile(values, [25, 50, 75], method="inverted_cdf")
-    return float(found[0]), float(found[1]), float(found[2])
+    """Returns the 25th, 50th and 75th percentile as order statistics, so that values may be infinite (never reached)."""
+    low, median, high = np.percentile(values, [25, 50, 75], method="inverted_cdf")
+    return float(low), float(median), float(high)
 
 
-def run_matrix(
+def run_grid(
     table: str, setups: Sequence[Setup], seeds: int, processes: int, progress: Callable[[int, int], None] | None = None
 ) -> Iterator[Cell]:
-    """Cells in order. The same table, setups and seeds give the same cells on any number of processes."""
+    """Yields the cells in order. The same table, setups and seeds give the same cells on any number of processes.
+
+    Args:
+        table: a shipped table or a file.
+        setups: one cell each.
+        seeds: number of seeds of each setup.
+        processes: replays at a time.
+        progress: called with the number of replays that ended and of all.
+    """
     jobs = [(at, seed) for at in range(len(setups)) for seed in range(seeds)]
-    found: dict[tuple[int, int], Curve] = {}
+    curves: dict[tuple[int, int], Curve] = {}
     with ProcessPoolExecutor(processes) as pool:
         futures = {pool.submit(_one, table, setups[at], seed): (at, seed) for at, seed in jobs}
         for future in as_completed(futures):
-            found[futures[future]] = future.result()
+            curves[futures[future]] = future.result()
             if progress is not None:
-                progress(len(found), len(jobs))
+                progress(len(curves), len(jobs))
     for at, setup in enumerate(setups):
-        yield Cell(setup, tuple(found[at, seed] for seed in range(seeds)))
+        yield Cell(setup, tuple(curves[at, seed] for seed in range(seeds)))
 
 
 @cache

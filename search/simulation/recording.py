@@ -1,10 +1,10 @@
-"""Recording: learning curves of every candidate of a space, trained once, so that a search can be replayed."""
+"""Recorded learning curves of every candidate of a space, so that a search can be replayed without training."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ DEFAULT_TABLE = "tiny-mini"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One candidate. `cider` and `seconds` by rung (seconds of the leg up to it); `figures` known beforehand.
+    """One candidate.
 
-    `test_cider` is that of the test split at the end. `fault` is why it has no measurement from the first missing rung on.
-    `params` are the space's, None for a reference point that the space cannot express.
+    `cider` and `seconds` (of the leg that ends there) are by rung; `figures` are its exact costs; `test_cider` is of the test
+    split at the end. `fault` is why later rungs have no measurement. `params` are None where the space cannot express them.
     """
 
     params: Params | None
@@ -42,7 +42,7 @@ class Row:
 
 
 class Recording:
-    """A table over the space in the file beside it. Raises UserError when the two do not belong together."""
+    """A table and the space it was recorded over. Raises UserError if the two do not match."""
 
     def __init__(self, space: Space, metadata: Mapping[str, Any], rows: Sequence[Row]) -> None:
         self.space, self.metadata, self.rows = space, dict(metadata), tuple(rows)
@@ -54,81 +54,81 @@ class Recording:
         self.objectives: tuple[Objective, ...] = space.objectives
         self._by_candidate: dict[Candidate, Row] = {}
         for row in self.rows:
-            # From the params where it can be: what code makes of them may have changed since the recording.
-            made = Candidate.from_json(row.candidate) if row.params is None else self.bound.candidate(row.params)
-            self._by_candidate[made] = row
+            # Made from the params where possible: the code that does it may have changed since the recording.
+            recorded = Candidate.from_json(row.candidate) if row.params is None else self.bound.candidate(row.params)
+            self._by_candidate[recorded] = row
         trained = [(c, r) for c, r in self._by_candidate.items() if c.variant.lora is not None and r.fault is None]
-        self._pace = min(sum(r.seconds) / (r.figures["gmacs"] * c.recipe.epochs) for c, r in trained)
+        self._seconds_per_gmac = min(sum(r.seconds) / (r.figures["gmacs"] * c.recipe.epochs) for c, r in trained)
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
-        """All that were recorded."""
+        """Every recorded candidate."""
         return tuple(self._by_candidate)
 
     def row(self, candidate: Candidate) -> Row:
-        """The row of a candidate. Raises KeyError for one that was not recorded."""
+        """Returns the row of a candidate. Raises KeyError for one that was not recorded."""
         return self._by_candidate[candidate]
 
     def costs(self, candidate: Candidate) -> Mapping[str, float]:
-        """Figures known before a candidate runs: see `search.optimizer.cost_estimator.Costs`."""
+        """Returns the exact costs of a candidate; see `cost_estimator.Costs`."""
         return self.row(candidate).figures
 
     def metrics(self, candidate: Candidate, at: int, split: str = "val") -> dict[str, float]:
-        """Metrics at the rung with index `at`, costs too, as a leg measures them. `split`: val, or test for the end alone."""
+        """Returns metrics at the rung with index `at`, costs included, as a leg measures them. Test scores: the end only."""
         row = self.row(candidate)
         quality = row.cider[at] if split == "val" else row.test_cider
-        found = {name: value for name, value in row.figures.items() if name != "memory_gb"}
-        found["train_s"] = sum(row.seconds[: at + 1])
+        metrics = {name: value for name, value in row.figures.items() if name != "memory_gb"}
+        metrics["train_s"] = sum(row.seconds[: at + 1])
         for name, value in (("cider", quality), ("latency_ms", row.latency_ms)):
             if value is not None:
-                found[name] = value
-        return found
+                metrics[name] = value
+        return metrics
 
     def samples(self, leg: Leg) -> float:
-        """Training images that a leg sees, captions not counted; the untuned base sees none."""
+        """Returns the training images that a leg passes over; the untuned base sees none."""
         if leg.candidate.variant.lora is None:
             return 0.0
         return (leg.stop - leg.start) * leg.candidate.recipe.epochs * float(self.metadata["train_images"])
 
     def seconds(self, leg: Leg) -> float:
-        """Simulated seconds of a leg: its compute at the pace of the quickest recorded trial.
+        """Returns the simulated seconds of a leg: its compute at the speed of the fastest recorded trial.
 
-        Seconds as recorded would say what else the machine did: the same architecture took five times as long an hour later.
+        Recorded seconds depend on what else the machine did: the same architecture took five times as long an hour later.
         """
         row = self.row(leg.candidate)
         if leg.candidate.variant.lora is None:
             return max(1e-3, sum(row.seconds))
-        return (leg.stop - leg.start) * leg.candidate.recipe.epochs * row.figures["gmacs"] * self._pace
+        return (leg.stop - leg.start) * leg.candidate.recipe.epochs * row.figures["gmacs"] * self._seconds_per_gmac
 
     @property
     def full_trial(self) -> float:
         """Training images of one trial to its end: the unit of compute."""
         return float(self.metadata["epochs"]) * float(self.metadata["train_images"])
 
-    def corner(self, split: str = "val") -> tuple[float, ...]:
-        """The hypervolume's reference point: that of the full-depth reference point."""
+    def reference(self, split: str = "val") -> tuple[float, ...]:
+        """Returns the hypervolume's reference point: multiples of the full depth's values."""
         values = minimised(self.objectives, self.metrics(self.bound.full_depth()[1], len(self.rungs) - 1, split))
         if values is None:
-            raise UserError("the table lacks the full-depth reference point")
+            raise UserError("the table lacks the full-depth reference")
         return tuple(v * o.reference_factor for v, o in zip(values, self.objectives, strict=True))
 
     def final(self, candidate: Candidate, split: str = "val") -> tuple[float, ...] | None:
-        """Minimised objectives at the end; None for a candidate that failed."""
+        """Returns the minimised objectives at the end; None for a candidate that failed."""
         row = self.row(candidate)
         return None if row.fault else minimised(self.objectives, self.metrics(candidate, len(self.rungs) - 1, split))
 
-    def best(self, split: str = "val", feasible: Any = None) -> float:
-        """Hypervolume of the true front: of every recorded candidate that keeps the limits (`feasible`, by default all)."""
+    def true_volume(self, split: str = "val", feasible: Callable[[Candidate], bool] = lambda _: True) -> float:
+        """Returns the hypervolume of the true front: of every recorded candidate that is feasible."""
         points = [
             values
             for candidate in self._by_candidate
-            if (feasible is None or feasible(candidate)) and (values := self.final(candidate, split)) is not None
+            if feasible(candidate) and (values := self.final(candidate, split)) is not None
         ]
-        return hypervolume(np.array(points), self.corner(split))
+        return hypervolume(np.array(points), self.reference(split))
 
 
 def load_recording(name_or_path: str | Path = DEFAULT_TABLE) -> Recording:
-    """A shipped table by name, or a file NAME.json.gz with NAME.yaml beside it. Raises UserError where there is none."""
+    """Loads a shipped table by name, or a file NAME.json.gz with NAME.yaml beside it. Raises UserError if there is none."""
     text = str(name_or_path)
     path = Path(text) if text.endswith(".json.gz") else TABLES / f"{text}.json.gz"
     if not path.is_file():
@@ -142,6 +142,6 @@ def load_recording(name_or_path: str | Path = DEFAULT_TABLE) -> Recording:
 
 
 def save_recording(path: Path, metadata: Mapping[str, Any], rows: Sequence[Row]) -> None:
-    """Write NAME.json.gz; the same rows give the same bytes."""
+    """Writes NAME.json.gz; the same rows give the same bytes."""
     text = json.dumps({"facts": metadata, "rows": [asdict(row) for row in rows]}, separators=(",", ":"))
     path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))

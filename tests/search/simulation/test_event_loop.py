@@ -92,5 +92,5 @@ def test_a_search_that_stalls_is_an_error():
 
         def report_lost(self, leg): ...
 
-    with pytest.raises(RuntimeError, match="hands out nothing"):
+    with pytest.raises(RuntimeError, match="returns no leg"):
         simulate(Stalled(), 2, run, seed=0)

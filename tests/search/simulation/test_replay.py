@@ -11,7 +11,7 @@ from benchmarks.simulated_runner import run_searcher
 from rsopt.errors import UserError
 from search import simulate
 from search.simulation.recording import TABLES, load_recording
-from search.simulation.replay import Setup, Weather, replay
+from search.simulation.replay import Disturbances, Setup, replay
 from search.study.limits import Limits
 
 
@@ -32,7 +32,7 @@ def test_whatever_the_space_proposes_is_in_the_table(recording):
     assert len(candidates) >= 300 and recording.bound.full_depth()[1] in candidates
     for candidate in (*candidates, recording.bound.zero_shot()):
         assert len(recording.row(candidate).cider) == len(recording.rungs)
-    assert recording.best() > 0 and recording.best("test") > 0
+    assert recording.true_volume() > 0 and recording.true_volume("test") > 0
 
 
 def test_a_shipped_table_is_small_whole_and_of_its_space():
@@ -77,9 +77,12 @@ def test_the_default_finds_most_of_the_recorded_front_soon():
 
 def test_limits_and_bad_weather(recording):
     limits = Limits(params=2_700_000)
-    curve = replay(recording, Setup("known_cost", "promote", 4, 8.0, None, limits, Weather(0.1, 0.1)), 1)
+    curve = replay(recording, Setup("known_cost", "promote", 4, 8.0, None, limits, Disturbances(0.1, 0.1)), 1)
     assert 0 < curve.val[-1] <= 1 + 1e-9
-    assert recording.best("val", lambda c: recording.row(c).figures["params"] <= 2_700_000) < recording.best()
+    assert (
+        recording.true_volume("val", lambda c: recording.row(c).figures["params"] <= 2_700_000)
+        < recording.true_volume()
+    )
 
 
 def test_the_command_prints_a_table_or_json(path, capsys):
