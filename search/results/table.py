@@ -1,4 +1,4 @@
-"""The front as a table: in a terminal, as CSV, and as MLflow shows it. Members by CIDEr, reference rows below, picks marked."""
+"""The front as a table: in a terminal, as CSV, and as MLflow shows it. The best CIDEr comes first."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ LATENCY_PARTS = ("vision", "qformer", "prefill")  # the rest of the latency is s
 def front_csv(front: Front) -> str:
     """One row per trial, the front first and each group by CIDEr: what it is, its picks and every metric under its own name."""
     metrics = list(dict.fromkeys(name for t in front.trials for name in t.metrics))
+    rows: list[tuple[FrontEntry, str, str, FrontEntry | FrontVariant, str, str]] = [
+        (t, t.name, t.state, t, " ".join(front.picks_of(t.id)), t.reason or "")
+        for t in sorted(front.trials, key=lambda t: (not t.pareto, _by_cider(t)))
+    ]
+    for v in front.free or ():
+        rows.append((front.trials[v.trial], _variant_name(front.trials[v.trial], v), "free", v, "", ""))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     head = [
@@ -44,19 +50,10 @@ def front_csv(front: Front) -> str:
         "llm_layers",
     ]
     writer.writerow([*head, *metrics, "reason"])
-
-    def row(
-        t: FrontEntry, name: str, state: str, pareto: bool, values: Mapping[str, float], picks: str
-    ) -> list[object]:
-        layers = (len(kept) for kept in (t.variant.vision_layers, t.variant.qformer_layers, t.variant.llm_layers))
-        return [t.id, name, t.role, state, pareto, picks, t.rung, *layers, *(values.get(name, "") for name in metrics)]
-
-    for t in sorted(front.trials, key=lambda t: (not t.pareto, _by_cider(t))):
-        cells = row(t, t.name, t.state, t.pareto, t.metrics, " ".join(front.picks_of(t.id)))
-        writer.writerow([*cells, t.reason or ""])
-    for v in front.free or ():
-        t = front.trials[v.trial]
-        writer.writerow([*row(t, _variant_name(t, v), "free", v.pareto, v.metrics, ""), ""])
+    for t, name, state, point, picks, reason in rows:
+        layers = [len(kept) for kept in (t.variant.vision_layers, t.variant.qformer_layers, t.variant.llm_layers)]
+        cells = [t.id, name, t.role, state, point.pareto, picks, t.rung, *layers]
+        writer.writerow([*cells, *(point.metrics.get(m, "") for m in metrics), reason])
     return out.getvalue()
 
 
