@@ -75,8 +75,12 @@ def evaluate(depth: int, seed: int, setting: str, options: argparse.Namespace) -
     import torch
 
     from rsopt.caption.decoders import caption_features
+    from rsopt.latency.device_lock import DeviceLock
+    from rsopt.latency.ledger import Ledger
     from rsopt.model.build import build, merged
     from rsopt.training.losses import validation_loss
+    from rsopt.trial.context import TrialContext
+    from rsopt.trial.stopwatch import Stopwatch
     from rsopt.trial.teacher import taught_losses
     from rsopt.trial.trainer_setup import trainer_for, tuning_set
     from rsopt.trial.worker_context import pad_id
@@ -90,8 +94,12 @@ def evaluate(depth: int, seed: int, setting: str, options: argparse.Namespace) -
     teacher = leg_of(shape, shape.llm_layers, seed, ALONE, options)
     losses = None
     if leg.candidate.recipe.distills:
-        with TemporaryDirectory() as study:
-            losses = taught_losses(leg, built, data, worker, Path(study), teacher, lambda: None)
+        with TemporaryDirectory() as folder:
+            ledger, lock = Ledger(Path(folder) / "ledger"), DeviceLock("teacher", Path(folder))
+            stopwatch = Stopwatch(base.device)
+            context = TrialContext(leg, worker, Path(folder), ledger, lock, stopwatch, teacher=teacher)
+            losses = taught_losses(context, built, data)
+            lock.close()
     begin = time.process_time()
     trainer_for(leg, built, data, worker, losses=losses).run(0, 1)
     seconds = time.process_time() - begin

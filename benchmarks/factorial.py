@@ -131,28 +131,25 @@ def record(missing: list[Task], recording: TableRecording, processes: int) -> No
 
 def _measure_latencies(candidates: list[Candidate], recording: TableRecording) -> None:
     """Measure each architecture's latency before anything trains beside it."""
-    from rsopt.core.inference import GENERATE
     from rsopt.latency.device import quiet_name
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
     from rsopt.latency.session import measure_latency
     from rsopt.model.build import build
     from rsopt.model.vision_features import pixels
+    from rsopt.trial.context import TrialContext
     from rsopt.trial.latency_metrics import architecture_latency
+    from rsopt.trial.stopwatch import Stopwatch
 
     worker = worker_context(recording.base, recording.data)
     base, ledger = worker.base, Ledger(recording.work / "latency.jsonl")
     device_lock, image = DeviceLock(quiet_name(base.device)), pixels(base, worker.data.split("val")[:1])
     for variant in {c.variant.architecture(): replace(c.variant, lora=None) for c in candidates}.values():
         model = build(base, variant).model
-        metrics = architecture_latency(
-            variant.architecture(base.dtype, base.shape),
-            worker,
-            ledger,
-            GENERATE,
-            None,
-            lambda protocol, model=model: measure_latency(model, base, image, protocol, device_lock),  # type: ignore[misc]
-        )
+        leg = Leg(0, Candidate(variant), 0.0, 1.0, seed=0)
+        context = TrialContext(leg, worker, recording.work, ledger, device_lock, Stopwatch(base.device))
+        measure = partial(measure_latency, model, base, image, context.protocol, device_lock)
+        metrics = architecture_latency(context, variant.architecture(base.dtype, base.shape), measure)
         print(variant.architecture(), f"{metrics['latency_ms']:.2f} ms" if metrics else "", flush=True)
 
 
@@ -195,9 +192,13 @@ def _train_candidates(queue: Any, done: Any, recording: TableRecording) -> None:
 
 
 def _run_leg(leg: Leg, worker: Any, work: Path, ledger: Any, device_lock: Any) -> Measurement:
+    from rsopt.trial.context import TrialContext
     from rsopt.trial.run_leg import run_leg
+    from rsopt.trial.stopwatch import Stopwatch
+    from rsopt.trial.variant_trainee import VariantTrainee
 
-    return run_leg(leg, worker, work, ledger, device_lock)
+    context = TrialContext(leg, worker, work, ledger, device_lock, Stopwatch(worker.base.device))
+    return run_leg(context, VariantTrainee)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,20 +59,22 @@ class TrainedLegs:
     def train(self, candidate: Candidate, start: float, stop: float) -> Measurement | Fault:
         """Train a candidate from one rung to the next, or return the stored result; lower rungs must come first."""
         from rsopt.errors import CandidateError
+        from rsopt.trial.context import TrialContext
         from rsopt.trial.run_leg import run_leg
+        from rsopt.trial.stopwatch import Stopwatch
+        from rsopt.trial.variant_trainee import VariantTrainee
 
         number = int(candidate.key[:7], 16)  # the same for all searchers
         file = self._work / f"fault-{number}-{stop:g}.json"
         if file.exists():
             return Fault(**json.loads(file.read_text()))
         try:
-            return run_leg(
+            leg, stopwatch = (
                 Leg(number, candidate, start, stop, leg_seed(0, number)),
-                self._worker,
-                self._work,
-                self._ledger,
-                self._device_lock,
+                Stopwatch(self._worker.base.device),
             )
+            context = TrialContext(leg, self._worker, self._work, self._ledger, self._device_lock, stopwatch)
+            return run_leg(context, VariantTrainee)
         except CandidateError as error:
             fault = Fault(stop, error.kind, error.reason)  # type: ignore[arg-type]
             file.write_text(json.dumps(fault.to_json()))

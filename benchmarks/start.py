@@ -55,7 +55,10 @@ def first_steps(begin: float, legs: int) -> None:
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
+    from rsopt.trial.context import TrialContext
     from rsopt.trial.run_leg import run_leg
+    from rsopt.trial.stopwatch import Stopwatch
+    from rsopt.trial.variant_trainee import VariantTrainee
 
     torch.set_num_threads(1)
     worker = worker_on_mini()
@@ -67,7 +70,9 @@ def first_steps(begin: float, legs: int) -> None:
             leg = Leg(number, candidate, 0.0, 0.1, seed=number)
             device_lock = DeviceLock("start", Path(folder) / "lock")
             assigned = begin if number == 0 else time.perf_counter()
-            measurement = run_leg(leg, worker, Path(folder), Ledger(Path(folder) / "ledger"), device_lock, assigned)
+            ledger, stopwatch = Ledger(Path(folder) / "ledger"), Stopwatch(worker.base.device, assigned)
+            context = TrialContext(leg, worker, Path(folder), ledger, device_lock, stopwatch)
+            measurement = run_leg(context, VariantTrainee)
             device_lock.close()
             seconds.append(measurement.seconds["first_step"])
     print(json.dumps(seconds))

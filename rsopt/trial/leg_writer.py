@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,10 @@ from rsopt.core.leg_files import CAPTIONS, MEASUREMENT
 from rsopt.core.objectives import Measurement
 
 
-def write_rung(
-    target: Path, measurement: Measurement, captions: Mapping[str, Any], save: Callable[[Path], None] = lambda _: None
-) -> None:
-    """Write the files of a rung. `save` writes the others, such as the checkpoint, into the folder that it is passed."""
+def write_rung(target: Path, measurement: Measurement, captions: Mapping[str, Any]) -> None:
+    """Write the files of a rung that has no training."""
     with creating(target) as aside:
         aside.mkdir(parents=True)
-        save(aside)
         _write_measurement(aside, measurement, captions)
 
 

@@ -1,4 +1,4 @@
-"""Where the time of a leg goes: seconds by name, with the device's pending work counted where it was asked for."""
+"""Stopwatch: where the time of a leg goes. The device's pending work counts towards the phase that started it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 
 
 class Stopwatch:
-    """`seconds` by name. `assigned` (time.perf_counter) is when the leg was given to this worker."""
+    """`seconds` by phase. `assigned` (time.perf_counter) is when the worker got the leg, by default now."""
 
-    def __init__(self, device: torch.device, assigned: float) -> None:
-        self.device, self.assigned = device, assigned
+    def __init__(self, device: torch.device, assigned: float | None = None) -> None:
+        self.device, self.assigned = device, time.perf_counter() if assigned is None else assigned
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Add what is done inside to `name`."""
+        """Add the duration of the block to `name`."""
         begin = time.perf_counter()
         yield
         self.settle()

@@ -29,6 +29,7 @@ from rsopt.model.export import load_weights
 from rsopt.training.dataset import TrainingSet, target_starts
 from rsopt.training.distillation import Answers, Distiller, cuts, listening
 from rsopt.training.losses import Losses, caption_logits, packed_batch
+from rsopt.trial.context import TrialContext
 from rsopt.trial.trainer_setup import trainer_for, tuning_set
 from rsopt.trial.worker_context import WorkerContext, pad_id
 
@@ -153,19 +154,13 @@ class Teacher:
             lock.release()
 
 
-def taught_losses(
-    leg: Leg,
-    built: Built,
-    data: TrainingSet,
-    worker: WorkerContext,
-    study: Path,
-    teacher: Leg | None,
-    yield_device: Callable[[], None],
-) -> Losses:
+def taught_losses(context: TrialContext, built: Built, data: TrainingSet) -> Losses:
     """The losses of a student, with the answers of the study's teacher."""
-    if teacher is None:
+    leg, worker = context.leg, context.worker
+    if context.teacher is None:
         raise ValueError(f"trial {leg.number} distils, but its study names no teacher")
     recipe, depth = leg.candidate.recipe, worker.base.shape.llm_layers
     layers = [taught for _, taught in cuts(built.variant.llm_layers, depth)] if recipe.distill_hidden > 0 else []
-    answers = Teacher(teacher, worker, study, yield_device).answers(layers)
+    teacher = Teacher(context.teacher, worker, context.study or context.folder, context.yield_device)
+    answers = teacher.answers(layers)
     return Distiller(built, data, answers, recipe, depth)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from rsopt.common.out_of_memory import fitting, is_shortage, note
 from rsopt.core.candidate import Leg
@@ -15,6 +14,7 @@ from rsopt.model.build import Built
 from rsopt.training.dataset import TrainingSet, in_pairs
 from rsopt.training.losses import Losses, validation_loss
 from rsopt.training.trainer import Trainer
+from rsopt.trial.context import TrialContext
 from rsopt.trial.worker_context import WorkerContext, pad_id
 
 
@@ -44,24 +44,27 @@ def longest(data: TrainingSet) -> int:
     return max(sum(len(c.ids) for c in own) for own in data.captions)
 
 
-def curve_of(leg: Leg, trainer: Trainer, worker: WorkerContext, validations: int) -> Curve:
-    """The losses of this stretch; the validation loss at `validations` places of the whole training."""
+def curve_of(context: TrialContext, trainer: Trainer) -> Curve:
+    """A curve of the leg's losses, with the validation loss at `context.validations` places of the whole training."""
+    worker = context.worker
 
     def loss() -> float:
-        val = worker.training_set("val", leg.candidate.variant.vision_layers, trainer.built)
+        val = worker.training_set("val", trainer.built.variant.vision_layers, trainer.built)
         trainer.drop(False)
         try:
             return fitting(32, lambda images: validation_loss(trainer.built.model, val, pad_id(worker.base), images))
         finally:
             trainer.drop(True)
 
-    return Curve(round(leg.start * trainer.total_steps), trainer.total_steps, validations, loss)
+    first = round(context.leg.start * trainer.total_steps)
+    return Curve(first, trainer.total_steps, context.validations, loss)
 
 
 @contextmanager
-def memory_watched(leg: Leg, trainer: Trainer, worker: WorkerContext, folder: Path) -> Iterator[None]:
+def memory_watched(context: TrialContext, trainer: Trainer) -> Iterator[None]:
     """Where memory ends, later predictions learn from it; where it ends at one image, the candidate is infeasible."""
-    base, free, planned = worker.base, free_bytes(worker.base.device), trainer.stepper.micro_images
+    worker, folder, base = context.worker, context.folder, context.worker.base
+    free, planned = free_bytes(base.device), trainer.stepper.micro_images
 
     def need(images: int) -> float:
         variant, tokens = trainer.built.variant, longest(trainer.data)

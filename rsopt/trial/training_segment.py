@@ -1,88 +1,54 @@
-"""A leg's stretch of training: kept as soon as it ends, so that a death before its measurement costs no training."""
+"""Training part of a leg. Its result is saved as soon as it ends, so that a death before measurement costs no training."""
 
 from __future__ import annotations
 
 import json
 import logging
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from rsopt.common.atomic_files import creating
-from rsopt.common.out_of_memory import exceeded
-from rsopt.core.candidate import Leg
-from rsopt.core.leg_files import CURVE, STATE, rung_folder, trained_folder
-from rsopt.model.build import Built
-from rsopt.training.losses import Losses
-from rsopt.training.trainer import Trainer, TrainResult
-from rsopt.trial.stopwatch import Stopwatch
-from rsopt.trial.teacher import taught_losses
-from rsopt.trial.trainer_setup import curve_of, memory_watched, trainer_for, tuning_set
-from rsopt.trial.worker_context import WorkerContext
+from rsopt.core.leg_files import STATE, rung_folder, trained_folder
+from rsopt.training.trainer import TrainResult
+from rsopt.trial.context import TrialContext
+from rsopt.trial.trainee import Trainee
 
-TRAINING = "training.json"  # result and seconds
+TRAINING_FILE = "training.json"  # result and seconds
 _LOG = logging.getLogger(__name__)
 
 
-def train_segment(
-    leg: Leg,
-    built: Built,
-    worker: WorkerContext,
-    folder: Path,
-    clock: Stopwatch,
-    yield_device: Callable[[], None],
-    teacher: Leg | None,
-    validations: int,
-    study: Path,
-) -> tuple[Trainer, TrainResult]:
-    """Train `leg` from its start to its stop, or take up what another process trained and did not live to measure.
+def train_segment(context: TrialContext, trainee: Trainee) -> TrainResult:
+    """Train from the leg's start to its stop, or load what another process trained and did not live to measure.
 
-    Checkpoint, curve and result are in `trained_folder` then. The arguments are run_leg's.
+    Afterwards `trained_folder` holds the trained state and the result.
     """
-    with clock.timed("features"):
-        data = tuning_set(leg, built, worker)
-    kept = trained_folder(folder, leg.number, leg.stop)
-    losses: Losses | None = None
-    if leg.candidate.recipe.distills and not kept.exists():
-        with clock.timed("teacher"):
-            losses = taught_losses(leg, built, data, worker, study, teacher, yield_device)
-    trainer = trainer_for(leg, built, data, worker, exceeded(folder), losses)
-    if kept.exists():
+    leg, stopwatch = context.leg, context.stopwatch
+    trained = trained_folder(context.folder, leg.number, leg.stop)
+    with stopwatch.timed("features"):
+        trainee.load_data()
+    if trained.exists():
         try:
-            return trainer, _take_up(kept, trainer, clock)
+            return _load(context, trainee, trained)
         except ValueError as error:  # the file system lost a part of it
             _LOG.warning("trained again: %s", error)
-            shutil.rmtree(kept)
-            return train_segment(leg, built, worker, folder, clock, yield_device, teacher, validations, study)
-    if leg.start > 0:
-        trainer.load(rung_folder(folder, leg.number, leg.start) / STATE)
-    curve = curve_of(leg, trainer, worker, validations)
+            shutil.rmtree(trained)
+    start = rung_folder(context.folder, leg.number, leg.start) / STATE if leg.start > 0 else None
+    result = trainee.train(start)
 
-    def between_steps() -> None:
-        clock.mark("first_step")
-        yield_device()
-        curve.step()
-
-    with clock.timed("train"), memory_watched(leg, trainer, worker, folder):
-        result = trainer.run(leg.start, leg.stop, between_steps)
-    clock.seconds["train"] -= curve.seconds  # looking on is no training
-
-    with creating(kept) as aside:
+    with creating(trained) as aside:
         aside.mkdir(parents=True)
-        trainer.save(aside / STATE)
-        (aside / CURVE).write_text(json.dumps(curve.to_json(result.losses)))
-        seconds = {name: clock.seconds[name] for name in ("first_step", "train") if name in clock.seconds}
-        told = {"result": asdict(replace(result, losses=())), "recomputed": trainer.recompute, "seconds": seconds}
-        (aside / TRAINING).write_text(json.dumps(told))
-    return trainer, result
+        trainee.save(aside)
+        seconds = {name: stopwatch.seconds[name] for name in ("first_step", "train") if name in stopwatch.seconds}
+        training = {"result": asdict(replace(result, losses=())), "recomputed": trainee.recomputed, "seconds": seconds}
+        (aside / TRAINING_FILE).write_text(json.dumps(training))
+    return result
 
 
-def _take_up(kept: Path, trainer: Trainer, clock: Stopwatch) -> TrainResult:
-    """Raises ValueError where the files are not whole."""
-    trainer.load(kept / STATE)
-    told = json.loads((kept / TRAINING).read_text())
-    trainer.recompute = told["recomputed"]
-    trainer.drop(False)
-    clock.seconds |= told["seconds"]
-    return TrainResult(**told["result"] | {"losses": ()})
+def _load(context: TrialContext, trainee: Trainee, trained: Path) -> TrainResult:
+    """Raises ValueError where the files are damaged; the trainee is untrained then."""
+    training = json.loads((trained / TRAINING_FILE).read_text())
+    trainee.load(trained)
+    trainee.recomputed = training["recomputed"]
+    context.stopwatch.seconds |= training["seconds"]
+    return TrainResult(**training["result"] | {"losses": ()})

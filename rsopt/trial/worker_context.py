@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +18,7 @@ from rsopt.data.records import SPLITS, CaptionData, Sample
 from rsopt.model.base import Base
 from rsopt.model.build import Built
 from rsopt.model.prefix import read_images
-from rsopt.model.vision_features import Progress, feature_key, load_features, place
+from rsopt.model.vision_features import Progress, feature_key, load_features, place, weights_digest
 from rsopt.scores.reference_points import scorer_of
 from rsopt.scores.scorer import Scorer
 from rsopt.training.dataset import TokenCaption
@@ -99,12 +98,8 @@ class WorkerContext:
     def content(self) -> dict[str, Any]:
         """What anything computed from base and training split depends on: every weight, images, captions, dtype. For digests."""
         if self._content is None:
-            weights = hashlib.sha256()
-            for name, tensor in self.base.model.state_dict().items():
-                weights.update(name.encode())
-                weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
             self._content = {
-                "weights": weights.hexdigest(),
+                "weights": weights_digest(self.base.model),
                 "features": self.feature_key(range(self.base.shape.vision_layers)),
                 "captions": [[s.image_id, [[c.text, c.count] for c in s.captions]] for s in self.data.split("train")],
                 "dtype": self.base.dtype,

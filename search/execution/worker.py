@@ -1,16 +1,14 @@
-"""The worker's side: one Ray trial runs one leg. Base, data and features stay in the process from trial to trial."""
+"""Functions that Ray workers run: one Ray trial runs one leg."""
 
 from __future__ import annotations
 
 import json
-import platform
 import queue
 import shutil
 import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,36 +17,32 @@ from filelock import FileLock
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import trained_folder
 from rsopt.core.objectives import Fault, Measurement
-from rsopt.errors import InfrastructureError, UserError, refusal
-from search.execution.messages import REMEASURE, Refused, encode
+from rsopt.errors import UserError
+from search.execution.messages import REMEASURE, encode, trial_result
+from search.execution.work import WorkerSpec
+from search.execution.worker_cache import worker_context
 from search.storage.layout import LEDGER_FILE
 
 if TYPE_CHECKING:
-    pass
-from search.execution.work import WorkerSpec
-
-_RESIDENT: dict[WorkerSpec, Any] = {}
+    from rsopt.latency.device_lock import DeviceLock
+    from rsopt.trial.context import TrialContext
 
 
 def run_trial(config: dict[str, Any], work: WorkerSpec) -> dict[str, str]:
-    """Run the leg in `config["leg"]`; a candidate's own fault is returned, what is not its fault escapes to Ray.
+    """Run the leg in `config["leg"]`, or measure the latencies of the legs in `config[REMEASURE]` again.
 
-    Except what this machine refuses and a person can put right (no base, no room): that is returned too, with its reason.
-    After the last leg: measure the latencies of those in `config[REMEASURE]` again.
+    Returns a measurement, a fault of the candidate, or why this machine refused. Every other error is raised, for Ray to see.
     """
-    try:
+
+    def run() -> str:
         if REMEASURE in config:
-            return {"outcome": json.dumps(_again(list(map(Leg.from_json, config[REMEASURE])), work))}
+            return json.dumps(_remeasure(list(map(Leg.from_json, config[REMEASURE])), work))
         leg = Leg.from_json(config["leg"])
-        if isinstance(outcome := _run(leg, work), Fault):  # nobody takes up what failed
+        if isinstance(outcome := _run(leg, work), Fault):  # a failed training is not measured again
             shutil.rmtree(trained_folder(work.store().folder, leg.number, leg.stop), ignore_errors=True)
-        return {"outcome": encode(outcome)}
-    except (InfrastructureError, UserError) as error:
-        return {"outcome": encode(Refused(" ".join(str(error).split())))}
-    except OSError as error:
-        if (refused := refusal(error)) is None:
-            raise
-        return {"outcome": encode(Refused(f"{platform.node()}: {refused}"))}
+        return encode(outcome)
+
+    return trial_result(run)
 
 
 def rank_layers(work: WorkerSpec) -> Iterator[tuple[str, int, int] | dict[str, Any]]:
@@ -60,8 +54,8 @@ def rank_layers(work: WorkerSpec) -> Iterator[tuple[str, int, int] | dict[str, A
 
     def score() -> None:
         try:
-            found = measure_rankings(resident_of(work), lambda what, done, of: news.put((what, done, of)))
-            news.put(found.to_json())
+            rankings = measure_rankings(worker_context(work), lambda what, done, of: news.put((what, done, of)))
+            news.put(rankings.to_json())
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
             failure.append(error)
             news.put({})
@@ -81,45 +75,34 @@ def _run(leg: Leg, work: WorkerSpec) -> Measurement | Fault:
     # Imported here: the driver imports this module and needs no torch.
     import torch
 
-    from rsopt.baselines.run_leg import run_baseline
+    from rsopt.baselines.trainee import BaselineTrainee
     from rsopt.common.out_of_memory import is_shortage, release
     from rsopt.errors import CandidateError
     from rsopt.latency.device import quiet_name
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.trial.run_leg import run_leg
+    from rsopt.trial.variant_trainee import VariantTrainee
 
-    worker, store = resident_of(work), work.store()
+    store, device = work.store(), worker_context(work).base.device
     if leg.start > 0:
         store.fetch_rung(leg.number, leg.start)  # where it ran on another node
-    store.fetch_rung(leg.number, leg.stop)  # finished when nobody listened
-    device_lock = DeviceLock(quiet_name(worker.base.device))
+    store.fetch_rung(leg.number, leg.stop)  # finished, but its driver was dead
+    device_lock = DeviceLock(quiet_name(device))
 
-    def kept(measurement: Measurement) -> Measurement:
+    def run() -> Measurement:
+        trainee = VariantTrainee if leg.candidate.baseline is None else BaselineTrainee
+        measurement = run_leg(_trial_context(leg, work, device_lock, assigned), trainee)
         store.keep_rung(leg.number, leg.stop)
         return measurement
 
     try:
-        where = (
-            leg,
-            worker,
-            store.folder,
-            work.ledger(),
-            device_lock,
-            assigned,
-            work.latency_decoder,
-            work.latency_device,
-        )
-        if leg.candidate.baseline is None:
-            run = partial(run_leg, *where, work.throughput, work.teacher, work.validations, work.study().folder)
-        else:
-            run = partial(run_baseline, *where)
         try:
-            return kept(run())
+            return run()
         except (CandidateError, RuntimeError, MemoryError) as error:
             if not (is_shortage(error) or (isinstance(error, CandidateError) and error.kind == "memory")):
                 raise
         release()  # what neighbours took may be free by now: once more, from the last checkpoint
-        return kept(run())
+        return run()
     except CandidateError as error:
         return Fault(leg.stop, error.kind, error.reason)  # type: ignore[arg-type]
     except UserError:
@@ -139,62 +122,56 @@ def _run(leg: Leg, work: WorkerSpec) -> Measurement | Fault:
         device_lock.close()
 
 
-def _again(legs: Sequence[Leg], work: WorkerSpec) -> dict[str, Any]:
+def _trial_context(leg: Leg, work: WorkerSpec, device_lock: DeviceLock, assigned: float | None = None) -> TrialContext:
+    from rsopt.trial.context import TrialContext
+    from rsopt.trial.stopwatch import Stopwatch
+
+    worker = worker_context(work)
+    return TrialContext(
+        leg,
+        worker,
+        work.store().folder,
+        work.ledger(),
+        device_lock,
+        Stopwatch(worker.base.device, assigned),
+        work.latency_decoder,
+        work.latency_device,
+        work.throughput,
+        work.teacher,
+        work.validations,
+        work.study().folder,
+    )
+
+
+def _remeasure(legs: Sequence[Leg], work: WorkerSpec) -> dict[str, Any]:
     """Latencies of these candidates with their trained weights, by trial, if the device that counts is this worker's.
 
-    `refused` says why the rest is missing, if any is: nothing that was measured is lost with it.
+    `refused` says why the rest is missing, if any is: what was measured before is kept.
     """
     from rsopt.latency.device import device_name, quiet_name
     from rsopt.latency.device_lock import DeviceLock
-    from rsopt.latency.ledger import Ledger
     from rsopt.trial.remeasure import measure_again
 
-    worker, store = resident_of(work), work.store()
-    device, found = worker.base.device, dict[int, dict[str, Any]]()
+    store, device = work.store(), worker_context(work).base.device
+    latencies: dict[int, dict[str, Any]] = {}
     if work.latency_device not in (None, device_name(device)):
-        return {REMEASURE: found}
-    ledger, number = Ledger(store.folder / LEDGER_FILE), legs[0].number
-    with FileLock(f"{ledger.path}.lock"):
+        return {REMEASURE: latencies}
+    number = legs[0].number
+    with FileLock(f"{store.folder / LEDGER_FILE}.lock"):
         store.share_ledger()  # latencies that other nodes measured
     device_lock = DeviceLock(quiet_name(device))
     try:
         for leg in legs:
             number = leg.number
             store.fetch_rung(leg.number, leg.stop)
-            again = measure_again(leg, worker, store.folder, ledger, device_lock, work.latency_decoder)
-            if again is not None:
-                found[leg.number] = again.to_json()
-    except Exception as error:  # noqa: BLE001 - told to the user: the study is whole without
+            latency = measure_again(_trial_context(leg, work, device_lock))
+            if latency is not None:
+                latencies[leg.number] = latency.to_json()
+    except Exception as error:  # noqa: BLE001 - reported to the user: the study is whole without
         return {
-            REMEASURE: found,
+            REMEASURE: latencies,
             "refused": f"trial {number}: {type(error).__name__}: {' '.join(str(error).split())[:300]}",
         }
     finally:
         device_lock.close()
-    return {REMEASURE: found}
-
-
-def resident_of(work: WorkerSpec) -> Any:
-    """The process's one base with its data; another study's is dropped."""
-    if work not in _RESIDENT:
-        _RESIDENT.clear()
-        _RESIDENT[work] = _load(work)
-    return _RESIDENT[work]
-
-
-def _load(work: WorkerSpec) -> Any:
-    import torch
-    from transformers.utils import logging
-
-    from rsopt.data.generated.mini import data_here
-    from rsopt.data.read import read
-    from rsopt.model.base import load_base
-    from rsopt.model.hub import fetch
-    from rsopt.trial.worker_context import WorkerContext
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    if not torch.cuda.is_available():
-        torch.set_num_threads(1)  # a worker is one core; the others have workers of their own
-    fetch(work.base)  # where this node shares no cache with the driver's
-    return WorkerContext(load_base(work.base), read(data_here(work.data), skip_bad=work.skip_bad))
+    return {REMEASURE: latencies}

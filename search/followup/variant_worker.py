@@ -1,61 +1,50 @@
-"""A worker's part of free points: a trial rebuilt from its checkpoint, run in one form after another."""
+"""A worker's part of the inference variants: one trained trial, measured in one form after another."""
 
 from __future__ import annotations
 
 from rsopt.common.atomic_files import write_json
-from rsopt.errors import InfrastructureError, UserError
+from rsopt.core.candidate import Leg
+from rsopt.errors import UserError
 from search.execution.work import WorkerSpec
-from search.execution.worker import resident_of
+from search.execution.worker_cache import worker_context
 from search.results.inference_variants import InferenceVariant, MeasuredVariant
 from search.storage.layout import INFERENCE_VARIANTS_FOLDER, LEDGER_FILE
 
 
 def measure_points(work: WorkerSpec, points: list[InferenceVariant]) -> list[tuple[str, str | None]]:
-    """A worker's part: measure these points of one trial, each written down as soon as it is known. (form, fault) of each.
+    """Measure these points of one trial, each written as soon as it is measured. Returns (form, fault) of each.
 
-    A form in which the model does not run is recorded with its reason: no other trial is held up by it.
+    A form in which the model does not run is recorded with its reason: it holds up no other point.
     """
     from rsopt.common.cache import cache_dir
-    from rsopt.core.leg_files import STATE, rung_folder
     from rsopt.errors import CandidateError
     from rsopt.latency.device import quiet_name
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
-    from rsopt.model.build import build, merged
-    from rsopt.model.export import load_weights
+    from rsopt.trial.context import TrialContext
     from rsopt.trial.inference_variant import measure_inference_variant
+    from rsopt.trial.stopwatch import Stopwatch
+    from rsopt.trial.trained_model import load_trained
 
-    worker, study = resident_of(work), work.store().folder
-    first = points[0]
-    built = build(worker.base, first.candidate.variant)
-    if built.peft is not None:
-        checkpoint = rung_folder(study, first.trial, first.reached) / STATE
-        if not checkpoint.is_file():
-            raise InfrastructureError(f"the checkpoint of trial {first.trial} is gone: {checkpoint}")
-        load_weights(built, checkpoint)
-    plain, device_lock = merged(built), DeviceLock(quiet_name(worker.base.device))
+    worker, study, first = worker_context(work), work.store().folder, points[0]
+    device = worker.base.device
+    leg = Leg(first.trial, first.candidate, 0.0, first.reached, seed=0)
+    plain, device_lock = load_trained(worker.base, leg, study), DeviceLock(quiet_name(device))
+    context = TrialContext(
+        leg, worker, study, work.ledger(), device_lock, Stopwatch(device), decoder=work.latency_decoder
+    )
     (study / INFERENCE_VARIANTS_FOLDER).mkdir(exist_ok=True)
     ledger = Ledger(study / INFERENCE_VARIANTS_FOLDER / LEDGER_FILE, cache_dir() / "latency_forms.jsonl")
-    told: list[tuple[str, str | None]] = []
+    faults: list[tuple[str, str | None]] = []
     for point in points:
         try:
-            measurement = measure_inference_variant(
-                plain,
-                point.candidate.variant,
-                point.form,
-                worker,
-                device_lock,
-                study / INFERENCE_VARIANTS_FOLDER,
-                ledger,
-                work.ledger(),
-                work.latency_decoder,
-            )
+            measurement = measure_inference_variant(context, plain, point.form, ledger)
         except (CandidateError, RuntimeError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
             measurement = {"fault": f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"}
         variant = MeasuredVariant(point.trial, point.form, **measurement)
         write_json(point.file(study), variant.to_json())
-        told.append((point.form.name, variant.fault))
+        faults.append((point.form.name, variant.fault))
     device_lock.close()
-    return told
+    return faults

@@ -17,7 +17,10 @@ from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Ledger
 from rsopt.model.base import load_base
 from rsopt.scores.reference_points import ceiling_of, floor_of
+from rsopt.trial.context import TrialContext
 from rsopt.trial.run_leg import run_leg
+from rsopt.trial.stopwatch import Stopwatch
+from rsopt.trial.variant_trainee import VariantTrainee
 from rsopt.trial.worker_context import WorkerContext
 from search.engine.search import Search, SearchSettings
 from search.optimizer.cost_estimator import CostEstimator
@@ -68,7 +71,9 @@ def make_study(folder: Path, trials: int = 2, unfinished: bool = True) -> Settin
         while (leg := search.ask()) is not None:
             if unfinished and leg.number == trials + 1 and leg.last:
                 break
-            search.tell(leg, run_leg(leg, worker, settings.folder, Ledger(settings.ledger), device_lock))
+            ledger, stopwatch = Ledger(settings.ledger), Stopwatch(worker.base.device)
+            context = TrialContext(leg, worker, settings.folder, ledger, device_lock, stopwatch)
+            search.tell(leg, run_leg(context, VariantTrainee))
     finally:
         device_lock.close()
         search.close()

@@ -16,9 +16,9 @@ from rsopt.core.variant import Architecture
 from rsopt.errors import UserError
 from rsopt.latency.__main__ import main
 from rsopt.latency.ledger import Ledger
-from rsopt.latency.protocol import Protocol
 from rsopt.model.configs import base_config
 from rsopt.model.random_base import random_base
+from rsopt.trial.context import TrialContext
 from rsopt.trial.latency_metrics import architecture_latency
 from tests.support.random_base import random_config
 
@@ -147,12 +147,14 @@ def test_a_stated_device_is_read_and_predicted_and_never_measured_here(
     ledger = another_device(written[0], tmp_path / "other.jsonl")
     base = random_base("b", base_config(str(written[0].parent / "base")), torch.device("cpu"), "float32")
     worker: Any = SimpleNamespace(base=base, reference_tokens=9)  # another length: the ledger's counts
+    unused: Any = None
 
-    def never(_: Protocol) -> Any:
+    def never() -> Any:
         raise AssertionError("measured on a device that does not count")
 
     def ask(architecture: Architecture, device: str | None = "Other Card") -> dict[str, float] | None:
-        return architecture_latency(architecture, worker, ledger, "generate", device, never)
+        context = TrialContext(unused, worker, tmp_path, ledger, unused, unused, "generate", device)
+        return architecture_latency(context, architecture, never)
 
     known = ledger.entries()[0]
     found = ask(known.architecture)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from rsopt.training.dataset import TrainingSet, in_pairs, pack, target_starts
 from rsopt.training.distillation import Answers, Distiller, cuts, listening
 from rsopt.training.losses import caption_logits, caption_loss, packed_batch, summed_loss
 from rsopt.training.trainer import Trainer
+from rsopt.trial.context import TrialContext
 from rsopt.trial.teacher import TOP, Teacher, taught_losses
 from rsopt.trial.trainer_setup import trainer_for, tuning_set
 from rsopt.trial.worker_context import WorkerContext
@@ -180,5 +182,7 @@ def test_a_student_without_a_teacher_is_refused(worker: WorkerContext, tmp_path:
     variant = Variant.full(worker.base.shape, LoraSpec(LoraPart(4, 8, "qk")))
     leg = Leg(2, Candidate(variant, Recipe(distill_logits=1.0)), 0, 1, 5)
     built = build(worker.base, variant)
+    unused: Any = None
+    context = TrialContext(leg, worker, tmp_path, unused, unused, unused)
     with pytest.raises(ValueError, match="names no teacher"):
-        taught_losses(leg, built, tuning_set(leg, built, worker), worker, tmp_path, None, lambda: None)
+        taught_losses(context, built, tuning_set(leg, built, worker))

@@ -24,8 +24,11 @@ from rsopt.model.build import build
 from rsopt.model.prefix import read_images
 from rsopt.model.vision_features import pixels
 from rsopt.training.trainer import Trainer, TrainResult
-from rsopt.trial import quality
+from rsopt.trial import variant_trainee
+from rsopt.trial.context import TrialContext
 from rsopt.trial.run_leg import run_leg
+from rsopt.trial.stopwatch import Stopwatch
+from rsopt.trial.variant_trainee import VariantTrainee
 from rsopt.trial.worker_context import WorkerContext
 
 LLM = LoraSpec(LoraPart(8, 16, "all_linear"))
@@ -47,7 +50,8 @@ def run(worker: WorkerContext, folder: Path, lora: LoraSpec | None, start: float
     variant = Variant.full(worker.base.shape, lora)
     leg = Leg(0, Candidate(variant, Recipe(lr=1e-3, epochs=2, batch_images=8)), start, stop, seed=3)
     try:
-        return run_leg(leg, worker, folder, Ledger(folder / "latency.jsonl"), device_lock)
+        ledger, stopwatch = Ledger(folder / "latency.jsonl"), Stopwatch(worker.base.device)
+        return run_leg(TrialContext(leg, worker, folder, ledger, device_lock, stopwatch), VariantTrainee)
     finally:
         device_lock.close()
 
@@ -92,7 +96,7 @@ def test_what_was_trained_and_not_measured_is_taken_up(
 
     monkeypatch.setattr(Trainer, "run", counted)
     with monkeypatch.context() as patched, pytest.raises(SystemExit):
-        patched.setattr(quality, "caption_features", died)
+        patched.setattr(variant_trainee, "caption_features", died)
         run(worker, folder, BOTH, 0, 1)
     assert not rung_folder(folder, 0, 1).exists() and steps == [1]
     found = run(worker, folder, BOTH, 0, 1)
@@ -107,7 +111,7 @@ def test_what_was_trained_and_not_measured_is_taken_up(
 
     folder = tmp_path / "damaged"
     with monkeypatch.context() as patched, pytest.raises(SystemExit):
-        patched.setattr(quality, "caption_features", died)
+        patched.setattr(variant_trainee, "caption_features", died)
         run(worker, folder, BOTH, 0, 1)
     checkpoint = trained_folder(folder, 0, 1) / "state.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
@@ -148,7 +152,7 @@ def test_a_fault_leaves_no_rung(worker: WorkerContext, tmp_path: Path, monkeypat
     def fail(*_: object) -> None:
         raise CandidateError("garbage", "every image gets the same caption")
 
-    monkeypatch.setattr("rsopt.trial.run_leg.check_garbage", fail)
+    monkeypatch.setattr("rsopt.trial.quality.check_garbage", fail)
     with pytest.raises(CandidateError):
         run(worker, tmp_path, LLM, 0, 0.5)
     assert not rung_folder(tmp_path, 0, 0.5).exists()

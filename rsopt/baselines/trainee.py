@@ -1,0 +1,122 @@
+"""BaselineTrainee: a baseline as a leg's trainee."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from rsopt.baselines.factory import make
+from rsopt.core.inference import BEAMS
+from rsopt.core.leg_files import STATE
+from rsopt.cost.memory import Workload
+from rsopt.data.records import Sample
+from rsopt.errors import InfrastructureError
+from rsopt.latency.device import device_name
+from rsopt.latency.protocol import Protocol, first_layers, latency_context, reference_architecture
+from rsopt.latency.session import measure_subject
+from rsopt.latency.subject import Subject
+from rsopt.model.build import build
+from rsopt.model.vision_features import pixels
+from rsopt.training.trainer import TrainResult
+from rsopt.trial.context import TrialContext
+from rsopt.trial.latency_metrics import latency_metrics
+
+MODEL = "model"  # folder of the captioner in its last rung
+
+
+class BaselineTrainee:
+    """See `Trainee`. Wraps a `Captioner` of the kind that the leg's candidate names."""
+
+    is_trained = True
+    recomputed = False
+
+    def __init__(self, context: TrialContext) -> None:
+        self._context, self._worker, self._leg = context, context.worker, context.leg
+        assert self._leg.candidate.baseline is not None
+        self._captioner = make(self._leg.candidate.baseline, self._worker, self._leg.seed)
+
+    def load_data(self) -> None:
+        """Make the stages of its training."""
+        self._training = self._captioner.training()
+
+    def train(self, checkpoint: Path | None) -> TrainResult:
+        """Train by the baseline's own stages."""
+        if checkpoint is not None:
+            self._training.load(checkpoint, self._leg.start)
+        with self._context.stopwatch.timed("train"):
+            return self._training.run(self._leg.start, self._leg.stop, self._context.yield_device)
+
+    def save(self, folder: Path) -> None:
+        """State of the current stage; after the last leg also the captioner itself."""
+        self._training.save(folder / STATE)
+        if self._leg.last:
+            (folder / MODEL).mkdir()
+            self._captioner.write(folder / MODEL)
+
+    def load(self, folder: Path) -> None:
+        """Restore the weights. Raises ValueError where the checkpoint is damaged."""
+        self._training.load(folder / STATE, self._leg.stop)
+
+    def training_metrics(self, result: TrainResult) -> dict[str, float]:
+        """Loss and throughput."""
+        return {"train_loss": result.loss, "images_per_s": result.images / self._context.stopwatch.seconds["train"]}
+
+    def prepare_captioning(self) -> None:
+        """Nothing to do."""
+
+    def caption(self, every: int, beams: int, batch: int) -> list[str]:
+        """Captions of every `every`-th image of the validation split."""
+        return self._captioner.caption("val", every, beams, batch, self._context.yield_device)
+
+    def validation_loss(self) -> float:
+        """Mean loss over the validation split in nats a token, over its own vocabulary."""
+        return self._captioner.validation_loss()
+
+    def subject(self, sample: Sample) -> Subject:
+        """The captioner before one image."""
+        return self._captioner.subject(self._captioner.pixels([sample]), BEAMS)
+
+    def latency(self, subject: Subject, protocol: Protocol) -> dict[str, float]:
+        """Timed in turn with the base's reference model and on the ledger's scale, so that baselines and variants compare.
+
+        It is not recorded in the ledger, whose entries are variants of the base. Raises InfrastructureError where latency
+        counts on another device, because a baseline's cannot be predicted.
+        """
+        base, context = self._worker.base, self._context
+        if context.latency_device not in (None, device_name(base.device)):
+            raise InfrastructureError(
+                f"a baseline's latency on '{context.latency_device}' is not known, and this is another device"
+            )
+        pixel_values = pixels(base, self._worker.data.split("val")[:1])
+        reference_ms = self._reference_ms(pixel_values, protocol)
+        latency = measure_subject(subject, base, pixel_values, protocol, context.device_lock)
+        return latency_metrics(latency.relative_to(reference_ms)) | {"latency_measured": 1.0}
+
+    def costs(self) -> dict[str, float]:
+        """Parameters, compute and size, from the baseline's configuration."""
+        dtype = self._worker.base.dtype
+        cost = self._captioner.cost(Workload(dtype=dtype))
+        return {
+            "params": float(cost.params["total"]),
+            "trainable": float(cost.trainable),
+            "gmacs": cost.gmacs["total"],
+            "size_mb": cost.size_mb[dtype],
+        }
+
+    def _reference_ms(self, pixel_values: Tensor, protocol: Protocol) -> float:
+        """Milliseconds of the reference model in the ledger; timed against itself where nothing is recorded yet."""
+        base, ledger, lock = self._worker.base, self._context.ledger, self._context.device_lock
+        key = latency_context(base, protocol)
+        if (known := ledger.reference_ms(key)) is not None:
+            return known
+        half = first_layers(*reference_architecture(base.shape))
+        subject = Subject.of(build(base, half).model, base, pixel_values, protocol.beams)
+        ledger.get_or_measure(
+            key,
+            half.architecture(base.dtype, base.shape),
+            lambda: measure_subject(subject, base, pixel_values, protocol, lock),
+        )
+        known = ledger.reference_ms(key)
+        assert known is not None
+        return known
