@@ -1,14 +1,16 @@
-"""A search whose driver and worker are killed after a baseline's training: resumed, the baseline is measured."""
+"""A search whose driver and worker are killed after a baseline's training: resumed, the baseline is only measured."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import psutil
 
-from rsopt.core.leg_files import STATE, rung_folder, trained_folder
+from rsopt.core.leg_files import STATE, read_measurement, rung_folder, trained_folder
+from rsopt.trial.training_segment import TRAINING_FILE
 from tests.chaos.command import front, running, search, until
-from tests.support.other_data import draw_other
+from tests.support.fields_dataset import write_fields_dataset
 
 SPACE = """\
 name: rivals
@@ -22,7 +24,7 @@ rows:
 
 def test_a_baseline_killed_between_training_and_measurement_is_measured_after_resume(tmp_path: Path) -> None:
     (tmp_path / "rivals.yaml").write_text(SPACE)
-    draw_other(tmp_path / "fields", images=60)
+    write_fields_dataset(tmp_path / "fields", images=30)
     study = tmp_path / "runs" / "rivals-1"
     trained, rung = trained_folder(study, 2, 1), rung_folder(study, 2, 1)
     with running(tmp_path, "--space", "rivals.yaml", "--data", "fields", "--workers", "1") as run:
@@ -32,9 +34,11 @@ def test_a_baseline_killed_between_training_and_measurement_is_measured_after_re
             process.kill()
         psutil.wait_procs(victims, timeout=10)
     assert trained.exists() and not rung.exists(), "killed after the measurement"
-    checkpoint = (trained / STATE).stat().st_ino
+    training = json.loads((trained / TRAINING_FILE).read_text())
 
-    search(tmp_path, "--resume", "rivals-1")
-    assert (rung / STATE).stat().st_ino == checkpoint, "another file: trained again"
-    assert not trained.exists()
+    search(tmp_path, "--resume", "--name", "rivals-1")
+    measurement = read_measurement(study, 2, 1)
+    assert measurement is not None and not trained.exists()
+    assert measurement.seconds["train"] == round(training["seconds"]["train"], 4), "trained again"
+    assert json.loads((rung / TRAINING_FILE).read_text()) == training
     assert [(t["name"], t["state"]) for t in front(study)["trials"]][2] == ("PureT", "complete")
