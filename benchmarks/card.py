@@ -12,7 +12,7 @@ import torch
 
 from rsopt.caption.decoders import caption_features
 from rsopt.cli import Parser, command
-from rsopt.common.out_of_memory import fitting
+from rsopt.common.out_of_memory import halve_until_fits
 from rsopt.core.inference import BATCH
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
         batches.append(batch)
         return caption_features(plain, base, features[:64], batch=batch)
 
-    fitting(BATCH["cuda"], caption)
+    halve_until_fits(BATCH["cuda"], caption)
     reserved = torch.cuda.max_memory_reserved(device)
     print(f"captioning: {batches[-1]} images at once, peak {torch.cuda.max_memory_allocated(device) / 1e9:.2f} GB")
     return 0 if reserved <= share * total else 1

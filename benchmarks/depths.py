@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.bases import worker_on_mini
 from benchmarks.report import measured_by, spread, table, with_interval, write_section
-from rsopt.core.ranking import kept, kept_pairs, static_ranking
+from rsopt.core.ranking import kept_layers, kept_qformer_layers, static_ranking
 from rsopt.scores.bootstrap import bootstrap_interval, paired_bootstrap
 
 
@@ -58,8 +58,8 @@ def evaluate(llm: int, qformer: int, seed: int, tuned: bool, options: argparse.N
     groups = static_ranking("alternate", shape.qformer_layers // shape.cross_attention_frequency)
     variant = Variant(
         tuple(range(shape.vision_layers)),
-        kept_pairs(groups, qformer, shape.cross_attention_frequency),
-        kept(static_ranking(options.ranking, shape.llm_layers), llm),
+        kept_qformer_layers(groups, qformer, shape.cross_attention_frequency),
+        kept_layers(static_ranking(options.ranking, shape.llm_layers), llm),
         LoraSpec(part, part, train_projection=True) if tuned else None,
     )
     built = build(base, variant, seed)

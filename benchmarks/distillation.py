@@ -23,7 +23,7 @@ from benchmarks.bases import worker_on_mini
 from benchmarks.depths import cider_with_interval
 from benchmarks.report import measured_by, spread, table, write_section
 from rsopt.core.candidate import Candidate, Leg
-from rsopt.core.ranking import kept, static_ranking
+from rsopt.core.ranking import kept_layers, static_ranking
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import TARGETS, BaseShape, LoraPart, LoraSpec, Variant
 from rsopt.scores.bootstrap import paired_bootstrap
@@ -55,7 +55,7 @@ def leg_of(shape: BaseShape, depth: int, seed: int, setting: str, options: argpa
     variant = Variant(
         tuple(range(shape.vision_layers)),
         tuple(range(shape.qformer_layers)),
-        kept(static_ranking(options.ranking, shape.llm_layers), depth),
+        kept_layers(static_ranking(options.ranking, shape.llm_layers), depth),
         LoraSpec(part, part, train_projection=options.projection),
     )
     logits, hidden, temperature = SETTINGS[setting]
@@ -131,7 +131,7 @@ def prepare(seed: int, depths: list[int], options: argparse.Namespace) -> dict[s
     worker = worker_on_mini()
     shape = worker.base.shape
     order = static_ranking(options.ranking, shape.llm_layers)
-    layers = sorted({taught for d in depths for _, taught in cuts(kept(order, d), shape.llm_layers)})
+    layers = sorted({taught for d in depths for _, taught in cuts(kept_layers(order, d), shape.llm_layers)})
     leg = leg_of(shape, shape.llm_layers, seed, ALONE, options)
     worker.features("train", leg.candidate.variant.vision_layers)
     with TemporaryDirectory() as study:

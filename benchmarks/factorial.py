@@ -131,7 +131,7 @@ def record(missing: list[Task], recording: TableRecording, processes: int) -> No
 
 def _measure_latencies(candidates: list[Candidate], recording: TableRecording) -> None:
     """Measure each architecture's latency before anything trains beside it."""
-    from rsopt.latency.device import quiet_name
+    from rsopt.latency.device import lock_name
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
     from rsopt.latency.session import measure_latency
@@ -143,7 +143,7 @@ def _measure_latencies(candidates: list[Candidate], recording: TableRecording) -
 
     worker = worker_context(recording.base, recording.data)
     base, ledger = worker.base, Ledger(recording.work / "latency.jsonl")
-    device_lock, image = DeviceLock(quiet_name(base.device)), pixels(base, worker.data.split("val")[:1])
+    device_lock, image = DeviceLock(lock_name(base.device)), pixels(base, worker.data.split("val")[:1])
     for variant in {c.variant.architecture(): replace(c.variant, lora=None) for c in candidates}.values():
         model = build(base, variant).model
         leg = Leg(0, Candidate(variant), 0.0, 1.0, seed=0)
@@ -170,13 +170,13 @@ def worker_context(base: str, data: str) -> WorkerContext:
 
 def _train_candidates(queue: Any, done: Any, recording: TableRecording) -> None:
     """Train candidates from the queue and write their rows, until the queue holds None."""
-    from rsopt.latency.device import quiet_name
+    from rsopt.latency.device import lock_name
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
 
     worker = worker_context(recording.base, recording.data)
     ledger = Ledger(recording.work / "latency.jsonl")
-    device_lock = DeviceLock(quiet_name(worker.base.device))
+    device_lock = DeviceLock(lock_name(worker.base.device))
     costs = exact_costs(recording.base, worker.base.dtype, memory=True)
     while (item := queue.get()) is not None:
         number, params, candidate = item

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benchmarks.trial_inputs import TrialInputs, features_of
-from rsopt.caption.cuda_graph import Captured
+from rsopt.caption.cuda_graph import CapturedDecoder
 from rsopt.caption.decoders import Decode, prompt, shared_prefix
 from rsopt.core.inference import Generation
 from rsopt.core.recipe import Recipe
@@ -30,7 +30,7 @@ def gpu_facts(inputs: TrialInputs, lora: LoraSpec, recipe: Recipe, trial: Mappin
     peak = measured_peak(base.device, DTYPES[base.dtype])
     mfu = training_flops(built, inputs.captions) * recipe.epochs / train_s / peak
     used, predicted = training_memory(inputs, lora, recipe)
-    step_ms, read_ms = decode_step(inputs, Captured() if trial["captured"] else shared_prefix)
+    step_ms, read_ms = decode_step(inputs, CapturedDecoder() if trial["captured"] else shared_prefix)
     how = "captured" if trial["captured"] else "launched kernel by kernel"
     return [
         f"training MFU (without the Q-Former's work): {100 * mfu:.1f} % of {peak / 1e12:.0f} TFLOP/s measured",

@@ -22,14 +22,14 @@ from benchmarks.bases import config_of
 from benchmarks.report import DOCS, measured_by, table, with_interval, write_section
 from rsopt.core.inference import Generation, InferenceConfig, default_inference_variants
 from rsopt.core.variant import Variant
-from rsopt.latency.device import quiet_name
+from rsopt.latency.device import lock_name
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.protocol import Protocol
 from rsopt.latency.session import measure_latency
 from rsopt.latency.subject import caption_ids, random_image
 from rsopt.model.base import Base, best_device, best_dtype, load_base
 from rsopt.model.build import build, merged
-from rsopt.model.quantization import in_form, stored_mb
+from rsopt.model.quantization import convert_model, stored_mb
 from rsopt.model.random_base import random_base
 
 HEAD = ("variant", "latency, ms", "ratio to the first", "weights, MB", "peak memory, MB")
@@ -82,8 +82,8 @@ def load_or_make(name: str) -> Base:
 def measure(base: Base, variant: InferenceConfig, new_tokens: int, scratch: Path) -> dict[str, Any]:
     """Measure the base's latency in one inference variant by the search's protocol; on a GPU also its peak memory."""
     device = base.device
-    model = in_form(merged(build(base, Variant.full(base.shape))), base, variant, scratch)
-    device_lock = DeviceLock(quiet_name(device))
+    model = convert_model(merged(build(base, Variant.full(base.shape))), base, variant, scratch)
+    device_lock = DeviceLock(lock_name(device))
     protocol = Protocol.for_device(device, new_tokens)
     latency = measure_latency(model, base, random_image(base), protocol, device_lock, beams=variant.beams)
     row: dict[str, Any] = {

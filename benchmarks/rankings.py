@@ -19,7 +19,7 @@ from statistics import mean
 from benchmarks import report
 from benchmarks.bases import worker_on_mini
 from benchmarks.figures import pyplot
-from rsopt.core.ranking import MEASURED, STRATEGIES, MeasuredRankings, kept, static_ranking
+from rsopt.core.ranking import MEASURED, STRATEGIES, MeasuredRankings, kept_layers, static_ranking
 
 STRATEGY_NAMES = (*STRATEGIES, *MEASURED)
 
@@ -65,7 +65,7 @@ def measure(
     losses = []
     for depth in depths:
         lora = LoraSpec(LoraPart(16, 32, "all_linear"))
-        built = build(base, Variant(full.vision_layers, full.qformer_layers, kept(order, depth), lora), seed)
+        built = build(base, Variant(full.vision_layers, full.qformer_layers, kept_layers(order, depth), lora), seed)
         untuned = validation_loss(built.model, val, pad_id(base))
         Trainer(built, train, recipe, seed, pad_id(base)).run(0, 1)
         losses.append(Losses(strategy, depth, seed, untuned, validation_loss(built.model, val, pad_id(base))))

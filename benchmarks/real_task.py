@@ -47,14 +47,14 @@ class TrainedLegs:
     """Legs by candidate; each is trained as in a search when it is first needed, and stored."""
 
     def __init__(self, work: Path) -> None:
-        from rsopt.latency.device import quiet_name
+        from rsopt.latency.device import lock_name
         from rsopt.latency.device_lock import DeviceLock
         from rsopt.latency.ledger import Ledger
 
         self._work = work
         self._worker = worker_context("tiny", str(mini_folder()))
         self._ledger = Ledger(work / "latency.jsonl")
-        self._device_lock = DeviceLock(quiet_name(self._worker.base.device))
+        self._device_lock = DeviceLock(lock_name(self._worker.base.device))
 
     def train(self, candidate: Candidate, start: float, stop: float) -> Measurement | Fault:
         """Train a candidate from one rung to the next, or return the stored result; lower rungs must come first."""

@@ -119,7 +119,7 @@ def _bound(space: Space) -> BoundSpace:
     from rsopt.model.configs import base_config, shape_of
 
     shape = shape_of(base_config("opt-2.7b"))
-    return space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+    return space.bind(shape, MeasuredRankings.placeholder(shape.llm_layers))
 
 
 def worker(space: Space) -> object:

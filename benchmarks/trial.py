@@ -24,8 +24,8 @@ from benchmarks.gpu_metrics import gpu_facts
 from benchmarks.naive import Outcome, run_naive
 from benchmarks.report import FILE, measured_by, spread, table, write_section
 from benchmarks.trial_inputs import TrialInputs, base_without_dropout, features_of, random_inputs, tiny_inputs
-from rsopt.caption.cuda_graph import Captured
-from rsopt.caption.decoder_check import captured_pays
+from rsopt.caption.cuda_graph import CapturedDecoder
+from rsopt.caption.decoder_check import captured_is_faster
 from rsopt.caption.decoders import caption_features, shared_prefix
 from rsopt.core.inference import BATCH, Generation
 from rsopt.core.recipe import Recipe
@@ -86,7 +86,7 @@ def measure(inputs: TrialInputs, recipe: Recipe, new_tokens: int, seeds: int) ->
         features = features_of(inputs)
         _synchronize(inputs)
         features_s = time.perf_counter() - begin
-        captured = inputs.base.device.type == "cuda" and captured_pays(
+        captured = inputs.base.device.type == "cuda" and captured_is_faster(
             inputs.base.model, inputs.base, features[inputs.train :][: BATCH["cuda"]]
         )
         for seed in range(seeds):
@@ -136,7 +136,7 @@ def run_ours(
     out.lap("build")
     out.loss = trainer.run(0, 1).losses[-1]
     out.lap("train")
-    decode = Captured() if captured else shared_prefix
+    decode = CapturedDecoder() if captured else shared_prefix
     texts = caption_features(
         merged(built), base, features[inputs.train :], Generation(max_new_tokens=new_tokens), decode=decode
     )

@@ -13,7 +13,7 @@ from transformers import Blip2ForConditionalGeneration, OPTForCausalLM
 
 from rsopt.caption.decoders import shared_prefix
 from rsopt.caption.kv_cache import SharedPrefix
-from rsopt.common.out_of_memory import is_shortage
+from rsopt.common.out_of_memory import is_out_of_memory
 from rsopt.core.inference import Generation
 from rsopt.model.base import Base
 
@@ -65,7 +65,7 @@ class FixedSteps(SharedPrefix):
             try:
                 self._capture()
             except RuntimeError as error:
-                if is_shortage(error):
+                if is_out_of_memory(error):
                     raise
                 _LOG.warning("decode steps cannot be captured here: %s", str(error).splitlines()[0])
                 self._capturing = False
@@ -123,7 +123,7 @@ def _stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-class Captured:
+class CapturedDecoder:
     """Our beam search with captured steps (a Decode), for one evaluation: it keeps the model and one batch's keys and values.
 
     A shape is decoded step by step the first `eager` times: capturing costs a few steps, and what comes once is not worth it.

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.caption.cuda_graph import Captured
+from rsopt.caption.cuda_graph import CapturedDecoder
 from rsopt.caption.decoders import Decode, prompt, shared_prefix, transformers_generate
 from rsopt.core.inference import CHECKED_IMAGES, Generation
 from rsopt.model.base import Base
@@ -60,12 +60,12 @@ def compare_decoders(
 
 
 @torch.inference_mode()
-def captured_pays(model: Blip2ForConditionalGeneration, base: Base, features: torch.Tensor) -> bool:
+def captured_is_faster(model: Blip2ForConditionalGeneration, base: Base, features: torch.Tensor) -> bool:
     """Whether captured decode steps (cuda_graph) work on this card, write what transformers does and take less time.
 
     `features`: a batch as it is captioned; the first few are compared. What speaks against them is logged.
     """
-    some = Captured(eager=0)
+    some = CapturedDecoder(eager=0)
     found = compare_decoders(model, base, features[:CHECKED_IMAGES], fast=some)
     if not some.works:
         return False
@@ -73,7 +73,9 @@ def captured_pays(model: Blip2ForConditionalGeneration, base: Base, features: to
         _LOG.warning("captured decode steps are worse by %.1e nats a token: not used", found.worst)
         return False
     prefix = prompt(model, base, features.to(base.device))
-    launched_s, captured_s = (_seconds(decode, model, base, prefix) for decode in (shared_prefix, Captured(eager=0)))
+    launched_s, captured_s = (
+        _seconds(decode, model, base, prefix) for decode in (shared_prefix, CapturedDecoder(eager=0))
+    )
     if captured_s >= launched_s:
         _LOG.info("captured decode steps are slower here: %.2f s against %.2f s a batch", captured_s, launched_s)
     return captured_s < launched_s

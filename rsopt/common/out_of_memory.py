@@ -16,7 +16,7 @@ MOST = 4.0  # a prediction that is further off than this says more about the nei
 _T = TypeVar("_T")
 
 
-def is_shortage(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ended. On a CPU torch has no class for it, only a message."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
@@ -30,19 +30,19 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
-def fitting(images: int, attempt: Callable[[int], _T]) -> _T:
+def halve_until_fits(images: int, attempt: Callable[[int], _T]) -> _T:
     """`attempt(images)`, again with half as many whenever memory ends. Raises what it raised at one image."""
     while True:
         try:
             return attempt(images)
         except (RuntimeError, MemoryError) as error:
-            if images == 1 or not is_shortage(error):
+            if images == 1 or not is_out_of_memory(error):
                 raise
         images = max(1, images // 2)  # out here the failed attempt's tensors are gone
         release()
 
 
-def note(folder: Path, predicted: float, had: float) -> None:
+def note_exceeded(folder: Path, predicted: float, had: float) -> None:
     """Write down that a step predicted to need `predicted` bytes did not fit into the `had` bytes that were free."""
     json_lines.append(folder / EXCEEDED_FILE, {"predicted": round(predicted), "had": round(had)})
 

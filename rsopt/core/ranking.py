@@ -46,7 +46,7 @@ class MeasuredRankings:
         )
 
     @classmethod
-    def stand_in(cls, llm_layers: int) -> MeasuredRankings:
+    def placeholder(cls, llm_layers: int) -> MeasuredRankings:
         """Orders of the right length, for checking a space and counting its costs before anything was measured."""
         return cls({name: static_ranking("alternate", llm_layers) for name in MEASURED}, {}, {})
 
@@ -79,7 +79,7 @@ def static_ranking(strategy: str, depth: int) -> Ranking:
     raise UserError(f"unknown ranking '{strategy}'; known: {', '.join(STRATEGIES)}")
 
 
-def kept(order: Sequence[int], depth_to_keep: int) -> tuple[int, ...]:
+def kept_layers(order: Sequence[int], depth_to_keep: int) -> tuple[int, ...]:
     """Ascending indices of the layers that are left when all but `depth_to_keep` were dropped in this order.
 
     Raises UserError where the order does not have that many layers or is not an order of 0..n-1.
@@ -91,7 +91,7 @@ def kept(order: Sequence[int], depth_to_keep: int) -> tuple[int, ...]:
     return tuple(sorted(order[len(order) - depth_to_keep :]))
 
 
-def kept_pairs(order_of_pairs: Sequence[int], layers_to_keep: int, frequency: int) -> tuple[int, ...]:
+def kept_qformer_layers(order_of_pairs: Sequence[int], layers_to_keep: int, frequency: int) -> tuple[int, ...]:
     """Ascending Q-Former layers left when whole groups of `frequency` layers are dropped in this order of groups.
 
     Layer i has cross-attention where i % frequency == 0, and plain transformers reload a subset only if that pattern
@@ -101,5 +101,5 @@ def kept_pairs(order_of_pairs: Sequence[int], layers_to_keep: int, frequency: in
         raise UserError(
             f"{layers_to_keep} Q-Former layers are not whole groups of {frequency} (cross-attention in the first)"
         )
-    groups = kept(order_of_pairs, layers_to_keep // frequency)
+    groups = kept_layers(order_of_pairs, layers_to_keep // frequency)
     return tuple(group * frequency + i for group in groups for i in range(frequency))

@@ -40,7 +40,7 @@ class Recipe:
         return self.distill_logits > 0 or self.distill_hidden > 0
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """For people: `lr 0.003, 3 epochs, 8 images a step`, and who teaches what."""
         unit = "images" if self.packed else "image-caption pairs"
         text = f"lr {self.lr:.3g}, {self.epochs:g} epochs, {self.batch_images} {unit} a step"

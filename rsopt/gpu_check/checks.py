@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import torch
 
-from rsopt.caption.cuda_graph import Captured
-from rsopt.caption.decoder_check import captured_pays, compare_decoders
+from rsopt.caption.cuda_graph import CapturedDecoder
+from rsopt.caption.decoder_check import captured_is_faster, compare_decoders
 from rsopt.caption.decoders import Decode, caption_features, shared_prefix
 from rsopt.common.cache import cache_dir
 from rsopt.core.inference import BATCH, Generation
@@ -145,10 +145,10 @@ def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float
         call()
         return _timed(base, call)[0]
 
-    captured = device.type == "cuda" and captured_pays(plain, base, features[: BATCH[device.type]])
+    captured = device.type == "cuda" and captured_is_faster(plain, base, features[: BATCH[device.type]])
     many = min(BATCH[device.type], len(features))
     one_s = caption(1, shared_prefix)  # latencies are taken step by step
-    many_s = caption(many, Captured(eager=0) if captured else shared_prefix) / many
+    many_s = caption(many, CapturedDecoder(eager=0) if captured else shared_prefix) / many
     train_s = TRAIN / len(order) * step_s
     trial_s = train_s + VAL * many_s + LATENCY_RUNS * one_s
     lines = [

@@ -11,7 +11,7 @@ from rsopt.cli import Parser, add_json, command, whole
 from rsopt.core.inference import DECODERS, GENERATE
 from rsopt.core.variant import Dtype
 from rsopt.errors import UserError
-from rsopt.latency.device import quiet_name
+from rsopt.latency.device import lock_name
 from rsopt.latency.fill_ledger import caption_tokens, fill_ledger
 from rsopt.latency.setup import load_model, protocol_for, timing_images
 
@@ -103,7 +103,7 @@ def _model(options: argparse.Namespace) -> dict[str, Any]:
 
     base = load_model(options.model, options)
     images = timing_images(base, options, NATURAL_IMAGES)
-    protocol, device_lock = protocol_for(base, options), DeviceLock(quiet_name(base.device))
+    protocol, device_lock = protocol_for(base, options), DeviceLock(lock_name(base.device))
     latency = measure_latency(base.model, base, images[0], protocol, device_lock)
     natural_ms, natural_tokens = natural_latency(base.model, base, images, protocol, device_lock, runs=3)
     device_lock.close()
@@ -122,7 +122,7 @@ def _compare(options: argparse.Namespace) -> dict[str, Any]:
     one, other = (load_model(name, options) for name in options.compare)
     if one.model.config.vision_config.image_size != other.model.config.vision_config.image_size:
         raise UserError("the two models take images of different sizes; compare them by --model, one by one")
-    device_lock = DeviceLock(quiet_name(one.device))
+    device_lock = DeviceLock(lock_name(one.device))
     comparison = compare(one, other, timing_images(one, options, 1)[0], protocol_for(one, options), device_lock)
     device_lock.close()
     return {"models": list(options.compare), **comparison}

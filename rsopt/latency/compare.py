@@ -13,7 +13,7 @@ from rsopt.latency.device import device_name
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.protocol import Protocol
 from rsopt.latency.subject import caption_ids
-from rsopt.latency.timing import alone_and_steady, ratio_interval, timed
+from rsopt.latency.timing import exclusive_device, ratio_interval, timed
 from rsopt.model.base import Base
 
 
@@ -27,7 +27,7 @@ def compare(
     def caption(base: Base) -> float:
         return timed(lambda: caption_ids(protocol.decoder, base.model, base, pixel_values, generation), base.device)[0]
 
-    with alone_and_steady(device_lock, one.device) as disturbed:
+    with exclusive_device(device_lock, one.device) as disturbed:
         for _ in range(protocol.warmups):
             caption(one), caption(other)
         begin, pairs = time.perf_counter(), list[tuple[float, float]]()

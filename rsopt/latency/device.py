@@ -23,7 +23,7 @@ def device_name(device: torch.device) -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
-def quiet_name(device: torch.device) -> str:
+def lock_name(device: torch.device) -> str:
     """The name of the device's quiet lock: one a card; one for all CPU workers of a node, which share caches and memory."""
     import torch
 
@@ -42,7 +42,7 @@ def device_state(device: torch.device) -> dict[str, float]:
     return found | {"clock_mhz": sum(clocks) / len(clocks)} if clocks else found
 
 
-def strangers(device: torch.device, ours: int) -> int | None:
+def foreign_processes(device: torch.device, ours: int) -> int | None:
     """Processes that compute on a card beside the `ours` known ones; None where this cannot be told (a CPU, no NVML).
 
     Counted, not told apart by number: in a container NVML gives the numbers that the host knows.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rsopt.core.variant import Architecture
 from rsopt.errors import UserError
-from rsopt.latency.device import quiet_name
+from rsopt.latency.device import lock_name
 from rsopt.latency.ledger import read_ledger
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
     from rsopt.latency.additive_model import LatencyModel, design
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
-    from rsopt.latency.protocol import Protocol, first_layers, latency_context, of_depths
+    from rsopt.latency.protocol import Protocol, first_layers, latency_context, variant_of_depths
     from rsopt.latency.session import measure_latency
     from rsopt.latency.subject import random_image
     from rsopt.model.base import best_dtype
@@ -40,10 +40,12 @@ def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
     protocol = Protocol.for_device(base.device, options.new_tokens, options.decoder)
     if options.runs:
         raise UserError("--runs does not go with --ledger: a search only takes entries of its own protocol")
-    ledger, device_lock = Ledger(Path(options.ledger)), DeviceLock(quiet_name(base.device))
+    ledger, device_lock = Ledger(Path(options.ledger)), DeviceLock(lock_name(base.device))
     context, rows = latency_context(base, protocol), []
     if options.like:
-        variants = [of_depths(architecture, base.shape) for architecture in _architectures(Path(options.like), base)]
+        variants = [
+            variant_of_depths(architecture, base.shape) for architecture in _architectures(Path(options.like), base)
+        ]
     else:
         variants = [first_layers(*depths) for depths in design(base.shape)]
     for variant in variants:

@@ -10,7 +10,7 @@ from rsopt.latency.additive_model import LatencyModel
 from rsopt.latency.ledger import Entry, Latency
 
 
-def latency_elsewhere(
+def latency_on_other_device(
     entries: Sequence[Entry], architecture: Architecture, cross_attention_frequency: int
 ) -> dict[str, float] | None:
     """Metrics of an architecture from a ledger's entries of one context and dtype; None where they say nothing of it.

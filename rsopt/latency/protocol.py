@@ -74,7 +74,7 @@ def first_layers(vision: int, qformer: int, llm: int) -> Variant:
     return Variant(tuple(range(vision)), tuple(range(qformer)), tuple(range(llm)))
 
 
-def of_depths(architecture: Architecture, shape: BaseShape) -> Variant:
+def variant_of_depths(architecture: Architecture, shape: BaseShape) -> Variant:
     """A variant of these depths whose Q-Former has so many layers with cross-attention: all of them, or whole groups."""
     depth = architecture.qformer_layers
     step = shape.cross_attention_frequency if architecture.cross_layers == depth else 1

@@ -21,7 +21,7 @@ from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Latency
 from rsopt.latency.protocol import UNSTEADY, Protocol, first_layers, reference_architecture
 from rsopt.latency.subject import Subject
-from rsopt.latency.timing import alone_and_steady, ratio_interval, timed
+from rsopt.latency.timing import exclusive_device, ratio_interval, timed
 from rsopt.model.base import Base
 from rsopt.model.build import build
 
@@ -92,7 +92,7 @@ class _Session:
 
     def run(self, device_lock: DeviceLock) -> Latency:
         """Warm up, time in turn, time the parts."""
-        with alone_and_steady(device_lock, self.device) as disturbed:
+        with exclusive_device(device_lock, self.device) as disturbed:
             self._warm_up()
             before = device_state(self.device)
             times, other_times = self._rounds()
@@ -199,18 +199,18 @@ def natural_latency(
 
     Each image's time is its median over `runs`. A second figure and never an objective: it rewards saying less.
     """
-    return natural_of(
+    return natural_latency_of(
         [Subject.of(model, base, i, protocol.beams) for i in images], base.device, protocol, device_lock, runs
     )
 
 
 @torch.inference_mode()
-def natural_of(
+def natural_latency_of(
     subjects: Sequence[Subject], device: torch.device, protocol: Protocol, device_lock: DeviceLock, runs: int = 1
 ) -> tuple[float, float]:
     """The same of any captioner, once before each image."""
     times, lengths = [], []
-    with alone_and_steady(device_lock, device):
+    with exclusive_device(device_lock, device):
         for index, subject in enumerate(subjects):
             taken = []
             for _ in range(runs + (index == 0)):  # the first warms up

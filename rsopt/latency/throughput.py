@@ -14,14 +14,14 @@ from filelock import FileLock
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.common import json_lines
-from rsopt.common.out_of_memory import is_shortage, release
+from rsopt.common.out_of_memory import is_out_of_memory, release
 from rsopt.core.inference import Generation
 from rsopt.core.variant import Architecture
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import entry_key, stored
 from rsopt.latency.protocol import Protocol
 from rsopt.latency.subject import caption_ids
-from rsopt.latency.timing import alone_and_steady, timed
+from rsopt.latency.timing import exclusive_device, timed
 from rsopt.model.base import Base
 
 THROUGHPUT_FILE = "throughput.jsonl"  # in a study's folder: an architecture and device a line
@@ -60,12 +60,12 @@ def measure_throughput(
     """
     tried: dict[str, float] = {}
     begin, count = time.perf_counter(), 1
-    with alone_and_steady(device_lock, base.device) as disturbed:
+    with exclusive_device(device_lock, base.device) as disturbed:
         while count <= LARGEST[base.device.type]:
             try:
                 speed = _speed(model, base, tile.expand(count, -1, -1, -1), protocol)
             except (RuntimeError, MemoryError) as error:
-                if count == 1 or not is_shortage(error):
+                if count == 1 or not is_out_of_memory(error):
                     raise
                 break  # out of the handler the failed attempt's tensors are gone
             tried[str(count)] = speed

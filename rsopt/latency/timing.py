@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rsopt.latency.device import strangers
+from rsopt.latency.device import foreign_processes
 from rsopt.latency.device_lock import DeviceLock
 
 
@@ -33,14 +33,14 @@ def ratio_interval(pairs: np.ndarray, seed: int, draws: int = 1000) -> tuple[flo
 
 
 @contextmanager
-def alone_and_steady(device_lock: DeviceLock, device: torch.device) -> Iterator[str | None]:
+def exclusive_device(device_lock: DeviceLock, device: torch.device) -> Iterator[str | None]:
     """The device alone, and no garbage collection, which would land on whichever run is timed.
 
     Gives the reason why what is timed inside is not to be trusted, None where it is.
     """
     with device_lock.exclusive() as alone:
         disturbed = None if alone else "others computed on without a pause"
-        if company := strangers(device, device_lock.members()):
+        if company := foreign_processes(device, device_lock.members()):
             disturbed = f"{company} other process{'es' * (company > 1)} on the card"
         was = gc.isenabled()
         gc.collect()

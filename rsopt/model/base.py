@@ -13,7 +13,7 @@ from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from rsopt.core.variant import BaseShape, Dtype
 from rsopt.errors import UserError
-from rsopt.model.config_repair import load_processor, mend
+from rsopt.model.config_repair import load_processor, repair_config
 from rsopt.model.configs import base_config, shape_of
 from rsopt.model.hub import fetch
 
@@ -77,7 +77,7 @@ def load_base(name: str, device: torch.device | None = None, dtype: Dtype | None
     device = device or best_device()
     dtype = dtype or best_dtype(device)
     processor = load_processor(name)
-    for repair in mend(name, config, processor):
+    for repair in repair_config(name, config, processor):
         _LOG.warning("base '%s': %s", name, repair)
     # An export in few bits goes to its device as it is read, and cannot be moved afterwards.
     quantised = getattr(config, "quantization_config", None) is not None

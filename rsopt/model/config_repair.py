@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def check_base(name: str) -> list[str]:
     """What `load_base` will repair, told before any work; fetches the base. Raises UserError for what it would refuse."""
-    return mend(name, base_config(name), load_processor(name))
+    return repair_config(name, base_config(name), load_processor(name))
 
 
 def load_processor(name: str) -> Blip2Processor:
@@ -27,7 +27,7 @@ def load_processor(name: str) -> Blip2Processor:
         raise UserError(f"base '{name}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
 
 
-def mend(name: str, config: Blip2Config, processor: Blip2Processor) -> list[str]:
+def repair_config(name: str, config: Blip2Config, processor: Blip2Processor) -> list[str]:
     """Make config and processor agree on the layout `[<image> x n][</s>][text][newline]`; returns what was repaired.
 
     With too few image tokens a caption is made from another sample's image, without an end token captions run on: both

@@ -136,7 +136,7 @@ def _found(m: ExportManifest) -> str:
             if part
         )
         projection = ", with the projection between them trained in full" if lora.train_projection else ""
-        lines.append(f"Tuned by LoRA on {where}{projection}; {m.recipe.words}.")
+        lines.append(f"Tuned by LoRA on {where}{projection}; {m.recipe.description}.")
     else:
         lines.append("It was not tuned.")
     if refit := m.refit:

@@ -32,7 +32,7 @@ def check_available(weights: Weights) -> None:
         )
 
 
-def in_form(
+def convert_model(
     model: Blip2ForConditionalGeneration, base: Base, form: InferenceConfig, scratch: Path
 ) -> Blip2ForConditionalGeneration:
     """A merged model with its weights as `form` says, on the base's device; the base's own weights are left alone.

@@ -53,7 +53,7 @@ class Distiller:
 
     def __call__(self, features: torch.Tensor, batch: Packed, part: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """What is minimised and the caption loss within it, both weighted sums over the targets of `part`."""
-        with listening(self.model, [layer for layer, _ in self.cuts], batch) as heard:
+        with recorded_outputs(self.model, [layer for layer, _ in self.cuts], batch) as heard:
             logits = caption_logits(self.model, features, batch, self.data.queried)
         total = caption = caption_loss(logits, batch)
         rows = np.concatenate([np.arange(self._starts[i], self._starts[i] + self._counts[i]) for i in part])
@@ -81,7 +81,7 @@ class Distiller:
 
 
 @contextmanager
-def listening(model: Any, layers: Sequence[int], batch: Packed) -> Iterator[dict[int, torch.Tensor]]:
+def recorded_outputs(model: Any, layers: Sequence[int], batch: Packed) -> Iterator[dict[int, torch.Tensor]]:
     """Outputs of these LLM layers where something is predicted, (N, hidden) by layer, of a forward pass made inside."""
     heard: dict[int, torch.Tensor] = {}
     decoder, queries = model.language_model.model.decoder, model.query_tokens.shape[1]

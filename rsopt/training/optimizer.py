@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import nn
 
-from rsopt.common.out_of_memory import is_shortage, release
+from rsopt.common.out_of_memory import is_out_of_memory, release
 from rsopt.core.recipe import Recipe
 
 # Adds the gradients of the loss of these images to the parameters, times the factor; returns the loss. No host sync.
@@ -79,7 +79,7 @@ class Stepper:
                 for at in range(0, len(chosen), self.micro_images)
             ]
         except (RuntimeError, MemoryError) as error:
-            if not is_shortage(error) or min(self.micro_images, len(chosen)) == 1:
+            if not is_out_of_memory(error) or min(self.micro_images, len(chosen)) == 1:
                 raise
             return None
         return torch.stack(parts).sum() if len(parts) > 1 else parts[0]

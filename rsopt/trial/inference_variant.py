@@ -15,7 +15,7 @@ from rsopt.latency.ledger import Ledger
 from rsopt.latency.protocol import latency_context
 from rsopt.latency.session import measure_latency
 from rsopt.model.base import DTYPES, Base
-from rsopt.model.quantization import in_form, stored_mb
+from rsopt.model.quantization import convert_model, stored_mb
 from rsopt.model.vision_features import pixels
 from rsopt.trial.context import TrialContext
 from rsopt.trial.latency_metrics import latency_metrics
@@ -35,7 +35,7 @@ def measure_inference_variant(
     base, protocol = context.worker.base, context.protocol
     samples, scorer = context.worker.data.split("val"), context.worker.scorer("val")
     with context.device_lock.shared():
-        model = in_form(plain, base, form, ledger.path.parent)
+        model = convert_model(plain, base, form, ledger.path.parent)
         captions = caption_samples(
             model, run_in(model, base, form), samples, lambda _: context.yield_device(), form.beams
         )

@@ -10,7 +10,7 @@ from transformers import Blip2ForConditionalGeneration
 from rsopt.core.variant import Architecture
 from rsopt.latency.device import device_name
 from rsopt.latency.ledger import Latency, Ledger
-from rsopt.latency.other_device import latency_elsewhere, latency_metrics
+from rsopt.latency.other_device import latency_metrics, latency_on_other_device
 from rsopt.latency.protocol import latency_context, model_context
 from rsopt.latency.throughput import Throughput, known_throughput, measure_throughput
 from rsopt.model.vision_features import pixels
@@ -33,7 +33,7 @@ def architecture_latency(
     stated = _stated_context(ledger, device, model_context(base), context.decoder)
     if stated is None:
         return None
-    return latency_elsewhere(ledger.entries(stated), architecture, base.shape.cross_attention_frequency)
+    return latency_on_other_device(ledger.entries(stated), architecture, base.shape.cross_attention_frequency)
 
 
 def _stated_context(ledger: Ledger, device: str, model: Mapping[str, Any], decoder: str) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from rsopt.caption.degenerate import check_garbage
-from rsopt.common.out_of_memory import fitting
+from rsopt.common.out_of_memory import halve_until_fits
 from rsopt.core.inference import BATCH, BEAMS
 from rsopt.data.records import Sample
 from rsopt.trial.context import TrialContext
@@ -26,7 +26,7 @@ def measure_quality(context: TrialContext, trainee: Trainee) -> tuple[dict[str, 
     every = 1 if last else math.ceil(len(samples) / RUNG_IMAGES)
     chosen = samples[::every]
     with stopwatch.timed("caption"):
-        captions = fitting(
+        captions = halve_until_fits(
             BATCH[worker.base.device.type], lambda batch: trainee.caption(every, BEAMS if last else 1, batch)
         )
     with stopwatch.timed("score"):

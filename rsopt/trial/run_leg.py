@@ -12,7 +12,7 @@ from rsopt.core.leg_files import read_measurement, rung_folder, trained_before, 
 from rsopt.core.objectives import Measurement
 from rsopt.errors import CandidateError
 from rsopt.latency.device import device_name
-from rsopt.latency.session import NATURAL_IMAGES, natural_of
+from rsopt.latency.session import NATURAL_IMAGES, natural_latency_of
 from rsopt.trial.context import TrialContext
 from rsopt.trial.leg_writer import finish_rung, write_rung
 from rsopt.trial.quality import measure_quality
@@ -64,7 +64,7 @@ def _measure_latency(context: TrialContext, trainee: Trainee) -> dict[str, float
         protocol = replace(protocol, decoder=GENERATE)
     metrics = trainee.latency(subjects[0], protocol)
     if last and context.latency_device in (None, device_name(device)):
-        metrics["latency_natural_ms"], metrics["latency_natural_tokens"] = natural_of(
+        metrics["latency_natural_ms"], metrics["latency_natural_tokens"] = natural_latency_of(
             subjects, device, protocol, context.device_lock
         )
     return metrics

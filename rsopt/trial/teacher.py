@@ -27,7 +27,7 @@ from rsopt.errors import CandidateError
 from rsopt.model.build import Built, build
 from rsopt.model.export import load_weights
 from rsopt.training.dataset import TrainingSet, target_starts
-from rsopt.training.distillation import Answers, Distiller, cuts, listening
+from rsopt.training.distillation import Answers, Distiller, cuts, recorded_outputs
 from rsopt.training.losses import Losses, caption_logits, packed_batch
 from rsopt.trial.context import TrialContext
 from rsopt.trial.trainer_setup import trainer_for, tuning_set
@@ -99,7 +99,7 @@ class Teacher:
             self.yield_device()
             images = range(bisect.bisect_right(starts, first) - 1, bisect.bisect_left(starts, last))
             features, batch = packed_batch(built.model, data, images, pad_id(self.worker.base))
-            with listening(built.model, () if layer is None else (layer,), batch) as heard:
+            with recorded_outputs(built.model, () if layer is None else (layer,), batch) as heard:
                 logits = caption_logits(built.model, features, batch, data.queried)
             said = logits if layer is None else heard[layer]
             return kept(said[first - starts[images[0]] : last - starts[images[0]]])

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rsopt.common.out_of_memory import fitting, is_shortage, note
+from rsopt.common.out_of_memory import halve_until_fits, is_out_of_memory, note_exceeded
 from rsopt.core.candidate import Leg
 from rsopt.cost.memory_plan import free_bytes, training_need, training_plan
 from rsopt.errors import CandidateError
@@ -52,7 +52,9 @@ def curve_of(context: TrialContext, trainer: Trainer) -> Curve:
         val = worker.training_set("val", trainer.built.variant.vision_layers, trainer.built)
         trainer.drop(False)
         try:
-            return fitting(32, lambda images: validation_loss(trainer.built.model, val, pad_id(worker.base), images))
+            return halve_until_fits(
+                32, lambda images: validation_loss(trainer.built.model, val, pad_id(worker.base), images)
+            )
         finally:
             trainer.drop(True)
 
@@ -73,10 +75,10 @@ def memory_watched(context: TrialContext, trainer: Trainer) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not is_shortage(error):
+        if not is_out_of_memory(error):
             raise
         if not trainer.recompute:  # the next attempt recomputes activations
-            note(folder, need(1), free)
+            note_exceeded(folder, need(1), free)
         raise CandidateError(
             "memory",
             f"one image a step does not fit into {free / 1e9:.2f} GB beside the weights "
@@ -84,7 +86,7 @@ def memory_watched(context: TrialContext, trainer: Trainer) -> Iterator[None]:
         ) from error
     finally:
         if trainer.stepper.micro_images < planned:
-            note(folder, need(planned), free)
+            note_exceeded(folder, need(planned), free)
 
 
 POINTS = 100  # of the training loss in one leg; each is a mean over the steps since the one before

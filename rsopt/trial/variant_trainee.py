@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.caption.decoders import caption_features
-from rsopt.common.out_of_memory import exceeded, fitting
+from rsopt.common.out_of_memory import exceeded, halve_until_fits
 from rsopt.core.inference import BEAMS, Generation
 from rsopt.core.leg_files import CURVE, STATE
 from rsopt.cost.peak_flops import measured_peak
@@ -125,7 +125,7 @@ class VariantTrainee:
         """Mean loss over the validation split in nats a token."""
         data = self._worker.training_set("val", self._built.variant.vision_layers, self._built)
         pad = pad_id(self._worker.base)
-        return fitting(32, lambda images: validation_loss(self._plain, data, pad, images))
+        return halve_until_fits(32, lambda images: validation_loss(self._plain, data, pad, images))
 
     def subject(self, sample: Sample) -> Subject:
         """The merged model before one image."""

@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from rsopt.caption.cuda_graph import Captured
-from rsopt.caption.decoder_check import Agreement, captured_pays, compare_decoders
+from rsopt.caption.cuda_graph import CapturedDecoder
+from rsopt.caption.decoder_check import Agreement, captured_is_faster, compare_decoders
 from rsopt.caption.decoders import Decode, shared_prefix, transformers_generate
-from rsopt.common.out_of_memory import is_shortage, release
+from rsopt.common.out_of_memory import is_out_of_memory, release
 from rsopt.core.inference import BATCH, CHECKED_IMAGES
 from rsopt.cost.model import CostModel
 from rsopt.data.records import SPLITS, CaptionData, Sample
 from rsopt.model.base import Base
 from rsopt.model.build import Built
-from rsopt.model.prefix import read_images
+from rsopt.model.prefix import qformer_outputs
 from rsopt.model.vision_features import Progress, feature_key, load_features, place, weights_digest
 from rsopt.scores.reference_points import scorer_of
 from rsopt.scores.scorer import Scorer
@@ -68,7 +68,7 @@ class WorkerContext:
         if split not in kept:
             features = self.features(split, variant.vision_layers)
             with torch.no_grad():  # not inference_mode: training saves these for its backward pass
-                parts = [read_images(built.model, part.to(self.base.device)).cpu() for part in features.split(64)]
+                parts = [qformer_outputs(built.model, part.to(self.base.device)).cpu() for part in features.split(64)]
             kept[split] = place(torch.cat(parts), self.base.device)
         return kept[split]
 
@@ -146,13 +146,13 @@ class WorkerContext:
         if self._captured is None:
             try:
                 features = self._base_features[: BATCH["cuda"]]
-                self._captured = captured_pays(self.base.model, self.base, features)
+                self._captured = captured_is_faster(self.base.model, self.base, features)
             except (RuntimeError, MemoryError) as error:
-                if not is_shortage(error):
+                if not is_out_of_memory(error):
                     raise
                 release()  # a neighbour's, perhaps: the next evaluation asks again
                 return shared_prefix
-        return Captured() if self._captured else shared_prefix
+        return CapturedDecoder() if self._captured else shared_prefix
 
     @property
     def costs(self) -> CostModel:

@@ -76,9 +76,9 @@ def _run(leg: Leg, work: WorkerSpec) -> Measurement | Fault:
     import torch
 
     from rsopt.baselines.trainee import BaselineTrainee
-    from rsopt.common.out_of_memory import is_shortage, release
+    from rsopt.common.out_of_memory import is_out_of_memory, release
     from rsopt.errors import CandidateError
-    from rsopt.latency.device import quiet_name
+    from rsopt.latency.device import lock_name
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.trial.run_leg import run_leg
     from rsopt.trial.variant_trainee import VariantTrainee
@@ -87,7 +87,7 @@ def _run(leg: Leg, work: WorkerSpec) -> Measurement | Fault:
     if leg.start > 0:
         store.fetch_rung(leg.number, leg.start)  # where it ran on another node
     store.fetch_rung(leg.number, leg.stop)  # finished, but its driver was dead
-    device_lock = DeviceLock(quiet_name(device))
+    device_lock = DeviceLock(lock_name(device))
 
     def run() -> Measurement:
         trainee = VariantTrainee if leg.candidate.baseline is None else BaselineTrainee
@@ -99,7 +99,7 @@ def _run(leg: Leg, work: WorkerSpec) -> Measurement | Fault:
         try:
             return run()
         except (CandidateError, RuntimeError, MemoryError) as error:
-            if not (is_shortage(error) or (isinstance(error, CandidateError) and error.kind == "memory")):
+            if not (is_out_of_memory(error) or (isinstance(error, CandidateError) and error.kind == "memory")):
                 raise
         release()  # what neighbours took may be free by now: once more, from the last checkpoint
         return run()
@@ -112,7 +112,7 @@ def _run(leg: Leg, work: WorkerSpec) -> Measurement | Fault:
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, torch.AcceleratorError):
             raise  # the card's fault
-        if is_shortage(error):
+        if is_out_of_memory(error):
             return Fault(leg.stop, "memory", str(error).splitlines()[0][:300])
         frame = traceback.extract_tb(error.__traceback__)[-1]
         return Fault(
@@ -148,7 +148,7 @@ def _remeasure(legs: Sequence[Leg], work: WorkerSpec) -> dict[str, Any]:
 
     `refused` says why the rest is missing, if any is: what was measured before is kept.
     """
-    from rsopt.latency.device import device_name, quiet_name
+    from rsopt.latency.device import device_name, lock_name
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.trial.remeasure import measure_again
 
@@ -159,7 +159,7 @@ def _remeasure(legs: Sequence[Leg], work: WorkerSpec) -> dict[str, Any]:
     number = legs[0].number
     with FileLock(f"{store.folder / LEDGER_FILE}.lock"):
         store.share_ledger()  # latencies that other nodes measured
-    device_lock = DeviceLock(quiet_name(device))
+    device_lock = DeviceLock(lock_name(device))
     try:
         for leg in legs:
             number = leg.number

@@ -15,7 +15,7 @@ from rsopt.model.base import Base
 from rsopt.model.build import Built, build, merged
 from rsopt.model.export import load_weights, protocol_settings
 from rsopt.model.export_manifest import RefitSource
-from rsopt.model.quantization import in_form
+from rsopt.model.quantization import convert_model
 from search.results.front import FrontEntry
 from search.results.refits import best_refit
 from search.storage.layout import REFITS_FOLDER
@@ -92,7 +92,7 @@ def rebuild(settings: Settings, state: CandidateState, request: ExportRequest, b
     params = sum(p.numel() for p in plain.parameters())
     if params != request.trial.metrics["params"]:
         raise RuntimeError(f"rebuilt with {params} parameters, measured were {request.trial.metrics['params']:.0f}")
-    model = in_form(plain, base, inference, settings.folder)
+    model = convert_model(plain, base, inference, settings.folder)
     model.generation_config = protocol_settings(base, inference.beams)
     return RebuiltTrial(state.number, training, inference, base, built, model, params)
 

@@ -32,13 +32,13 @@ def run_refit(config: dict[str, Any], work: WorkerSpec) -> dict[str, str]:
 
 def _score_test_split(leg: Leg, work: WorkerSpec) -> None:
     from rsopt.core.leg_files import scores_file
-    from rsopt.latency.device import quiet_name
+    from rsopt.latency.device import lock_name
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.trial.held_out_scores import scores_on_test
     from rsopt.trial.trained_model import load_trained
 
     worker, folder = worker_context(work), work.store().folder
-    base, device_lock = worker.base, DeviceLock(quiet_name(worker.base.device))
+    base, device_lock = worker.base, DeviceLock(lock_name(worker.base.device))
     try:
         with device_lock.shared():
             path, model = scores_file(folder, leg.number, AS_TRAINED), load_trained(base, leg, folder)

@@ -18,7 +18,7 @@ def measure_points(work: WorkerSpec, points: list[InferenceVariant]) -> list[tup
     """
     from rsopt.common.cache import cache_dir
     from rsopt.errors import CandidateError
-    from rsopt.latency.device import quiet_name
+    from rsopt.latency.device import lock_name
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
     from rsopt.trial.context import TrialContext
@@ -29,7 +29,7 @@ def measure_points(work: WorkerSpec, points: list[InferenceVariant]) -> list[tup
     worker, study, first = worker_context(work), work.store().folder, points[0]
     device = worker.base.device
     leg = Leg(first.trial, first.candidate, 0.0, first.reached, seed=0)
-    plain, device_lock = load_trained(worker.base, leg, study), DeviceLock(quiet_name(device))
+    plain, device_lock = load_trained(worker.base, leg, study), DeviceLock(lock_name(device))
     context = TrialContext(
         leg, worker, study, work.ledger(), device_lock, Stopwatch(device), decoder=work.latency_decoder
     )

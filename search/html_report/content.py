@@ -181,4 +181,4 @@ def tuning(candidate: Candidate) -> str:
     ]
     if lora.train_projection:
         parts.append("projection in full")
-    return f"LoRA: {', '.join(parts)}; {recipe.words}"
+    return f"LoRA: {', '.join(parts)}; {recipe.description}"

@@ -36,7 +36,7 @@ def check_new(settings: Settings) -> Store:
 def check_depths(space: Space, base: str) -> tuple[BaseShape, BoundSpace]:
     """The base's shape and the space over it, with stand-in rankings. Refuses depths that the base does not have."""
     shape = shape_of(base_config(base))
-    return shape, space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+    return shape, space.bind(shape, MeasuredRankings.placeholder(shape.llm_layers))
 
 
 def check_ledger(ledger: Path | None, device: str | None) -> None:

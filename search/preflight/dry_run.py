@@ -39,7 +39,7 @@ def print_dry_run(
     say(f"space {space.name}: {space.description}")
     listed = [bound.candidate(start) for start in bound.starts] if bound.names else []
     for candidate in listed:
-        say(f"  {bound.names[candidate.key]:<28}{candidate.variant.label:<18}{candidate.recipe.words}")
+        say(f"  {bound.names[candidate.key]:<28}{candidate.variant.label:<18}{candidate.recipe.description}")
     for name, over in bound.distributions.items() if not listed else ():
         say(f"  {name:<18}{_described(over)}{_condition(bound, name)}")
     size, candidates = (len(listed), listed) if listed else drawn_candidates(bound, settings.seed)

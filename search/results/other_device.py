@@ -9,7 +9,7 @@ from typing import Any
 
 from rsopt.errors import UserError
 from rsopt.latency.ledger import Entry, read_ledger
-from rsopt.latency.other_device import latency_elsewhere
+from rsopt.latency.other_device import latency_on_other_device
 from rsopt.model.configs import base_config, shape_of
 from search.results.build_front import build_front, read_remeasured
 from search.results.front import Front, OtherDevice
@@ -93,7 +93,7 @@ def with_latencies(entries: Sequence[Entry], settings: Settings, history: Histor
     def metrics(c: CandidateState, measured: Mapping[str, float]) -> dict[str, float]:
         architecture = c.candidate.variant.architecture(shape=shape)
         others = {n: v for n, v in measured.items() if not n.startswith("latency_") and n != "captions_per_s"}
-        return others | (latency_elsewhere(entries, architecture, shape.cross_attention_frequency) or {})
+        return others | (latency_on_other_device(entries, architecture, shape.cross_attention_frequency) or {})
 
     return tuple(replace(c, rungs=tuple(replace(m, metrics=metrics(c, m.metrics)) for m in c.rungs)) for c in history)
 

@@ -47,7 +47,7 @@ def drive(
                 search.tell(leg, measurement)
         return search
 
-    rough = space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+    rough = space.bind(shape, MeasuredRankings.placeholder(shape.llm_layers))
     cluster = cluster_address(address)
     worker_gb = GB_PER_CPU_WORKER if cluster else plan_memory(settings, rough, Device.here()).worker_gb
     state = study_needs(settings, rough, len(space.rungs), Images.of(data), bool(cluster)).state

@@ -103,7 +103,7 @@ def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | N
         space.objectives, costs, recorded=recorded_latencies(ledger, settings.base) if ledger else ()
     )
     estimates.learn(())
-    bound = space.bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+    bound = space.bind(shape, MeasuredRankings.placeholder(shape.llm_layers))
     print_dry_run(settings, space, bound, shape, estimates)
     return 0
 
@@ -112,7 +112,7 @@ def _rankings(shape: BaseShape, other: OtherStudy | None) -> MeasuredRankings:
     """The other study's measured rankings, which this one then shares; a stand-in where there are none."""
     if other is not None and other.rankings is not None:
         return MeasuredRankings.from_json(other.rankings)
-    return MeasuredRankings.stand_in(shape.llm_layers)
+    return MeasuredRankings.placeholder(shape.llm_layers)
 
 
 def _metadata(space: Space, data: CaptionData, data_path: str) -> StudyMetadata:

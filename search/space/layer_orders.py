@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rsopt.core.ranking import MEASURED, STRATEGIES, MeasuredRankings, Ranking, kept, kept_pairs, static_ranking
+from rsopt.core.ranking import (
+    MEASURED,
+    STRATEGIES,
+    MeasuredRankings,
+    Ranking,
+    kept_layers,
+    kept_qformer_layers,
+    static_ranking,
+)
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
 from search.space.yaml_document import quoted
@@ -47,15 +55,15 @@ class LayerOrders:
 
     def kept_vision(self, ranking: str, layers: int) -> tuple[int, ...]:
         """Returns the vision layers that are kept, ascending."""
-        return kept(self.vision.get(ranking) or self.vision[FALLBACK], layers)
+        return kept_layers(self.vision.get(ranking) or self.vision[FALLBACK], layers)
 
     def kept_llm(self, ranking: str, layers: int) -> tuple[int, ...]:
         """Returns the LLM layers that are kept, ascending."""
-        return kept(self.llm[ranking], layers)
+        return kept_layers(self.llm[ranking], layers)
 
     def kept_qformer(self, ranking: str, layers: int) -> tuple[int, ...]:
         """Returns the Q-Former layers that are kept, ascending: whole groups."""
         pairs = self.pairs.get(layers // self.frequency) if ranking in MEASURED else None
         if pairs is None:
-            return kept_pairs(self.qformer.get(ranking) or self.qformer[FALLBACK], layers, self.frequency)
+            return kept_qformer_layers(self.qformer.get(ranking) or self.qformer[FALLBACK], layers, self.frequency)
         return tuple(pair * self.frequency + i for pair in pairs for i in range(self.frequency))

@@ -18,7 +18,7 @@ from rsopt.data.read import read
 from rsopt.errors import CandidateError, UserError
 from rsopt.model.base import Base, load_base
 from rsopt.model.build import build, merged
-from rsopt.model.config_repair import mend
+from rsopt.model.config_repair import repair_config
 from rsopt.model.vision_features import pixels
 from rsopt.training.dataset import TokenCaption
 from rsopt.training.trainer import Trainer, TrainingSet
@@ -52,13 +52,13 @@ def test_too_few_image_tokens_mix_images_up_and_are_refused(tiny: Base, images: 
     wrong = deepcopy(tiny.processor)
     wrong.num_query_tokens = n // 2
     with pytest.raises(UserError, match=f"{n // 2} image tokens, its model has {n}"):
-        mend("tiny", config, wrong)
+        repair_config("tiny", config, wrong)
 
 
 def test_a_processor_that_does_not_know_the_count_is_told(tiny: Base) -> None:
     processor = deepcopy(tiny.processor)
     processor.num_query_tokens = None
-    mend("tiny", tiny.model.config, processor)
+    repair_config("tiny", tiny.model.config, processor)
     assert processor.num_query_tokens == tiny.model.config.num_query_tokens
 
 
@@ -79,7 +79,7 @@ def test_without_the_end_token_captions_run_on_and_the_layout_check_refuses(tiny
     config = deepcopy(tiny.model.config)
     config.text_config.eos_token_id = 2
     with pytest.raises(UserError, match="captions end with token"):
-        mend("tiny", config, tiny.processor)
+        repair_config("tiny", config, tiny.processor)
 
 
 def test_lora_on_no_module_or_too_many_is_an_error(tiny: Base, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from search.space.load import load_space
 from tests.support import simulated_search
 from tests.support.simulated_search import SHAPE
 
-RANKINGS = MeasuredRankings.stand_in(8)
+RANKINGS = MeasuredRankings.placeholder(8)
 
 
 def costs(candidate):

@@ -13,8 +13,8 @@ from transformers import OPTForCausalLM
 
 from rsopt.caption import cuda_graph
 from rsopt.caption import decoder_check as selfcheck
-from rsopt.caption.cuda_graph import Captured, FixedSteps
-from rsopt.caption.decoder_check import Agreement, captured_pays
+from rsopt.caption.cuda_graph import CapturedDecoder, FixedSteps
+from rsopt.caption.decoder_check import Agreement, captured_is_faster
 from rsopt.caption.decoders import shared_prefix
 from rsopt.core.inference import Generation
 from rsopt.model.base import Base
@@ -73,7 +73,7 @@ def test_only_a_shape_that_comes_again_is_kept(base: Base, monkeypatch: pytest.M
         real(self, llm, beams, most, prefix)
 
     monkeypatch.setattr(cuda_graph.FixedSteps, "__init__", noted)
-    decode = Captured()
+    decode = CapturedDecoder()
     for number, images in enumerate((6, 6, 6, 2)):  # three whole batches and the rest
         prefix = prefixes(base.model.language_model, images, 5, number)
         expected = shared_prefix(base.model, base, prefix, Generation(5, 8))
@@ -119,12 +119,12 @@ def test_a_card_that_cannot_capture_is_told_once_and_does_without(
 def test_captured_steps_must_work_be_right_and_be_faster(
     base: Base, monkeypatch: pytest.MonkeyPatch, works: bool, flipped: bool, seconds: tuple[float, float], pays: bool
 ) -> None:
-    taken, real = iter(seconds), Captured.__call__
-    monkeypatch.setattr(Captured, "works", property(lambda self: works))
+    taken, real = iter(seconds), CapturedDecoder.__call__
+    monkeypatch.setattr(CapturedDecoder, "works", property(lambda self: works))
     monkeypatch.setattr(selfcheck, "_seconds", lambda *args: next(taken))
     if flipped:
-        monkeypatch.setattr(Captured, "__call__", lambda *args: real(*args).flip(0))
-    assert captured_pays(base.model, base, 3 * torch.randn(6, 5, 24)) is pays
+        monkeypatch.setattr(CapturedDecoder, "__call__", lambda *args: real(*args).flip(0))
+    assert captured_is_faster(base.model, base, 3 * torch.randn(6, 5, 24)) is pays
 
 
 def test_a_process_asks_once_whether_to_capture_and_again_where_memory_was_short(
@@ -139,12 +139,12 @@ def test_a_process_asks_once_whether_to_capture_and_again_where_memory_was_short
         return answer
 
     card = SimpleNamespace(device=torch.device("cuda"), model=None, shape=SimpleNamespace(vision_layers=2))
-    monkeypatch.setattr(worker, "captured_pays", asked)
+    monkeypatch.setattr(worker, "captured_is_faster", asked)
     monkeypatch.setattr(WorkerContext, "features", lambda self, split, layers: torch.zeros(8, 5, 24))
     held = WorkerContext(card, None, _agreement=Agreement(4, 4, 0.0, 1e-4))  # type: ignore[arg-type]
     assert held.decode is shared_prefix
     first, second = held.decode, held.decode
-    assert isinstance(first, Captured) and isinstance(second, Captured) and first is not second
+    assert isinstance(first, CapturedDecoder) and isinstance(second, CapturedDecoder) and first is not second
     assert answers == [False]
 
 

@@ -101,13 +101,13 @@ def test_the_design_can_be_built_and_covers_the_base(shape: BaseShape) -> None:
 
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_only_whole_groups_of_the_bases_own_frequency_are_fitted(every: int) -> None:
-    from rsopt.latency.protocol import first_layers, of_depths
+    from rsopt.latency.protocol import first_layers, variant_of_depths
 
     shape, s = replace(SHAPE, cross_attention_frequency=every), (0.2, 0.1, 0.5, 0.4)
 
     def made(variant: Variant, noise: float = 0.0) -> Entry:
         architecture = variant.architecture(shape=shape)
-        kept = of_depths(architecture, shape)
+        kept = variant_of_depths(architecture, shape)
         assert (kept.qformer_layers, kept.architecture(shape=shape)) == (variant.qformer_layers, architecture)
         depths = (architecture.vision_layers, architecture.qformer_layers, architecture.llm_layers)
         return replace(entry(depths, s, noise), architecture=architecture)

@@ -19,7 +19,7 @@ from rsopt.data.read import read
 from rsopt.model.base import Base, load_base
 from rsopt.model.build import build
 from rsopt.training.dataset import TrainingSet, in_pairs, pack, target_starts
-from rsopt.training.distillation import Answers, Distiller, cuts, listening
+from rsopt.training.distillation import Answers, Distiller, cuts, recorded_outputs
 from rsopt.training.losses import caption_logits, caption_loss, packed_batch, summed_loss
 from rsopt.training.trainer import Trainer
 from rsopt.trial.context import TrialContext
@@ -55,7 +55,7 @@ def answers_of(base: Base, known: TrainingSet, layers: tuple[int, ...]) -> Answe
     """What the base itself says at every target: a teacher without tuning, asked all at once."""
     built = build(base, Variant.full(base.shape))
     features, batch = packed_batch(built.model, known, range(len(known.captions)), PAD)
-    with torch.no_grad(), listening(built.model, layers, batch) as heard:
+    with torch.no_grad(), recorded_outputs(built.model, layers, batch) as heard:
         log_p, ids = torch.log_softmax(caption_logits(built.model, features, batch), -1).topk(60)
     return Answers(ids.numpy(), log_p.numpy(), heard)
 
@@ -85,9 +85,9 @@ def test_losses_are_those_of_a_teacher_beside_the_student(random_base: Base, pai
     features, batch = packed_batch(built.model, own, part, PAD)
     total, _ = loss(features, batch, part)
     teacher = build(random_base, Variant.full(random_base.shape)).model
-    with torch.no_grad(), listening(teacher, [2], batch) as taught:
+    with torch.no_grad(), recorded_outputs(teacher, [2], batch) as taught:
         right = torch.softmax(caption_logits(teacher, features, batch) / 2, -1)  # all 60 tokens are kept: exact
-    with torch.no_grad(), listening(built.model, [1], batch) as heard:
+    with torch.no_grad(), recorded_outputs(built.model, [1], batch) as heard:
         logits = caption_logits(built.model, features, batch)
     weights = batch.weights.flatten()[batch.chosen]
     divergence = (right * (right.log() - torch.log_softmax(logits / 2, -1))).sum(-1)
@@ -147,7 +147,7 @@ def test_the_teachers_files(worker: WorkerContext, tmp_path: Path, monkeypatch: 
     trainer = trainer_for(leg, built, data, worker)
     trainer.run(0, 1)
     batch = pack(data.captions, built.model.query_tokens.shape[1], 1)
-    with torch.no_grad(), listening(built.model, [2], batch) as heard:
+    with torch.no_grad(), recorded_outputs(built.model, [2], batch) as heard:
         log_p, ids = torch.log_softmax(caption_logits(built.model, data.features, batch, data.queried), -1).topk(TOP)
     assert np.abs(answers.log_p - log_p.numpy()).max() < 0.02
     assert (answers.ids == ids.numpy()).mean() > 0.99  # equal but for near ties far down

@@ -13,7 +13,7 @@ from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Dtype, LoraPart, LoraSpec, Variant
 from rsopt.model.base import DTYPES, Base
 from rsopt.model.build import Built, build, merged
-from rsopt.model.prefix import read_images
+from rsopt.model.prefix import qformer_outputs
 from rsopt.training import trainer as module
 from rsopt.training.dataset import pack
 from rsopt.training.fused_lora import compile_layers, fuse
@@ -175,7 +175,7 @@ def test_a_frozen_qformers_outputs_stand_for_its_images(random_base: Base) -> No
     live, kept = (build(random_base, variant, 7) for _ in range(2))
     own = data()
     with torch.no_grad():
-        outputs = read_images(kept.model, own.features)
+        outputs = qformer_outputs(kept.model, own.features)
     a = Trainer(live, own, RECIPE, 0, 1).run(0, 1)
     b = Trainer(kept, TrainingSet(outputs, own.captions, queried=True), RECIPE, 0, 1).run(0, 1)
     assert a.loss == pytest.approx(b.loss, rel=1e-5)

@@ -21,7 +21,7 @@ from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Ledger
 from rsopt.model.base import load_base
 from rsopt.model.build import build
-from rsopt.model.prefix import read_images
+from rsopt.model.prefix import qformer_outputs
 from rsopt.model.vision_features import pixels
 from rsopt.training.trainer import Trainer, TrainResult
 from rsopt.trial import variant_trainee
@@ -135,7 +135,7 @@ def test_frozen_qformers_are_asked_once_for_all_trials(worker: WorkerContext) ->
     assert queried
     assert worker.inputs("val", b)[0] is outputs
     with torch.no_grad():
-        expected = read_images(a.model, worker.features("val", variant.vision_layers))
+        expected = qformer_outputs(a.model, worker.features("val", variant.vision_layers))
     assert torch.allclose(outputs, expected, atol=1e-5)
     assert worker.inputs("val", build(worker.base, Variant.full(worker.base.shape, BOTH)))[1] is False
 

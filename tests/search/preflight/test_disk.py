@@ -54,7 +54,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def bound_over(base: str) -> BoundSpace:
     shape = shape_of(base_config(base))
-    return load_space("pruning").bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+    return load_space("pruning").bind(shape, MeasuredRankings.placeholder(shape.llm_layers))
 
 
 def needs_of(settings: Settings, costs: Costs) -> DiskNeeds:
@@ -77,7 +77,7 @@ def test_what_is_counted(settings: Settings, costs: Costs) -> None:
 
 def test_other_captioners_need_their_own_room(settings: Settings, costs: Costs) -> None:
     shape = shape_of(base_config("tiny"))
-    bound = load_space("baselines").bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+    bound = load_space("baselines").bind(shape, MeasuredRankings.placeholder(shape.llm_layers))
     needs = disk_needs(settings, bound, 2, 2, Images.generated(), costs, "float32")
     bita = base_config("tiny")
     trained = bita_cost(bita_config(True, bita.text_config, bita.image_token_index), bita).trainable

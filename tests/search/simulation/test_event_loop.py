@@ -15,7 +15,7 @@ from search.simulation.event_loop import Lost, simulate
 from search.space.load import load_space
 
 SHAPE = BaseShape(4, 6, 8)
-RANKINGS = MeasuredRankings.stand_in(SHAPE.llm_layers)
+RANKINGS = MeasuredRankings.placeholder(SHAPE.llm_layers)
 
 
 def run(leg, rng):

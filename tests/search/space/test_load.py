@@ -35,7 +35,7 @@ def line_of(call, *args, **kwargs):
 @pytest.mark.parametrize("name", list(known_spaces()))
 @pytest.mark.parametrize("shape", [TINY, OPT])
 def test_shipped_spaces_make_candidates(name, shape):
-    bound = load_space(name).bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+    bound = load_space(name).bind(shape, MeasuredRankings.placeholder(shape.llm_layers))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(200):
         params = bound.suggest(study.ask())
@@ -62,16 +62,16 @@ def test_pruning_is_what_its_issue_asks_for():
     pruning = load_space("pruning")
     assert [o.name for o in pruning.objectives] == ["cider", "latency_ms", "params"]
     assert pruning.trials == 20 and pruning.rungs == (0.5, 1.0)
-    bound = pruning.bind(OPT, MeasuredRankings.stand_in(OPT.llm_layers))
+    bound = pruning.bind(OPT, MeasuredRankings.placeholder(OPT.llm_layers))
     over = bound.distributions
     assert (over["llm_layers"].low, over["llm_layers"].high) == (16, 32)
     assert (over["qformer_layers"].low, over["qformer_layers"].high, over["qformer_layers"].step) == (4, 12, 2)
     assert [start["llm_layers"] for start in bound.starts] == [32, 28, 24, 24, 20, 16]
     assert [start["qformer_layers"] for start in bound.starts] == [12, 8, 8, 4, 8, 4]
     assert bound.size is None  # the learning rate is continuous
-    stand_in = MeasuredRankings.stand_in
+    placeholder = MeasuredRankings.placeholder
     rates = [
-        pruning.bind(shape, stand_in(shape.llm_layers)).full_depth()[1].recipe.lr
+        pruning.bind(shape, placeholder(shape.llm_layers)).full_depth()[1].recipe.lr
         for shape in (OPT, replace(TINY, llm_width=128))
     ]
     assert rates == pytest.approx([1.5625e-4, 3.125e-3])  # one space, each base at its own scale
@@ -269,7 +269,7 @@ def test_rows_are_a_fixed_list(tmp_path):
 
 def test_the_report_has_the_studys_rows_and_a_teacher():
     for shape in (TINY, OPT):
-        bound = load_space("report").bind(shape, MeasuredRankings.stand_in(shape.llm_layers))
+        bound = load_space("report").bind(shape, MeasuredRankings.placeholder(shape.llm_layers))
         assert len(set(bound.names)) == 20, "every row is a candidate of its own"
         assert bound.distills and bound.full_depth()[1].key in bound.names
     own = {bound.names[bound.candidate(s).key]: bound.candidate(s) for s in bound.starts}

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from rsopt.common.out_of_memory import note
+from rsopt.common.out_of_memory import note_exceeded
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import OBJECTIVES, Measurement
 from rsopt.core.recipe import Recipe
@@ -111,7 +111,7 @@ def test_the_limit_on_memory_knows_what_running_out_of_it_taught(tmp_path):
         return estimator_of(settings, space, "float32").estimate("memory_gb", candidate(8, 6, lora))[0]
 
     tuned, plain = memory(LoraSpec(llm=LoraPart(8, 8.0, "qkvo"))), memory(None)
-    note(settings.folder, predicted=1e9, had=2e9)
+    note_exceeded(settings.folder, predicted=1e9, had=2e9)
     assert 1.5 * tuned < memory(LoraSpec(llm=LoraPart(8, 8.0, "qkvo"))) < 2 * tuned  # the weights are what they are
     assert memory(None) == plain  # nothing is trained
 
