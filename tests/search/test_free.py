@@ -143,8 +143,8 @@ def test_refusals(small_study: Settings, tmp_path: Path, capfd: pytest.CaptureFi
     assert command(export, [*study, "--adapter-only", "--dtype", "int8", "--out", str(tmp_path / "out")]) == 2
     errors = capfd.readouterr().err.splitlines()
     assert [e for e in errors if e.startswith("error: ")] == [
-        "error: --workers must be at least 1, not 0",
-        "error: --beams must be 1 to 64, not 0",
+        "error: --workers must be at least 1, not 0 (see --help)",
+        "error: --beams must be 1 to 64, not 0 (see --help)",
         "error: an adapter is kept in the precision it was trained in; leave --dtype int8 out",
     ]
     assert list(tmp_path.iterdir()) == []
