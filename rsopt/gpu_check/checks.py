@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rsopt.caption.cuda_graph import CapturedDecoder
 from rsopt.caption.decoder_check import captured_is_faster, compare_decoders
 from rsopt.caption.decoders import Decode, caption_features, shared_prefix
 from rsopt.common.cache import cache_dir
+from rsopt.common.disk import free_disk
 from rsopt.core.inference import BATCH, Generation
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
@@ -72,9 +72,9 @@ def _fits(base: Base, costs: CostModel, built: Built, data: TrainingSet, batch_i
     plan = training_plan(costs, built.variant, base.dtype, longest, batch_images, free)
     again = ", activations recomputed" if plan.recompute else ""
     file_bytes = data.features[0].nbytes * IMAGES
-    disk = shutil.disk_usage(_existing(cache_dir())).free
+    disk = free_disk(cache_dir())
     trainable = sum(p.numel() for p in built.trainable().values())
-    study, here = 12 * trainable * TRIALS * RUNGS, shutil.disk_usage(Path.cwd()).free
+    study, here = 12 * trainable * TRIALS * RUNGS, free_disk(Path.cwd())
     resident = (
         "kept in the GPU's memory" if base.device.type == "cuda" and file_bytes <= SHARE * free else "memory-mapped"
     )
@@ -209,10 +209,6 @@ def _timed(base: Base, call: Callable[[], T]) -> tuple[float, T]:
 
 def _near(a: float, b: float, relative: float) -> bool:
     return abs(a - b) <= relative * abs(b)
-
-
-def _existing(path: Path) -> Path:
-    return path if path.exists() else _existing(path.parent)
 
 
 def check_base(name: str | None, images: int, batch_images: int, cpu: bool) -> tuple[Base, list[Line]]:

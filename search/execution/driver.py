@@ -117,7 +117,7 @@ class Driver:
                     if isinstance(error.cause, UserError | InfrastructureError | OSError):
                         raise error.cause from error  # in one line, as the worker said it
                     raise
-            self.store.keep()
+            self.store.push()
         return MeasuredRankings.from_json(json.loads(path.read_text()))
 
     def _fit(

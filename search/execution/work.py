@@ -61,4 +61,4 @@ class WorkerSpec:
         from rsopt.latency.ledger import Ledger
 
         study = self.study()
-        return Ledger.of_study(study.folder / LEDGER_FILE, study.share_ledger)
+        return Ledger.of_study(study.folder / LEDGER_FILE, study.sync_ledger)

@@ -85,14 +85,14 @@ def _run(leg: Leg, work: WorkerSpec) -> Measurement | Fault:
 
     store, device = work.store(), worker_context(work).base.device
     if leg.start > 0:
-        store.fetch_rung(leg.number, leg.start)  # where it ran on another node
-    store.fetch_rung(leg.number, leg.stop)  # finished, but its driver was dead
+        store.pull_leg(leg.number, leg.start)  # where it ran on another node
+    store.pull_leg(leg.number, leg.stop)  # finished, but its driver was dead
     device_lock = DeviceLock(lock_name(device))
 
     def run() -> Measurement:
         trainee = VariantTrainee if leg.candidate.baseline is None else BaselineTrainee
         measurement = run_leg(_trial_context(leg, work, device_lock, assigned), trainee)
-        store.keep_rung(leg.number, leg.stop)
+        store.push_leg(leg.number, leg.stop)
         return measurement
 
     try:
@@ -158,12 +158,12 @@ def _remeasure(legs: Sequence[Leg], work: WorkerSpec) -> dict[str, Any]:
         return {REMEASURE: latencies}
     number = legs[0].number
     with FileLock(f"{store.folder / LEDGER_FILE}.lock"):
-        store.share_ledger()  # latencies that other nodes measured
+        store.sync_ledger()  # latencies that other nodes measured
     device_lock = DeviceLock(lock_name(device))
     try:
         for leg in legs:
             number = leg.number
-            store.fetch_rung(leg.number, leg.stop)
+            store.pull_leg(leg.number, leg.stop)
             latency = measure_again(_trial_context(leg, work, device_lock))
             if latency is not None:
                 latencies[leg.number] = latency.to_json()

@@ -84,7 +84,7 @@ def rebuild(settings: Settings, state: CandidateState, request: ExportRequest, b
     training = _training(settings, state, request)
     built = build(base, training.candidate.variant)
     if built.peft is not None:
-        open_store(settings.storage, settings.name).fetch_rung(state.number, state.reached)
+        open_store(settings.storage, settings.name).pull_leg(state.number, state.reached)
         if not training.checkpoint.is_file():
             raise UserError(f"the checkpoint of trial {state.number} is gone: {training.checkpoint}")
         load_weights(built, training.checkpoint)

@@ -25,7 +25,7 @@ def check_new(settings: Settings) -> Store:
     """The place of a study that does not exist yet, which can be reached and written to."""
     store = open_store(settings.storage, settings.name)
     store.check()
-    store.fetch()
+    store.pull()
     if (settings.folder / STUDY_FILE).exists():
         raise UserError(
             f"study '{settings.name}' exists in {settings.storage}: continue it with --resume, or choose another --name"

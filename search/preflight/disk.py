@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rsopt.common.cache import cache_dir
+from rsopt.common.disk import existing_parent, free_disk
 from rsopt.core.variant import Dtype
 from rsopt.data.generated.mini import IMAGES, mini_path
 from rsopt.data.records import CaptionData
@@ -137,7 +137,7 @@ def disk_needs(
 
 def check_disks(needs: DiskNeeds, cap: int | None, free: Free | None = None) -> str:
     """What is needed and what is free, in a line. Raises UserError, with the flag that makes it fit, where it does not."""
-    free = free or free_bytes
+    free = free or free_disk
     if cap is not None and cap < needs.least:
         raise UserError(
             f"--disk-gb {_gb(cap)}: the study needs at least {_gb(needs.least)} GB, "
@@ -145,25 +145,20 @@ def check_disks(needs: DiskNeeds, cap: int | None, free: Free | None = None) -> 
         )
     disks: dict[Any, list[Path]] = {}
     for folder in needs.needs:
-        disks.setdefault(_existing(folder).stat().st_dev, []).append(folder)
+        disks.setdefault(existing_parent(folder).stat().st_dev, []).append(folder)
     told = []
     for folders in disks.values():
         need, there = sum(needs.of(f, cap) for f in folders), free(folders[0])
         parts = ", ".join(f"{kind} {_gb(n)}" for f in folders for kind, n in needs.needs[f].items() if n)
         limited = f" (the study's own at most {_gb(cap)})" if cap is not None and needs.study in folders else ""
-        told.append(f"{_gb(need)} GB needed{limited} of {_gb(there)} free in {_existing(folders[0])}")
+        told.append(f"{_gb(need)} GB needed{limited} of {_gb(there)} free in {existing_parent(folders[0])}")
         if need > there:
             others = need - needs.of(needs.study, cap) if needs.study in folders else need
             raise UserError(
-                f"not enough room: {_gb(need)} GB needed ({parts}), {_gb(there)} GB free in {_existing(folders[0])}; "
+                f"not enough room: {_gb(need)} GB needed ({parts}), {_gb(there)} GB free in {existing_parent(folders[0])}; "
                 + _way_out(needs, folders, there - others, cap)
             )
     return "; ".join(told)
-
-
-def free_bytes(folder: Path) -> int:
-    """Bytes that are free on the disk where a folder is or will be."""
-    return shutil.disk_usage(_existing(folder)).free
 
 
 def _way_out(needs: DiskNeeds, folders: list[Path], left: int, cap: int | None) -> str:
@@ -184,11 +179,6 @@ def _way_out(needs: DiskNeeds, folders: list[Path], left: int, cap: int | None) 
 def _files_of(folder: Path, size: int) -> int:
     """Feature files of this size (and a header): they are taken for this study's, which only a digest of weights could tell."""
     return sum(0 <= path.stat().st_size - size <= 4096 for path in folder.glob("*.npy"))
-
-
-def _existing(path: Path) -> Path:
-    """The nearest folder above that is there."""
-    return next(p for p in (path, *path.parents) if p.exists())
 
 
 def _gb(count: int) -> str:

@@ -32,12 +32,12 @@ from search.tracking.publish import publish
 def drive(
     settings: Settings, space: Space, metadata: StudyMetadata, data: CaptionData, address: str | None, store: Store
 ) -> int:
-    store.keep()
+    store.push()
     shape = shape_of(base_config(settings.base))
 
     def make_search(resources: Resources, rankings: MeasuredRankings | None) -> Search:
         dtype: Dtype = "bfloat16" if resources.gpus else "float32"
-        search = assemble(settings, metadata, space, shape, rankings, resources.slots, dtype, store.keep_journal)
+        search = assemble(settings, metadata, space, shape, rankings, resources.slots, dtype, store.push_journal)
         if search.cut_bytes:
             print_note(
                 f"the journal's last line was torn by a crash: {search.cut_bytes} bytes cut off, nothing else is lost"
@@ -54,12 +54,12 @@ def drive(
     tracking = TrackingObserver(settings, metadata)
     outcome = Driver(settings, metadata, cluster, store, worker_gb, state, [tracking]).run(make_search)
     problem = tracking.problem
-    _carry(outcome, store.keep, store.fetch)  # captions that other nodes wrote
+    _carry(outcome, store.push, store.pull)  # captions that other nodes wrote
     front = build_front(settings.name, metadata, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
         front = with_evidence(front, settings.folder)
         problem = publish(settings, metadata, outcome.history, data, front, problem)
-    _carry(outcome, store.keep)
+    _carry(outcome, store.push)
     print_report(settings, front, outcome, data, tracking.experiment_id, problem)
     return EXIT_INTERRUPTED if outcome.interrupted else _exit_code(outcome)
 

@@ -81,7 +81,8 @@ class S3Client:
 
         def get() -> bytes:
             with self._files.open_input_stream(self._path(name)) as source:
-                return source.read()
+                content: bytes = source.read()
+                return content
 
         return self._asked(get)
 

@@ -40,7 +40,7 @@ class S3Store(Store):
         """Raise UserError where the bucket cannot be reached now."""
         self._objects.check()
 
-    def fetch(self) -> None:
+    def pull(self) -> None:
         """Bring everything here but checkpoints. Raises UserError for a working copy of a study that S3 has no more."""
         stored = {one.name: one for one in self._objects.stored()}
         if STUDY_FILE not in stored:
@@ -63,7 +63,7 @@ class S3Store(Store):
         self._fetch_journal(JOURNAL_FILE in stored)
         self._share_now()
 
-    def keep(self) -> None:
+    def push(self) -> None:
         """Upload the files of the folder itself that were changed, and latencies that were given or measured."""
         self._share_now()
         for path in self.folder.iterdir():
@@ -74,7 +74,7 @@ class S3Store(Store):
                 self._objects.upload(path, name)
                 self._kept[name] = stamp
 
-    def keep_journal(self) -> None:
+    def push_journal(self) -> None:
         """Upload the journal. Raises InfrastructureError where another driver wrote it meanwhile."""
         if self._objects.size(JOURNAL_FILE) != self._journal_bytes:
             raise InfrastructureError(f"another driver writes the study in {self._objects.uri}")
@@ -82,7 +82,7 @@ class S3Store(Store):
         self._objects.write(JOURNAL_FILE, content)
         self._journal_bytes = len(content)
 
-    def fetch_rung(self, number: int, rung: float) -> None:
+    def pull_leg(self, number: int, rung: float) -> None:
         """Bring a leg's files here, as far as they are missing."""
         here, there = self._rung(number, rung)
         if not (here / MEASUREMENT).exists() and self._objects.size(f"{there}/{MEASUREMENT}") is None:
@@ -91,7 +91,7 @@ class S3Store(Store):
             if not (here / file).exists() and self._objects.size(f"{there}/{file}") is not None:
                 self._download(f"{there}/{file}")  # the untuned base has no checkpoint
 
-    def keep_rung(self, number: int, rung: float) -> None:
+    def push_leg(self, number: int, rung: float) -> None:
         """Upload a leg, unless it is there: another worker may have finished the same."""
         here, there = self._rung(number, rung)
         if self._objects.size(f"{there}/{MEASUREMENT}") is not None:
@@ -100,7 +100,7 @@ class S3Store(Store):
             if (here / file).exists():
                 self._objects.upload(here / file, f"{there}/{file}")
 
-    def share_ledger(self) -> None:
+    def sync_ledger(self) -> None:
         """All nodes hold the lines in the order in which S3 got them: the first of a context sets its scale."""
         path = self.folder / LEDGER_FILE
         here = [line for line in _read(path).splitlines(keepends=True) if line.endswith(b"\n")]
@@ -122,7 +122,7 @@ class S3Store(Store):
 
     def _share_now(self) -> None:
         with FileLock(f"{self.folder / LEDGER_FILE}.lock"):
-            self.share_ledger()
+            self.sync_ledger()
 
     def _fetch_journal(self, there: bool) -> None:
         """The journal of the two that knows more. S3's, but for records that a dead driver had no time to upload.

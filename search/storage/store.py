@@ -14,20 +14,20 @@ class Store:
     def check(self) -> None:
         """Raise UserError where the study's files cannot be reached now."""
 
-    def fetch(self) -> None:
+    def pull(self) -> None:
         """Bring here what the study's folder holds, checkpoints excepted: before it is looked at, and after `keep`."""
 
-    def keep(self) -> None:
+    def push(self) -> None:
         """Keep the files that were written into the study's folder since the last time."""
 
-    def keep_journal(self) -> None:
+    def push_journal(self) -> None:
         """Keep the journal as it is now."""
 
-    def fetch_rung(self, number: int, rung: float) -> None:
+    def pull_leg(self, number: int, rung: float) -> None:
         """Bring a finished leg here, checkpoint and all; nothing where there is none."""
 
-    def keep_rung(self, number: int, rung: float) -> None:
+    def push_leg(self, number: int, rung: float) -> None:
         """Keep a leg that was finished here."""
 
-    def share_ledger(self) -> None:
+    def sync_ledger(self) -> None:
         """Give other nodes the latencies measured here, and take theirs. To be called under the ledger's lock."""

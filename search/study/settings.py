@@ -174,7 +174,7 @@ def find_study(storage: str, name: str) -> Store:
     check_name(name)
     store = open_store(storage := checked_storage(storage), name)
     store.check()
-    store.fetch()
+    store.pull()
     if not (store.folder / STUDY_FILE).exists():
         known = study_names(storage)
         raise UserError(

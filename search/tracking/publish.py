@@ -126,7 +126,7 @@ def _member_files(settings: Settings, entry: FrontEntry, scratch: Path) -> dict[
     manifest = {"study": settings.name, "base": settings.base, "trial": entry.id, **entry.candidate.to_json()}
     (scratch / "manifest.json").write_text(json.dumps(manifest | {"metrics": entry.metrics}, indent=1))
     files = {"member/manifest.json": scratch / "manifest.json"}
-    open_store(settings.storage, settings.name).fetch_rung(entry.id, entry.rung)
+    open_store(settings.storage, settings.name).pull_leg(entry.id, entry.rung)
     checkpoint = rung_folder(settings.folder, entry.id, entry.rung) / STATE
     if checkpoint.is_file():
         adapter: dict[str, np.ndarray] = {}

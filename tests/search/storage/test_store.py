@@ -69,10 +69,10 @@ def begin(mirror: S3Store, journal: bytes | None = None) -> None:
     """A study as a driver leaves it."""
     (mirror.folder / STUDY_FILE).write_text("{}")
     (mirror.folder / "space.yaml").write_text("name: s")
-    mirror.keep()
+    mirror.push()
     if journal is not None:
         (mirror.folder / JOURNAL_FILE).write_bytes(journal)
-        mirror.keep_journal()
+        mirror.push_journal()
 
 
 def write_rung(
@@ -89,9 +89,9 @@ def test_a_study_comes_down_on_another_node_without_its_checkpoints_which_come_w
     a = node("a")
     begin(a, b"1\n")
     files = write_rung(a)
-    a.keep_rung(3, 0.5)
+    a.push_leg(3, 0.5)
     b = node("b")
-    b.fetch()
+    b.pull()
     assert {p.name for p in b.folder.iterdir() if p.suffix != ".lock"} == {
         STUDY_FILE,
         "space.yaml",
@@ -100,9 +100,9 @@ def test_a_study_comes_down_on_another_node_without_its_checkpoints_which_come_w
     }
     there = rung_folder(b.folder, 3, 0.5)
     assert {p.name for p in there.iterdir()} == {"captions.json", "measurement.json"}
-    b.fetch_rung(3, 0.5)
+    b.pull_leg(3, 0.5)
     assert {p.name: p.read_bytes() for p in there.iterdir()} == {p.name: p.read_bytes() for p in files.iterdir()}
-    b.fetch_rung(4, 0.5)
+    b.pull_leg(4, 0.5)
     assert not rung_folder(b.folder, 4, 0.5).exists()
 
 
@@ -110,10 +110,10 @@ def test_a_leg_that_was_not_uploaded_to_its_end_is_not_there(node: Node) -> None
     a = node("a")
     begin(a)
     write_rung(a, ("state.safetensors", "captions.json"))
-    a.keep_rung(3, 0.5)
+    a.push_leg(3, 0.5)
     b = node("b")
-    b.fetch()
-    b.fetch_rung(3, 0.5)
+    b.pull()
+    b.pull_leg(3, 0.5)
     assert not rung_folder(b.folder, 3, 0.5).exists()
 
 
@@ -121,12 +121,12 @@ def test_a_leg_that_is_there_is_not_overwritten(node: Node) -> None:
     a = node("a")
     begin(a)
     write_rung(a)
-    a.keep_rung(3, 0.5)
+    a.push_leg(3, 0.5)
     b = node("b")
     (write_rung(b) / "measurement.json").write_text("another's")
-    b.keep_rung(3, 0.5)
+    b.push_leg(3, 0.5)
     c = node("c")
-    c.fetch_rung(3, 0.5)
+    c.pull_leg(3, 0.5)
     assert (rung_folder(c.folder, 3, 0.5) / "measurement.json").read_text() == "measurement.json" * 3
 
 
@@ -144,11 +144,11 @@ def test_the_journal_that_knows_more_is_taken_up(node: Node, here: bytes, there:
     begin(node("a"), there)
     b = node("b")
     (b.folder / JOURNAL_FILE).write_bytes(here)
-    b.fetch()
+    b.pull()
     assert (b.folder / JOURNAL_FILE).read_bytes() == kept
-    b.keep_journal()
+    b.push_journal()
     c = node("c")
-    c.fetch()
+    c.pull()
     assert (c.folder / JOURNAL_FILE).read_bytes() == kept
 
 
@@ -156,11 +156,11 @@ def test_a_second_driver_is_found_out_before_it_hands_out_a_leg(node: Node, tmp_
     a = node("a")
     begin(a)
     space = make_space(tmp_path / "space")
-    one = open_search(a.folder.parent, space, keep=a.keep_journal)
+    one = open_search(a.folder.parent, space, keep=a.push_journal)
     one.ask()
     b = node("b")
-    b.fetch()
-    other = open_search(b.folder.parent, space, keep=b.keep_journal)
+    b.pull()
+    other = open_search(b.folder.parent, space, keep=b.push_journal)
     with pytest.raises(InfrastructureError, match="another driver writes the study in s3://bucket/"):
         one.tell(one.in_flight[0], measure(one.in_flight[0]))
     with pytest.raises(InfrastructureError, match="another driver"):
@@ -177,12 +177,12 @@ def test_a_search_goes_on_elsewhere_as_if_nothing_had_happened(node: Node, tmp_p
     began, handed = False, []
     for number in range(40):  # each session on a node of its own, which nobody hears of again
         mirror = node(f"node-{number}")
-        mirror.fetch()
+        mirror.pull()
         if not began:
             (mirror.folder / STUDY_FILE).write_text("{}")
-            mirror.keep()
+            mirror.push()
             began = True
-        session = open_search(mirror.folder.parent, space, keep=mirror.keep_journal)
+        session = open_search(mirror.folder.parent, space, keep=mirror.push_journal)
         handed += run_legs(session, legs=3)
         session.ask()
         session.close()
@@ -197,7 +197,7 @@ def test_latencies_reach_every_node_in_one_order_and_on_one_scale(node: Node) ->
 
     def ledger(name: str) -> Ledger:
         mirror = node(name)
-        return Ledger(mirror.folder / LEDGER_FILE, exchange=mirror.share_ledger)
+        return Ledger(mirror.folder / LEDGER_FILE, exchange=mirror.sync_ledger)
 
     # Both measure before they hear of each other, the second with a reference twice as slow.
     a, b = ledger("a"), ledger("b")
@@ -212,7 +212,7 @@ def test_latencies_reach_every_node_in_one_order_and_on_one_scale(node: Node) ->
     assert a.get_or_measure(CONTEXT, HALF, never_measured)[0].latency_ms == 80
     assert a.path.read_bytes() == b.path.read_bytes()
     c = node("c")
-    c.fetch()
+    c.pull()
     assert (c.folder / LEDGER_FILE).read_bytes() == a.path.read_bytes()
 
 
@@ -223,9 +223,9 @@ def test_a_given_ledger_keeps_its_order(node: Node, tmp_path: Path) -> None:
     for depth in range(1, 6):
         ledger.get_or_measure(CONTEXT, Architecture(4, 6, depth, cross_layers=3), lambda: latency(10.0 * depth))  # noqa: B023
     before = ledger.path.read_bytes()
-    a.keep()
+    a.push()
     b = node("b")
-    b.fetch()
+    b.pull()
     assert (b.folder / LEDGER_FILE).read_bytes() == before
 
 
