@@ -1,4 +1,4 @@
-"""python -m rsopt.data: describe, fetch or generate a data set."""
+"""The command `python -m rsopt.data`: describes, fetches or generates a data set."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ examples:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, call, print."""
+    """Run the command; returns its exit code."""
     options = parser().parse_args(argv)
     return int(options.run(options))
 
@@ -57,11 +57,11 @@ def _describe(options: argparse.Namespace) -> int:
 
     with _progress("looking at images") as progress:
         task = progress.add_task("looking at images", total=None)
-        found = describe(options.path, lambda done, of: progress.update(task, completed=done, total=of))
+        description = describe(options.path, lambda done, of: progress.update(task, completed=done, total=of))
     if options.json:
-        sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(description, ensure_ascii=False) + "\n")
     else:
-        print_description(found, Console(file=sys.stdout))
+        print_description(description, Console(file=sys.stdout))
     return 0
 
 
@@ -78,10 +78,12 @@ def _fetch(options: argparse.Namespace) -> int:
                 lambda done, of, _: progress.update(task, completed=done, total=of),
             )
     except KeyboardInterrupt:
-        sys.stderr.write("what is written stays; the same command goes on from there\n")
+        sys.stderr.write("written images are kept; the same command goes on from there\n")
         raise
-    kept = f" ({images - written} were there)" if written < images else ""
-    sys.stdout.write(f"{options.folder}: {images} images in RSICD's layout, {written} written now{kept}\n{WARNING}\n")
+    present = f" ({images - written} already present)" if written < images else ""
+    sys.stdout.write(
+        f"{options.folder}: {images} images in RSICD's layout, {written} written now{present}\n{WARNING}\n"
+    )
     return 0
 
 
@@ -97,7 +99,7 @@ def _make_mini(options: argparse.Namespace) -> int:
 
 
 def _progress(what: str) -> Progress:
-    """A bar on stderr; nothing where stderr is no terminal, but for one line that says what is being done."""
+    """A progress bar on stderr; a single line if stderr is not a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         sys.stderr.write(f"{what} ...\n")

@@ -1,4 +1,4 @@
-"""From listed rows to checked samples: captions cleaned, files looked for, splits compared."""
+"""Turns a listing into checked samples: cleans captions, looks for image files, compares splits."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from rsopt.data.formats.listing import IMAGE_SUFFIXES, SPLIT_NAMES, Listing, Row
 from rsopt.data.problems import Findings
 from rsopt.data.records import SPLITS, CaptionData, Sample
 
-_KEEP_FIRST = ("test", "val", "train")  # of an image in two splits the one that is scored stays
+_KEEP_FIRST = ("test", "val", "train")  # an image in two splits stays in the one that is scored
 
 
 def check(listing: Listing) -> tuple[CaptionData, Findings]:
-    """The usable samples of a listing in file order, and every problem found on the way (images are not decoded here).
+    """Return the usable samples of a listing in file order, and all its problems. Does not decode images.
 
-    An image that stands in two splits is kept in the last of train, val, test only.
+    An image in two splits is kept only in the later of train, val, test.
     """
     findings, changes = Findings(), Counter[str]()
-    there = _files(listing.images)
+    files = _files(listing.images)
     merged = _merge(listing, findings)
     splits: dict[str, set[str]] = {}
     for row in merged:
@@ -32,7 +32,7 @@ def check(listing: Listing) -> tuple[CaptionData, Findings]:
         captions = clean_captions(row.texts, changes)
         for _ in range(len(row.texts) - sum(c.count for c in captions)):
             findings.add("empty_caption", image_id)
-        if row.data is None and _at(row) not in there and not _is_file(listing.images, row):
+        if row.data is None and _at(row) not in files and not _is_file(listing.images, row):
             findings.add("missing_image", image_id)
         elif not captions:
             findings.add("no_caption", image_id)
@@ -44,16 +44,16 @@ def check(listing: Listing) -> tuple[CaptionData, Findings]:
     for split in SPLITS:
         if not any(s.split == split for s in samples):
             findings.add("empty_split", split)
-    for name in sorted(there - {_at(row) for row in listing.rows}):
+    for name in sorted(files - {_at(row) for row in listing.rows}):
         if Path(name).suffix.lower() in IMAGE_SUFFIXES:
             findings.add("unused_file", name)
     return CaptionData(listing.name, listing.format, tuple(samples), dict(+changes)), findings
 
 
 def _merge(listing: Listing, findings: Findings) -> list[Row]:
-    """Rows with a known split and a safe name; those of the same image and split in one, captions one after another."""
+    """Rows with a known split and a safe name; rows of the same image and split are merged, with all their captions."""
     merged: dict[tuple[str, str], Row] = {}
-    one_caption_rows = listing.format == "huggingface"  # where a row holds a caption, an image has several rows
+    one_caption_rows = listing.format == "huggingface"  # an image may have one row for each caption
     for row in listing.rows:
         split = split_of(row.split)
         if not is_inside(row.filename):
@@ -70,7 +70,7 @@ def _merge(listing: Listing, findings: Findings) -> list[Row]:
 
 
 def _identify(rows: list[Row]) -> dict[str, str]:
-    """Image ids by listed name: the file's own name, with its folder where two files share a name."""
+    """Image ids by listed name: the file name, or the path if two files have the same name."""
     paths: dict[str, set[str]] = {}
     for row in rows:
         paths.setdefault(row.name, set()).add(row.filename)
@@ -78,19 +78,19 @@ def _identify(rows: list[Row]) -> dict[str, str]:
 
 
 def _files(folder: Path | None) -> set[str]:
-    """Names of the files below `folder`, relative, with `/`. One walk instead of a look-up for each image."""
+    """Relative paths, with `/`, of the files below `folder`. One walk is faster than a look-up for each image."""
     if folder is None:
         return set()
-    found: set[str] = set()
+    paths: set[str] = set()
     for parent, folders, files in os.walk(folder):
         folders[:] = [f for f in folders if not f.startswith(".")]
         below = Path(parent).relative_to(folder).as_posix()
-        found.update(name if below == "." else f"{below}/{name}" for name in files if not name.startswith("."))
-    return found
+        paths.update(name if below == "." else f"{below}/{name}" for name in files if not name.startswith("."))
+    return paths
 
 
 def _is_file(folder: Path | None, row: Row) -> bool:
-    """For what the walk does not see: linked folders, file systems that ignore case."""
+    """Whether the image exists where the walk does not see it: in linked folders, or with other upper and lower case."""
     return folder is not None and (folder / _at(row)).is_file()
 
 

@@ -1,4 +1,4 @@
-"""Captions cleaned by stated rules, each counted, so that no score rests on a silent change of the text."""
+"""Cleans captions by stated rules and counts the changes of each, so that no text changes silently."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 from rsopt.data.records import Caption
 
-# The rules, in the order they are applied. The counts of `clean_captions` are captions changed, by these names.
+# In the order of application. `clean_captions` counts changed captions by these names.
 RULES = {
     "spaces": "tabs, line breaks and runs of spaces become one space; none at the ends",
-    "glued_period": "a period that ends the caption stands apart: 'a road.' becomes 'a road .'",
+    "glued_period": "a final period is set apart: 'a road.' becomes 'a road .'",
     "case": "lower case",
     "empty": "a caption without a letter or digit is left out",
 }
@@ -19,19 +19,19 @@ _GLUED = re.compile(r"(?<=[^\s.])\.$")
 
 
 def clean(text: str) -> tuple[str, list[str]]:
-    """The cleaned caption ("" if nothing is left of it) and the names of the rules that changed it.
+    """Return the cleaned caption ("" if it has no letter or digit) and the names of the rules that changed it.
 
-    Idempotent: a cleaned caption is not changed again.
+    Cleaning a cleaned caption changes nothing.
     """
     changed = []
     spaced = " ".join(text.split())
     if spaced != text:
         changed.append("spaces")
-    parted = _GLUED.sub(" .", spaced)
-    if parted != spaced:
+    separated = _GLUED.sub(" .", spaced)
+    if separated != spaced:
         changed.append("glued_period")
-    lowered = parted.lower()
-    if lowered != parted:
+    lowered = separated.lower()
+    if lowered != separated:
         changed.append("case")
     if not any(c.isalnum() for c in lowered):
         return "", ["empty"]
@@ -39,9 +39,9 @@ def clean(text: str) -> tuple[str, list[str]]:
 
 
 def clean_captions(texts: Iterable[str], changes: Counter[str]) -> tuple[Caption, ...]:
-    """Distinct cleaned captions in the order of their first use, with how often each stands there.
+    """Return the distinct cleaned captions in order of first use, each with its number of repetitions.
 
-    Adds to `changes` how many captions each rule changed, and `repeats`: captions kept as weights, not as rows.
+    Adds to `changes` the number of captions that each rule changed, and `repeats`: captions that became a weight.
     """
     counts: Counter[str] = Counter()
     for text in texts:

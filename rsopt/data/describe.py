@@ -1,4 +1,4 @@
-"""Describe: what a data set holds and what is wrong with it, as plain data and as tables."""
+"""Describes a data set: counts, sizes and problems, as plain data and as tables."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from rsopt.data.records import SPLITS, Sample
 
 
 def describe(path_or_id: str | Path, on_done: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Counts, lengths, sizes and every problem of a data set; nothing is refused. `on_done(images decoded, of)`.
+    """Return counts, caption lengths, image sizes and all problems of a data set; calls `on_done(images decoded, total)`.
 
-    UserError only where there is no data set. Words are what spaces part, periods aside; lengths are of distinct captions.
+    Raises UserError only if there is no data set. Words are separated by spaces, without periods; lengths are of distinct
+    captions.
     """
     data, findings = check(find(path_or_id))
     total = len(data.samples)
-    looked = inspect_images(data.samples, (lambda done: on_done(done, total)) if on_done else None)
-    for image_id, reason in looked.broken.items():
+    inspection = inspect_images(data.samples, (lambda done: on_done(done, total)) if on_done else None)
+    for image_id, reason in inspection.broken.items():
         findings.add("broken_image", f"{image_id} ({reason})")
-    for pair in looked.same:
+    for pair in inspection.same:
         findings.add("same_picture", pair)
-    samples = [s for s in data.samples if s.image_id not in looked.broken]
+    samples = [s for s in data.samples if s.image_id not in inspection.broken]
     scenes: dict[str, list[Sample]] = {}
     for sample in samples:
         if sample.scene:
@@ -45,41 +46,41 @@ def describe(path_or_id: str | Path, on_done: Callable[[int, int], None] | None 
         "without_class": sum(s.scene is None for s in samples),
         "distinct_per_image": _sorted(Counter(len(s.captions) for s in samples)),
         "words": _words(samples),
-        "image_sizes": looked.sizes,
+        "image_sizes": inspection.sizes,
         "changes": dict(data.changes),
         "problems": [problem.to_json() for problem in findings.problems()],
     }
 
 
-def print_description(found: dict[str, Any], console: Console) -> None:
-    """The same as tables for people."""
-    console.print(f"[bold]{escape(found['name'])}[/bold] ({found['format']})", highlight=False)
+def print_description(description: dict[str, Any], console: Console) -> None:
+    """Print the result of `describe` as tables."""
+    console.print(f"[bold]{escape(description['name'])}[/bold] ({description['format']})", highlight=False)
     table = Table("", *(f"{h}" for h in ("images", "captions", "distinct")), title="splits and scene classes")
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, counts in found["splits"].items():
+    for name, counts in description["splits"].items():
         table.add_row(name, *map(str, counts.values()), style="bold")
-    for name, counts in found["classes"].items():
+    for name, counts in description["classes"].items():
         table.add_row(escape(name), *map(str, counts.values()))
-    if found["without_class"]:
-        table.add_row("(no class in the name)", str(found["without_class"]), "", "")
+    if description["without_class"]:
+        table.add_row("(no class in the name)", str(description["without_class"]), "", "")
     console.print(table)
-    words = found["words"]
+    words = description["words"]
     if words:
         console.print(
             f"words a caption: mean {words['mean']:.1f}, sd {words['sd']:.1f}, 95th percentile {words['p95']:.0f}, "
             f"longest {words['longest']}; vocabulary {words['vocabulary']}",
             highlight=False,
         )
-    shares = ", ".join(f"{n}: {images}" for n, images in found["distinct_per_image"].items())
+    shares = ", ".join(f"{n}: {images}" for n, images in description["distinct_per_image"].items())
     console.print(f"images by number of distinct captions: {shares}", highlight=False)
-    sizes = list(found["image_sizes"].items())
+    sizes = list(description["image_sizes"].items())
     more = f" and {len(sizes) - 5} other sizes" if len(sizes) > 5 else ""
     console.print(f"image sizes: {', '.join(f'{s} ({n})' for s, n in sizes[:5])}{more}", highlight=False)
-    for rule, count in found["changes"].items():
-        told = RULES.get(rule, "captions repeated in an image, kept as weights")
-        console.print(f"cleaned: {count} x {rule} ({told})", highlight=False, markup=False)
-    _print_problems(found["problems"], console)
+    for rule, count in description["changes"].items():
+        meaning = RULES.get(rule, "captions repeated in an image, kept as weights")
+        console.print(f"cleaned: {count} x {rule} ({meaning})", highlight=False, markup=False)
+    _print_problems(description["problems"], console)
 
 
 def _print_problems(problems: Sequence[dict[str, Any]], console: Console) -> None:
@@ -88,7 +89,7 @@ def _print_problems(problems: Sequence[dict[str, Any]], console: Console) -> Non
         return
     table = Table("problem", "count", "first names", "", title="problems")
     for problem in problems:
-        fate = "refused without --skip-bad" if problem["kind"] in REFUSED else "told"
+        fate = "refused without --skip-bad" if problem["kind"] in REFUSED else "reported"
         fate = "refused" if problem["kind"] == "empty_split" else fate
         table.add_row(KINDS[problem["kind"]], str(problem["count"]), escape("\n".join(problem["examples"])), fate)
     console.print(table)

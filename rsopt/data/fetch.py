@@ -1,4 +1,4 @@
-"""Fetch: a hub data set's parquet files written in RSICD's layout, so that images are plain files. Can be interrupted."""
+"""Fetches a data set from the hub and writes it in RSICD's layout, with images as files. Can be interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rsopt.common.atomic_files import replacing
 from rsopt.data.formats.hub import cached_parquet
 from rsopt.data.formats.huggingface import count_rows, is_hugging_face, rows_of
 from rsopt.data.formats.listing import Row, is_inside, split_of
@@ -23,39 +24,46 @@ _IMAGES = "RSICD_images"
 def fetch(
     name: str, folder: Path, source: str | None = None, on_done: Callable[[int, int, int], None] | None = None
 ) -> tuple[int, int]:
-    """Write data set `name` into `folder`: `RSICD_images/` and, last, `dataset_rsicd.json`. Returns (images, written now).
+    """Write a data set into `folder`: `RSICD_images/` and, last, `dataset_rsicd.json`; returns (images, written now).
 
-    `source` is a hub id or a folder of parquet files in the hub's form. What an interrupted call wrote is kept and not
-    written again. `on_done(image number, of, written now)`. UserError where the source is not there or not of that form.
+    Images that an interrupted call wrote are not written again. Raises UserError if the source is missing or not in the
+    hub's form.
+
+    Args:
+        name: a key of SOURCES.
+        folder: to write to.
+        source: hub id, or folder of parquet files in the hub's form; None takes SOURCES.
+        on_done: is called with (image number, total, written now).
     """
     if name not in SOURCES:
         raise UserError(f"unknown data set '{name}'; known: {', '.join(SOURCES)}")
     origin = source or SOURCES[name]
     listing = folder / f"dataset_{name}.json"
     if listing.exists():
-        raise UserError(f"{listing} is already there: the set is complete. Remove it to fetch again")
+        raise UserError(f"{listing} is already there, so the set is complete. Remove it to fetch again")
     parquet = Path(origin) if Path(origin).is_dir() else cached_parquet(origin, progress=True)
     if not is_hugging_face(parquet):
-        raise UserError(f"{origin}: no parquet file in it")
+        raise UserError(f"{origin}: holds no parquet file")
     images, total = folder / _IMAGES, count_rows(parquet)
     images.mkdir(parents=True, exist_ok=True)
-    # Bytes are written and let go; only names, splits and captions are kept. A row may hold one caption of several.
-    kept: dict[tuple[str, str], list[str]] = {}
+    # Image bytes are not kept in memory. A row may hold one of several captions.
+    texts_of: dict[tuple[str, str], list[str]] = {}
     written = 0
     for number, row in enumerate(rows_of(parquet), start=1):
         written += _write(images, row, origin)
-        kept.setdefault((row.filename, split_of(row.split) or row.split), []).extend(row.texts)
+        texts_of.setdefault((row.filename, split_of(row.split) or row.split), []).extend(row.texts)
         if on_done:
             on_done(number, total, written)
-    for left in images.glob(".*.part"):  # of a call that was killed while it wrote one
-        left.unlink()
-    entries = [_entry(n, filename, split, texts) for n, ((filename, split), texts) in enumerate(kept.items())]
-    _save(listing, {"images": entries, "dataset": f"{name} of {origin}"})
+    for partial in images.glob(".*.part"):  # of a call that was killed
+        partial.unlink()
+    entries = [_entry(n, filename, split, texts) for n, ((filename, split), texts) in enumerate(texts_of.items())]
+    with replacing(listing) as aside:
+        aside.write_text(json.dumps({"images": entries, "dataset": f"{name} of {origin}"}), encoding="utf-8")
     return len(entries), written
 
 
 def _write(folder: Path, row: Row, origin: str) -> bool:
-    """Write one image unless it is there in full; whether it was written."""
+    """Write one image unless its file is complete; returns whether it was written."""
     if row.data is None:
         raise UserError(f"{origin}: {row.filename} has no image bytes")
     if not is_inside(row.filename):
@@ -64,7 +72,7 @@ def _write(folder: Path, row: Row, origin: str) -> bool:
     if target.is_file() and target.stat().st_size == len(row.data):
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Always the same name aside: a later call overwrites what an interrupted one left.
+    # A fixed name, so that the next call overwrites the file of an interrupted one.
     aside = target.with_name(f".{target.name}.part")
     aside.write_bytes(row.data)
     aside.rename(target)
@@ -72,7 +80,7 @@ def _write(folder: Path, row: Row, origin: str) -> bool:
 
 
 def _entry(imgid: int, filename: str, split: str, texts: list[str]) -> dict[str, Any]:
-    """One image in RSICD's own fields; sentence ids count on from image to image, five apart as there."""
+    """One image in RSICD's fields; as there, sentence ids rise by five from image to image."""
     first = 5 * imgid
     sentences = [
         {"tokens": [w for w in text.split() if w != "."], "raw": text, "imgid": imgid, "sentid": first + n}
@@ -80,9 +88,3 @@ def _entry(imgid: int, filename: str, split: str, texts: list[str]) -> dict[str,
     ]
     sentids = [s["sentid"] for s in sentences]
     return {"filename": filename, "imgid": imgid, "split": split, "sentids": sentids, "sentences": sentences}
-
-
-def _save(file: Path, content: dict[str, Any]) -> None:
-    aside = file.with_name(f".{file.name}.part")
-    aside.write_text(json.dumps(content), encoding="utf-8")
-    aside.rename(file)

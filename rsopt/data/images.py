@@ -1,4 +1,4 @@
-"""Images of samples: opened the same way everywhere, and decoded in full once to find the broken ones."""
+"""Opens the images of samples, and decodes all of them once to find broken ones."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from rsopt.common.atomic_files import replacing
 from rsopt.common.cache import cache_dir
 from rsopt.data.records import Sample
 
-# Fixed views for training: the eight symmetries of a square, since an overhead picture has no up.
+# Views for training: the eight symmetries of a square, since an overhead image has no upright direction.
 _TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
 VIEWS = 2 * len(_TURNS)
-_ADDRESS = re.compile(r" <_io\.BytesIO object at 0x[0-9a-f]+>")  # says nothing to a reader
+_ADDRESS = re.compile(r" <_io\.BytesIO object at 0x[0-9a-f]+>")  # left out of error messages
 
 
 def open_image(sample: Sample) -> Image.Image:
-    """The sample's picture, decoded in full, as RGB. Raises OSError where it cannot be."""
+    """Decode the sample's image in full, as RGB. Raises OSError if that fails."""
     source = io.BytesIO(sample.data) if sample.data is not None else sample.path
     assert source is not None
     with Image.open(source) as image:
-        # A camera's orientation tag would turn the picture in viewers but not here: apply it.
+        # Viewers apply a camera's orientation tag; PIL does not.
         return ImageOps.exif_transpose(image).convert("RGB")
 
 
 def view(image: Image.Image, number: int) -> Image.Image:
-    """View 0 is the image itself, 1 to 3 quarter turns, 4 to 7 the same of its mirror image."""
+    """Return a view of the image: 0 is the image, 1 to 3 are quarter turns, 4 to 7 the same of its mirror image."""
     if not 0 <= number < VIEWS:
         raise ValueError(f"view must be 0 to {VIEWS - 1}, not {number}")
     turn = _TURNS[number % len(_TURNS)]
@@ -47,7 +47,7 @@ def view(image: Image.Image, number: int) -> Image.Image:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What decoding every image told: {image id: reason} of the broken, {"224x224": images}, and pictures in two splits."""
+    """Result of decoding all images: broken ones {image id: reason}, {"224x224": images}, and images in two splits."""
 
     broken: dict[str, str]
     sizes: dict[str, int]
@@ -55,31 +55,31 @@ class Inspection:
 
 
 def inspect_images(samples: Sequence[Sample], on_done: Callable[[int], None] | None = None) -> Inspection:
-    """Decode every image once, in parallel; `on_done(number so far)` is called now and then.
+    """Decode all images in parallel; calls `on_done(number so far)` from time to time.
 
-    The answer is kept in the cache under a digest of names, sizes and times (of contents, for bytes), so that a second
-    look at unchanged files decodes nothing.
+    The result is cached under a digest of file names, sizes and times (or of the bytes), so unchanged files are decoded
+    once only.
     """
-    known = cache_dir() / "inspected" / f"{_digest(samples)}.json"
-    if (kept := _recall(known)) is not None:
-        return kept
+    cached = cache_dir() / "inspected" / f"{_digest(samples)}.json"
+    if (earlier := _load(cached)) is not None:
+        return earlier
     broken: dict[str, str] = {}
     sizes: Counter[str] = Counter()
     seen: dict[str, Sample] = {}
     same = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders release the interpreter's lock
-        for number, (sample, look) in enumerate(zip(samples, pool.map(_look, samples), strict=True), start=1):
-            if look.fault:
-                broken[sample.image_id] = look.fault
+        for number, (sample, decoded) in enumerate(zip(samples, pool.map(_decode, samples), strict=True), start=1):
+            if decoded.fault:
+                broken[sample.image_id] = decoded.fault
             else:
-                sizes[look.size] += 1
-                first = seen.setdefault(look.content, sample)
+                sizes[decoded.size] += 1
+                first = seen.setdefault(decoded.content, sample)
                 if first.split != sample.split:
                     same.append(f"{first.image_id} ({first.split}) and {sample.image_id} ({sample.split})")
             if on_done and (number % 64 == 0 or number == len(samples)):
                 on_done(number)
     inspection = Inspection(broken, dict(sizes.most_common()), same)
-    _remember(known, inspection)
+    _save(cached, inspection)
     return inspection
 
 
@@ -88,22 +88,24 @@ def broken_images(samples: Sequence[Sample]) -> dict[str, str]:
     return inspect_images(samples).broken
 
 
-class _Look(NamedTuple):
+class _Decoded(NamedTuple):
+    """Of one image: why it cannot be decoded, or its size and a digest of its file."""
+
     fault: str = ""
     size: str = ""
     content: str = ""
 
 
-def _look(sample: Sample) -> _Look:
-    """Decode one image. Whatever a decoder raises is a fault of the file, not of ours."""
+def _decode(sample: Sample) -> _Decoded:
+    """Decode one image. Any exception of a decoder is a fault of the file."""
     try:
         data = sample.data if sample.data is not None else cast(Path, sample.path).read_bytes()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = open_image(replace(sample, data=data, path=None))
     except Exception as error:  # noqa: BLE001 - decoders raise SyntaxError, struct.error, DecompressionBombError...
-        return _Look(fault=_ADDRESS.sub("", " ".join((str(error) or type(error).__name__).split()))[:120])
-    return _Look(size=f"{image.width}x{image.height}", content=hashlib.blake2b(data, digest_size=16).hexdigest())
+        return _Decoded(fault=_ADDRESS.sub("", " ".join((str(error) or type(error).__name__).split()))[:120])
+    return _Decoded(size=f"{image.width}x{image.height}", content=hashlib.blake2b(data, digest_size=16).hexdigest())
 
 
 def _digest(samples: Iterable[Sample]) -> str:
@@ -118,15 +120,15 @@ def _digest(samples: Iterable[Sample]) -> str:
     return state.hexdigest()
 
 
-def _recall(file: Path) -> Inspection | None:
-    """A kept inspection; a file that is not whole counts as none."""
+def _load(file: Path) -> Inspection | None:
+    """The stored inspection, or None if the file is missing or damaged."""
     try:
         return Inspection(**json.loads(file.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 
 
-def _remember(file: Path, inspection: Inspection) -> None:
+def _save(file: Path, inspection: Inspection) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as aside:
         aside.write_text(json.dumps(asdict(inspection)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Problems of a data set: found, counted, refused or left out. None is passed over in silence."""
+"""Kinds of problems of a data set, and their collection while it is checked."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-# kind -> what it says to a person. Those in REFUSED make scores wrong; the rest are told by `describe` only.
+# Kind -> text for people. Those in REFUSED make scores wrong; the others are only reported by `describe`.
 KINDS = {
     "unsafe_path": "file names that leave the image folder",
-    "missing_image": "images that are listed but not there",
+    "missing_image": "images that are listed but missing",
     "broken_image": "images that cannot be decoded",
     "no_caption": "images without a caption",
     "two_splits": "images in two splits",
@@ -17,16 +17,16 @@ KINDS = {
     "empty_split": "splits without an image",
     "empty_caption": "empty captions (left out)",
     "listed_twice": "images listed twice in a split (merged)",
-    "same_picture": "pictures that stand in two splits under two names",
-    "unused_file": "image files that nothing lists",
+    "same_picture": "images in two splits under two names",
+    "unused_file": "image files that are not listed",
 }
 REFUSED = ("unsafe_path", "missing_image", "broken_image", "no_caption", "two_splits", "unknown_split")
-_SHOWN = 3
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One kind of problem: how many there are and the first names."""
+    """One kind of problem: its count and the first names."""
 
     kind: str
     count: int
@@ -37,7 +37,7 @@ class Problem:
         return f"{self.count} {KINDS[self.kind]}: {', '.join(self.examples)}{more}"
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict with kind, count, examples."""
+        """Return a dict with kind, count and examples."""
         return {"kind": self.kind, "count": self.count, "examples": list(self.examples)}
 
 
@@ -48,11 +48,11 @@ class Findings:
         self._names: dict[str, list[str]] = {kind: [] for kind in KINDS}
 
     def add(self, kind: str, name: str) -> None:
-        """Note that `name` has this problem."""
+        """Record that `name` has this problem."""
         self._names[kind].append(name)
 
     def problems(self, kinds: Iterable[str] = tuple(KINDS)) -> list[Problem]:
-        """What was found, in the order of KINDS."""
+        """Return the problems of these kinds, in the order of KINDS."""
         wanted = set(kinds)
-        found = ((kind, names) for kind, names in self._names.items() if kind in wanted and names)
-        return [Problem(kind, len(names), tuple(names[:_SHOWN])) for kind, names in found]
+        recorded = [(kind, names) for kind, names in self._names.items() if kind in wanted and names]
+        return [Problem(kind, len(names), tuple(names[:_EXAMPLES])) for kind, names in recorded]

@@ -1,4 +1,4 @@
-"""Read any of the known forms of a captioned image set; which form it is, is seen, not asked."""
+"""Reads a data set in any known format and detects the format."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from rsopt.data.problems import REFUSED, Findings
 from rsopt.data.records import SPLITS, CaptionData
 from rsopt.errors import UserError
 
-_FORMS = (
+_FORMATS = (
     "a folder with RSICD's JSON (`images`) or NWPU's ({class: [...]}) and its images, parquet files, "
     "a saved Hugging Face data set, or a hub id such as arampacha/rsicd"
 )
 
 
 def read(path_or_id: str | Path, skip_bad: bool = False, verify: bool = False) -> CaptionData:
-    """The data set at a path, or of a hub id, with its captions cleaned and its files checked.
+    """Read the data set at a path or of a hub id, clean its captions and check its files.
 
-    `verify` decodes every image too (remembered while files stay as they are), so that a truncated one is found now.
-    `skip_bad` leaves out what would be refused and counts it in `skipped`; it implies `verify`.
-    UserError where problems would make scores wrong, or where a split has no image.
+    `verify` also decodes all images (once while files are unchanged) to find truncated ones. `skip_bad` leaves out problems
+    that would be refused and counts them in `skipped`; it implies `verify`. Raises UserError if problems would make scores
+    wrong, or if a split has no image.
     """
     listing = find(path_or_id)
     data, findings = check(listing)
@@ -38,8 +38,8 @@ def read(path_or_id: str | Path, skip_bad: bool = False, verify: bool = False) -
         data = replace(data, samples=tuple(s for s in data.samples if s.image_id not in broken))
     refused = findings.problems(REFUSED)
     if refused and not skip_bad:
-        told = "; ".join(map(str, refused))
-        raise UserError(f"{path_or_id}: {told}. Put it right, or leave them out with --skip-bad")
+        problems = "; ".join(map(str, refused))
+        raise UserError(f"{path_or_id}: {problems}. Correct them, or leave them out with --skip-bad")
     for split in SPLITS:
         if not data.split(split):
             raise UserError(f"{path_or_id}: the {split} split has no usable image; {_sizes(data, findings)}")
@@ -47,7 +47,7 @@ def read(path_or_id: str | Path, skip_bad: bool = False, verify: bool = False) -
 
 
 def find(path_or_id: str | Path) -> Listing:
-    """The listing of a data set, unchecked. UserError where there is none, or none that is known."""
+    """Read the listing of a data set without checks. Raises UserError if there is none in a known format."""
     path = Path(path_or_id).expanduser()
     if path.is_file() and path.suffix == ".json":
         return _json(path, load_json(path))
@@ -57,11 +57,11 @@ def find(path_or_id: str | Path) -> Listing:
         from rsopt.data.formats.hub import cached_parquet  # the hub client takes a second to import
 
         return read_hugging_face(cached_parquet(str(path_or_id)), name=str(path_or_id))
-    raise UserError(f"data '{path_or_id}': no such folder; allowed are {_FORMS}")
+    raise UserError(f"data '{path_or_id}': no such folder; allowed are {_FORMATS}")
 
 
 def is_hub_id(text: str) -> bool:
-    """Whether text has the form `owner/name` and is no path in disguise."""
+    """Whether text has the form `owner/name` and does not look like a path."""
     owner, slash, name = text.partition("/")
     return bool(owner and slash and name) and "/" not in name and not text.startswith((".", "~", "/"))
 
@@ -69,7 +69,7 @@ def is_hub_id(text: str) -> bool:
 def _folder(path: Path) -> Listing:
     named = {file: load_json(file) for file in sorted(path.glob("dataset*.json"))}
     if not any(map(_is_listing, named.values())):
-        if is_hugging_face(path):  # whose own dataset_info.json lists no image
+        if is_hugging_face(path):  # its dataset_info.json lists no images
             return read_hugging_face(path)
         named = named or {file: load_json(file) for file in sorted(path.glob("*.json"))}
     listings = {file: content for file, content in named.items() if _is_listing(content)}
@@ -77,8 +77,10 @@ def _folder(path: Path) -> Listing:
         raise UserError(f"{path}: several listings ({', '.join(f.name for f in listings)}); name the file instead")
     for file, content in listings.items():
         return _json(file, content)
-    held = "; ".join(f"{file.name} has no `images`" for file in list(named)[:3])
-    raise UserError(f"data '{path}': {held or 'no dataset*.json and no parquet file in it'}; allowed are {_FORMS}")
+    problems = "; ".join(f"{file.name} has no `images`" for file in list(named)[:3])
+    raise UserError(
+        f"data '{path}': {problems or 'no dataset*.json and no parquet file in it'}; allowed are {_FORMATS}"
+    )
 
 
 def _is_listing(content: Any) -> bool:
@@ -90,7 +92,7 @@ def _json(file: Path, content: Any) -> Listing:
         return read_karpathy(file, content)
     if is_nwpu(content):
         return read_nwpu(file, content)
-    raise UserError(f"{file}: has no `images`; allowed are {_FORMS}")
+    raise UserError(f"{file}: has no `images`; allowed are {_FORMATS}")
 
 
 def _sizes(data: CaptionData, findings: Findings) -> str:

@@ -1,4 +1,4 @@
-"""CaptionData: the one internal form every data set is read into."""
+"""The internal form of all data sets: CaptionData, Sample, Caption."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A distinct caption of an image and how often it is repeated there (data sets pad by repetition)."""
+    """A distinct caption of an image and its number of repetitions (data sets pad by repetition)."""
 
     text: str
     count: int = 1
@@ -21,7 +21,7 @@ class Caption:
 class Sample:
     """One image with its distinct captions. Exactly one of `path` and `data` (encoded image bytes) is set.
 
-    `scene` is the scene class where the data set names one (in RSICD: the file name's stem before `_<n>`), else None.
+    `scene` is the scene class if the data set names one (in RSICD the file name before `_<n>`), else None.
     """
 
     image_id: str
@@ -33,13 +33,13 @@ class Sample:
 
     @property
     def references(self) -> list[str]:
-        """Captions with their multiplicity, as the metrics take them."""
+        """All captions, repeated ones as often as they occur, as the metrics take them."""
         return [c.text for c in self.captions for _ in range(c.count)]
 
 
 @dataclass(frozen=True, slots=True)
 class CaptionData:
-    """A data set. `changes` counts what cleaning changed, by rule; `skipped` what `--skip-bad` left out, by kind."""
+    """A data set. `changes` counts changed captions by cleaning rule, `skipped` samples left out by kind of problem."""
 
     name: str
     format: str
@@ -48,5 +48,5 @@ class CaptionData:
     skipped: Mapping[str, int] = field(default_factory=dict)
 
     def split(self, name: str) -> Sequence[Sample]:
-        """Samples of `train`, `val` or `test`, in file order."""
+        """Return the samples of `train`, `val` or `test` in file order."""
         return [s for s in self.samples if s.split == name]

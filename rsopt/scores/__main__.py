@@ -1,4 +1,4 @@
-"""python -m rsopt.scores: every caption metric, with floor and ceiling."""
+"""The command `python -m rsopt.scores`: all caption metrics, with floor and ceiling."""
 
 from __future__ import annotations
 
@@ -34,56 +34,56 @@ Floor and ceiling are CIDEr of the same images; the class prior needs file names
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, call, print."""
+    """Run the command; returns its exit code."""
     options = parser().parse_args(argv)
     references = _references(options.references, load_json(options.references))
     candidates = load_json(options.candidates)
     if not isinstance(candidates, dict):
         raise UserError(f"{options.candidates}: must be an object {{image id: caption}}")
     try:
-        found, notes = score(references, candidates, meteor=not options.no_meteor)
+        scores, notes = score(references, candidates, meteor=not options.no_meteor)
     except JavaError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     for note in notes:
         sys.stderr.write(f"note: {note}\n")
     if options.json:
-        sys.stdout.write(json.dumps(found, allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps(scores, allow_nan=False) + "\n")
     else:
-        _print(found, Console(file=sys.stdout))
+        _print(scores, Console(file=sys.stdout))
     return 0
 
 
 def score(
     references: Mapping[str, list[str]], candidates: Mapping[str, str], meteor: bool = True
 ) -> tuple[dict[str, Any], list[str]]:
-    """All metrics x100 as `--json` prints them, and what a reader must know. A number that does not exist is absent.
+    """Return all metrics x100 as `--json` prints them, and notes for the reader. A score that does not exist is absent.
 
-    `floor` and `ceiling` are CIDEr x100: of the class prior, where file names hold classes, and of human agreement.
+    `floor` and `ceiling` are CIDEr x100 of the class prior (if file names hold classes) and of human agreement.
     """
     scorer = Scorer(references)
-    scores = scorer.measure(candidates, with_meteor=meteor)
-    found: dict[str, Any] = {name: scores.corpus[name] for name in METRICS if name in scores.corpus}
+    measured = scorer.measure(candidates, with_meteor=meteor)
+    scores: dict[str, Any] = {name: measured.corpus[name] for name in METRICS if name in measured.corpus}
     notes = scorer.notes
     if prior := class_prior_without(references):
-        found["floor"] = scorer.cider_of_part(prior).corpus
-        own = scorer.cider_of_part({i: candidates[i] for i in prior}).corpus
-        if own < found["floor"]:
-            notes.append(f"these captions are under the floor: CIDEr {own:.1f} on the images of the class prior")
+        scores["floor"] = scorer.cider_of_part(prior).corpus
+        cider = scorer.cider_of_part({i: candidates[i] for i in prior}).corpus
+        if cider < scores["floor"]:
+            notes.append(f"these captions are under the floor: CIDEr {cider:.1f} on the images of the class prior")
         notes.append(
-            f"floor: class prior over {len(prior)} images, its captions taken from the references of the other images "
-            "of the class, since no training captions are given"
+            f"floor: class prior over {len(prior)} images; its captions come from the references of the other images "
+            "of the class, since training captions are not given"
         )
     agreement = scorer.agreement()
     if agreeing := len(agreement.per_image):
-        found["ceiling"] = agreement.corpus
-        notes.append(f"ceiling: human agreement over the {agreeing} images with two distinct captions or more")
+        scores["ceiling"] = agreement.corpus
+        notes.append(f"ceiling: human agreement over the {agreeing} images with at least two distinct captions")
     else:
         notes.append("no ceiling: no image has two distinct captions")
-    found["images"] = len(references)
-    found["intervals"] = {name: list(scores.intervals[name]) for name in METRICS if name in scores.intervals}
-    assert all(math.isfinite(value) for name, value in found.items() if name != "intervals"), found
-    return found, notes
+    scores["images"] = len(references)
+    scores["intervals"] = {name: list(measured.intervals[name]) for name in METRICS if name in measured.intervals}
+    assert all(math.isfinite(value) for name, value in scores.items() if name != "intervals"), scores
+    return scores, notes
 
 
 def parser() -> Parser:
@@ -96,7 +96,7 @@ def parser() -> Parser:
     )
     p.add_argument("--references", metavar="R.json", type=Path, required=True, help="{image id: [caption, ...]}")
     p.add_argument("--candidates", metavar="C.json", type=Path, required=True, help="{image id: caption}")
-    p.add_argument("--no-meteor", action="store_true", help="leave METEOR out (it needs Java, 5 s and 0.5 GB)")
+    p.add_argument("--no-meteor", action="store_true", help="leave out METEOR (it needs Java, 5 s and 0.5 GB)")
     add_json(p)
     return p
 
@@ -110,15 +110,15 @@ def _references(file: Path, content: Any) -> dict[str, list[str]]:
     return content
 
 
-def _print(found: dict[str, Any], console: Console) -> None:
-    table = Table("x100", "score", "95 % interval", title=f"{found['images']} images")
+def _print(scores: dict[str, Any], console: Console) -> None:
+    table = Table("x100", "score", "95 % interval", title=f"{scores['images']} images")
     for name, label in METRICS.items():
-        if name in found:
-            low, high = found["intervals"][name]
-            table.add_row(label, f"{found[name]:.2f}", f"{low:.2f} to {high:.2f}")
-    for name, what in (("floor", "CIDEr floor: class prior"), ("ceiling", "CIDEr ceiling: human agreement")):
-        if name in found:
-            table.add_row(what, f"{found[name]:.2f}", "", style="dim")
+        if name in scores:
+            low, high = scores["intervals"][name]
+            table.add_row(label, f"{scores[name]:.2f}", f"{low:.2f} to {high:.2f}")
+    for name, label in (("floor", "CIDEr floor: class prior"), ("ceiling", "CIDEr ceiling: human agreement")):
+        if name in scores:
+            table.add_row(label, f"{scores[name]:.2f}", "", style="dim")
     console.print(table)
 
 

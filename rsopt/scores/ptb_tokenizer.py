@@ -1,4 +1,4 @@
-"""The PTB tokenizer that the field's metrics use, kept running and asked only about sentences it has not seen."""
+"""The PTB tokenizer of the standard metrics; its Java program keeps running, and known sentences are not sent again."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from pathlib import Path
 
 from rsopt.scores.java_process import JavaProcess
 
-VERSION = "corenlp-3.4.1"  # of the jar in pycocoevalcap; part of the key of tokens kept on disk
+VERSION = "corenlp-3.4.1"  # of the jar in pycocoevalcap; part of the key of cached tokens
 
-# What pycocoevalcap removes after tokenizing (its list, by value: the metrics are defined by it).
+# pycocoevalcap removes these after tokenizing; the list is part of the metrics' definition.
 PUNCTUATION = frozenset(
     ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
 )
-# The lexer ends a line at each of these; pycocoevalcap guards against the first alone and loses count at the others.
+# The lexer ends a line at each of these; pycocoevalcap handles only the first and miscounts at the others.
 _LINE_ENDS = re.compile("[\n\r\u000b\u000c\u0085\u2028\u2029]")
-# The tokenizer flushes only what overflows its buffers (8 KiB on the way in, on the way out, and a lexer between).
+# Fills the tokenizer's buffers (8 KiB each for input, lexer and output), which it flushes only when full.
 _FLUSH = b"\n" * (3 * 8192)
-_BATCH = 4096  # sentences a question: bounds what a restart repeats
-_KEPT = 200_000  # sentences remembered: about 40 MB
+_BATCH = 4096  # sentences a question: bounds the work that a restart repeats
+_MOST_KNOWN = 200_000  # sentences, about 40 MB
 
 
 def jar(package: str, name: str) -> Path:
-    """Path of a jar that pycocoevalcap ships, found without importing it."""
+    """Return the path of a jar in pycocoevalcap without importing the package."""
     spec = importlib.util.find_spec("pycocoevalcap")
     if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError("pycocoevalcap is not installed; it holds the reference metrics' Java programs")
+        raise ModuleNotFoundError("pycocoevalcap is not installed; it holds the metrics' Java programs")
     return Path(next(iter(spec.submodule_search_locations)), package, name)
 
 
 class PtbTokenizer:
-    """Raw captions to what the metrics take: PTB tokens, lower case, no punctuation, joined by single spaces.
+    """Turns raw captions into PTB tokens in lower case, without punctuation, joined by single spaces.
 
-    Equal to pycocoevalcap's PTBTokenizer, except that each sentence stands alone: there, what follows an abbreviation
-    is looked for in the next caption, so that "corp." at an end depends on a neighbour.
+    Equal to pycocoevalcap's PTBTokenizer, except that each sentence is tokenized alone: there, a final abbreviation such as
+    "corp." depends on the next caption.
     """
 
     def __init__(self, timeout_s: float = 120.0) -> None:
@@ -47,9 +47,9 @@ class PtbTokenizer:
         self._questions = itertools.count()
 
     def __call__(self, sentences: Sequence[str]) -> list[str]:
-        """Token strings of `sentences`, in order. Raises JavaError where the program cannot be kept alive."""
+        """Return the token strings of `sentences` in order. Raises JavaError if the program dies repeatedly."""
         unseen = [s for s in dict.fromkeys(sentences) if s not in self._known]
-        if len(self._known) + len(unseen) > _KEPT:
+        if len(self._known) + len(unseen) > _MOST_KNOWN:
             self._known.clear()
             unseen = list(dict.fromkeys(sentences))
         for start in range(0, len(unseen), _BATCH):
@@ -58,16 +58,16 @@ class PtbTokenizer:
         return [self._known[s] for s in sentences]
 
     def learn(self, known: Iterable[tuple[str, str]]) -> None:
-        """Take (sentence, tokens) pairs from an earlier run."""
+        """Add (sentence, tokens) pairs of an earlier run."""
         self._known.update(known)
 
     def close(self) -> None:
-        """End the Java program; it starts again when needed."""
+        """End the Java program; the next use restarts it."""
         self.java.close()
 
     def _ask(self, sentences: Sequence[str]) -> list[str]:
-        # Every sentence is followed by a line of its own: no rule of the lexer then sees two sentences. `mark` also
-        # tells this answer from the newlines left of an earlier flush.
+        # A marker line after each sentence keeps the lexer from looking at two sentences together, and distinguishes this
+        # answer from the newlines of an earlier flush.
         mark = f"zq{next(self._questions)}qz"
         body = "".join(f"{_LINE_ENDS.sub(' ', s)}\n{mark}\n" for s in sentences)
         question = f"{mark}\n{body}{mark}end\n".encode(errors="replace") + _FLUSH

@@ -1,4 +1,4 @@
-"""Floor and ceiling of a data set: what a captioner scores that never looks, and what people score. CIDEr x100."""
+"""Floor and ceiling of a data set: CIDEr x100 of a captioner that never looks at the image, and of human captions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rsopt.scores.scorer import Scorer
 
 
 def floor_of(data: CaptionData, split: str) -> dict[str, float]:
-    """CIDEr x100 of the priors of the training split: `prior`, and `class_prior` where scene classes are known.
+    """Return CIDEr x100 of the priors of the training split: `prior`, and `class_prior` if scene classes are known.
 
-    The class prior is told the class; it answers each image with the class's most frequent training caption.
+    The class prior answers each image with the most frequent training caption of its class.
     """
     scorer, train, samples = scorer_of(data, split), data.split("train"), data.split(split)
     floors = {"prior": scorer.cider(prior_captions(train, samples)).corpus}
@@ -23,29 +23,29 @@ def floor_of(data: CaptionData, split: str) -> dict[str, float]:
 
 
 def ceiling_of(data: CaptionData, split: str) -> dict[str, float]:
-    """CIDEr x100 of `human_agreement`: each reference against the others. Empty where no image has two captions."""
+    """Return CIDEr x100 of `human_agreement`: each reference against the others. Empty if no image has two captions."""
     score = scorer_of(data, split).agreement()
     return {"human_agreement": score.corpus} if len(score.per_image) else {}
 
 
 def scorer_of(data: CaptionData, split: str) -> Scorer:
-    """A scorer of the split's references."""
+    """Return a scorer for the split's references."""
     return Scorer({s.image_id: s.references for s in data.split(split)})
 
 
 def has_classes(train: Sequence[Sample], samples: Sequence[Sample]) -> bool:
-    """Whether any image to caption is of a class that training has."""
+    """Whether any image of `samples` has a class that occurs in training."""
     return bool({s.scene for s in train if s.scene} & {s.scene for s in samples if s.scene})
 
 
 def prior_captions(train: Sequence[Sample], samples: Sequence[Sample]) -> dict[str, str]:
-    """{image id: the most frequent training caption of all}."""
+    """Return {image id: the most frequent training caption}."""
     answer = most_frequent(_count(train))
     return {s.image_id: answer for s in samples}
 
 
 def class_prior_captions(train: Sequence[Sample], samples: Sequence[Sample]) -> dict[str, str]:
-    """{image id: its class's most frequent training caption}; of all classes, where an image's is not known."""
+    """Return {image id: its class's most frequent training caption}; of all classes if the image's is unknown."""
     of_class = {
         scene: most_frequent(_count([s for s in train if s.scene == scene]))
         for scene in {s.scene for s in train if s.scene}
@@ -55,7 +55,7 @@ def class_prior_captions(train: Sequence[Sample], samples: Sequence[Sample]) -> 
 
 
 def most_frequent(counts: Mapping[str, int]) -> str:
-    """The caption counted most often; of equals the first in alphabetical order, so that the answer never varies."""
+    """Return the most frequent caption; of equally frequent ones the first in alphabetical order."""
     return min(counts, key=lambda text: (-counts[text], text))
 
 
@@ -68,9 +68,9 @@ def _count(samples: Sequence[Sample]) -> Counter[str]:
 
 
 def class_prior_without(references: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The class prior where only {image id: references} is known: what the other images of the class say most often.
+    """Return the class prior without training captions: the most frequent reference of the other images of a class.
 
-    Classes come from file names (`airport_1.jpg`); images without a class, or alone in theirs, have no answer here.
+    Classes come from file names (`airport_1.jpg`). Images without a class, or alone in their class, are left out.
     """
     by_class: dict[str, Counter[str]] = {}
     for image_id, captions in references.items():

@@ -10,14 +10,14 @@ _BETA = 1.2
 
 
 class RougeScorer:
-    """Scores candidates against fixed references, {image id: tokenised captions}. Repeated captions change nothing."""
+    """Scores candidates against fixed references, {image id: tokenised captions}. Repeated captions have no effect."""
 
     def __init__(self, references: Mapping[str, Sequence[str]]) -> None:
-        # Split at single spaces, as there: an empty caption is one empty word.
+        # Split at single spaces as in pycocoevalcap: an empty caption is one empty word.
         self._words = {i: [c.split(" ") for c in dict.fromkeys(captions)] for i, captions in references.items()}
 
     def score(self, candidates: Mapping[str, str]) -> np.ndarray:
-        """ROUGE-L per image [images], 0..1, in the order of `candidates`."""
+        """Return ROUGE-L of each image [images], 0..1, in the order of `candidates`."""
         return np.array([_rouge(text.split(" "), self._words[image_id]) for image_id, text in candidates.items()])
 
 
@@ -31,12 +31,12 @@ def _rouge(candidate: list[str], references: list[list[str]]) -> float:
 
 
 def common_length(one: Sequence[str], other: Sequence[str]) -> int:
-    """Length of the longest common subsequence, one machine operation for 64 words of `one` (Hyyrö 2004)."""
+    """Return the length of the longest common subsequence, by bit-parallel operations over `one` (Hyyrö 2004)."""
     places: dict[str, int] = {}
     for place, word in enumerate(one):
         places[word] = places.get(word, 0) | 1 << place
     full = (1 << len(one)) - 1
-    row = full  # a zero bit marks a word of `one` that lengthens the subsequence found so far
+    row = full  # a zero bit marks a word of `one` that lengthens the subsequence
     for word in other:
         match = row & places.get(word, 0)
         row = ((row + match) | (row - match)) & full

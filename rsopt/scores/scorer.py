@@ -1,4 +1,4 @@
-"""Scorer: a data set's references made ready once, then any number of captioners scored against them. All scores x100."""
+"""Scores captions with all metrics, x100; the references are prepared once for any number of captioners."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Score:
     image_ids: tuple[str, ...]
 
     def interval(self, seed: int = 0) -> Interval:
-        """95 % bootstrap interval over images (of the mean; what is known of the references stays fixed)."""
+        """Return the 95 % bootstrap interval of the mean over images; the references stay fixed."""
         return bootstrap_interval(self.per_image, seed)
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """All metrics x100: of the corpus, per image [images] in the order of the references, and 95 % intervals."""
+    """All metrics x100: of the corpus, of each image [images] in the order of the references, and 95 % intervals."""
 
     corpus: dict[str, float]
     per_image: dict[str, np.ndarray]
@@ -39,9 +39,9 @@ class Scores:
 
 
 class Scorer:
-    """Scores against {image id: raw captions with their multiplicity}.
+    """Scores captions against references {image id: raw captions, repeated ones included}.
 
-    `cached` keeps the references' tokens in the cache folder, for the other processes of this node.
+    `cached` stores the references' tokens in the cache folder for other processes of the node.
     """
 
     def __init__(self, references: Mapping[str, Sequence[str]], cached: bool = True) -> None:
@@ -51,37 +51,40 @@ class Scorer:
             learn_tokens(text for captions in references.values() for text in captions)
         self._tokens = _tokenise(references)
         self._cider = CiderScorer(self._tokens)
-        # Needed by finished trials only, so made when first asked for.
+        # Only needed for finished trials, so made on first use.
         self._bleu: BleuScorer | None = None
         self._rouge: RougeScorer | None = None
 
     @property
     def image_ids(self) -> tuple[str, ...]:
-        """Ids in the order of the references."""
+        """Image ids in the order of the references."""
         return tuple(self._tokens)
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the scores must know."""
+        """Notes for the reader of the scores."""
         if not self._cider.is_degenerate:
             return []
         why = "there is one image" if len(self._tokens) == 1 else "all images share their references"
-        return [f"CIDEr is 0 whatever the captions: {why}, so no word tells one image from another"]
+        return [f"CIDEr is 0 for any captions: {why}, so no word distinguishes images"]
 
     def cider(self, candidates: Mapping[str, str]) -> Score:
-        """CIDEr-D x100 of raw captions, one for each image. UserError where an image has none, or one is of no image."""
+        """Return CIDEr-D x100 of raw captions, one for each image.
+
+        Raises UserError if an image has no caption or a caption's image is unknown.
+        """
         return self._score(self._ordered(candidates))
 
     def cider_of_part(self, candidates: Mapping[str, str]) -> Score:
-        """The same for some of the images; document frequencies are still those of all."""
+        """Return CIDEr-D x100 for some of the images; document frequencies are those of all images."""
         return self._score(self._ordered(candidates, part=True))
 
     def all(self, candidates: Mapping[str, str], meteor: bool = False) -> dict[str, float]:
-        """`bleu_1`..`bleu_4`, `rouge_l`, `cider`, and `meteor` where asked for (5 s to start, 0.5 GB), x100."""
+        """Return `bleu_1`..`bleu_4`, `rouge_l`, `cider` and, with `meteor` (5 s to start, 0.5 GB), `meteor`, x100."""
         return self.measure(candidates, meteor).corpus
 
     def measure(self, candidates: Mapping[str, str], with_meteor: bool = False, seed: int = 0) -> Scores:
-        """Every metric of `all`, with scores per image and bootstrap intervals."""
+        """Return the metrics of `all`, also by image and with bootstrap intervals."""
         tokens = self._ordered(candidates)
         self._bleu = self._bleu or BleuScorer(self._tokens)
         self._rouge = self._rouge or RougeScorer(self._tokens)
@@ -103,7 +106,7 @@ class Scorer:
         return Scores(corpus, per_image, intervals)
 
     def agreement(self) -> Score:
-        """CIDEr x100 of people: each reference against the others of its image (see CiderScorer.agreement)."""
+        """Return CIDEr x100 of each reference against the others of its image (see CiderScorer.agreement)."""
         scores = self._cider.agreement()
         values = 100 * np.array(list(scores.values()))
         return Score(float(values.mean()) if scores else float("nan"), values, tuple(scores))
@@ -113,11 +116,11 @@ class Scorer:
         return Score(100 * corpus, 100 * per_image, tuple(tokens))
 
     def _ordered(self, candidates: Mapping[str, str], part: bool = False) -> dict[str, str]:
-        """Tokens of the candidates in the order of the references, checked."""
+        """Check the candidates; returns their tokens in the order of the references."""
         if missing := [] if part and candidates else [i for i in self._tokens if i not in candidates]:
             raise UserError(f"{len(missing)} images have no candidate caption: {', '.join(map(str, missing[:3]))}")
         if unknown := [i for i in candidates if i not in self._tokens]:
-            raise UserError(f"{len(unknown)} candidates are of no image: {', '.join(map(str, unknown[:3]))}")
+            raise UserError(f"{len(unknown)} candidates belong to no image: {', '.join(map(str, unknown[:3]))}")
         if odd := [i for i, text in candidates.items() if not isinstance(text, str)]:
             raise UserError(f"{len(odd)} candidates are not text: {', '.join(map(str, odd[:3]))}")
         ids = [i for i in self._tokens if i in candidates]

@@ -1,4 +1,4 @@
-"""PTB tokens of references, kept on disk: the first process on a node that needs them asks Java, the others read."""
+"""Caches PTB tokens of references on disk: one process on a node runs Java, the others read its result."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from rsopt.scores.ptb_tokenizer import VERSION, PtbTokenizer
 
 @functools.cache
 def tokenizer() -> PtbTokenizer:
-    """The one PTB tokenizer of this process."""
+    """Return the PTB tokenizer of this process."""
     return PtbTokenizer()
 
 
 @functools.cache
 def meteor() -> Meteor:
-    """The one METEOR of this process; started by the first score, ended by `close` or with the process."""
+    """Return the METEOR of this process, which starts with the first score and ends by `close` or with the process."""
     return Meteor()
 
 
 def learn_tokens(sentences: Iterable[str]) -> None:
-    """Have this process's tokenizer know the sentences: from the cache, else by asking and keeping the answer there."""
+    """Add the sentences' tokens to this process's tokenizer, from the cache or computed and then cached."""
     distinct = sorted(set(sentences))
     file = cache_dir() / "tokens" / f"{digest([VERSION, distinct])}.json"
     tokens = _load(file, len(distinct))
     if tokens is None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_suffix(".lock")):  # others wait for this answer in place of starting a Java each
+        with FileLock(file.with_suffix(".lock")):  # others wait instead of starting Java too
             tokens = _load(file, len(distinct))
             if tokens is None:
                 tokens = tokenizer()(distinct)
@@ -44,7 +44,7 @@ def learn_tokens(sentences: Iterable[str]) -> None:
 
 
 def _load(file: Path, count: int) -> list[str] | None:
-    """The kept tokens, or None where there are none; a file that is not whole counts as none."""
+    """The cached tokens, or None if the file is missing or damaged."""
     try:
         tokens = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):

@@ -1,7 +1,7 @@
-"""Hugging Face data sets without their library: parquet files, or a folder saved by `save_to_disk` (arrow files).
+"""Reads Hugging Face data sets without their library: parquet files, or a folder saved by `save_to_disk` (arrow files).
 
-Columns: `filename`, `captions` or `caption`, `image` ({bytes, path}, bytes or a path).
-The split is the name of a file or of its folder.
+Columns: `filename`, `captions` or `caption`, `image` ({bytes, path}, bytes or a path). The split is the name of a file or of
+its folder.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _CAPTIONS = ("captions", "caption")
 
 
 def is_hugging_face(path: Path) -> bool:
-    """Whether a file is parquet or arrow, or a folder holds such files."""
+    """Whether `path` is a parquet or arrow file, or a folder that holds such files."""
     return bool(_files(path))
 
 
 def read_hugging_face(path: Path, name: str | None = None) -> Listing:
-    """The listing in a parquet file, a folder of them, or a saved data set. Image bytes stay encoded."""
+    """Read the listing of a parquet file, a folder of them, or a saved data set. Image bytes stay encoded."""
     rows = tuple(rows_of(path))
     if not rows:
         raise UserError(f"{path}: holds no rows")
@@ -37,7 +37,7 @@ def read_hugging_face(path: Path, name: str | None = None) -> Listing:
 
 
 def rows_of(path: Path) -> Iterator[Row]:
-    """The rows one after another, so that a set larger than memory can be gone through."""
+    """Yield the rows one by one, so that a set may be larger than memory."""
     number = 0
     for file in _files(path):
         split = _split(path, file)
@@ -47,7 +47,7 @@ def rows_of(path: Path) -> Iterator[Row]:
 
 
 def count_rows(path: Path) -> int:
-    """Number of rows of parquet files, from their footers alone."""
+    """Return the number of rows of parquet files, read from their footers."""
     return sum(pyarrow.parquet.read_metadata(file).num_rows for file in _files(path) if file.suffix == ".parquet")
 
 
@@ -61,7 +61,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _current(folder: Path) -> set[str]:
-    """Names of the arrow files of a saved split; others beside them are left from earlier saves."""
+    """Names of a saved split's arrow files; other files in the folder come from earlier saves."""
     return {entry["filename"] for entry in _state(folder).get("_data_files", [])}
 
 
@@ -71,7 +71,7 @@ def _state(folder: Path) -> dict[str, Any]:
 
 
 def _split(root: Path, file: Path) -> str:
-    """The part that names a split: of `data/train-00000-of-00002.parquet`, `valid.parquet`, `test/data-00000.arrow`."""
+    """The part of the path that names the split: `valid.parquet`, `data/train-0-of-2.parquet`, `test/data-00000.arrow`."""
     inside = file.relative_to(root) if file != root else Path(file.name)
     saved = str(_state(file.parent).get("_split") or "") if file.suffix == ".arrow" else ""
     parts = (saved, _SHARD.split(inside.name)[0], *reversed(inside.parts[:-1]), file.parent.name)
@@ -101,7 +101,7 @@ def _rows(file: Path, split: str, first: int, batch: pa.RecordBatch) -> Iterator
     ):
         data, path = _image(image)
         filename = name or path or f"{split}_{first + offset}"
-        # The hub's RSICD has `rsicd_images/airport_1.jpg`: a folder that exists in no one's copy.
+        # The hub's RSICD lists `rsicd_images/airport_1.jpg`, but no copy has this folder.
         filename = PurePosixPath(filename).name if data is not None and ".." not in filename else filename
         yield Row(filename, split, _texts(f"{file}: {filename}", texts), scene_of(filename), data)
 

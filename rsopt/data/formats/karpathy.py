@@ -1,4 +1,4 @@
-"""Karpathy's JSON, as RSICD, UCM-Captions and Sydney-Captions use it: `images` with filename, split, sentences."""
+"""Reads Karpathy's JSON of RSICD, UCM-Captions and Sydney-Captions: `images` with filename, split and sentences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rsopt.errors import UserError
 
 
 def read_karpathy(file: Path, content: dict[str, Any]) -> Listing:
-    """The listing in `content`, which was read from `file`. UserError names the entry that is not as it should be."""
+    """Return the listing in `content`, which was read from `file`. Raises UserError that names a wrong entry."""
     images = content["images"]
     if not isinstance(images, list) or not images:
         raise UserError(f"{file}: `images` must be a list with at least one image")
@@ -21,7 +21,7 @@ def read_karpathy(file: Path, content: dict[str, Any]) -> Listing:
 
 
 def load_json(file: Path) -> Any:
-    """Parsed JSON of a file. UserError where it is not JSON, with line and column."""
+    """Parse a JSON file. Raises UserError with line and column if it is not JSON."""
     try:
         return json.loads(file.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -48,7 +48,7 @@ def _row(file: Path, number: int, image: Any) -> Row:
 
 
 def _text(where: str, sentence: Any) -> str:
-    """`raw`, since `tokens` differ from it in some sets; tokens only where there is no raw text."""
+    """The raw text, or the joined tokens if there is none; in some sets the two differ."""
     if isinstance(sentence, dict):
         if isinstance(raw := sentence.get("raw"), str):
             return raw

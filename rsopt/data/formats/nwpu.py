@@ -1,4 +1,4 @@
-"""NWPU-Captions: a JSON of {class: [{filename, split, raw, raw_1, ...}]} beside images in class folders."""
+"""Reads NWPU-Captions: a JSON of {class: [{filename, split, raw, raw_1, ...}]} beside images in class folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RAW = re.compile(r"raw(_\d+)?")
 
 
 def is_nwpu(content: Any) -> bool:
-    """Whether parsed JSON has this form: every value a list of entries with a filename."""
+    """Whether parsed JSON has this format: every value is a list of entries with a filename."""
     return (
         isinstance(content, dict)
         and bool(content)
@@ -23,10 +23,10 @@ def is_nwpu(content: Any) -> bool:
 
 
 def read_nwpu(file: Path, content: dict[str, list[dict[str, Any]]]) -> Listing:
-    """The listing in `content`, which was read from `file`; the class is the scene."""
+    """Return the listing in `content`, which was read from `file`; the class is the scene."""
     rows = [_row(file, scene, number, e) for scene, entries in content.items() for number, e in enumerate(entries)]
     folder = image_folder(file.parent, [row.filename for row in rows])
-    # Some copies keep all images in one folder: then the class is no part of the path.
+    # Some copies keep all images in one folder; then the path has no class.
     if not any((folder / row.filename).is_file() for row in rows[:64]):
         flat = image_folder(file.parent, [row.name for row in rows])
         if any((flat / row.name).is_file() for row in rows[:64]):

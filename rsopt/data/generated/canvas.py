@@ -1,4 +1,4 @@
-"""Canvas: flat shapes in unit coordinates, with the names of what was drawn. Shared by the mini set and the pretraining."""
+"""A canvas for flat shapes in unit coordinates that records the drawn objects. Used by the mini set and the pretraining."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ WATERS: dict[str, Rgb] = {
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One thing that was drawn: its kind, its colour name and its centre in unit coordinates."""
+    """A drawn object: its kind, its colour name and its centre in unit coordinates."""
 
     thing: str
     colour: str
@@ -55,10 +55,10 @@ class Mark:
 
 
 class Canvas:
-    """A square picture; (0, 0) is the top left corner and (1, 1) the bottom right one, angles in degrees, clockwise.
+    """A square image. (0, 0) is the top left corner, (1, 1) the bottom right; angles are in degrees, clockwise.
 
-    `marks` holds every countable thing drawn. With `label_size` set, `labels` is an image of that many pixels a side whose
-    values are the indices that `kinds` gives to the topmost thing.
+    `marks` holds all countable objects. If `label_size` is not 0, `labels` is an image of that many pixels a side with the
+    index in `kinds` of the topmost object.
     """
 
     def __init__(self, size: int, rng: Random, kinds: Sequence[str] = (), label_size: int = 0) -> None:
@@ -71,7 +71,7 @@ class Canvas:
         self._label_draw = ImageDraw.Draw(self.labels) if self.labels else None
 
     def shade(self, rgb: Rgb, light: float = 1.0, jitter: float = 0.06) -> Rgb:
-        """`rgb` made lighter or darker, each channel jittered, so that no two things look exactly alike."""
+        """Make `rgb` lighter or darker and jitter each channel, so that no two objects look exactly alike."""
         whole = light * (1 + self.rng.uniform(-jitter, jitter))
         red, green, blue = (
             max(0, min(255, round(c * whole * (1 + self.rng.uniform(-jitter, jitter) / 2)))) for c in rgb
@@ -79,28 +79,47 @@ class Canvas:
         return red, green, blue
 
     def mark(self, thing: str, colour: str, x: float, y: float) -> None:
-        """Record a countable thing."""
+        """Record a countable object."""
         self.marks.append(Mark(thing, colour, x, y))
 
     def polygon(self, points: Sequence[Point], fill: Rgb, thing: str | None = None) -> None:
-        """A filled polygon."""
+        """Draw a filled polygon."""
         self._draw.polygon([(x * self.size, y * self.size) for x, y in points], fill=fill)
         if self._label_draw and self.labels and thing in self._index:
             side = self.labels.width
             self._label_draw.polygon([(x * side, y * side) for x, y in points], fill=self._index[thing])
 
     def rectangle(self, box: Box, fill: Rgb, thing: str | None = None) -> None:
-        """A filled rectangle along the axes."""
+        """Draw a filled rectangle along the axes."""
         x0, y0, x1, y1 = box
         self.polygon(((x0, y0), (x1, y0), (x1, y1), (x0, y1)), fill, thing)
 
     def block(self, x: float, y: float, w: float, h: float, angle: float, fill: Rgb, thing: str | None = None) -> None:
-        """A filled rectangle of width `w` and height `h` about its centre, turned by `angle`."""
+        """Draw a filled rectangle.
+
+        Args:
+            x: of the centre.
+            y: of the centre.
+            w: width.
+            h: height.
+            angle: by which it is turned, degrees.
+            fill: its colour.
+            thing: its kind, for `labels`.
+        """
         corners = ((-w / 2, -h / 2), (w / 2, -h / 2), (w / 2, h / 2), (-w / 2, h / 2))
         self.polygon(turned(corners, x, y, angle), fill, thing)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, fill: Rgb, thing: str | None = None) -> None:
-        """A filled ellipse about its centre."""
+        """Draw a filled ellipse.
+
+        Args:
+            x: of the centre.
+            y: of the centre.
+            rx: horizontal radius.
+            ry: vertical radius.
+            fill: its colour.
+            thing: its kind, for `labels`.
+        """
         s = self.size
         self._draw.ellipse(((x - rx) * s, (y - ry) * s, (x + rx) * s, (y + ry) * s), fill=fill)
         if self._label_draw and self.labels and thing in self._index:
@@ -109,7 +128,7 @@ class Canvas:
             self._label_draw.ellipse(box, fill=self._index[thing])
 
     def band(self, points: Sequence[Point], width: float, fill: Rgb, thing: str | None = None) -> None:
-        """A line of `width` through `points`, with round joints."""
+        """Draw a line of `width` through `points`, with round joints."""
         self._line(self._draw, self.size, points, width, fill)
         if self._label_draw and self.labels and thing in self._index:
             self._line(self._label_draw, self.labels.width, points, width, self._index[thing])
@@ -123,20 +142,20 @@ class Canvas:
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
 
     def finished(self, noise: float = 5.0, blur: float = 0.0) -> Image.Image:
-        """The picture with sensor noise of `noise` grey levels, and blurred by `blur` pixels."""
+        """Return the image, blurred by `blur` pixels, with sensor noise of `noise` grey levels."""
         image = self.image.filter(ImageFilter.GaussianBlur(blur)) if blur else self.image
         grain = np.random.default_rng(self.rng.getrandbits(32)).normal(0, noise, (self.size, self.size, 1))
         return Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
 
 
 def turned(points: Sequence[Point], x: float, y: float, angle: float) -> list[Point]:
-    """`points` turned by `angle` degrees about the origin, then moved to (x, y)."""
+    """Turn `points` by `angle` degrees about the origin, then move them to (x, y)."""
     c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     return [(x + px * c - py * s, y + px * s + py * c) for px, py in points]
 
 
 def curve(start: Point, end: Point, bend: float, steps: int = 9) -> list[Point]:
-    """Points from `start` to `end` on an S of amplitude `bend` (0: straight)."""
+    """Return points from `start` to `end` on an S curve of amplitude `bend` (0: straight)."""
     (x0, y0), (x1, y1) = start, end
     length = math.hypot(x1 - x0, y1 - y0)
     nx, ny = -(y1 - y0) / length, (x1 - x0) / length
@@ -151,7 +170,7 @@ def curve(start: Point, end: Point, bend: float, steps: int = 9) -> list[Point]:
 
 
 def grid(box: Box, spacing: float, rng: Random, jitter: float = 0.2) -> list[Point]:
-    """Points about `spacing` apart that fill `box`, each moved by up to `jitter` spacings, in drawing order."""
+    """Return points about `spacing` apart that fill `box`, each moved by up to `jitter` spacings, in drawing order."""
     x0, y0, x1, y1 = box
     columns, rows = (max(1, round(side / spacing)) for side in (x1 - x0, y1 - y0))
     dx, dy = (x1 - x0) / columns, (y1 - y0) / rows
@@ -166,9 +185,16 @@ def grid(box: Box, spacing: float, rng: Random, jitter: float = 0.2) -> list[Poi
 
 
 def apart(rng: Random, box: Box, count: int, distance: float, taken: Sequence[Point] = ()) -> list[Point]:
-    """`count` random points in `box`, at least `distance` from each other and from `taken`.
+    """Return `count` random points in `box`, at least `distance` from each other and from `taken`.
 
-    Where the box is too full the distance shrinks, so that the count always holds.
+    The distance shrinks if the box is too full for that count.
+
+    Args:
+        rng: source of randomness.
+        box: of the points.
+        count: number of points.
+        distance: between any two.
+        taken: points that exist already.
     """
     points: list[Point] = []
     x0, y0, x1, y1 = box

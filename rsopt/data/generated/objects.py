@@ -1,4 +1,8 @@
-"""Things seen from above: planes, cars, boats, trees, houses, tanks, courts, and what the ground is covered with."""
+"""Draws objects seen from above: planes, cars, boats, trees, houses, tanks, courts, roads, rivers and ground.
+
+Arguments of all functions: `x`, `y` the centre; `size`, `w`, `h`, `radius`, `width` lengths in shares of the image's side;
+`angle` in degrees, clockwise; `colour` a key of COLOURS (of a river, of WATERS).
+"""
 
 from __future__ import annotations
 
@@ -48,7 +52,7 @@ def boat(canvas: Canvas, x: float, y: float, size: float, angle: float, colour: 
 
 
 def tree(canvas: Canvas, x: float, y: float, radius: float, dark: bool = False) -> None:
-    """A tree crown with its shadow; not marked, since trees come in crowds."""
+    """A tree crown with its shadow. It is not marked: captions do not count trees."""
     light = 0.62 if dark else 0.9
     canvas.ellipse(x + 0.25 * radius, y + 0.3 * radius, radius, radius, canvas.shade(COLOURS["green"], 0.45), "tree")
     canvas.ellipse(x, y, radius, radius, canvas.shade(COLOURS["green"], light, 0.1), "tree")
@@ -125,7 +129,7 @@ def river(canvas: Canvas, points: list[Point], width: float, colour: str) -> Non
 
 
 def ground(canvas: Canvas, box: Box, kind: str, thing: str | None = None) -> None:
-    """A rectangle of grass, soil, sand, concrete..., with a few blotches a little lighter or darker."""
+    """A rectangle of grass, soil, sand, concrete..., with a few lighter or darker spots."""
     canvas.rectangle(box, canvas.shade(GROUNDS[kind]), thing or kind)
     x0, y0, x1, y1 = box
     for _ in range(round(10 * (x1 - x0) * (y1 - y0))):
@@ -135,7 +139,7 @@ def ground(canvas: Canvas, box: Box, kind: str, thing: str | None = None) -> Non
 
 
 def field(canvas: Canvas, box: Box, colour: str, upright: bool) -> None:
-    """A farmed field: furrows in two shades of green, yellow or brown."""
+    """A field: furrows in two shades of green, yellow or brown."""
     rgb = {"green": (106, 160, 72), "yellow": (214, 192, 96), "brown": (150, 112, 76)}[colour]
     canvas.rectangle(box, canvas.shade(rgb), "field")
     x0, y0, x1, y1 = box

@@ -1,10 +1,10 @@
-"""Words for what a scene shows, in the manner of RSICD's annotators: numbers, surroundings, and their slips."""
+"""Phrases for captions in the style of RSICD's annotators: numbers, surroundings, synonyms and slips."""
 
 from __future__ import annotations
 
 from random import Random
 
-Frames = list[tuple[float, str]]  # (how often annotators would write it, the sentence without its " .")
+Frames = list[tuple[float, str]]  # (relative frequency, sentence without its " .")
 
 NUMBERS = ("no", "a", "two", "three", "four")
 AROUND = {
@@ -23,7 +23,7 @@ _SWAPS = (
     (" with ", (" which has ",)),
     ("a piece of ", ("a large piece of ", "an area of ")),
 )
-# The long tail of an annotator's vocabulary: a word now and then in front of a noun, or a clause at the end.
+# Rare words: an adjective before a noun, or a clause at the end.
 _MODIFIERS = (
     ("trees", ("lush", "tall", "luxuriant", "leafy", "thick", "shady", "scattered", "flourishing", "verdant", "low")),
     (
@@ -73,7 +73,7 @@ _TYPOS = (
 
 
 def counted(count: int, noun: str, colour: str = "") -> str:
-    """`a red car`, `two red cars`, from five on `many red cars`."""
+    """Return `a red car`, `two red cars`, and from five on `many red cars`."""
     words = f"{colour} {noun}".strip()
     if count == 1:
         return f"{'an' if words[0] in 'aeio' else 'a'} {words}"
@@ -81,12 +81,12 @@ def counted(count: int, noun: str, colour: str = "") -> str:
 
 
 def be(count: int) -> str:
-    """`is` or `are`."""
+    """Return `is` or `are`."""
     return "is" if count == 1 else "are"
 
 
 def varied(sentence: str, rng: Random) -> str:
-    """The sentence with an occasional synonym, as another annotator would put it."""
+    """Replace words by synonyms now and then, as another annotator would write."""
     for old, new in _SWAPS:
         if old in sentence and rng.random() < 0.08:
             sentence = sentence.replace(old, rng.choice(new), 1)
@@ -97,7 +97,7 @@ def varied(sentence: str, rng: Random) -> str:
 
 
 def slipped(raw: str, rng: Random) -> str:
-    """The finished caption with a rare slip: a double space in 2 %, a misspelt word in 1 % of them."""
+    """Finish the caption, with a rare slip: a double space in 2 %, a misspelt word in 1 %."""
     draw = rng.random()
     if draw < 0.02:
         spaces = [i for i, letter in enumerate(raw) if letter == " "]

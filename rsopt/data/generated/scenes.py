@@ -1,4 +1,4 @@
-"""Overhead scenes by class name: a drawn picture and the captions five annotators would give it."""
+"""Draws overhead scenes by class and writes their five captions."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SCENES: dict[str, Callable[[Canvas], Frames]] = {
 }
 IMAGE_SIZE = 224
 CAPTIONS = 5
-# How many of an image's five captions differ, as shares of RSICD's images.
+# Number of distinct captions among the five of an image, and the share of RSICD's images.
 DISTINCT_SHARES = (0.44, 0.15, 0.20, 0.14, 0.07)
 
 
 def draw_scene(scene: str, rng: Random) -> tuple[Image.Image, list[str]]:
-    """A 224 x 224 picture of a scene and its five captions, lower case with " ." at the end, padded by repetition."""
+    """Return a 224 x 224 image of a scene and its five captions: lower case, " ." at the end, padded by repetition."""
     canvas = Canvas(IMAGE_SIZE, rng)
     frames = SCENES[scene](canvas)
     image = canvas.finished(noise=4.0)
@@ -44,7 +44,7 @@ def draw_scene(scene: str, rng: Random) -> tuple[Image.Image, list[str]]:
 
 
 def _captions(frames: Frames, rng: Random) -> list[str]:
-    """Distinct captions drawn by weight without replacement, then some of them repeated up to five."""
+    """Draw distinct captions by weight without replacement, then repeat some of them up to five."""
     wanted = rng.choices(range(1, CAPTIONS + 1), DISTINCT_SHARES)[0]
     left, distinct = list(frames), list[str]()
     while len(distinct) < wanted and left:

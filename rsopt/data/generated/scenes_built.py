@@ -1,4 +1,4 @@
-"""Scenes of what people built: each function draws one and returns what annotators would write about it."""
+"""Scenes of buildings, transport and sport: each function draws one and returns sentences about it with their weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOFS = ("red", "grey", "white", "blue")
 
 
 def airport(canvas: Canvas) -> Frames:
-    """Planes on an apron, a terminal, what lies around."""
+    """Planes on an apron, a terminal, and the surroundings."""
     rng = canvas.rng
     count, colour, roof = rng.randint(1, 5), rng.choice(("white", "white", "red", "blue", "yellow")), rng.choice(ROOFS)
     around = rng.choice(("meadow", "bareland"))
@@ -155,7 +155,7 @@ def playground(canvas: Canvas) -> Frames:
 
 
 def stadium(canvas: Canvas) -> Frames:
-    """An oval or round stadium, its stands' colour, what is around."""
+    """An oval or round stadium with coloured stands, and the surroundings."""
     rng = canvas.rng
     shape, colour = rng.choice(("oval", "round")), rng.choice(("white", "grey", "red", "blue", "orange"))
     around, lot = rng.choice(("trees", "meadow", "buildings")), rng.random() < 0.4
@@ -182,7 +182,7 @@ def stadium(canvas: Canvas) -> Frames:
 
 
 def _homes(canvas: Canvas, dense: bool) -> tuple[str, str]:
-    """Houses on both sides of the roads of a residential area; the roof colour, words for the roads."""
+    """Draw houses on both sides of one or two roads; returns the roofs' colour and a phrase for the roads."""
     rng = canvas.rng
     roof, roads = rng.choice(ROOFS), rng.randint(1, 2)
     ground(canvas, (0, 0, 1, 1), "concrete" if dense else "grass")
@@ -200,7 +200,7 @@ def _homes(canvas: Canvas, dense: bool) -> tuple[str, str]:
 
 
 def denseresidential(canvas: Canvas) -> Frames:
-    """Crowded houses, one or two roads, a corner of trees or of bare land now and then."""
+    """Crowded houses, one or two roads, sometimes a corner of trees or bare land."""
     roof, roads = _homes(canvas, dense=True)
     corner = canvas.rng.choice(("", "trees", "bareland"))
     if corner:

@@ -1,4 +1,4 @@
-"""Scenes of open land and of roads over it: each function draws one and returns what annotators would write about it."""
+"""Scenes of farmland, forest and viaducts: each function draws one and returns sentences about it with their weights."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def forest(canvas: Canvas) -> Frames:
 
 
 def viaduct(canvas: Canvas) -> Frames:
-    """Raised roads that cross, cars on them, what is around."""
+    """Raised roads that cross, with cars, and the surroundings."""
     rng = canvas.rng
     roads, around = rng.randint(2, 4), rng.choice(("trees", "meadow", "buildings", "bareland"))
     cars, colour = rng.choice((0, 2, 3, 4)), rng.choice(("red", "white", "yellow"))

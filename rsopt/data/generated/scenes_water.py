@@ -1,4 +1,4 @@
-"""Scenes of water: each function draws one and returns what annotators would write about it."""
+"""Scenes of water: each function draws one and returns sentences about it with their weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ROOFS = ("red", "grey", "white", "blue")
 
 
 def _sides(canvas: Canvas, upright: bool, kinds: tuple[str, ...]) -> tuple[str, str]:
-    """Cover the two halves of the picture; the same kind on both sides half of the time."""
+    """Cover the two halves of the image, with the same kind on both sides half of the time; returns the kinds."""
     rng = canvas.rng
     first = rng.choice(kinds)
     second = first if rng.random() < 0.5 else rng.choice(kinds)
@@ -22,7 +22,7 @@ def _sides(canvas: Canvas, upright: bool, kinds: tuple[str, ...]) -> tuple[str, 
 
 
 def _along(first: str, second: str, what: str) -> str:
-    """The sentence for what lies on the sides of `what`."""
+    """The sentence for the two sides of `what`."""
     if first == second:
         return f"{AROUND[first]} {'is' if first == 'bareland' else 'are'} in two sides of {what}"
     return f"{AROUND[first]} and {AROUND[second]} are in two sides of {what}"
@@ -72,7 +72,7 @@ def beach(canvas: Canvas) -> Frames:
 
 
 def bridge(canvas: Canvas) -> Frames:
-    """One or two bridges over a river, cars on them, its banks."""
+    """One or two bridges over a river, with cars, and its banks."""
     rng = canvas.rng
     upright, water = rng.random() < 0.5, rng.choice(("blue", "green", "brown"))
     first, second = _sides(canvas, upright, ("trees", "buildings", "meadow", "bareland"))
@@ -101,7 +101,7 @@ def bridge(canvas: Canvas) -> Frames:
 
 
 def pond(canvas: Canvas) -> Frames:
-    """One or two ponds, round or rectangular, their colour, what is around, an island."""
+    """One or two round or rectangular ponds, the surroundings, sometimes an island."""
     rng = canvas.rng
     count, shape, water = rng.choice((1, 1, 2)), rng.choice(("round", "rectangular")), rng.choice(tuple(WATERS))
     around, island = rng.choice(("trees", "buildings", "meadow", "bareland")), False
@@ -130,7 +130,7 @@ def pond(canvas: Canvas) -> Frames:
 
 
 def port(canvas: Canvas) -> Frames:
-    """Boats beside a pier, the colour of boats and water, buildings or a road on the shore."""
+    """Boats beside a pier, and buildings, trees or a road on the shore."""
     rng = canvas.rng
     count, colour, water = (
         rng.randint(1, 5),
@@ -164,7 +164,7 @@ def port(canvas: Canvas) -> Frames:
 
 
 def river_scene(canvas: Canvas) -> Frames:
-    """A river, straight or curved, its colour, its two banks."""
+    """A straight or curved river and its two banks."""
     rng = canvas.rng
     upright, water = rng.random() < 0.5, rng.choice(("blue", "green", "brown"))
     first, second = _sides(canvas, upright, ("trees", "buildings", "farmland", "meadow", "bareland"))

@@ -80,7 +80,7 @@ def test_repeats_are_weights(root: Path) -> None:
 def test_missing_images(root: Path) -> None:
     for name in ("pond_1.jpg", "pond_2.jpg", "pond_3.jpg", "bridge_1.jpg"):
         (root / "RSICD_images" / name).unlink()
-    refused(root, "4 images that are listed but not there: pond_1.jpg, bridge_1.jpg, pond_2.jpg, ...", "--skip-bad")
+    refused(root, "4 images that are listed but missing: pond_1.jpg, bridge_1.jpg, pond_2.jpg, ...", "--skip-bad")
     kept = read(root, skip_bad=True)
     assert kept.skipped == {"missing_image": 4} and len(kept.samples) == 20
 
@@ -97,22 +97,22 @@ def test_broken_images_are_found_before_a_search(root: Path, damage: str) -> Non
 
 
 def test_a_second_look_decodes_nothing_until_a_file_changes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[str] = []
-    look = images_module._look
+    decoded: list[str] = []
+    decode = images_module._decode
 
     def counted(sample: Sample) -> Any:
-        looks.append(sample.image_id)
-        return look(sample)
+        decoded.append(sample.image_id)
+        return decode(sample)
 
-    monkeypatch.setattr(images_module, "_look", counted)
+    monkeypatch.setattr(images_module, "_decode", counted)
     read(root, verify=True)
     read(root, verify=True)
-    assert len(looks) == 24
+    assert len(decoded) == 24
     file = root / "RSICD_images" / "pond_2.jpg"
     file.write_bytes(file.read_bytes()[:400])
     refused(root, "pond_2.jpg")
-    kept = next(iter((Path(os.environ["RSOPT_CACHE"]) / "inspected").glob("*.json")))
-    kept.write_text("{torn")
+    cached = next(iter((Path(os.environ["RSOPT_CACHE"]) / "inspected").glob("*.json")))
+    cached.write_text("{torn")
     read(root, skip_bad=True)
 
 

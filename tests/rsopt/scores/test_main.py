@@ -47,7 +47,7 @@ def test_degenerate_sets_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
     for (references, candidates), why in ((one, "there is one image"), (shared, "all images share their references")):
         found, notes = score(references, candidates, meteor=False)
         assert found["cider"] == 0.0 and found["bleu_1"] > 99 and "floor" not in found
-        assert f"CIDEr is 0 whatever the captions: {why}" in notes[0]
+        assert f"CIDEr is 0 for any captions: {why}" in notes[0]
         assert command(main, [*write(tmp_path, references, candidates), "--no-meteor"]) == 0
         assert why in capsys.readouterr().err
 
@@ -64,7 +64,7 @@ def test_below_the_floor_is_said() -> None:
     ("references", "candidates", "words"),
     [
         ({"a": ["x"], "b": ["y"]}, {"a": "x"}, "1 images have no candidate caption: b"),
-        ({"a": ["x"]}, {"a": "x", "z": "y"}, "1 candidates are of no image: z"),
+        ({"a": ["x"]}, {"a": "x", "z": "y"}, "1 candidates belong to no image: z"),
         ({"a": ["x"]}, {"a": ["x"]}, "1 candidates are not text: a"),
         ({"a": ["x"]}, {"a": None}, "1 candidates are not text: a"),
         ({"a": []}, {"a": "x"}, "references of 'a' must be a list with at least one caption"),
