@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from rsopt.cli import Parser, command, whole
+from rsopt.cli import Parser, as_called, command, whole
 from rsopt.common.atomic_files import check_new
 from rsopt.core.inference import BEAMS, MOST_BEAMS, Weights
 from rsopt.core.leg_files import rung_folder
@@ -138,7 +138,7 @@ def _report(manifest: ExportManifest, out: Path) -> None:
     ]
     if not manifest.adapter_only:
         lines.append(f"next        python -m rsopt.caption --model {out} IMAGE...")
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(as_called("\n".join(lines)) + "\n")
 
 
 if __name__ == "__main__":

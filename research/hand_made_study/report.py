@@ -30,7 +30,7 @@ def write_report(
         html: file to write HTML to; "" prints Markdown, unless `as_json`.
 
     Raises:
-        UserError: where METEOR cannot be scored or the study is not of a fixed list of rows.
+        UserError: where METEOR cannot be scored.
     """
     try:
         comparison = compare(folder, captions, baselines, meteor=meteor)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED
+from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, as_called
 from rsopt.core.leg_files import read_measurement
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import Dtype
@@ -81,4 +81,4 @@ def _exit_code(outcome: Outcome) -> int:
 
 
 def print_note(text: str, style: str | None = None) -> None:
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True, style=style)
+    Console(stderr=True).print(as_called(text), markup=False, highlight=False, soft_wrap=True, style=style)

@@ -71,6 +71,7 @@ def test_workers_of_a_search_import_what_its_driver_does(folder: Path, tmp_path:
     assert done.returncode == 0, done.stderr
     front = json.loads((folder / "runs" / "small-1" / "front.json").read_text())
     assert [t["state"] for t in front["trials"]] == ["complete"] * 3
+    assert "\nnext: rsopt export --name small-1 " in done.stdout and "python -m" not in done.stdout + done.stderr
 
 
 def test_a_wheel_holds_all_that_the_command_needs(folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,10 @@ from search import compare
 from search.results.build_front import study_front
 from search.results.reference_study import read_reference_study
 from search.space.load import load_space
+from search.storage.layout import SPACE_FILE
 from search.study.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 STUDY = read_reference_study()
 # Full size, 11 text tokens: parameters, trained, GMAC in all, ViT-g, Q-Former, LLM with head.
 EXACT = {
@@ -173,28 +176,37 @@ def test_a_row_without_scores_has_the_latency_of_its_depths() -> None:
     assert [r.latency.get("ms") for r in fill_latencies([known, broken, other])] == [90, 90, None]
 
 
+@pytest.fixture(scope="module")
+def listed_study(small_study: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The small study as one of a fixed list."""
+    storage = tmp_path_factory.mktemp("listed")
+    shutil.copytree(small_study.folder, storage / small_study.name)
+    shutil.copy(ROOT / "spaces" / "report.yaml", storage / small_study.name / SPACE_FILE)
+    return replace(small_study, storage=str(storage))
+
+
 def run(settings: Settings, *options: str) -> int:
     return command(compare.main, ["--name", settings.name, "--storage", settings.storage, "--no-meteor", *options])
 
 
-def test_the_command(small_study: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    captions = (read_captions(small_study.folder, 1, 1.0) or {})["captions"]
+def test_the_command(listed_study: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    captions = (read_captions(listed_study.folder, 1, 1.0) or {})["captions"]
     given = tmp_path / "given.json"
     given.write_text(json.dumps(captions))
     rows = ["--row", f"PureT={given}", "--row", f"<b>|mine={given}"]
-    assert run(small_study, "--json", *rows) == 0
+    assert run(listed_study, "--json", *rows) == 0
     found = json.loads(capsys.readouterr().out)
     assert [r["name"] for r in found["table"]] == [r["name"] for r in STUDY["rows"]]
-    ours = study_front(small_study.folder).trials[1].metrics
+    ours = study_front(listed_study.folder).trials[1].metrics
     assert found["table"][0]["here"]["metrics"]["cider"] == pytest.approx(ours["cider"])  # the same code scored both
     assert found["table"][1]["here"]["state"] == "not tuned" and found["table"][1]["full_size"]["params"]["vision"] > 0
     assert found["table"][2]["here"]["state"] == "missing"
     assert {r["name"] for r in found["others"]} > {"<b>|mine"} and len(found["conclusions"]) == 7
-    assert run(small_study, *rows) == 0
+    assert run(listed_study, *rows) == 0
     text = capsys.readouterr().out
     assert all(f"| {r['name']} |" in text for r in STUDY["rows"])
     assert "~~GFLOPs (reported)~~" in text and "not the base of the hand-made study" in text and "<b>\\|mine" in text
-    assert run(small_study, "--html", str(tmp_path / "c.html"), *rows) == 0
+    assert run(listed_study, "--html", str(tmp_path / "c.html"), *rows) == 0
     written = (tmp_path / "c.html").read_text()
     assert "&lt;b&gt;|mine" in written and "<b>|" not in written and 'class="wrong"' in written
 
@@ -202,8 +214,8 @@ def test_the_command(small_study: Settings, tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("options", "content", "message"),
     [
-        (["--row", "PureT"], None, "give NAME=captions.json"),
-        (["--row", "=x.json"], None, "give NAME=captions.json"),
+        (["--row", "PureT"], None, "must be NAME=captions.json"),
+        (["--row", "=x.json"], None, "must be NAME=captions.json"),
         (["--row", "A=no.json"], None, "'no.json' is not a file"),
         (["--row", "A=FILE"], "[]", "must be an object {image id: caption}"),
         (["--row", "A=FILE"], "{", "FILE"),
@@ -214,7 +226,7 @@ def test_the_command(small_study: Settings, tmp_path: Path, capsys: pytest.Captu
     ],
 )
 def test_bad_input_is_one_line(
-    small_study: Settings,
+    listed_study: Settings,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     options: list[str],
@@ -224,9 +236,21 @@ def test_bad_input_is_one_line(
     file = tmp_path / "FILE"
     if content is not None:
         file.write_text(content)
-    assert run(small_study, *[o.replace("FILE", str(file)) for o in options]) == 2
+    assert run(listed_study, *[o.replace("FILE", str(file)) for o in options]) == 2
     out, err = capsys.readouterr()
     assert message in err and err.count("\n") == 1 and not out and "Traceback" not in err
+
+
+def test_a_study_that_is_no_fixed_list_is_refused(
+    small_study: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = tmp_path / "drawn"
+    shutil.copytree(small_study.folder, storage / small_study.name)
+    shutil.copy(ROOT / "spaces" / "pruning.yaml", storage / small_study.name / SPACE_FILE)
+    assert run(replace(small_study, storage=str(storage))) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert err.startswith(f"error: study '{small_study.name}' drew its candidates from space 'pruning'; ")
 
 
 def test_a_page_and_markdown_of_nothing(exact: dict[str, dict[str, Any]]) -> None:
