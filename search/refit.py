@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, Parser, add_json, as_called, command, positive, whole
+from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, Parser, add_json, command, positive, whole
 from rsopt.errors import UserError
 from search.results.front import Front
 from search.results.picks import PICKS, choose, neighbours, unpruned
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.write(json.dumps(outcome.summary.to_json(), indent=1) + "\n")
     else:
         print_refits(outcome.summary)
-        sys.stdout.writelines(f"{as_called(line)}\n" for line in outcome.notes)
+        sys.stdout.writelines(f"{line}\n" for line in outcome.notes)
     return EXIT_INTERRUPTED if outcome.interrupted else EXIT_FAILED if outcome.stopped else 0
 
 

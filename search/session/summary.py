@@ -6,7 +6,6 @@ import shlex
 from functools import partial
 from typing import Any
 
-from rsopt.cli import as_called
 from rsopt.core.leg_files import read_captions
 from rsopt.data.records import CaptionData
 from search.execution.driver import Outcome
@@ -40,7 +39,7 @@ def print_report(
         tracking_problem: why MLflow was not written; None where it was.
     """
     console = stdout_console()
-    say = lambda text, **style: console.print(as_called(text), markup=False, highlight=False, soft_wrap=True, **style)  # noqa: E731
+    say = lambda text, **style: console.print(text, markup=False, highlight=False, soft_wrap=True, **style)  # noqa: E731
     command = partial(study_command, settings.storage, settings.name)
     resume = command("run --resume")
     if not front.finished:

@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from urllib.parse import urlparse
 
+from rsopt.cli import as_called
 from rsopt.common.cache import cache_dir
 from rsopt.errors import UserError
 
@@ -39,9 +40,12 @@ def checked_storage(storage: str) -> str:
 
 
 def study_command(storage: str, name: str, command: str) -> str:
-    """Returns the command line of `command`, such as `front` or `run --resume`, for study `name` in `storage`."""
+    """Returns the command line of `command`, such as `front` or `run --resume`, for study `name` in `storage`.
+
+    It begins as the person called this process: with `rsopt` or with `python -m`.
+    """
     option = "" if storage == checked_storage("runs") else f" --storage {shlex.quote(storage)}"
-    return f"python -m search.{command} --name {name}{option}"
+    return as_called(f"python -m search.{command} --name {name}{option}")
 
 
 def working_folder(storage: str) -> Path:
