@@ -1,4 +1,4 @@
-"""Expected hypervolume improvement where one objective is uncertain and the others are known exactly. Pure.
+"""Expected hypervolume improvement (EHVI) if one objective is uncertain and the others are known exactly. Pure.
 
 All objectives are minimised. A point of known costs c and uncertain value Y adds, at every level t between Y and the
 reference point, the volume of costs between c and the reference point that no front member with a value of at most t
@@ -18,11 +18,17 @@ Array = NDArray[np.float64]
 def expected_improvement(
     front: ArrayLike, reference: ArrayLike, uncertain: int, known: ArrayLike, mean: ArrayLike, sd: ArrayLike
 ) -> Array:
-    """Expected gain of hypervolume (n,) of n candidates, each on its own, over a front.
+    """Returns the expected gain of hypervolume (n,) of n candidates, each on its own, over a front.
 
-    front (f, m) and reference (m,), m = 2 or 3 objectives, minimised; front points may be dominated or outside the reference.
-    `uncertain` is the column of the uncertain objective, normal with `mean` and `sd` (n,), sd >= 0; `known` (n, m - 1) are
-    the other columns in their order. The unit is the product of the objectives' units. Raises ValueError for other shapes.
+    The unit is the product of the objectives' units. Raises ValueError for other shapes.
+
+    Args:
+        front: (f, m) points of m = 2 or 3 objectives, minimised; they may be dominated or outside the reference.
+        reference: (m,) reference point.
+        uncertain: column of the uncertain objective, which is normally distributed.
+        known: (n, m - 1) values of the other columns, in their order.
+        mean: (n,) of the uncertain objective.
+        sd: (n,) its standard deviation, at least 0.
     """
     corner = np.asarray(reference, dtype=np.float64)
     costs, mu, sigma = (np.asarray(a, dtype=np.float64) for a in (known, mean, sd))
@@ -36,28 +42,28 @@ def expected_improvement(
     levels = np.append(members[:, uncertain], corner[uncertain])
     stairs = np.empty((0, len(others)))
     gain = np.zeros(len(costs))
-    area = _free(stairs, others, costs)
+    area = _undominated(stairs, others, costs)
     below = np.zeros(len(costs))
     for k, level in enumerate(levels):
-        here = _shortfall(level, mu, sigma)
-        gain += area * (here - below)
-        below = here
+        above = _shortfall(level, mu, sigma)
+        gain += area * (above - below)
+        below = above
         if k < len(points) and not (stairs <= points[k]).all(axis=1).any():
             stairs = np.vstack([stairs[~(stairs >= points[k]).all(axis=1)], points[k]])
-            area = _free(stairs, others, costs)
+            area = _undominated(stairs, others, costs)
     return np.maximum(gain, 0.0)
 
 
 def _shortfall(level: float, mean: Array, sd: Array) -> Array:
-    """E[(level - Y)+] of Y ~ N(mean, sd**2); exact where sd is 0."""
+    """Returns E[(level - Y)+] of Y ~ N(mean, sd**2); exact where sd is 0."""
     gap = level - mean
     z = np.divide(gap, sd, out=np.zeros_like(gap), where=sd > 0)
     smooth = gap * ndtr(z) + sd * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
     return np.where(sd > 0, smooth, np.maximum(gap, 0.0))
 
 
-def _free(stairs: Array, corner: Array, costs: Array) -> Array:
-    """Length or area (n,) between each of costs (n, k) and the corner (k,) that no stair (s, k) dominates; k is 1 or 2."""
+def _undominated(stairs: Array, corner: Array, costs: Array) -> Array:
+    """Returns the length or area (n,) between costs (n, k) and the corner (k,) that no stair (s, k) dominates; k is 1 or 2."""
     if len(corner) == 1:
         limit = min(float(corner[0]), float(stairs.min())) if len(stairs) else float(corner[0])
         return np.maximum(limit - costs[:, 0], 0.0)

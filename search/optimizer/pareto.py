@@ -1,4 +1,4 @@
-"""The front: which points are non-dominated, the volume they dominate, and the picks people ask for. Pure, numpy and moocore.
+"""Pareto front: non-dominated points, their hypervolume and the picks among them. Pure; numpy and moocore only.
 
 Values are (n, m) arrays: n points, m objectives, all to be minimised (`rsopt.core.objectives.minimised` turns the signs).
 """
@@ -18,7 +18,7 @@ BEST_IN = {"best_cider": "cider", "fastest": "latency_ms", "smallest": "params"}
 
 
 def non_dominated(values: ArrayLike) -> NDArray[np.bool_]:
-    """Which points no other point dominates (at least as good in every objective, better in one).
+    """Flags the points that no other point dominates (is at least as good in every objective and better in one).
 
     values (n, m) -> flags (n,). Equal points do not dominate each other: all or none of them are flagged.
     Raises ValueError on values that are not finite.
@@ -32,7 +32,7 @@ def non_dominated(values: ArrayLike) -> NDArray[np.bool_]:
 
 
 def hypervolume(values: ArrayLike, reference: ArrayLike) -> float:
-    """Volume between the points (n, m) and the reference point (m,); a point not below it in every objective adds nothing.
+    """Returns the volume between points (n, m) and the reference point (m,); points not below it in every objective add nothing.
 
     The unit is the product of the objectives' units. Raises ValueError on values that are not finite.
     """
@@ -44,27 +44,27 @@ def hypervolume(values: ArrayLike, reference: ArrayLike) -> float:
 
 
 def knee(values: ArrayLike, weights: ArrayLike | None = None) -> int:
-    """Index of the front's best trade-off; dominated points are ignored. Raises ValueError without points.
+    """Returns the index of the front's best trade-off; dominated points are ignored. Raises ValueError without points.
 
     Each objective is scaled to 0 (best) .. 1 (worst) over the front; the knee is the point nearest to the ideal point at
-    0, by weighted Euclidean distance (compromise programming, Zeleny 1973). `weights` (m,), by default equal. An
-    objective in which the whole front agrees says nothing. Ties go to the point that is better in the first objective,
-    then the second...; equal points to the first of them.
+    0, by Euclidean distance with `weights` (m,), by default equal (compromise programming, Zeleny 1973). Objectives in which
+    the whole front is equal do not count. Ties go to the point that is better in the first objective, then the second, and
+    so on; equal points to the first of them.
     """
     points = _points(values)
     if len(points) == 0:
         raise ValueError("no points, so no knee")
     front = np.flatnonzero(non_dominated(points))
-    shape = points[front]
-    low, span = shape.min(axis=0), np.ptp(shape, axis=0)
-    scaled = np.divide(shape - low, span, out=np.zeros_like(shape), where=span > 0)
-    weight = np.ones(shape.shape[1]) if weights is None else np.asarray(weights, dtype=float)
-    # Rounded, so that ties do not hang on the last bit of a sum.
-    return int(front[_first((scaled**2 @ weight).round(12), shape)])
+    members = points[front]
+    low, span = members.min(axis=0), np.ptp(members, axis=0)
+    scaled = np.divide(members - low, span, out=np.zeros_like(members), where=span > 0)
+    weight = np.ones(members.shape[1]) if weights is None else np.asarray(weights, dtype=float)
+    # Rounded, so that ties do not depend on the last bit of a sum.
+    return int(front[_first((scaled**2 @ weight).round(12), members)])
 
 
 def knee_weights(objectives: Sequence[Objective]) -> NDArray[np.float64]:
-    """Half of the weight for quality (what is maximised), half shared by the costs, which rise and fall together.
+    """Returns weights (m,): half for quality (what is maximised), half shared by the costs, which are correlated.
 
     With equal weights latency and parameters count twice against CIDEr and the knee is nearly always the smallest model.
     """
@@ -73,7 +73,7 @@ def knee_weights(objectives: Sequence[Objective]) -> NDArray[np.float64]:
 
 
 def picks(ids: Sequence[int], values: ArrayLike, objectives: Sequence[Objective]) -> dict[str, int]:
-    """Pick -> id: the knee, and the member of the front that is best in CIDEr, latency and parameters where these are objectives.
+    """Returns pick -> id: the knee, and the front's best in CIDEr, latency and parameters where these are objectives.
 
     ids (n,), values (n, m) minimised, m objectives in the order of the columns. Empty without points.
     """
@@ -85,18 +85,17 @@ def picks(ids: Sequence[int], values: ArrayLike, objectives: Sequence[Objective]
     chosen = {"knee": ids[knee(points, knee_weights(objectives))]}
     for pick, name in BEST_IN.items():
         if name in columns:
-            shape = points[front]
-            chosen[pick] = ids[int(front[_first(shape[:, columns[name]], shape)])]
+            chosen[pick] = ids[int(front[_first(points[front][:, columns[name]], points[front])])]
     return chosen
 
 
 def _first(score: NDArray[np.float64], points: NDArray[np.float64]) -> int:
-    """Index of the smallest score (n,); ties by the values (n, m) from the first column on, so arrival decides nothing."""
+    """Returns the index of the smallest score (n,); ties go by the values (n, m) from the first column on, not by order."""
     return int(np.lexsort((*points.T[::-1], score))[0])
 
 
 def _points(values: ArrayLike) -> NDArray[np.float64]:
-    """Values as an (n, m) array of finite floats; an empty list is (0, 0)."""
+    """Returns the values as an (n, m) array of finite floats; an empty list is (0, 0)."""
     points = np.asarray(values, dtype=np.float64)
     if points.size == 0:
         return points.reshape(0, points.shape[1] if points.ndim == 2 else 0)

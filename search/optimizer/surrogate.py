@@ -1,8 +1,8 @@
-"""Surrogate: a Gaussian process over candidate and rung that says what CIDEr a candidate will end with. scikit-learn, on the CPU.
+"""A Gaussian process over candidates and rungs that predicts a candidate's CIDEr at the end of training. Uses scikit-learn.
 
-One Matern kernel with a length scale a parameter and one over the rung: measurements at lower rungs inform the end as far as
-they have agreed with it so far. Hyperparameters are the maximum of the posterior under broad priors: by likelihood alone, as
-many length scales as there are parameters would be fitted to the noise of some twenty rows.
+One Matern kernel has a length scale for each parameter and one for the rung, so measurements at lower rungs inform the end as
+far as they have agreed with it. Hyperparameters maximise the posterior under broad priors: by likelihood alone, a length scale
+for each parameter would be fitted to the noise of some twenty rows.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Hyperparameter, Kernel
 
 Array = NDArray[np.float64]
-FIT_ROWS = 200  # hyperparameters are fitted on so many rows at most
-# Priors of the hyperparameters' logarithms: (mean, standard deviation). Values are standardised, ranges have length 1.
+FIT_ROWS = 200  # most rows that hyperparameters are fitted to
+# Priors of the hyperparameters' logarithms: (mean, standard deviation). Values are standardised and ranges have length 1.
 AMPLITUDE, LENGTH, RUNG_LENGTH, RUNG_NOISE, NOISE = (0.4, 0.7), (0.5, 0.8), (0.4, 0.8), (-2.0, 1.2), (-4.0, 1.2)
 _BOUNDS = (1e-3, 1e3)
 
 
 class GroupedMatern(Kernel):  # type: ignore[misc]  # sklearn is untyped
-    """Matern 5/2 with one length scale for each group of columns: `groups` names the group of each column."""
+    """Matern 5/2 with one length scale for each group of columns; `groups` gives the group of each column."""
 
     def __init__(self, lengths: Sequence[float] | Array, groups: Sequence[int]) -> None:
         self.lengths, self.groups = lengths, groups
@@ -39,7 +39,7 @@ class GroupedMatern(Kernel):  # type: ignore[misc]  # sklearn is untyped
         return Hyperparameter("lengths", "numeric", _BOUNDS, len(self.lengths))
 
     def __call__(self, X: Array, Y: Array | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
-        """Kernel (n, m); with `eval_gradient` also its gradient (n, n, groups) by the logarithms of the lengths."""
+        """Returns the kernel (n, m); with `eval_gradient` also its gradient (n, n, groups) by the logarithms of the lengths."""
         scale = 1.0 / np.asarray(self.lengths, dtype=np.float64)[list(self.groups)]
         x = X * scale
         root = np.sqrt(5.0) * cdist(x, x if Y is None else Y * scale)
@@ -56,18 +56,18 @@ class GroupedMatern(Kernel):  # type: ignore[misc]  # sklearn is untyped
         return kernel, gradient
 
     def diag(self, X: Array) -> Array:  # noqa: N803
-        """Ones (n,)."""
+        """Returns ones (n,)."""
         return np.ones(len(X))
 
     def is_stationary(self) -> bool:
-        """Yes: a function of distances."""
+        """Returns true: the kernel depends on distances alone."""
         return True
 
 
 class RungNoise(Kernel):  # type: ignore[misc]  # sklearn is untyped
     """White noise with one level below the last rung (last column below 1) and one at it.
 
-    On the way a candidate is judged in the middle of its training, by fewer images: what is luck there is no luck at the end.
+    Below the last rung a candidate is measured in the middle of its training and on fewer images, so the noise is another.
     """
 
     def __init__(self, levels: Sequence[float] | Array) -> None:
@@ -79,7 +79,7 @@ class RungNoise(Kernel):  # type: ignore[misc]  # sklearn is untyped
         return Hyperparameter("levels", "numeric", (1e-6, 10.0), 2)
 
     def __call__(self, X: Array, Y: Array | None = None, eval_gradient: bool = False) -> Any:  # noqa: N803
-        """Kernel (n, m), zero between different rows; with `eval_gradient` also its gradient (n, n, 2)."""
+        """Returns the kernel (n, m), zero between different rows; with `eval_gradient` also its gradient (n, n, 2)."""
         if Y is not None:
             return np.zeros((len(X), len(Y)))
         value = self.diag(X)
@@ -89,16 +89,16 @@ class RungNoise(Kernel):  # type: ignore[misc]  # sklearn is untyped
         return np.diag(value), np.dstack([np.diag(value * below), np.diag(value * ~below)])
 
     def diag(self, X: Array) -> Array:  # noqa: N803
-        """Variances (n,)."""
+        """Returns variances (n,)."""
         return np.where(X[:, -1] < 1.0, self.levels[0], self.levels[1])
 
     def is_stationary(self) -> bool:
-        """No: it depends on the rung."""
+        """Returns false: the kernel depends on the rung."""
         return False
 
 
 class Surrogate:
-    """Rows are (columns of the encoder, then the rung). `groups` names the parameter of each column, rung excluded."""
+    """The model of a study. A row is the encoder's columns, then the rung; `groups` gives the parameter of each column."""
 
     def __init__(self, groups: Sequence[int]) -> None:
         count = max(groups, default=-1) + 1
@@ -109,7 +109,7 @@ class Surrogate:
         self._theta: Array = self._prior[0]
 
     def tune(self, rows: Array, values: Array) -> Array:
-        """Fit the hyperparameters to rows (n, columns + 1) and values (n,), from the prior on; returns their logarithms."""
+        """Fits the hyperparameters to rows (n, columns + 1) and values (n,), from the prior on; returns their logarithms."""
         rows, values = rows[-FIT_ROWS:], values[-FIT_ROWS:]
         self._theta = self._prior[0]
         model = GaussianProcessRegressor(self._kernel(), alpha=1e-8, optimizer=self._optimise)
@@ -120,7 +120,7 @@ class Surrogate:
         return self._theta
 
     def fit(self, rows: Array, values: Array, scale: Scale | None = None) -> Posterior:
-        """What rows (n, columns + 1) and values (n,) say, under the hyperparameters as last tuned; `scale` if it is known."""
+        """Returns the posterior of rows (n, columns + 1), values (n,) and tuned hyperparameters; `scale` is fitted if None."""
         scale = scale or Scale.of(rows, values)
         model = GaussianProcessRegressor(self._kernel(), alpha=1e-8, optimizer=None)
         return Posterior(model.fit(rows, scale.standard(rows, values)), scale)
@@ -131,7 +131,7 @@ class Surrogate:
         return ConstantKernel(theta[0], _BOUNDS) * matern + RungNoise(tuple(theta[-2:]))
 
     def _optimise(self, loss: Callable[..., Any], start: Array, bounds: Array) -> tuple[Array, float]:
-        """scikit-learn's hook: its negative log likelihood plus the negative log prior, by L-BFGS-B from one start."""
+        """Minimises scikit-learn's negative log likelihood plus the negative log prior, by L-BFGS-B from one start."""
         mean, deviation = self._prior
 
         def penalised(theta: Array) -> tuple[float, Array]:
@@ -139,51 +139,50 @@ class Surrogate:
             z = (theta - mean) / deviation
             return value + 0.5 * float(z @ z), gradient + z / deviation
 
-        found = minimize(
-            penalised, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-4}
-        )
-        return found.x, float(found.fun)
+        options = {"maxiter": 40, "ftol": 1e-4}
+        optimum = minimize(penalised, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        return optimum.x, float(optimum.fun)
 
 
 class Posterior:
-    """A fitted model in the values' own unit."""
+    """A fitted model; predictions are in the unit of the values."""
 
     def __init__(self, model: GaussianProcessRegressor, scale: Scale) -> None:
         self._model, self.scale = model, scale
 
     def predict(self, rows: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation (n,) of the value at the end of rows (n, columns), the luck of a training included."""
+        """Returns mean and standard deviation (n,) of the value of rows (n, columns) at the last rung, noise included."""
         mean, sd = self._model.predict(np.c_[rows, np.ones(len(rows))], return_std=True)
         return mean * self.scale.spread + self.scale.center, sd * self.scale.spread
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Values as the model sees them: brought to the end of training by how much curves grow, then without mean and spread.
+    """Standardises values: multiplied to the end of training by the growth of curves, then without mean and spread.
 
-    Curves rise in proportion: as values stand, a candidate that was never measured would be taken for half trained.
+    Without the growth, the model would expect a candidate that was never measured to be as good as a half trained one.
     """
 
-    growth: dict[float, float]  # rung -> how many times larger a value at the end is
+    growth: dict[float, float]  # rung -> value at the end divided by the value there
     center: float
     spread: float
 
     @classmethod
     def of(cls, rows: Array, values: Array) -> Scale:
-        """From rows (n, columns + 1), equal ones but for the rung being one candidate's, and values (n,)."""
+        """Fits the scale to rows (n, columns + 1) and values (n,). Rows that differ in the rung alone are of one candidate."""
         curves: dict[bytes, dict[float, float]] = {}
         for row, value in zip(rows, values, strict=True):
             curves.setdefault(row[:-1].tobytes(), {})[float(row[-1])] = float(value)
         growth, above = {1.0: 1.0}, 1.0
         for rung in sorted({float(r) for r in rows[:, -1]} - {1.0}, reverse=True):
             both = [(curve[rung], curve[above]) for curve in curves.values() if rung in curve and above in curve]
-            here, there = sum(low for low, _ in both), sum(high for _, high in both)
-            growth[rung] = growth[above] * (there / here if here > 0 and there > 0 else 1.0)
+            low, high = sum(value for value, _ in both), sum(value for _, value in both)
+            growth[rung] = growth[above] * (high / low if low > 0 and high > 0 else 1.0)
             above = rung
         last = np.array([curve[max(curve)] * growth[max(curve)] for curve in curves.values()])
         return cls(growth, float(last.mean()), float(last.std()) or 1.0)
 
     def standard(self, rows: Array, values: Array) -> Array:
-        """Values (n,) at rows (n, columns + 1) as the model sees them."""
+        """Returns the standardised values (n,) of rows (n, columns + 1) and values (n,)."""
         grown = np.array([value * self.growth[float(rung)] for rung, value in zip(rows[:, -1], values, strict=True)])
         return (grown - self.center) / self.spread

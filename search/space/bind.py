@@ -74,7 +74,7 @@ def _values(parameter: Parameter, shape: BaseShape, rankings: Mapping[str, Ranki
 
 
 def _layers(value: Value, shares: bool, name: str, shape: BaseShape, node: YamlNode) -> int:
-    """A depth as a count: shares round to whole layers (Q-Former: whole pairs), at least one. A bare 1 among shares is all."""
+    """Returns a depth as a count: shares round to whole layers (Q-Former: whole groups), at least one. 1 among shares is all."""
     depth = int(getattr(shape, name))
     step = shape.cross_attention_frequency if name == "qformer_layers" else 1
     if isinstance(value, float) or (value == 1 and shares):

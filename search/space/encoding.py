@@ -1,4 +1,4 @@
-"""Params as numbers for a model, and random and neighbouring params of a space, conditionals included. Fast: no Optuna trial."""
+"""Encodes params as numbers, and draws random and neighbouring params of a space. Faster than by an Optuna trial."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from search.space.bound_space import BoundSpace, Params
 
-STEP = 0.15  # of a numeric parameter's range: how far a neighbour is, one standard deviation
+STEP = 0.15  # standard deviation of a neighbour's distance, as a share of a numeric parameter's range
 CHANGES = 1.5  # parameters that a neighbour changes on average
 
 
 class Encoder:
-    """Each numeric parameter becomes one column in [0, 1] (log where the space says so), each choice one column an option.
+    """Each numeric parameter becomes one column in [0, 1] (log if the space says so), each choice one column for each option.
 
-    A parameter that does not exist under its `when` is put in the middle of its range, where it tells nothing apart.
+    A parameter that does not exist under its `when` is encoded as the middle of its range, the same for all such candidates.
     """
 
     def __init__(self, space: BoundSpace) -> None:
         self.space = space
-        self.groups: list[int] = []  # column -> which parameter it belongs to
+        self.groups: list[int] = []  # column -> index of its parameter
         for group, over in enumerate(space.distributions.values()):
             options = len(over.choices) if isinstance(over, CategoricalDistribution) else 1
             self.groups += [group] * options
 
     def encode(self, params: Mapping[str, Any]) -> list[float]:
-        """The row of these params: as many numbers as there are `groups`."""
+        """Returns the row of these params: one number for each of `groups`."""
         row: list[float] = []
         for name, over in self.space.distributions.items():
             if isinstance(over, CategoricalDistribution):
-                # So scaled, two different options are at distance 1, as are the ends of a range.
+                # With this scale two different options are at distance 1, as are the ends of a range.
                 share = math.sqrt(0.5)
                 if name in params:
                     row += [share * (params[name] == choice) for choice in over.choices]
@@ -44,7 +44,7 @@ class Encoder:
         return row
 
     def random(self, rng: np.random.Generator) -> Params:
-        """Params drawn uniformly, as the space spreads them."""
+        """Draws params uniformly (log-uniformly if the space says so)."""
         params: Params = {}
         for name, over in self.space.distributions.items():
             if self.space.active(name, params):
@@ -52,7 +52,7 @@ class Encoder:
         return params
 
     def neighbour(self, parent: Mapping[str, Any], rng: np.random.Generator) -> Params:
-        """The parent with one parameter or a few changed a little; what that brings into existence is drawn."""
+        """Returns the parent with one or a few parameters changed a little; parameters that newly exist are drawn."""
         distributions = self.space.distributions
         names = [name for name in distributions if name in parent]
         changed = {names[rng.integers(len(names))]} if names else set()
@@ -75,7 +75,7 @@ class Encoder:
 
 
 def _span(over: IntDistribution | FloatDistribution) -> tuple[float, float]:
-    """The range on which a numeric parameter is uniform; whole numbers own half a step on either side of them."""
+    """Returns the range on which a numeric parameter is uniform; each whole number covers half a step on either side."""
     half = 0.5 * over.step if isinstance(over, IntDistribution) else 0.0
     low, high = over.low - half, over.high + half
     return (math.log(low), math.log(high)) if over.log else (low, high)
@@ -89,7 +89,7 @@ def _unit(over: BaseDistribution, value: Any) -> float:
 
 
 def _at(over: BaseDistribution, share: float) -> Any:
-    """The value at a share in [0, 1) of the range, or the option."""
+    """Returns the value at a share in [0, 1) of the range, or the option."""
     if isinstance(over, CategoricalDistribution):
         return over.choices[int(share * len(over.choices))]
     assert isinstance(over, IntDistribution | FloatDistribution)
@@ -103,8 +103,8 @@ def _at(over: BaseDistribution, share: float) -> Any:
 
 
 def _next(over: BaseDistribution, value: Any, step: float) -> Any:
-    """The whole number beside this one, so that a small step is a step; a real number moved by itself."""
+    """Returns the next whole number, so that a small step changes it; a real number is returned as it is."""
     if not isinstance(over, IntDistribution):
         return value
-    beside = value + (over.step if step > 0 else -over.step)
-    return beside if over.low <= beside <= over.high else value
+    following = value + (over.step if step > 0 else -over.step)
+    return following if over.low <= following <= over.high else value

@@ -1,4 +1,4 @@
-"""Spaces: YAML files that say what is searched, with a closed vocabulary, and checked before anything else is read."""
+"""Reads and checks spaces: YAML files with a closed vocabulary that say what is searched."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ DEFAULT_TRIALS = 24
 class Space:
     """What is searched, before a base is known. `trials` and `rungs` are its defaults; `source` is its file.
 
-    `latency_decoder` is whose time `latency_ms` is: transformers' generate or our beam search. `validations`: how often the
-    validation loss is taken in a training, for its curve. `rows`: names of the starts, where they are all there is to try.
+    `latency_decoder` is the one that `latency_ms` measures: transformers' generate or this project's beam search.
+    `validations` is how often a training computes the validation loss. `rows` are the names of the starts of a space that is a
+    fixed list of candidates.
     """
 
     name: str
@@ -59,15 +60,15 @@ class Space:
 
     @property
     def needs_measuring(self) -> bool:
-        """Whether a candidate may use a ranking that is scored over the base and the data first."""
+        """Whether a candidate may use a ranking that must first be measured on the base and the data."""
         return any(p.name == "ranking" and set(p.values) & set(MEASURED) for p in self.parameters)
 
     def bind(self, shape: BaseShape, rankings: MeasuredRankings | None = None) -> BoundSpace:
-        """The space over a base of this shape, with measured rankings where there are any.
+        """Returns the space over a base of this shape, with measured rankings if there are any.
 
         Raises UserError with file and line for depths or rankings that the base does not have.
         """
-        from search.space.bind import bind  # imports Optuna, which listing and checking spaces does not need
+        from search.space.bind import bind  # imports Optuna, which loading a space does not need
 
         bound = bind(self.parameters, self.starts, shape, rankings)
         names: dict[str, str] = {}
@@ -78,12 +79,12 @@ class Space:
 
 
 def known_spaces() -> dict[str, Path]:
-    """Name -> file of the spaces that ship with the project."""
+    """Returns name -> file of the spaces that ship with the project."""
     return {path.stem: path for path in sorted(Path(shipped.__path__[0]).glob("*.yaml"))}
 
 
 def load_space(name_or_path: str | Path) -> Space:
-    """A shipped space by name, or any file ending in .yaml or .yml. Raises UserError, one line, for whatever is wrong in it."""
+    """Loads a shipped space by name, or any file ending in .yaml or .yml. Raises UserError, in one line, for any error in it."""
     known, text = known_spaces(), str(name_or_path)
     if text in known:
         return _space(read(known[text]))
@@ -160,16 +161,16 @@ def _rungs(node: YamlNode) -> tuple[float, ...]:
 
 
 def _parameters(node: YamlNode, searched: bool) -> tuple[Parameter, ...]:
-    found: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = {}
     for name, value in node.mapping("parameters", RULES).items():
         parameter = _parameter(name, value)
-        check_when(parameter, found)
-        found[name] = parameter
-    if {"lr", "lr_factor"} <= found.keys():
+        check_when(parameter, parameters)
+        parameters[name] = parameter
+    if {"lr", "lr_factor"} <= parameters.keys():
         raise node.error("parameters name lr and lr_factor; one of them decides the learning rate")
-    if searched and all(parameter.kind == "fixed" for parameter in found.values()):
+    if searched and all(parameter.kind == "fixed" for parameter in parameters.values()):
         raise node.error("parameters must hold at least one that is searched (int, float, choice or layers)")
-    return tuple(found.values())
+    return tuple(parameters.values())
 
 
 def _parameter(name: str, node: YamlNode) -> Parameter:
@@ -217,5 +218,5 @@ def _when(node: YamlNode, name: str) -> tuple[str, tuple[Value, ...]]:
 
 def _start(node: YamlNode, parameters: tuple[Parameter, ...]) -> Start:
     searched = [parameter.name for parameter in parameters if parameter.kind != "fixed"]
-    given = node.mapping("a starting point", searched)
-    return Start({name: (RULES[name].value(value, name), value) for name, value in given.items()}, node)
+    values = node.mapping("a starting point", searched).items()
+    return Start({name: (RULES[name].value(value, name), value) for name, value in values}, node)

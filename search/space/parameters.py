@@ -1,4 +1,4 @@
-"""Parameters: the closed set of names that make a candidate, what each may be, and its value where a space does not name it."""
+"""The parameters that make a candidate: the values that each may take, and its default."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = ("int", "float", "choice", "layers")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a parameter may be. `low` and `high` bound its numbers; `words` are its options, empty if known only on binding."""
+    """The values of a parameter. `low` and `high` bound numbers; `words` are its options, empty if they depend on the base."""
 
     type: Literal["depth", "word", "whole", "number", "flag"]
     default: Value
@@ -28,7 +28,7 @@ class Rule:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Kinds of range it may be searched over."""
+        """Kinds of range that it may be searched over."""
         return {
             "depth": ("layers", "choice"),
             "word": ("choice",),
@@ -38,7 +38,7 @@ class Rule:
         }[self.type]
 
     def value(self, node: YamlNode, name: str) -> Value:
-        """The value written there. Raises UserError for one that this parameter may not take."""
+        """Returns the value at a node. Raises UserError for one that this parameter may not take."""
         if self.type == "flag":
             return node.flag(name)
         if self.type == "word":
@@ -62,15 +62,15 @@ class Rule:
         return number if self.type == "whole" else float(number)
 
 
-# The defaults are also the full-depth reference point: every linear-attention projection of both components, rank 16, alpha 32.
+# The defaults are also the full-depth reference: every attention projection of both components, rank 16, alpha 32.
 RULES: dict[str, Rule] = {
-    # Another captioner in the variant's place; `none` is a variant of the base, as all other parameters say.
+    # Another captioner in place of the variant; `none` is a variant of the base, described by all other parameters.
     "baseline": Rule("word", "none", words=("none", *BASELINES)),
     "vision_layers": Rule("depth", 1.0),
     "qformer_layers": Rule("depth", 1.0),  # whole (cross, none) pairs
     "llm_layers": Rule("depth", 1.0),
-    # Which layers go first; the strategies are known on binding. This one serves as well as the best (docs/rankings.md) and
-    # needs no scoring before a search.
+    # Which layers are dropped first; the rankings depend on the base. This one is about as good as the best (docs/rankings.md)
+    # and needs no measurement before a search.
     "ranking": Rule("word", "symmetric"),
     "lora": Rule("word", "both", words=("llm", "qformer", "both")),
     "llm_rank": Rule("whole", 16, low=1),
@@ -81,16 +81,15 @@ RULES: dict[str, Rule] = {
     "dropout": Rule("number", 0.0, high=1.0, high_open=True),
     "rslora": Rule("flag", False),
     "train_projection": Rule("flag", False),
-    "lr": Rule("number", 0.0, low_open=True),  # absolute; where a space does not name it, lr_factor decides
+    "lr": Rule("number", 0.0, low_open=True),  # absolute; 0, the default: lr_factor decides
     "lr_factor": Rule("number", 1.0, low_open=True),  # times the base's reference rate (see search.space.bound_space)
     "epochs": Rule("number", 2.0, low_open=True),
     "batch_images": Rule("whole", 16, low=1),
     "weight_decay": Rule("number", 0.0),
     "warmup_share": Rule("number", 0.05, high=1.0),
-    "packed": Rule("flag", True),  # false: steps of batch_images image-caption pairs, as the hand-made study's
-    "distill_logits": Rule(
-        "number", 0.0
-    ),  # weights of what the tuned full depth teaches, beside a caption loss of weight 1
+    "packed": Rule("flag", True),  # false: steps of batch_images image-caption pairs, as in the original manual study
+    # Weights of the losses that compare with the tuned full depth; the caption loss has weight 1.
+    "distill_logits": Rule("number", 0.0),
     "distill_hidden": Rule("number", 0.0),
     "distill_temperature": Rule("number", 1.0, low_open=True),
 }
@@ -99,10 +98,10 @@ DEPTHS = ("vision_layers", "qformer_layers", "llm_layers")
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter as a space names it.
+    """One parameter as a space states it.
 
     `values`: lowest and highest for int, float and layers; the options of a choice; the one value of a fixed parameter.
-    `when`: an earlier choice and the values of it under which this parameter exists.
+    `when`: an earlier choice, and its values under which this parameter exists.
     """
 
     name: str
@@ -115,14 +114,14 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A starting point as a space names it: parameter -> value and where it stands. What it leaves out is drawn."""
+    """A starting point as a space states it: parameter -> value and its node. Parameters that it leaves out are drawn."""
 
     values: dict[str, tuple[Value, YamlNode]]
     node: YamlNode
 
 
 def check_when(parameter: Parameter, earlier: dict[str, Parameter]) -> None:
-    """Raise UserError unless the parameter's `when` names an earlier choice (or fixed value) and values it can take."""
+    """Raises UserError unless the parameter's `when` names an earlier choice (or fixed value) and values that it can take."""
     if parameter.when is None:
         return
     name, values = parameter.when

@@ -1,4 +1,4 @@
-"""Rows: a space that is a fixed list of named candidates, each plain values in node of ranges."""
+"""Reads a space that is a fixed list of named candidates (rows): plain values in place of ranges."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Sequence
 from search.space.parameters import RULES, Parameter, Start, Value
 from search.space.yaml_document import YamlNode, quoted
 
-LONGEST = 60  # characters of a row's name: it becomes a run's name and a cell of tables
+LONGEST = 60  # characters of a row's name, which is also a run's name and a cell of tables
 
 
 def as_choices(
     node: YamlNode, parameters: Sequence[Parameter]
 ) -> tuple[tuple[Parameter, ...], tuple[Start, ...], tuple[str, ...]]:
-    """The listed rows as starting points with their names, over parameters that are choices among the rows' values.
+    """Returns parameters that are choices among the rows' values, the rows as starting points, and their names.
 
-    What a row leaves out is as the space's plain `parameters` fix it, else by default. Raises UserError for what is wrong in it.
+    Parameters that a row leaves out take the space's fixed values, else defaults. Raises UserError for any error in the rows.
     """
     if searched := [p for p in parameters if p.kind != "fixed"]:
         raise searched[0].node.error(f"{searched[0].name}: beside rows, parameters are plain values and not searched")
     rows: list[tuple[str, dict[str, tuple[Value, YamlNode]], YamlNode]] = []
     for item in node.items("rows"):
-        given = item.mapping("a row", ("name", *RULES))
-        if "name" not in given:
+        values = item.mapping("a row", ("name", *RULES))
+        if "name" not in values:
             raise item.error("a row needs a name")
-        name = given.pop("name").text("name of a row")
+        name = values.pop("name").text("name of a row")
         if not name.isprintable() or not 0 < len(name) <= LONGEST:
             raise item.error(f"name of a row must be 1 to {LONGEST} printable characters, not {quoted(name)}")
         if name in [other for other, _, _ in rows]:
             raise item.error(f"row {quoted(name)} is given twice")
-        rows.append((name, {key: (RULES[key].value(value, key), value) for key, value in given.items()}, item))
+        rows.append((name, {key: (RULES[key].value(value, key), value) for key, value in values.items()}, item))
     if not rows:
         raise node.error("rows must list at least one")
     fixed = {p.name: p for p in parameters}
@@ -41,7 +41,6 @@ def as_choices(
     choices = []
     for name in varied:
         options = tuple(dict.fromkeys(start.values[name][0] for start in starts))
-        at = fixed[name].node if name in fixed else node
-        choices.append(Parameter(name, "choice", options, at))
-    kept = (p for p in parameters if p.name not in varied)
-    return (*kept, *choices), starts, tuple(name for name, _, _ in rows)
+        choices.append(Parameter(name, "choice", options, fixed[name].node if name in fixed else node))
+    constant = (p for p in parameters if p.name not in varied)
+    return (*constant, *choices), starts, tuple(name for name, _, _ in rows)
