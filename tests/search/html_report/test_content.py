@@ -32,9 +32,9 @@ CHOSEN = [OBJECTIVES[n] for n in ("cider", "latency_ms", "params")]
 
 
 def content_of(html: str) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
-    assert found
-    return json.loads(found[1])
+    block = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert block
+    return json.loads(block[1])
 
 
 def test_html_of_a_real_study_holds_its_trials_pictures_and_captions(
@@ -87,22 +87,22 @@ def test_volume_never_falls_and_ends_at_the_fronts_share() -> None:
 def test_pausing_counts_what_the_stopped_had_left() -> None:
     history, _ = many(60)
     stopped = [c for c in history if c.state == "stopped"]
-    found = saved(history)
-    assert found is not None and found.stopped == len(stopped)
-    assert found.trainings == pytest.approx(0.67 * len(stopped))
-    assert found.seconds == pytest.approx(35 * 0.67 / 0.33 * len(stopped))
+    savings = saved(history)
+    assert savings is not None and savings.stopped == len(stopped)
+    assert savings.trainings == pytest.approx(0.67 * len(stopped))
+    assert savings.seconds == pytest.approx(35 * 0.67 / 0.33 * len(stopped))
     assert saved(HISTORY) is None
 
 
 def test_a_rung_that_knows_the_order_has_tau_one() -> None:
     history = [c for c in many(60)[0] if len(c.rungs) == 2]
 
-    def told(c: Any, sign: float) -> Any:
+    def with_early(c: Any, sign: float) -> Any:
         early = replace(c.rungs[0], metrics={"cider": sign * c.rungs[1].metrics["cider"]})
         return replace(c, rungs=(early, c.rungs[1]))
 
-    assert rung_agreements(tuple(told(c, 1) for c in history))[0].kendall_tau == pytest.approx(1)
-    assert rung_agreements(tuple(told(c, -1) for c in history))[0].kendall_tau == pytest.approx(-1)
+    assert rung_agreements(tuple(with_early(c, 1) for c in history))[0].kendall_tau == pytest.approx(1)
+    assert rung_agreements(tuple(with_early(c, -1) for c in history))[0].kendall_tau == pytest.approx(-1)
     assert rung_agreements(tuple(history[:4]))[0].kendall_tau is None
 
 
@@ -121,9 +121,9 @@ def test_one_set_of_draws_says_what_the_paired_bootstrap_says() -> None:
 
 def test_importance_finds_the_parameter_that_decides() -> None:
     _, trials = many(80)
-    found = importance(trials, CHOSEN)
-    assert list(found["of"]) == ["cider", "latency_ms", "params"]
-    assert next(iter(found["of"]["latency_ms"])) == "llm_layers" and found["of"]["latency_ms"]["llm_layers"] > 0.8
+    result = importance(trials, CHOSEN)
+    assert list(result["of"]) == ["cider", "latency_ms", "params"]
+    assert next(iter(result["of"]["latency_ms"])) == "llm_layers" and result["of"]["latency_ms"]["llm_layers"] > 0.8
     assert importance(trials[:6], CHOSEN)["of"] == {} and "needs 10" in importance(trials[:6], CHOSEN)["why"]
 
 
@@ -134,8 +134,8 @@ def test_latency_is_split_where_it_was_split() -> None:
 
 
 def test_the_hand_made_study_is_shown_over_its_base_alone() -> None:
-    shown = reference_points_of("Salesforce/blip2-opt-2.7b")
-    assert shown is not None and {p["name"]: p["cider"] for p in shown["points"]}["zero-shot, by hand"] == 15.19
+    study = reference_points_of("Salesforce/blip2-opt-2.7b")
+    assert study is not None and {p["name"]: p["cider"] for p in study["points"]}["zero-shot, by hand"] == 15.19
     assert reference_points_of("tiny") is None
 
 

@@ -46,33 +46,33 @@ def depth(trial: FrontEntry) -> int:
 
 def test_another_device_has_another_front(small_study: Settings, tmp_path: Path) -> None:
     files = {p: p.stat().st_mtime_ns for p in small_study.folder.rglob("*") if p.is_file()}
-    here = study_front(small_study.folder)
+    front = study_front(small_study.folder)
     for name, change in (("forwards", forwards), ("backwards", backwards)):
         ledger = other_device(small_study, tmp_path / name, change)
-        there = front_for_device(small_study.folder, ledger)
-        assert there.elsewhere is not None
-        assert (there.elsewhere.measured, there.elsewhere.unknown) == (3, 0)
+        moved_front = front_for_device(small_study.folder, ledger)
+        assert moved_front.elsewhere is not None
+        assert (moved_front.elsewhere.measured, moved_front.elsewhere.unknown) == (3, 0)
         recorded = {
             e.architecture.llm_layers + e.architecture.qformer_layers: e.latency.latency_ms
             for e in Ledger(ledger).entries()
         }
-        members, fastest = {t.id for t in there.trials if t.pareto}, there.picks["fastest"]
-        for old, new in zip(here.trials, there.trials, strict=True):
+        members, fastest = {t.id for t in moved_front.trials if t.pareto}, moved_front.picks["fastest"]
+        for old, new in zip(front.trials, moved_front.trials, strict=True):
             if new.state == "complete":
                 assert new.objectives == old.objectives | {"latency_ms": recorded[depth(new)]}
-        order = [depth(there.trials[n]) for n in sorted(members)]
-        assert depth(there.trials[fastest]) == (min(order) if name == "forwards" else max(order))
-        was = {t.id for t in here.trials if t.pareto}
-        assert there.elsewhere.entered == sorted(members - was)
-        assert there.elsewhere.left == sorted(was - members)
-        moved = [line for line in summary_lines(there) if line.startswith("fastest: trial")]
-        assert bool(moved) == (fastest != here.picks["fastest"])
+        order = [depth(moved_front.trials[n]) for n in sorted(members)]
+        assert depth(moved_front.trials[fastest]) == (min(order) if name == "forwards" else max(order))
+        was = {t.id for t in front.trials if t.pareto}
+        assert moved_front.elsewhere.entered == sorted(members - was)
+        assert moved_front.elsewhere.left == sorted(was - members)
+        lines = [line for line in summary_lines(moved_front) if line.startswith("fastest: trial")]
+        assert bool(lines) == (fastest != front.picks["fastest"])
     assert {p: p.stat().st_mtime_ns for p in small_study.folder.rglob("*") if p.is_file()} == files
 
 
 def test_the_same_device_has_the_same_front(small_study: Settings) -> None:
-    here, again = study_front(small_study.folder), front_for_device(small_study.folder, small_study.ledger)
-    assert (again.picks, again.hypervolume) == (here.picks, here.hypervolume)
+    front, again = study_front(small_study.folder), front_for_device(small_study.folder, small_study.ledger)
+    assert (again.picks, again.hypervolume) == (front.picks, front.hypervolume)
     assert again.elsewhere is not None and again.elsewhere.entered == again.elsewhere.left == []
 
 
@@ -93,15 +93,15 @@ def test_the_command(small_study: Settings, tmp_path: Path, capsys: pytest.Captu
     assert "Other Card, 1 thread, generate" in out and "nothing was trained" in out
     assert command(main, [*arguments, "--latency-ledger", str(ledger), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["elsewhere"]["device"] == "Other Card"
-    for wrong, says in (
+    for options, message in (
         (["--latency-ledger", str(tmp_path / "none")], "is not a file"),
         (["--latency-device", "X"], "goes with --latency-ledger"),
         (["--latency-ledger", str(ledger), "--html", "p.html"], "is for the table"),
         (["--latency-ledger", str(ledger), "--latency-device", "Third"], "nothing of device 'Third'"),
     ):
-        assert command(main, [*arguments, *wrong]) == 2
+        assert command(main, [*arguments, *options]) == 2
         err = capsys.readouterr().err
-        assert says in err and err.count("\n") == 1
+        assert message in err and err.count("\n") == 1
 
 
 def test_a_ledger_of_two_kinds_or_of_another_base(small_study: Settings, tmp_path: Path) -> None:

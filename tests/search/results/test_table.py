@@ -47,7 +47,7 @@ def test_the_table_marks_ties_refits_and_what_is_free(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     two = next(line for line in lines if line.startswith("│     2 "))
     assert "71.2 ± 0.8 (3)" in two and two.rstrip("│ ").endswith("│ 1")
-    shown = [line for line in lines if "int8" in line]
-    assert len(shown) == 1 and "beam 1" in shown[0] and "1.25" in shown[0] and "free" in shown[0]
+    rows = [line for line in lines if "int8" in line]
+    assert len(rows) == 1 and "beam 1" in rows[0] and "1.25" in rows[0] and "free" in rows[0]
     assert any("1 more free points are dominated" in line for line in lines)
     assert sum(",free," in row for row in front_csv(front).splitlines()) == 2

@@ -19,14 +19,14 @@ from tests.support.example_study import HISTORY, METADATA, NOW_MS, OBJECTIVE_NAM
 
 
 def test_written_twice_by_two_trackers_is_written_once(tmp_path: Path) -> None:
-    asked = make_settings(tmp_path)
+    settings = make_settings(tmp_path)
     views = [
-        study_view(asked, METADATA, HISTORY[:3], NOW_MS, "running"),
-        study_view(asked, METADATA, HISTORY, NOW_MS, "complete"),
+        study_view(settings, METADATA, HISTORY[:3], NOW_MS, "running"),
+        study_view(settings, METADATA, HISTORY, NOW_MS, "complete"),
     ]
     for view in (*views, views[-1]):
-        Tracker(asked.tracking_uri, "rsopt-pruning", asked.name).write(view)
-    client = MlflowClient(asked.tracking_uri)
+        Tracker(settings.tracking_uri, "rsopt-pruning", settings.name).write(view)
+    client = MlflowClient(settings.tracking_uri)
     experiment = client.get_experiment_by_name("rsopt-pruning")
     runs = client.search_runs([experiment.experiment_id])
     parents = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
@@ -47,55 +47,55 @@ def test_written_twice_by_two_trackers_is_written_once(tmp_path: Path) -> None:
 
 
 def test_the_background_tracker_ends_with_the_newest_view(tmp_path: Path) -> None:
-    asked = make_settings(tmp_path)
-    tracker = BackgroundTracker(asked.tracking_uri, "rsopt-pruning", asked.name)
+    settings = make_settings(tmp_path)
+    tracker = BackgroundTracker(settings.tracking_uri, "rsopt-pruning", settings.name)
     for n in range(1, len(HISTORY) + 1):
-        tracker.put(study_view(asked, METADATA, HISTORY[:n], NOW_MS, "running" if n < len(HISTORY) else "complete"))
+        tracker.put(study_view(settings, METADATA, HISTORY[:n], NOW_MS, "running" if n < len(HISTORY) else "complete"))
     tracker.close()
     assert tracker.problem is None
-    client = MlflowClient(asked.tracking_uri)
+    client = MlflowClient(settings.tracking_uri)
     runs = client.search_runs([client.get_experiment_by_name("rsopt-pruning").experiment_id])
     assert len(runs) == len(HISTORY) + 1
 
 
 def test_a_server_that_is_away_costs_a_problem_and_no_exception(tmp_path: Path) -> None:
-    asked = replace(make_settings(tmp_path), tracking_uri="http://127.0.0.1:9")
-    tracker = BackgroundTracker(asked.tracking_uri, "rsopt-pruning", asked.name)
-    tracker.put(study_view(asked, METADATA, HISTORY, NOW_MS, "complete"))
+    settings = replace(make_settings(tmp_path), tracking_uri="http://127.0.0.1:9")
+    tracker = BackgroundTracker(settings.tracking_uri, "rsopt-pruning", settings.name)
+    tracker.put(study_view(settings, METADATA, HISTORY, NOW_MS, "complete"))
     tracker.close(timeout=60)
     assert tracker.problem and "MLflow" in tracker.problem
 
 
 @pytest.mark.parametrize(
-    ("uri", "says"),
+    ("uri", "message"),
     [
         ("http://127.0.0.1:9", "does not answer"),
         ("ftp://x", "allowed are"),
         ("sqlite:////no/such/folder/mlflow.db", "no folder"),
     ],
 )
-def test_a_tracking_uri_that_answers_nothing_is_one_line(uri: str, says: str) -> None:
-    with pytest.raises(UserError, match=says) as error:
+def test_a_tracking_uri_that_answers_nothing_is_one_line(uri: str, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
         check_uri(uri)
     assert "\n" not in str(error.value)
 
 
 def test_the_machine_is_sampled_into_the_parent_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
-    asked = make_settings(tmp_path)
-    tracker = BackgroundTracker(asked.tracking_uri, "rsopt-pruning", asked.name)
+    settings = make_settings(tmp_path)
+    tracker = BackgroundTracker(settings.tracking_uri, "rsopt-pruning", settings.name)
     tracker.watch = True
-    tracker.put(study_view(asked, METADATA, HISTORY[:3], NOW_MS, "running"))
+    tracker.put(study_view(settings, METADATA, HISTORY[:3], NOW_MS, "running"))
     deadline = time.monotonic() + 60
-    client, found = MlflowClient(asked.tracking_uri), {}
-    while time.monotonic() < deadline and not any(name.startswith("system/") for name in found):
+    client, metrics = MlflowClient(settings.tracking_uri), {}
+    while time.monotonic() < deadline and not any(name.startswith("system/") for name in metrics):
         time.sleep(0.5)
         if tracker.tracker and tracker.tracker.parent_id:
-            found = client.get_run(tracker.tracker.parent_id).data.metrics
-    tracker.put(study_view(asked, METADATA, HISTORY, NOW_MS, "complete"))
+            metrics = client.get_run(tracker.tracker.parent_id).data.metrics
+    tracker.put(study_view(settings, METADATA, HISTORY, NOW_MS, "complete"))
     tracker.close()
     assert tracker.problem is None
-    assert any(name.startswith("system/cpu") for name in found)
+    assert any(name.startswith("system/cpu") for name in metrics)
 
 
 def test_a_database_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_registered_pick_captions_files_and_bytes(
     mlflow.set_tracking_uri(uri)
     try:
         model = mlflow.pyfunc.load_model("models:/rsopt-fields-1@knee")
-        found = model.predict(pd.DataFrame({"image": images}))
+        predictions = model.predict(pd.DataFrame({"image": images}))
     finally:
         mlflow.set_tracking_uri(before)
-    assert found["caption"].tolist() == list(captions.values())
+    assert predictions["caption"].tolist() == list(captions.values())
