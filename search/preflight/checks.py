@@ -63,7 +63,7 @@ def check_machine(
     """
     memory = "each worker of the cluster plans with its own"
     if not cluster:
-        memory = plan_memory(settings, bound, Device.here()).told
+        memory = plan_memory(settings, bound, Device.here()).description
     images = Images.generated() if data is None else Images.of(data)
     disks = check_disks(study_needs(settings, bound, rungs, images, cluster), settings.disk_bytes)
     repairs = [f"base repaired: {repair}" for repair in check_base(settings.base)]

@@ -1,4 +1,4 @@
-"""What a study will need on disks, known before any work: compared with what is free, with the flag that makes it fit."""
+"""Predicts the disk space of a study before any work, and refuses a study that does not fit."""
 
 from __future__ import annotations
 
@@ -18,96 +18,107 @@ from rsopt.model.configs import base_config
 from rsopt.model.hub import cached, hub_cache
 from search.optimizer.cost_estimator import Costs
 from search.optimizer.exact_costs import exact_costs
-from search.preflight.dry_run import drawn_candidates
+from search.preflight.dry_run import sample_candidates
 from search.space.bound_space import BoundSpace
 from search.study.settings import Settings
 
-WORDS = 10_000  # of a PureT, before the data was read: more than caption sets have
-WEIGHTS_ONLY, WITH_MOMENTS = 4, 12  # bytes a trained parameter: float32, and with AdamW's two moments
-CAPTION = 250  # bytes of an image's caption and score in captions.json
-# Measured on studies of 8 to 30 trials: what a leg (Ray's files, measurement, journal) and a study (page, front) leave.
+PURET_WORDS = 10_000  # PureT's vocabulary before the data is read: more than caption data sets have
+WEIGHTS_ONLY, WITH_MOMENTS = 4, 12  # bytes of a trained parameter in float32, without and with AdamW's two moments
+CAPTION = 250  # bytes of one image in captions.json
+# Bytes of a leg (Ray's files, measurement, journal) and of a study (page, front), measured on studies of 8 to 30 trials.
 LEG, STUDY = 80_000, 2_000_000
-MLFLOW, MLFLOW_TRIAL = 3_000_000, 100_000  # its database and the study's artifacts; members' adapters come on top
+MLFLOW, MLFLOW_TRIAL = 3_000_000, 100_000  # database and artifacts, without the members' adapters
 MINI = 25_000_000  # the generated data set
 Free = Callable[[Path], int]
 
 
 @dataclass(frozen=True, slots=True)
 class DiskNeeds:
-    """Bytes, at most, by folder and kind. `least` is the study's own folder with every checkpoint dropped that may be."""
+    """Upper bounds in bytes, by folder and kind of files.
+
+    `least` is what the folder `study` needs when every checkpoint is dropped that may be; `state` is the largest checkpoint.
+    """
 
     needs: Mapping[Path, Mapping[str, int]]
     study: Path
     least: int
-    state: int  # the largest checkpoint
+    state: int
 
     def of(self, folder: Path, cap: int | None = None) -> int:
-        """Bytes needed in a folder; `cap` is what --disk-gb leaves to the study's own."""
-        whole = sum(self.needs[folder].values())
-        return min(whole, cap) if folder == self.study and cap is not None else whole
+        """Returns the bytes needed in a folder. `cap` is the limit of --disk-gb for the study's own folder."""
+        total = sum(self.needs[folder].values())
+        return min(total, cap) if folder == self.study and cap is not None else total
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """How many a study works with: all splits, and those of validation."""
+    """Numbers of images: of all splits and of the validation split."""
 
     all: int
     val: int
 
     @classmethod
     def of(cls, data: CaptionData) -> Images:
-        """Of a data set that was read."""
+        """Returns the numbers of a data set."""
         return cls(len(data.samples), len(data.split("val")))
 
     @classmethod
     def generated(cls) -> Images:
-        """Of the generated set, whose splits are 80/10/10."""
+        """Returns the numbers of the generated data set, whose splits are 80/10/10."""
         return cls(IMAGES, IMAGES // 10)
 
 
 def study_needs(settings: Settings, bound: BoundSpace, rungs: int, images: Images, cluster: bool = False) -> DiskNeeds:
-    """`disk_needs` of a study driven from here; of a cluster's nodes only the folders that they share with us are known."""
+    """Returns the `disk_needs` of this machine; of a cluster's, those of the shared folders."""
     import torch
 
     gpu = torch.cuda.is_available()
     dtype: Dtype = "bfloat16" if gpu else "float32"
     cards = max(1, int(torch.cuda.device_count() / settings.gpus_per_trial))
     slots = settings.workers or (cards if gpu else os.cpu_count() or 1)
-    found = disk_needs(settings, bound, rungs, slots, images, exact_costs(settings.base, dtype), dtype)
+    needs = disk_needs(settings, bound, rungs, slots, images, exact_costs(settings.base, dtype), dtype)
     if cluster:
-        shared = {folder: kinds for folder, kinds in found.needs.items() if folder != cache_dir()}
-        return replace(found, needs=shared)
-    return found
+        return replace(needs, needs={folder: kinds for folder, kinds in needs.needs.items() if folder != cache_dir()})
+    return needs
 
 
 def _baseline(name: str, base: str) -> tuple[int, int]:
-    """Trained parameters of another captioner, and those of the model that it writes at its end."""
+    """Parameters of a baseline: the trained ones, and those in the model that its last leg writes."""
     from rsopt.baselines.cost import baseline_cost
 
-    cost = baseline_cost(name, base_config(base), base == "tiny", WORDS)
-    return cost.trainable, cost.trainable if name == "bita" else cost.params[
-        "total"
-    ]  # BITA writes what it trained alone
+    cost = baseline_cost(name, base_config(base), base == "tiny", PURET_WORDS)
+    return cost.trainable, cost.trainable if name == "bita" else cost.params["total"]  # BITA omits the frozen part
 
 
 def disk_needs(
     settings: Settings, bound: BoundSpace, rungs: int, slots: int, images: Images, costs: Costs, dtype: Dtype
 ) -> DiskNeeds:
-    """Upper bounds. `slots` legs are written at once; `costs` gives a candidate's `trainable`."""
-    _, drawn = drawn_candidates(bound, settings.seed)
+    """Returns the needs of a study.
+
+    Args:
+        settings: The study's.
+        bound: Its space over its base.
+        rungs: Number of rungs of a training.
+        slots: Legs that run, and are written, at the same time.
+        images: Numbers of images.
+        costs: Returns the exact costs of a candidate, of which `trainable` and `params` are used.
+        dtype: Dtype of the cached vision features.
+    """
+    _, drawn = sample_candidates(bound, settings.seed)
     variants = [c for c in (bound.full_depth()[1], *drawn) if c.baseline is None]
-    others = [_baseline(name, settings.base) for name in {c.baseline for c in drawn if c.baseline is not None}]
-    trainable = max([int(max(costs(c)["trainable"] for c in variants)), *(trained for trained, _ in others)])
-    state, candidates = WITH_MOMENTS * trainable, settings.trials + 1  # and the untuned base, which has none
-    models = candidates * WEIGHTS_ONLY * max((written for _, written in others), default=0)
+    baselines = [_baseline(name, settings.base) for name in {c.baseline for c in drawn if c.baseline is not None}]
+    trainable = max([int(max(costs(c)["trainable"] for c in variants)), *(trained for trained, _ in baselines)])
+    state = WITH_MOMENTS * trainable
+    candidates = settings.trials + 1  # with the full depth; the untuned base has no checkpoint
+    models = candidates * WEIGHTS_ONLY * max((written for _, written in baselines), default=0)
     legs = candidates * rungs + 1
     small = legs * (CAPTION * images.val + LEG) + STUDY
-    # Every candidate may end on the front: then its weights stay. Legs in flight are being written beside what they go on from.
+    # Every candidate may end on the front, where its weights stay. A leg in flight has its old and its new checkpoint.
     least = small + models + candidates * WEIGHTS_ONLY * trainable + 2 * slots * state
-    whole = small + models + (candidates * rungs + slots) * state
+    total = small + models + (candidates * rungs + slots) * state
     study, cache = settings.folder, cache_dir()
     needs: dict[Path, dict[str, int]] = {
-        study: {"checkpoints": whole - small - models, "captions, logs and page": small},
+        study: {"checkpoints": total - small - models, "captions, logs and page": small},
         cache: {},
     }
     if models:
@@ -136,7 +147,10 @@ def disk_needs(
 
 
 def check_disks(needs: DiskNeeds, cap: int | None, free: Free | None = None) -> str:
-    """What is needed and what is free, in a line. Raises UserError, with the flag that makes it fit, where it does not."""
+    """Returns one line on the needed and the free space. `cap` is the limit of --disk-gb in bytes.
+
+    Raises UserError where more is needed than is free. It names the option that makes the study fit, if there is one.
+    """
     free = free or free_disk
     if cap is not None and cap < needs.least:
         raise UserError(
@@ -146,29 +160,27 @@ def check_disks(needs: DiskNeeds, cap: int | None, free: Free | None = None) -> 
     disks: dict[Any, list[Path]] = {}
     for folder in needs.needs:
         disks.setdefault(existing_parent(folder).stat().st_dev, []).append(folder)
-    told = []
+    lines = []
     for folders in disks.values():
-        need, there = sum(needs.of(f, cap) for f in folders), free(folders[0])
+        need, room = sum(needs.of(f, cap) for f in folders), free(folders[0])
         parts = ", ".join(f"{kind} {_gb(n)}" for f in folders for kind, n in needs.needs[f].items() if n)
         limited = f" (the study's own at most {_gb(cap)})" if cap is not None and needs.study in folders else ""
-        told.append(f"{_gb(need)} GB needed{limited} of {_gb(there)} free in {existing_parent(folders[0])}")
-        if need > there:
+        lines.append(f"{_gb(need)} GB needed{limited} of {_gb(room)} free in {existing_parent(folders[0])}")
+        if need > room:
             others = need - needs.of(needs.study, cap) if needs.study in folders else need
             raise UserError(
-                f"not enough room: {_gb(need)} GB needed ({parts}), {_gb(there)} GB free in {existing_parent(folders[0])}; "
-                + _way_out(needs, folders, there - others, cap)
+                f"not enough room: {_gb(need)} GB needed ({parts}), {_gb(room)} GB free in {existing_parent(folders[0])}; "
+                + _remedy(needs, folders, room - others, cap)
             )
-    return "; ".join(told)
+    return "; ".join(lines)
 
 
-def _way_out(needs: DiskNeeds, folders: list[Path], left: int, cap: int | None) -> str:
+def _remedy(needs: DiskNeeds, folders: list[Path], left: int, cap: int | None) -> str:
     if needs.study in folders and cap is None and left >= needs.least:
         return f"--disk-gb {left // 10**6 / 1e3:.3f} drops old checkpoints, never those of the front, and fits"
-    ways = ["free some"]
+    ways = ["free some space"]
     if needs.study in folders:
-        ways.append(
-            f"--storage on another disk (--disk-gb {_gb(needs.least)} is the least that this study can do with)"
-        )
+        ways.append(f"--storage on another disk (this study needs at least --disk-gb {_gb(needs.least)})")
     if cache_dir() in folders:
         ways.append("RSOPT_CACHE on another disk")
     if hub_cache() in folders:
@@ -177,7 +189,7 @@ def _way_out(needs: DiskNeeds, folders: list[Path], left: int, cap: int | None) 
 
 
 def _files_of(folder: Path, size: int) -> int:
-    """Feature files of this size (and a header): they are taken for this study's, which only a digest of weights could tell."""
+    """Counts feature files of this size plus a header. They may be of other weights of the same shape, which is not checked."""
     return sum(0 <= path.stat().st_size - size <= 4096 for path in folder.glob("*.npy"))
 
 

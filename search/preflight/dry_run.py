@@ -1,12 +1,11 @@
-"""--dry-run: the space, its size, what candidates cost, what limits exclude and how long it may take. Nothing is trained."""
+"""Prints the plan of a search for --dry-run: the space and its size, costs, limits and expected time. Nothing is trained."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from rsopt.core.candidate import Candidate
 from rsopt.core.variant import BaseShape
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.feasibility import limit_check
@@ -17,8 +16,8 @@ from search.space.encoding import Encoder
 from search.space.load import Space
 from search.study.settings import Settings
 
-DRAWS = 2000  # random candidates that stand for the space where it cannot be counted
-SHOWN = {
+DRAWS = 2000  # random candidates, where the space is too large to list
+COSTS = {
     "params": ("parameters", "{:,.0f}"),
     "trainable": ("trained", "{:,.0f}"),
     "gmacs": ("GMAC", "{:.4g}"),
@@ -30,7 +29,15 @@ SHOWN = {
 def print_dry_run(
     settings: Settings, space: Space, bound: BoundSpace, shape: BaseShape, estimates: CostEstimator
 ) -> None:
-    """Print it to stdout."""
+    """Prints the plan to stdout.
+
+    Args:
+        settings: The study's.
+        space: The space as loaded.
+        bound: The space over the base.
+        shape: Depths of the base.
+        estimates: Costs of candidates.
+    """
     console = stdout_console()
 
     def say(text: str) -> None:
@@ -40,9 +47,9 @@ def print_dry_run(
     listed = [bound.candidate(start) for start in bound.starts] if bound.names else []
     for candidate in listed:
         say(f"  {bound.names[candidate.key]:<28}{candidate.variant.label:<18}{candidate.recipe.description}")
-    for name, over in bound.distributions.items() if not listed else ():
-        say(f"  {name:<18}{_described(over)}{_condition(bound, name)}")
-    size, candidates = (len(listed), listed) if listed else drawn_candidates(bound, settings.seed)
+    for name, distribution in bound.distributions.items() if not listed else ():
+        say(f"  {name:<18}{_described(distribution)}{_condition(bound, name)}")
+    size, candidates = (len(listed), listed) if listed else sample_candidates(bound, settings.seed)
     counted = size is not None and size <= COUNTABLE
     if listed:
         say(f"size: a list of {size} rows, each trained to its end")
@@ -53,7 +60,7 @@ def print_dry_run(
         f"of a base with {shape.vision_layers} vision, {shape.qformer_layers} Q-Former and {shape.llm_layers} LLM layers"
     )
     say(f"costs of {'all' if counted else f'{len(candidates):,} random'} candidates (lowest, median, highest):")
-    for name, (title, form) in SHOWN.items():
+    for name, (title, form) in COSTS.items():
         values = [v for c in candidates if (v := _known(estimates, name, c)) is not None]
         if values:
             spread = ", ".join(form.format(v) for v in np.percentile(values, [0, 50, 100]))
@@ -65,14 +72,14 @@ def print_dry_run(
         say("limits: none")
     else:
         out = sum(refusal(c) is not None for c in candidates)
-        kept = "" if out < len(candidates) else "; nothing is left"
+        empty = "" if out < len(candidates) else "; nothing is left"
         bounds = ", ".join(f"{name} at most {bound_:g}" for name, bound_ in settings.limits.bounds())
-        say(f"limits: {bounds}; they exclude {out} of {len(candidates)} ({out / len(candidates):.0%}){kept}")
+        say(f"limits: {bounds}; they exclude {out} of {len(candidates)} ({out / len(candidates):.0%}){empty}")
     say(expected_time(settings, space, candidates))
 
 
-def drawn_candidates(bound: BoundSpace, seed: int) -> tuple[int | None, list[Any]]:
-    """Size of the space, None where it is continuous, and all its candidates where they can be counted, else random ones."""
+def sample_candidates(bound: BoundSpace, seed: int) -> tuple[int | None, list[Candidate]]:
+    """Returns the size of the space, None where it is continuous, and all its candidates or, where they are many, random ones."""
     size = bound.size
     if size is not None and size <= COUNTABLE:
         return size, list(dict.fromkeys(bound.candidate(params) for params in bound.combinations()))
@@ -80,18 +87,18 @@ def drawn_candidates(bound: BoundSpace, seed: int) -> tuple[int | None, list[Any
     return size, [bound.candidate(encoder.random(rng)) for _ in range(DRAWS)]
 
 
-def _known(estimates: CostEstimator, name: str, candidate: Any) -> float | None:
-    """A figure that is exact or fitted; None where it is only proportional to something."""
+def _known(estimates: CostEstimator, name: str, candidate: Candidate) -> float | None:
+    """A cost that is exact or fitted; None where only its proportions are known."""
     value, error = estimates.estimate(name, candidate)
     return value if error == error else None
 
 
-def _described(over: Any) -> str:
-    if isinstance(over, CategoricalDistribution):
-        return ", ".join(map(str, over.choices))
-    assert isinstance(over, IntDistribution | FloatDistribution)
-    step = f", step {over.step}" if isinstance(over, IntDistribution) and over.step != 1 else ""
-    return f"{over.low:g} to {over.high:g}{step}{', log' if over.log else ''}"
+def _described(distribution: BaseDistribution) -> str:
+    if isinstance(distribution, CategoricalDistribution):
+        return ", ".join(map(str, distribution.choices))
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    step = f", step {distribution.step}" if isinstance(distribution, IntDistribution) and distribution.step != 1 else ""
+    return f"{distribution.low:g} to {distribution.high:g}{step}{', log' if distribution.log else ''}"
 
 
 def _condition(bound: BoundSpace, name: str) -> str:

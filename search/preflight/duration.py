@@ -1,4 +1,4 @@
-"""Expected time of a search that has not begun: as long as trials of an earlier study took, else what compute alone takes."""
+"""Estimates how long a search will take: from an earlier study of the same base and data, else from compute alone."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from search.study.settings import Settings, load_study
 
 
 def expected_time(settings: Settings, space: Space, candidates: Sequence[Candidate]) -> str:
-    """One line; `candidates` stand for the space. Nothing is trained: without an earlier study, matrices are multiplied."""
+    """Returns one line. `candidates` are a sample of the space. Nothing is trained for it."""
     budget = [f"{h:g} {what}" for h, what in ((settings.hours, "h"), (settings.gpu_hours, "GPU-h")) if h is not None]
     bound = f"; at most {' and '.join(budget)}" if budget else ""
     return f"time: {_of_a_study(settings, space) or _of_compute(settings, candidates)}{bound}"
 
 
 def _of_a_study(settings: Settings, space: Space) -> str | None:
-    """From the newest study of this base and data beside this one; None where there is none."""
+    """An estimate from the newest study of this base and data in the same folder; None where there is none."""
     for folder in sorted(settings.folder.parent.glob("*/" + JOURNAL_FILE), key=lambda p: -p.stat().st_mtime):
         try:
-            theirs, _ = load_study(folder.parent)
+            earlier, _ = load_study(folder.parent)
             history = read_history(folder.parent)
         except (UserError, OSError, KeyError, ValueError, TypeError):
-            continue  # another version's, or half made
-        if (theirs.base, theirs.data) != (settings.base, settings.data):
+            continue  # incomplete, or of another version
+        if (earlier.base, earlier.data) != (settings.base, settings.data):
             continue
         starts = (0.0, *space.rungs[:-1])
         trial = sum(expected_seconds(history, start, rung) for start, rung in zip(starts, space.rungs, strict=True))
         if trial > 0:
             workers = settings.workers or 1
             total = trial * (settings.trials + 2) / workers / 60
-            each = f"{trial:.1f} s a trial as in study {theirs.name}"
+            each = f"{trial:.1f} s a trial as in study {earlier.name}"
             return f"at most {total:.1f} min for {settings.trials} trials on {workers} worker(s), {each}"
     return None
 
 
 def _of_compute(settings: Settings, candidates: Sequence[Candidate]) -> str:
-    """Forward and backward through Q-Former and LLM, one caption an image, as fast as large matrices multiply here."""
+    """An estimate from the products of Q-Former and LLM, one caption an image, at the measured speed of large matrix products."""
     from rsopt.cost.model import CostModel
     from rsopt.cost.peak_flops import matmul_pace
     from rsopt.data.generated.mini import IMAGES
@@ -60,6 +60,6 @@ def _of_compute(settings: Settings, candidates: Sequence[Candidate]) -> str:
     total = f"{hours:,.1f} h" if hours >= 2 else f"{60 * hours:.1f} min"
     return (
         f"about {total} of one worker's training for {settings.trials} trials, from compute alone: "
-        f"{median(work) / 1e12:.2g} TFLOP each, at {pace / 1e9:,.0f} GFLOP/s measured on {where}. Captioning and scoring come "
-        "on top, stopped candidates come off; once a study of this base and data is there, its times are shown"
+        f"{median(work) / 1e12:.2g} TFLOP each, at {pace / 1e9:,.0f} GFLOP/s measured on {where}. Captioning and "
+        "scoring add to it, stopped candidates save some of it; with an earlier study of this base and data, its times are used"
     )

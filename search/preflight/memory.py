@@ -1,4 +1,4 @@
-"""What a study's workers will need of memory, known before any work: the settings that were chosen, or why there are none."""
+"""Plans the memory of a study's workers before any work, and refuses a base that does not fit."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from search.study.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where a worker computes: a card of so many bytes, or (None) the host's memory."""
+    """Where a worker computes. `card` is the GPU's memory in bytes, None on a CPU."""
 
     card: float | None
     bfloat16: bool = True
 
     @classmethod
     def here(cls) -> Device:
-        """The first card that this process sees, else the host."""
+        """Returns the first GPU that this process sees, else the CPU."""
         import torch
 
         if not torch.cuda.is_available():
             return cls(None)
-        card = torch.cuda.get_device_properties(0).total_memory  # asked without taking any of it
+        card = torch.cuda.get_device_properties(0).total_memory  # needs no CUDA context
         return cls(card, torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """`worker_gb` of the host for each worker, and in a line what was chosen."""
+    """`worker_gb`: host memory of each worker. `description`: the plan in one line."""
 
     worker_gb: float
-    told: str
+    description: str
 
 
 def plan_memory(settings: Settings, bound: BoundSpace, device: Device, host: float | None = None) -> MemoryPlan:
-    """Settings under which the largest candidate, full depth with LoRA, trains and captions on `device`.
+    """Returns the plan under which the largest candidate, full depth with LoRA, trains and captions on `device`.
 
-    `host`: bytes of memory that are free here (default: asked). Raises UserError, with the numbers, where nothing fits.
+    `host` is the free memory of the host in bytes, by default measured. Raises UserError where nothing fits.
     """
     from rsopt.core.variant import Dtype
     from rsopt.cost.memory_plan import USABLE, card_plan
@@ -78,16 +78,16 @@ def plan_memory(settings: Settings, bound: BoundSpace, device: Device, host: flo
 
 
 def _host_plan(settings: Settings, need: float, host: float) -> MemoryPlan:
-    there = host / 1e9
-    most = int(there / need)
+    free = host / 1e9
+    most = int(free / need)
     if most < 1:
         raise UserError(
-            f"base '{settings.base}' needs {need:.1f} GB of memory for one worker on a CPU, {there:.1f} GB are free: "
-            "free some, or take a smaller base"
+            f"base '{settings.base}' needs {need:.1f} GB of memory for one worker on a CPU, {free:.1f} GB are free: "
+            "free memory, or take a smaller base"
         )
     if settings.workers is not None and settings.workers > most:
         raise UserError(
-            f"--workers {settings.workers} need {settings.workers * need:.1f} GB of memory, {need:.1f} each, and {there:.1f} GB "
+            f"--workers {settings.workers} need {settings.workers * need:.1f} GB of memory, {need:.1f} each, and {free:.1f} GB "
             f"are free: --workers {most} fits"
         )
-    return MemoryPlan(need, f"{need:.1f} GB a worker of {there:.1f} GB free")
+    return MemoryPlan(need, f"{need:.1f} GB a worker of {free:.1f} GB free")

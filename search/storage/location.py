@@ -1,4 +1,4 @@
-"""TODO."""
+"""The option --storage: a folder, or a prefix on S3 with working copies in the cache of each node."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
 def is_remote(storage: str) -> bool:
-    """Whether studies are kept on an object store."""
+    """Whether studies are stored on S3."""
     return storage.startswith("s3://")
 
 
 def checked_storage(storage: str) -> str:
-    """The option in its one spelling: an absolute path, or `s3://BUCKET/PREFIX`. Raises UserError for anything else."""
+    """Returns the option as an absolute path or `s3://BUCKET/PREFIX`. Raises UserError for anything else."""
     if "://" not in storage:
         return str(Path(storage).absolute())
     url = urlparse(storage)
     parts = [part for part in url.path.split("/") if part]
-    # What was typed is not repeated: it may hold a secret, in the one place where it must not be.
+    # The message does not repeat the URL, which may hold a secret.
     if url.scheme != "s3" or url.query or url.fragment or not _BUCKET.fullmatch(url.netloc):
         raise UserError(
             f"--storage with {url.scheme[:20]!a}: allowed are a folder and s3://BUCKET/PREFIX; "
@@ -49,7 +49,7 @@ def study_command(storage: str, name: str, command: str) -> str:
 
 
 def working_folder(storage: str) -> Path:
-    """The folder of the studies on this node: `storage` itself, or in the cache the working copies of what S3 holds."""
+    """Returns the folder of the studies on this node: `storage` itself or, for S3, that of the working copies."""
     if not is_remote(storage):
         return Path(storage)
     server = urlparse(endpoint() or "").netloc.replace(":", "_") or "aws"
@@ -57,5 +57,5 @@ def working_folder(storage: str) -> Path:
 
 
 def endpoint() -> str | None:
-    """Where S3 is, if it is not Amazon's: $AWS_ENDPOINT_URL_S3 or $AWS_ENDPOINT_URL, as in Amazon's own tools."""
+    """Returns the URL of an S3 server that is not Amazon's: $AWS_ENDPOINT_URL_S3 or $AWS_ENDPOINT_URL."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

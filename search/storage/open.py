@@ -1,4 +1,4 @@
-"""TODO."""
+"""Opens the store of a study, and lists the studies of a storage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search.storage.store import Store
 
 
 def open_store(storage: str, name: str) -> Store:
-    """Where study `name` is kept; nothing is asked of S3 yet."""
+    """Returns the store of study `name`. Sends no request yet."""
     if not is_remote(storage):
         return Store(working_folder(storage) / name)
     from search.storage.s3_store import S3Store  # brings pyarrow
@@ -19,11 +19,11 @@ def open_store(storage: str, name: str) -> Store:
 
 
 def study_names(storage: str) -> list[str]:
-    """Names of the studies there are. Raises UserError where a bucket cannot be reached."""
+    """Returns the names of all studies. Raises UserError if the bucket cannot be reached."""
     if not is_remote(storage):
         return sorted(path.parent.name for path in Path(storage).glob(f"*/{STUDY_FILE}"))
     from search.storage.s3_client import S3Client
 
-    objects = S3Client(storage)
-    objects.check()
-    return objects.folders()
+    client = S3Client(storage)
+    client.check()
+    return client.folders()

@@ -1,10 +1,10 @@
-"""Mirror: a study on S3. Each node works in a copy of its own; what is finished goes up at once, what is missing comes down.
+"""A study on S3. Each node has a working copy; finished work is uploaded at once, missing files are downloaded.
 
-The objects have the names of the study's files. Three rules keep anything that was paid for:
+The objects have the names of the study's files. Three rules make sure that no finished work is lost:
 
-- A record of the journal is on S3 before the leg that it speaks of is handed out, and a leg before its candidate is told.
-- A leg's measurement goes up last and comes down last: where it is, checkpoint and captions are.
-- Latencies are an object a line, so that nodes measuring at the same time do not overwrite each other.
+- A record of the journal is uploaded before its leg is started, and a leg before its outcome is recorded.
+- A leg's measurement is transferred last: where it exists, checkpoint and captions exist.
+- Each latency is an object, so that nodes that measure at the same time do not overwrite each other's.
 """
 
 from __future__ import annotations
@@ -23,132 +23,132 @@ from search.storage.location import working_folder
 from search.storage.s3_client import S3Client
 from search.storage.store import Store
 
-LINES = f"{LEDGER_FILE}.d"  # the folder that holds the ledger's lines
-_NEVER = {JOURNAL_FILE, LEDGER_FILE, MEMORY_FILE, LOCK_FILE}  # carried in another way, or of this node alone
+LINES = f"{LEDGER_FILE}.d"  # folder with an object for each line of the ledger
+_NOT_PUSHED = {JOURNAL_FILE, LEDGER_FILE, MEMORY_FILE, LOCK_FILE}  # transferred in another way, or local to a node
 
 
 class S3Store(Store):
-    """Study `name` below `storage`, which is `s3://BUCKET/PREFIX`. One driver writes it; nodes only add to it."""
+    """Study `name` in `storage`, which is `s3://BUCKET/PREFIX`. One driver writes it; other nodes only add legs and latencies."""
 
     def __init__(self, storage: str, name: str) -> None:
         super().__init__(working_folder(storage) / name)
-        self._objects = S3Client(f"{storage}/{name}")
-        self._kept: dict[str, tuple[int, int]] = {}  # modified, bytes: of files that are on S3 as they are here
-        self._journal_bytes: int | None = None  # of the journal on S3, as this driver left it
+        self._client = S3Client(f"{storage}/{name}")
+        self._pushed: dict[str, tuple[int, int]] = {}  # modification time and bytes of files that S3 has in this state
+        self._journal_bytes: int | None = None  # of the journal on S3 after this driver's last upload
 
     def check(self) -> None:
-        """Raise UserError where the bucket cannot be reached now."""
-        self._objects.check()
+        """Raises UserError if the bucket cannot be reached now."""
+        self._client.check()
 
     def pull(self) -> None:
-        """Bring everything here but checkpoints. Raises UserError for a working copy of a study that S3 has no more."""
-        stored = {one.name: one for one in self._objects.stored()}
+        """Downloads everything but checkpoints. Raises UserError if only the working copy of the study is left."""
+        stored = {each.name for each in self._client.stored()}
         if STUDY_FILE not in stored:
             if (self.folder / JOURNAL_FILE).exists():
                 raise UserError(
-                    f"{self._objects.uri} holds no study, but {self.folder} holds a working copy of one: "
+                    f"{self._client.uri} holds no study, but {self.folder} holds a working copy of one: "
                     "remove that folder, or choose another --name"
                 )
-            (self.folder / STUDY_FILE).unlink(missing_ok=True)  # of a search that ended before it could be kept
+            (self.folder / STUDY_FILE).unlink(missing_ok=True)  # left by a search that ended before its first upload
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in stored:
             *folders, file = name.split("/")
-            if not folders and file not in _NEVER:
+            if not folders and file not in _NOT_PUSHED:
                 self._download(name)
-                self._kept[name] = _stamp(self.folder / name)
+                self._pushed[name] = _stamp(self.folder / name)
             elif file == MEASUREMENT and not (self.folder / name).exists():
                 self._download(name.replace(MEASUREMENT, CAPTIONS))
                 self._download(name)
-        self._fetch_journal(JOURNAL_FILE in stored)
-        self._share_now()
+        self._pull_journal(JOURNAL_FILE in stored)
+        self._sync_ledger_locked()
 
     def push(self) -> None:
-        """Upload the files of the folder itself that were changed, and latencies that were given or measured."""
-        self._share_now()
+        """Uploads changed files of the folder itself, without subfolders, and new latencies."""
+        self._sync_ledger_locked()
         for path in self.folder.iterdir():
             name = path.name
-            if name in _NEVER or name.startswith(".") or name.endswith(".lock") or not path.is_file():
+            if name in _NOT_PUSHED or name.startswith(".") or name.endswith(".lock") or not path.is_file():
                 continue
-            if self._kept.get(name) != (stamp := _stamp(path)):
-                self._objects.upload(path, name)
-                self._kept[name] = stamp
+            if self._pushed.get(name) != (stamp := _stamp(path)):
+                self._client.upload(path, name)
+                self._pushed[name] = stamp
 
     def push_journal(self) -> None:
-        """Upload the journal. Raises InfrastructureError where another driver wrote it meanwhile."""
-        if self._objects.size(JOURNAL_FILE) != self._journal_bytes:
-            raise InfrastructureError(f"another driver writes the study in {self._objects.uri}")
+        """Uploads the journal. Raises InfrastructureError if another driver has written it since."""
+        if self._client.size(JOURNAL_FILE) != self._journal_bytes:
+            raise InfrastructureError(f"another driver writes the study in {self._client.uri}")
         content = (self.folder / JOURNAL_FILE).read_bytes()
-        self._objects.write(JOURNAL_FILE, content)
+        self._client.write(JOURNAL_FILE, content)
         self._journal_bytes = len(content)
 
     def pull_leg(self, number: int, rung: float) -> None:
-        """Bring a leg's files here, as far as they are missing."""
-        here, there = self._rung(number, rung)
-        if not (here / MEASUREMENT).exists() and self._objects.size(f"{there}/{MEASUREMENT}") is None:
+        """Downloads the missing files of a leg."""
+        folder, prefix = self._leg(number, rung)
+        if not (folder / MEASUREMENT).exists() and self._client.size(f"{prefix}/{MEASUREMENT}") is None:
             return
         for file in (STATE, CAPTIONS, MEASUREMENT):
-            if not (here / file).exists() and self._objects.size(f"{there}/{file}") is not None:
-                self._download(f"{there}/{file}")  # the untuned base has no checkpoint
+            if not (folder / file).exists() and self._client.size(f"{prefix}/{file}") is not None:
+                self._download(f"{prefix}/{file}")  # the untuned base has no checkpoint
 
     def push_leg(self, number: int, rung: float) -> None:
-        """Upload a leg, unless it is there: another worker may have finished the same."""
-        here, there = self._rung(number, rung)
-        if self._objects.size(f"{there}/{MEASUREMENT}") is not None:
+        """Uploads a leg, unless another worker has finished the same one before."""
+        folder, prefix = self._leg(number, rung)
+        if self._client.size(f"{prefix}/{MEASUREMENT}") is not None:
             return
         for file in (STATE, CAPTIONS, MEASUREMENT):
-            if (here / file).exists():
-                self._objects.upload(here / file, f"{there}/{file}")
+            if (folder / file).exists():
+                self._client.upload(folder / file, f"{prefix}/{file}")
 
     def sync_ledger(self) -> None:
-        """All nodes hold the lines in the order in which S3 got them: the first of a context sets its scale."""
+        """Gives all nodes the same lines in the order of their upload: the first of a context sets its scale."""
         path = self.folder / LEDGER_FILE
-        here = [line for line in _read(path).splitlines(keepends=True) if line.endswith(b"\n")]
-        stored = self._objects.stored(LINES)
-        there = {one.name.rsplit("-", 1)[1] for one in stored}
-        new = [line for line in here if digest(line.decode()) not in there]
+        local = [line for line in _read(path).splitlines(keepends=True) if line.endswith(b"\n")]
+        stored = self._client.stored(LINES)
+        digests = {each.name.rsplit("-", 1)[1] for each in stored}
+        new = [line for line in local if digest(line.decode()) not in digests]
         for line in new:
-            self._objects.write(f"{LINES}/{time.time_ns():020d}-{digest(line.decode())}", line)
+            self._client.write(f"{LINES}/{time.time_ns():020d}-{digest(line.decode())}", line)
         if new:
-            stored = self._objects.stored(LINES)
-        known = {digest(line.decode()): line for line in here}
+            stored = self._client.stored(LINES)
+        known = {digest(line.decode()): line for line in local}
         lines: dict[str, bytes] = {}
-        for one in sorted(stored, key=lambda one: (one.mtime_ns, one.name)):
-            key = one.name.rsplit("-", 1)[1]
+        for each in sorted(stored, key=lambda each: (each.mtime_ns, each.name)):
+            key = each.name.rsplit("-", 1)[1]
             if key not in lines:
-                lines[key] = known.get(key) or self._objects.read(one.name)
-        if list(lines.values()) != here:
+                lines[key] = known.get(key) or self._client.read(each.name)
+        if list(lines.values()) != local:
             _replace(path, b"".join(lines.values()))
 
-    def _share_now(self) -> None:
+    def _sync_ledger_locked(self) -> None:
         with FileLock(f"{self.folder / LEDGER_FILE}.lock"):
             self.sync_ledger()
 
-    def _fetch_journal(self, there: bool) -> None:
-        """The journal of the two that knows more. S3's, but for records that a dead driver had no time to upload.
+    def _pull_journal(self, stored: bool) -> None:
+        """Takes S3's journal, unless the local one has it and more: records that a dead driver had no time to upload.
 
-        Of those no leg was handed out, so nothing is lost where another driver went on without them.
+        No leg was started for those records, so nothing is lost if another driver went on without them.
         """
-        content = self._objects.read(JOURNAL_FILE) if there else b""
-        self._journal_bytes = len(content) if there else None
+        content = self._client.read(JOURNAL_FILE) if stored else b""
+        self._journal_bytes = len(content) if stored else None
         path = self.folder / JOURNAL_FILE
         if not _read(path).startswith(content):
             _replace(path, content)
 
-    def _rung(self, number: int, rung: float) -> tuple[Path, str]:
-        here = rung_folder(self.folder, number, rung)
-        return here, here.relative_to(self.folder).as_posix()
+    def _leg(self, number: int, rung: float) -> tuple[Path, str]:
+        folder = rung_folder(self.folder, number, rung)
+        return folder, folder.relative_to(self.folder).as_posix()
 
     def _download(self, name: str) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as aside, aside.open("wb") as file:
-            self._objects.download(name, file)
+            self._client.download(name, file)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def _read(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Where a study is kept: in a folder that every node sees, or on S3 with a working copy on every node that needs one."""
+"""Storage of a study in a folder that every node sees. `S3Store` implements the same methods for S3."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from pathlib import Path
 
 
 class Store:
-    """One study in a folder that all nodes see. Nothing has to be carried anywhere: every method is there for `S3Store`."""
+    """A study in a folder that all nodes see. No file has to be transferred, so all methods do nothing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def check(self) -> None:
-        """Raise UserError where the study's files cannot be reached now."""
+        """Raises UserError if the storage cannot be reached now."""
 
     def pull(self) -> None:
-        """Bring here what the study's folder holds, checkpoints excepted: before it is looked at, and after `keep`."""
+        """Downloads the files of the study except checkpoints. To be called before they are read, and after `push`."""
 
     def push(self) -> None:
-        """Keep the files that were written into the study's folder since the last time."""
+        """Uploads the files that were written into the study's folder since the last call."""
 
     def push_journal(self) -> None:
-        """Keep the journal as it is now."""
+        """Uploads the journal."""
 
     def pull_leg(self, number: int, rung: float) -> None:
-        """Bring a finished leg here, checkpoint and all; nothing where there is none."""
+        """Downloads a finished leg with its checkpoint. Does nothing if there is none."""
 
     def push_leg(self, number: int, rung: float) -> None:
-        """Keep a leg that was finished here."""
+        """Uploads a leg that was finished on this node."""
 
     def sync_ledger(self) -> None:
-        """Give other nodes the latencies measured here, and take theirs. To be called under the ledger's lock."""
+        """Exchanges measured latencies with the other nodes. To be called under the ledger's lock."""

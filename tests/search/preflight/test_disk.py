@@ -28,7 +28,7 @@ from search.optimizer.cost_estimator import CostEstimator, Costs
 from search.optimizer.exact_costs import exact_costs
 from search.optimizer.mo_asha import MoAsha
 from search.optimizer.pareto import non_dominated
-from search.preflight.disk import WORDS, DiskNeeds, Images, check_disks, disk_needs
+from search.preflight.disk import PURET_WORDS, DiskNeeds, Images, check_disks, disk_needs
 from search.preflight.memory import Device, plan_memory
 from search.space.bound_space import BoundSpace
 from search.space.load import load_space
@@ -81,7 +81,7 @@ def test_other_captioners_need_their_own_room(settings: Settings, costs: Costs) 
     needs = disk_needs(settings, bound, 2, 2, Images.generated(), costs, "float32")
     bita = base_config("tiny")
     trained = bita_cost(bita_config(True, bita.text_config, bita.image_token_index), bita).trainable
-    whole = puret_cost(puret_config(True, WORDS))
+    whole = puret_cost(puret_config(True, PURET_WORDS))
     assert needs.state == 12 * max(trained, whole.trainable)
     assert needs.needs[settings.folder]["models of other captioners"] == 21 * 4 * max(trained, whole.params["total"])
 
@@ -235,8 +235,8 @@ def test_memory_of_the_host_decides_over_workers(settings: Settings) -> None:
 def test_settings_for_small_cards_are_said(settings: Settings) -> None:
     full = replace(settings, base="opt-2.7b")
     bound = bound_over("opt-2.7b")
-    assert "training at most 8 of 8 images at once, captioning" in plan_memory(full, bound, Device(24e9)).told
-    tight = plan_memory(full, bound, Device(14.2e9)).told
+    assert "training at most 8 of 8 images at once, captioning" in plan_memory(full, bound, Device(24e9)).description
+    tight = plan_memory(full, bound, Device(14.2e9)).description
     assert "of 8 images at once" in tight and "at most 8 of" not in tight
     with pytest.raises(
         UserError, match=r"does not fit 0.5 of a card of 24.0 GB: 7.5 GB of weights.*--gpus-per-trial 1"
