@@ -25,7 +25,7 @@ def choose(front: Front, pick: str | None = None, max_latency_ms: float | None =
         UserError: no trial has finished, the pick is unknown or has not finished, or no trial is within the limit.
     """
     if not front.finished:
-        raise UserError(f"study '{front.study}' has no finished trial, so there is nothing to take away yet")
+        raise UserError(f"study '{front.study}' has no finished trial yet")
     if max_latency_ms is not None and not max_latency_ms > 0:
         raise UserError(f"--max-latency-ms must be above 0, not {max_latency_ms:g}")
     within = [t for t in front.finished if max_latency_ms is None or _latency(t) <= max_latency_ms]
@@ -92,7 +92,7 @@ def _numbered(front: Front, pick: str) -> FrontEntry:
         raise UserError(f"there is no trial {pick[:20]}; known are {known}")
     if not trial.finished:
         why = f" ({trial.reason})" if trial.reason else ""
-        raise UserError(f"trial {pick} is {trial.state}{why}; only finished trials can be taken: {known}")
+        raise UserError(f"trial {pick} is {trial.state}{why}; known are {known}")
     return trial
 
 
