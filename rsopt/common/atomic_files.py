@@ -53,13 +53,13 @@ def creating(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` in place of what was there."""
+    """Write `value` as JSON to `path`, replacing an older file."""
     with replacing(path) as aside:
         aside.write_text(json.dumps(value, indent=1) + "\n")
 
 
 def write_asked(path: Path, text: str) -> None:
-    """Write a file where a person asked for it. UserError where that cannot be."""
+    """Write a text file to a path that a user named. Raises UserError where it cannot be written."""
     try:
         with replacing(path) as aside:
             aside.write_text(text, "utf-8")
@@ -69,7 +69,7 @@ def write_asked(path: Path, text: str) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into that becomes `folder` when the block ends well, and nothing when it does not.
+    """Yields a folder that becomes `folder` when the block ends without an exception; otherwise nothing is left.
 
     Raises UserError when `folder` exists and is not an empty folder.
     """

@@ -1,4 +1,4 @@
-"""Where derived files live: the generated data set and the vision features. Everything in it can be deleted and rebuilt."""
+"""The folder of derived files, such as the generated data set and vision features. All of it can be deleted and rebuilt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """`$RSOPT_CACHE`, else `$XDG_CACHE_HOME/rsopt`, else `~/.cache/rsopt`; not created here."""
-    if own := os.environ.get("RSOPT_CACHE"):
-        return Path(own)
+    """Returns `$RSOPT_CACHE`, else `$XDG_CACHE_HOME/rsopt`, else `~/.cache/rsopt`. Does not create it."""
+    if chosen := os.environ.get("RSOPT_CACHE"):
+        return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rsopt"

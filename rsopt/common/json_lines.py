@@ -1,7 +1,6 @@
-"""Files of JSON values, one a line, whose writers may die in the middle of a line. No torch.
+"""Files of JSON values, one a line, whose writer may have died in the middle of a line. No torch.
 
-The policy for every such file: readers leave out a last line without a newline, and writers cut it off before they append,
-since it would otherwise be glued to the new line.
+Readers ignore a last line without a newline. Writers cut it off before they append, so that the new line does not join it.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from typing import Any, BinaryIO
 
 
 def read(path: Path, skip_damaged: bool = False) -> list[Any]:
-    """Values of the whole lines of `path`; none where there is no such file.
+    """Returns the values of the complete lines of `path`, none where there is no such file.
 
-    Raises ValueError for a whole line that is not JSON, unless `skip_damaged`.
+    Raises ValueError for a complete line that is not JSON, unless `skip_damaged`.
     """
     values = []
     for line in path.read_text().splitlines(keepends=True) if path.exists() else ():
@@ -39,7 +38,10 @@ def append(path: Path, value: Any, sort_keys: bool = False) -> None:
 
 
 def cut_torn_end(path: Path) -> int:
-    """Cut whatever follows the last whole line of JSON. Returns the bytes cut. For the only writer of a file."""
+    """Cut what follows the last complete line of JSON and return the number of bytes cut.
+
+    Takes no lock: the caller must be the only writer.
+    """
     if not path.exists():
         return 0
     with path.open("rb+") as file:
@@ -60,7 +62,7 @@ def _cut(file: BinaryIO) -> int:
 
 
 def _last_line(file: BinaryIO, end: int) -> tuple[int, bytes]:
-    """Start and bytes of the last line before `end`, its newline included if it has one."""
+    """Returns start and bytes of the last line before `end`, with its newline if it has one."""
     block, line = 1 << 16, b""
     at = end
     while at > 0:

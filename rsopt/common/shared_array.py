@@ -1,7 +1,7 @@
-"""One array file written by several processes at once: each claims chunks of rows, the last one gives the file its name.
+"""An array file written by several processes at once. Each claims chunks of rows; the last one renames the file.
 
-Beside the file stands a folder `<name>.building` with the rows so far and a byte for each chunk: 1 when it is on the disk. A
-claim is a lock on that byte, which the kernel takes back when its holder dies; the next worker then does the chunk again.
+The folder `<name>.building` beside it holds the rows so far and one byte a chunk, 1 when the chunk is on the disk. A claim is
+a file lock on that byte. The kernel releases it when its holder dies, and another process computes the chunk again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from filelock import FileLock
 from rsopt.errors import InfrastructureError
 
 POLL_S = 0.05
-Progress = Callable[[int, int], None]  # rows done by all builders, of
-Compute = Callable[[int, int], np.ndarray]  # rows first .. last (excluded), as an array of the file's dtype
+Progress = Callable[[int, int], None]  # (rows done by all processes, rows in all)
+Compute = Callable[[int, int], np.ndarray]  # (first, last) -> rows first to last - 1, in the file's dtype
 
 
 def is_whole(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> bool:
@@ -38,9 +38,18 @@ def is_whole(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> bool:
 def build_together(
     path: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int, compute: Compute, progress: Progress | None = None
 ) -> None:
-    """Return when `path` is whole: whatever no other process has claimed is computed here, `rows` at a time.
+    """Build the array file with all processes that call this for the same path. Returns when it is complete.
 
-    Raises InfrastructureError where the disk has no room; then nothing is left that could be taken for the file.
+    Args:
+        path: The `.npy` file.
+        shape: Shape of the array.
+        dtype: Type of its elements.
+        rows: Rows computed at a time.
+        compute: Computes the rows that no other process has claimed.
+        progress: Called after each chunk.
+
+    Raises:
+        InfrastructureError: The disk is full. Nothing is left that could be taken for the file.
     """
     while not is_whole(path, shape, dtype):
         try:
@@ -62,7 +71,7 @@ def build_together(
 
 
 class _Claims:
-    """The rows being written and the bytes that say which are there. Usable by one thread of a process."""
+    """The file under construction and the marks of its finished chunks. For one thread of a process."""
 
     def __init__(self, folder: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int) -> None:
         self.shape, self.dtype, self.rows = shape, dtype, rows
@@ -84,7 +93,7 @@ class _Claims:
         os.close(self.data)
 
     def work(self, compute: Compute, progress: Progress | None) -> None:
-        """Compute what nobody else does, wait for the rest, and take over what a dead process leaves."""
+        """Compute unclaimed chunks until all are done, including those whose process died."""
         while (marks := os.pread(self.done, self.chunks, 0)).count(1) < self.chunks:
             claimed = False
             for chunk in (i for i, mark in enumerate(marks) if mark != 1):
@@ -116,28 +125,28 @@ class _Claims:
         last = min(first + self.rows, self.shape[0])
         values = np.ascontiguousarray(compute(first, last))
         assert values.shape == (last - first, *self.shape[1:]) and values.dtype == self.dtype
-        # Written, not mapped: a full disk is an error here, where a mapping would kill the process.
+        # Written, not memory-mapped: a full disk is an error here, where a mapping would kill the process.
         left, at = values.reshape(-1).view(np.uint8).data, self.start + first * self.row_bytes
         while left:
             count = os.pwrite(self.data, left, at)
             left, at = left[count:], at + count
-        os.fsync(self.data)  # before the mark: after a power cut no mark may stand for rows that are not there
+        os.fsync(self.data)  # before the mark, which must not survive a power cut without its rows
         os.pwrite(self.done, b"\1", chunk)
 
 
 def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int) -> _Claims | None:
-    """The file under construction, begun if need be; None if it was finished meanwhile."""
+    """Opens the file under construction, creating it first if needed. None if it was finished meanwhile."""
     folder = _folder(path)
     with FileLock(_lock(path)):
         if is_whole(path, shape, dtype):
             return None
-        path.unlink(missing_ok=True)  # truncated, or left by something else
+        path.unlink(missing_ok=True)  # truncated, or of another shape
         chunks = -(-shape[0] // rows)
         if not _begun(folder, _size(shape, dtype), chunks):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             with (folder / "rows").open("wb") as file:
-                # All its room at once: a disk that is too small says so now and not after an hour.
+                # Allocated at once, so that a full disk is an error now and not after an hour.
                 os.posix_fallocate(file.fileno(), 0, _size(shape, dtype))
                 file.write(_header(shape, dtype))
             (folder / "done").write_bytes(bytes(chunks))
@@ -145,7 +154,7 @@ def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype, rows: int) -> _Cl
 
 
 def _begun(folder: Path, size: int, chunks: int) -> bool:
-    """Whether the folder holds rows and marks as this build lays them out."""
+    """Whether the folder holds rows and marks of the expected sizes."""
     try:
         return (folder / "rows").stat().st_size == size and (folder / "done").stat().st_size == chunks
     except FileNotFoundError:
@@ -153,7 +162,7 @@ def _begun(folder: Path, size: int, chunks: int) -> bool:
 
 
 def _finish(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
-    """Give the finished rows their name, unless another process did or had to give up."""
+    """Rename the finished file, unless another process did so or gave up."""
     folder = _folder(path)
     with FileLock(_lock(path)):
         done = folder / "done"

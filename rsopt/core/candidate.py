@@ -1,4 +1,4 @@
-"""TODO."""
+"""Candidate and Leg: a point of the search space, and one stretch of its training. No torch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rsopt.core.variant import Variant, digest
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A point of the space. A variant without LoRA is not trained: its recipe is ignored.
+    """A point of the space. A variant without LoRA is not trained, and its recipe is ignored.
 
-    `baseline` names another captioner (`rsopt.baselines`), which is then what is trained and measured in place of the variant;
-    the variant is the base itself, which lends its language model, and the recipe is the baseline's own.
+    `baseline` names another captioner (`rsopt.baselines`) that is trained and measured instead. Its variant is then the whole
+    base, whose language model it uses, and the recipe is the baseline's.
     """
 
     variant: Variant
@@ -23,11 +23,11 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Short name for people."""
+        """Short name for people, such as `L28 Q8 r16 both` or `PureT`."""
         return self.variant.label if self.baseline is None else BASELINES[self.baseline]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict; `from_json` gives the same candidate back."""
+        """Returns a plain dict, the inverse of `from_json`."""
         other = {} if self.baseline is None else {"baseline": self.baseline}
         return {"variant": self.variant.to_json(), "recipe": asdict(self.recipe), **other}
 
@@ -38,16 +38,16 @@ class Candidate:
 
     @property
     def key(self) -> str:
-        """Digest: equal exactly when the candidates are the same."""
+        """Digest, equal exactly when two candidates are equal."""
         return digest(self.to_json())
 
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One candidate from one rung to the next: one Ray Tune trial.
+    """The training of one candidate from one rung to the next: one Ray Tune trial.
 
-    `start` and `stop` are shares of the full training budget, `start` 0 for a fresh candidate; `stop` 1 is the last leg.
-    `seed` is derived from (study seed, trial number) alone.
+    `start` and `stop` are shares of the full training budget; `start` is 0 for a new candidate, `stop` 1 for the last leg.
+    `seed` is derived from the study's seed and the trial's number alone.
     """
 
     number: int
@@ -62,7 +62,7 @@ class Leg:
         return self.stop >= 1.0
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict; `from_json` gives the same leg back."""
+        """Returns a plain dict, the inverse of `from_json`."""
         return {
             "number": self.number,
             "candidate": self.candidate.to_json(),

@@ -1,4 +1,4 @@
-"""Form: how a trained model is run. Weights and beams can be changed without training; no torch."""
+"""How a trained model is run: precision of its weights, and settings of the search for captions. No torch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,10 @@ class InferenceConfig:
 
 
 def default_inference_variants(native: Dtype) -> list[InferenceConfig]:
-    """What is measured of every finished model beside the form it was searched in: one thing changed, then both cheapest."""
+    """Returns the configurations in which every finished model is measured besides that of the search.
+
+    Each changes beams or weights alone; the last changes both.
+    """
     other: Weights = "bfloat16" if native == "float32" else "float32"
     return [
         InferenceConfig(native, 3),

@@ -1,4 +1,4 @@
-"""Objectives: the one place that knows which metric is maximised, in which unit. Inside, everything minimises. No torch."""
+"""Objectives: which metric is maximised or minimised, and its unit. Optimizers minimise `minimised`. No torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A metric to optimise. `reference_factor` times the full-depth LoRA base's value is the reference point's coordinate."""
+    """A metric to optimise.
+
+    The coordinate of the hypervolume's reference point is `reference_factor` times the value of the base with LoRA at full depth.
+    """
 
     name: str
     direction: Literal["max", "min"]
@@ -18,7 +21,7 @@ class Objective:
     reference_factor: float
 
     def minimised(self, value: float) -> float:
-        """The value with the sign under which smaller is better; its own inverse."""
+        """Returns the value with the sign under which smaller is better. It is its own inverse."""
         return -value if self.direction == "max" else value
 
 
@@ -40,9 +43,10 @@ OBJECTIVES: dict[str, Objective] = {
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a leg found. `metrics` holds numbers with units in their names; one that was not measured is absent.
+    """Result of a leg.
 
-    `rung` is the share of the training budget spent, `seconds` where the wall time of the leg went.
+    `rung` is the share of the training budget spent. `metrics` have their units in their names; those not measured are absent.
+    `seconds` is the wall time of the leg by part.
     """
 
     rung: float
@@ -50,24 +54,24 @@ class Measurement:
     seconds: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict; `Measurement(**data)` gives the same measurement back."""
+        """Returns a plain dict, the arguments of Measurement."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A candidate's own failure (NaN, garbage captions, exception): why it has no measurement at `rung`."""
+    """A failure caused by the candidate (NaN, garbage captions, exception, memory): why it has no measurement at `rung`."""
 
     rung: float
     kind: Literal["nan", "garbage", "exception", "memory"]
     reason: str
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict; `Fault(**data)` gives the same fault back."""
+        """Returns a plain dict, the arguments of Fault."""
         return asdict(self)
 
 
 def minimised(objectives: Sequence[Objective], metrics: Mapping[str, float]) -> tuple[float, ...] | None:
-    """Objective values, all to be minimised; None if one is missing or not finite."""
+    """Returns the objectives' values, all to be minimised, or None if one is missing or not finite."""
     values = tuple(o.minimised(metrics.get(o.name, math.nan)) for o in objectives)
     return values if all(map(math.isfinite, values)) else None

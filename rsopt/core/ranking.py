@@ -1,6 +1,6 @@
-"""Rankings: orders in which layers may be dropped, first dropped first. Nested by construction. Plain data, no torch.
+"""Rankings: orders in which layers are dropped, so that shallower variants keep subsets of deeper ones. No torch.
 
-A measured ranking (block influence, greedy...) is one more order, scored over a base and data by rsopt.trial.layer_ranking.
+Static rankings follow from the depth alone. Measured ones are scored on a base and data by rsopt.trial.layer_ranking.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import Any
 
 from rsopt.errors import UserError
 
-Ranking = tuple[int, ...]  # every layer index once; the one to be dropped first comes first
+Ranking = tuple[int, ...]  # every layer index once, the first to be dropped first
 STRATEGIES = ("prefix", "keep_last", "alternate", "symmetric")
 MEASURED = ("block_influence", "angular_block", "greedy")  # scored over base and data by rsopt.trial.layer_ranking
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredRankings:
-    """What layer_ranking found: orders of the LLM's layers by strategy, and the best Q-Former pairs for each number of pairs.
+    """Measured orders of the LLM's layers by strategy, and the best Q-Former pairs for each number of pairs.
 
-    The pairs were scored exhaustively, so the best two need not be among the best three. `losses` holds the caption loss
-    (nats a token) of each subset of pairs (`0,2`) and of the whole base (`full`).
+    Subsets of pairs are scored exhaustively, so the best two need not be among the best three. `losses` maps each subset
+    (`0,2`) and the whole base (`full`) to its caption loss, in nats a token.
     """
 
     llm: Mapping[str, Ranking]
@@ -29,7 +29,7 @@ class MeasuredRankings:
     losses: Mapping[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict."""
+        """Returns a plain dict, the inverse of `from_json`."""
         return {
             "llm": {name: list(order) for name, order in self.llm.items()},
             "qformer_pairs": {str(n): list(pairs) for n, pairs in self.qformer_pairs.items()},
@@ -47,17 +47,17 @@ class MeasuredRankings:
 
     @classmethod
     def placeholder(cls, llm_layers: int) -> MeasuredRankings:
-        """Orders of the right length, for checking a space and counting its costs before anything was measured."""
+        """Returns static orders of the right length, to check a space and count its costs before anything is measured."""
         return cls({name: static_ranking("alternate", llm_layers) for name in MEASURED}, {}, {})
 
 
 def static_ranking(strategy: str, depth: int) -> Ranking:
-    """Order in which `depth` layers are dropped under a strategy that needs no measuring (Sajjad et al., 2004.03844).
+    """Returns the order in which a strategy drops `depth` layers without measuring any (Sajjad et al., 2004.03844).
 
-    - prefix: keeps the first layers (drops from the top).
-    - keep_last: drops from the top too, but the final layer goes last.
-    - alternate: every other layer from the top, the final one kept; then every other one of what is left.
-    - symmetric: keeps as many at both ends (drops from the middle outwards).
+    - prefix: drops from the top, so that the first layers are kept.
+    - keep_last: the same, but the last layer is dropped last.
+    - alternate: drops every other layer from the top, except the last, then every other one of the rest, and so on.
+    - symmetric: drops from the middle outwards, so that both ends are kept.
 
     Raises UserError for an unknown strategy.
     """
@@ -80,9 +80,9 @@ def static_ranking(strategy: str, depth: int) -> Ranking:
 
 
 def kept_layers(order: Sequence[int], depth_to_keep: int) -> tuple[int, ...]:
-    """Ascending indices of the layers that are left when all but `depth_to_keep` were dropped in this order.
+    """Returns the ascending indices of the `depth_to_keep` layers that this order drops last.
 
-    Raises UserError where the order does not have that many layers or is not an order of 0..n-1.
+    Raises UserError where the order has fewer layers or does not hold every index from 0 once.
     """
     if sorted(order) != list(range(len(order))):
         raise UserError(f"a ranking holds every layer from 0 to {len(order) - 1} once, not {list(order)}")
@@ -92,10 +92,10 @@ def kept_layers(order: Sequence[int], depth_to_keep: int) -> tuple[int, ...]:
 
 
 def kept_qformer_layers(order_of_pairs: Sequence[int], layers_to_keep: int, frequency: int) -> tuple[int, ...]:
-    """Ascending Q-Former layers left when whole groups of `frequency` layers are dropped in this order of groups.
+    """Returns the ascending Q-Former layers that are kept when whole groups of `frequency` layers are dropped in this order.
 
-    Layer i has cross-attention where i % frequency == 0, and plain transformers reload a subset only if that pattern
-    stays periodic: with frequency 2, whole (cross, none) pairs. Raises UserError for a depth that is not whole groups.
+    Layer i has cross-attention where i % frequency == 0. Plain transformers can load a subset only if that pattern stays
+    periodic, so groups are kept whole. Raises UserError for a depth that is not a multiple of `frequency`.
     """
     if layers_to_keep % frequency:
         raise UserError(

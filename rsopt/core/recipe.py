@@ -1,4 +1,4 @@
-"""Recipe, Candidate and Leg: how a variant is tuned, a point of the space, and one stretch of its training. No torch."""
+"""Recipe: how a variant is tuned. No torch."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a variant is tuned. One epoch shows every distinct caption of every training image once, weighted by repetition.
+    """How a variant is tuned. One epoch uses every distinct caption of every training image once, weighted by its repetitions.
 
-    `packed` false: a step takes `batch_images` image-caption pairs, each caption behind an image of its own and as often as the
-    data repeats it. `distill_logits` and `distill_hidden` weigh what a teacher adds to the loss, 0 is off (distillation).
+    If `packed` is false, a step takes `batch_images` image-caption pairs, and a caption occurs as often as the data repeats it.
+    `distill_logits` and `distill_hidden` are the weights of the teacher's terms in the loss, 0 for none.
     """
 
     lr: float = 3e-4
@@ -36,12 +36,12 @@ class Recipe:
 
     @property
     def distills(self) -> bool:
-        """Whether a teacher has a say."""
+        """Whether the loss has a term of a teacher."""
         return self.distill_logits > 0 or self.distill_hidden > 0
 
     @property
     def description(self) -> str:
-        """For people: `lr 0.003, 3 epochs, 8 images a step`, and who teaches what."""
+        """For people, such as `lr 0.003, 3 epochs, 8 images a step`."""
         unit = "images" if self.packed else "image-caption pairs"
         text = f"lr {self.lr:.3g}, {self.epochs:g} epochs, {self.batch_images} {unit} a step"
         taught = [f"{n} {w:g}" for n, w in (("logits", self.distill_logits), ("hidden", self.distill_hidden)) if w > 0]

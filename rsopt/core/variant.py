@@ -16,9 +16,9 @@ TARGETS = tuple(LORA_TARGETS)
 
 @dataclass(frozen=True, slots=True)
 class BaseShape:
-    """Depths of a base: what a variant may keep; and the LLM's width, which sets the scale of learning rates.
+    """Depths of a base, and the LLM's width, which sets the scale of learning rates.
 
-    `cross_attention_frequency` is the Q-Former's (2: every second layer has it).
+    `cross_attention_frequency` is the Q-Former's: 2 means that every second layer has cross-attention.
     """
 
     vision_layers: int
@@ -30,7 +30,7 @@ class BaseShape:
 
 @dataclass(frozen=True, slots=True)
 class LoraPart:
-    """LoRA on one component. `alpha` is absolute, as in PEFT; the update is scaled by alpha/rank."""
+    """LoRA on one component. As in PEFT, the update is scaled by alpha/rank."""
 
     rank: int
     alpha: float
@@ -47,7 +47,7 @@ class LoraPart:
 
 @dataclass(frozen=True, slots=True)
 class LoraSpec:
-    """What is tuned: LoRA on the LLM, on the Q-Former or on both; the projection between them in full if asked."""
+    """LoRA on the LLM, on the Q-Former or on both. `train_projection`: the projection between them is trained in full."""
 
     llm: LoraPart | None = None
     qformer: LoraPart | None = None
@@ -86,7 +86,7 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """Kept layer indices (of the base, ascending) and a LoRA or none."""
+    """Indices of the base's layers that are kept, ascending, and a LoRA or none."""
 
     vision_layers: tuple[int, ...]
     qformer_layers: tuple[int, ...]
@@ -95,27 +95,27 @@ class Variant:
 
     def __post_init__(self) -> None:
         for part in ("vision", "qformer", "llm"):
-            kept = getattr(self, f"{part}_layers")
-            if not kept:
+            layers = getattr(self, f"{part}_layers")
+            if not layers:
                 raise ValueError(f"a variant must keep at least one {part} layer")
-            if list(kept) != sorted(set(kept)) or kept[0] < 0:
-                raise ValueError(f"{part} layers must be distinct, ascending indices from 0, not {list(kept)}")
+            if list(layers) != sorted(set(layers)) or layers[0] < 0:
+                raise ValueError(f"{part} layers must be distinct, ascending indices from 0, not {list(layers)}")
 
     @classmethod
     def full(cls, shape: BaseShape, lora: LoraSpec | None = None) -> Variant:
-        """Every layer of the base."""
+        """Returns the variant that keeps every layer of the base."""
         vision, qformer, llm = (tuple(range(n)) for n in (shape.vision_layers, shape.qformer_layers, shape.llm_layers))
         return cls(vision, qformer, llm, lora)
 
     def check(self, shape: BaseShape) -> None:
-        """Raise ValueError if a kept layer does not exist in a base of this shape."""
+        """Raises ValueError if a kept layer does not exist in a base of this shape."""
         for part in ("vision", "qformer", "llm"):
             last, depth = getattr(self, f"{part}_layers")[-1], getattr(shape, f"{part}_layers")
             if last >= depth:
                 raise ValueError(f"{part} layer {last} does not exist: the base has layers 0 to {depth - 1}")
 
     def architecture(self, dtype: Dtype = "float32", shape: BaseShape | None = None) -> Architecture:
-        """Depths of this variant with the dtype it runs in; its cross-attention layers where the base's shape is passed."""
+        """Returns this variant's depths and `dtype`, with the number of cross-attention layers if the base's shape is passed."""
         depths = (len(self.vision_layers), len(self.qformer_layers), len(self.llm_layers))
         if shape is None:
             return Architecture(*depths, dtype)
@@ -132,7 +132,7 @@ class Variant:
         return f"{text} r{'/'.join(map(str, sorted(ranks)))} {self.lora.scope}"
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict; `from_json` gives the same variant back."""
+        """Returns a plain dict, the inverse of `from_json`."""
         data: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # lists, as a file has them, not tuples
         return data
 
@@ -148,14 +148,14 @@ class Variant:
 
 
 def digest(value: Any) -> str:
-    """Sixteen hex digits of SHA-256 over canonical JSON: the key of every cache. Never `hash()`, which changes by process."""
+    """Returns sixteen hex digits of the SHA-256 of canonical JSON, for keys of caches: `hash()` differs between processes."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
-def ranges(kept: Sequence[int]) -> str:
-    """Ascending indices as ranges: `0-5,7`."""
+def ranges(indices: Sequence[int]) -> str:
+    """Returns ascending indices as ranges, such as `0-5,7`."""
     runs: list[list[int]] = []
-    for layer in kept:
+    for layer in indices:
         if runs and layer == runs[-1][1] + 1:
             runs[-1][1] = layer
         else:

@@ -1,7 +1,7 @@
 """Parameters and multiply-adds of a base, layer by layer, from its configuration alone.
 
-Layers of a part are alike, save that some of the Q-Former's have cross-attention: one of each kind is made on the meta
-device and counted, which costs milliseconds at any depth.
+Layers of a part are alike, except that some of the Q-Former's have cross-attention. One layer of each kind is built on the
+meta device and counted, which takes milliseconds at any depth.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from rsopt.model.configs import shape_of
 
 @dataclass(frozen=True, slots=True)
 class PartCount:
-    """A count of one part: what is there at any depth, and what each layer of the base adds."""
+    """A count of one part: `fixed` at any depth, and what each layer of the base adds."""
 
     fixed: int
     layers: tuple[int, ...]
 
-    def of(self, kept: Iterable[int]) -> int:
-        """The count with these layers kept."""
-        return self.fixed + sum(self.layers[i] for i in kept)
+    def of(self, layers: Iterable[int]) -> int:
+        """Returns the count with these layers of the base kept."""
+        return self.fixed + sum(self.layers[i] for i in layers)
 
 
 class BaseCounts:
-    """Exact counts of a base with this configuration. `lora` is by component and targets: parameters per rank."""
+    """Exact counts of a base. `lora` maps component and target to the parameters of LoRA per rank."""
 
     def __init__(self, config: Blip2Config) -> None:
         self.shape = shape_of(config)
@@ -60,7 +60,7 @@ class BaseCounts:
         self._llm_macs: dict[int, PartCount] = {}
 
     def llm_macs(self, positions: int) -> PartCount:
-        """Multiply-adds of the LLM and its head over one sequence of `positions`; traced once for each length."""
+        """Returns multiply-adds of the LLM and its head over a sequence of `positions`. Each length is traced once."""
         if positions not in self._llm_macs:
             width = self._model.language_projection.out_features
             counted = macs_by_module(_Logits(self._model.language_model), (_meta(1, positions, width),))
@@ -69,12 +69,12 @@ class BaseCounts:
         return self._llm_macs[positions]
 
     def _image_macs(self) -> dict[str, PartCount]:
-        """Multiply-adds of what is done once an image: vision, qformer and projection."""
+        """Returns multiply-adds of the parts that run once an image: vision, qformer and projection."""
         model, queries = self._model, self._config.num_query_tokens
         patches = model.vision_model.embeddings.patch_embedding
         seen, width = self.image_tokens, patches.out_channels
         encoder = macs_by_module(_Encoder(model.vision_model.encoder), (_meta(1, seen, width),))
-        # The patch embedding is a convolution without overlap, one product a patch; its meta kernel cannot be traced.
+        # The patch embedding is a convolution without overlap: one product a patch. Its meta kernel cannot be traced.
         vision = self._part("vision", encoder[""] + (seen - 1) * patches.weight.numel(), [encoder["encoder.layers.0"]])
         hidden = model.qformer.config.hidden_size
         qformer = macs_by_module(_Queries(model.qformer), (_meta(1, queries, hidden), _meta(1, seen, width)))
@@ -87,11 +87,11 @@ class BaseCounts:
         }
 
     def _part(self, part: str, whole: int, layers: list[int]) -> PartCount:
-        """`whole` counts one layer of each kind, `layers` those; each layer of the base is one of the kinds."""
+        """Extends a count of one layer of each kind to the depth of the base: `whole` of the part, `layers` of the kinds."""
         return PartCount(whole - sum(layers), tuple(layers[kind] for kind in self._kinds[part]))
 
     def _lora(self, part: str, layers: Iterable[nn.Module], names: Sequence[str]) -> PartCount:
-        """Parameters that rank 1 adds to each layer of the base: a row and a column of every adapted weight."""
+        """Returns the parameters of rank 1 in each layer of the base: a row and a column of every adapted weight."""
         kinds = [sum(sum(m.weight.shape) for n, m in layer.named_modules() if n in names) for layer in layers]
         return PartCount(0, tuple(kinds[kind] for kind in self._kinds[part]))
 
@@ -124,7 +124,7 @@ class _Logits(nn.Module):
 
 
 def _one_of_each_layer(config: Blip2Config) -> Any:
-    """The base's model without weights, with one vision layer, one LLM layer and a Q-Former layer of each kind."""
+    """Builds the base without weights, with one vision layer, one LLM layer and a Q-Former layer of each kind."""
     config = copy.deepcopy(config)
     config.vision_config.num_hidden_layers = 1
     config.qformer_config.num_hidden_layers = min(2, config.qformer_config.num_hidden_layers)
@@ -134,7 +134,7 @@ def _one_of_each_layer(config: Blip2Config) -> Any:
 
 
 def _params(module: nn.Module) -> int:
-    """Parameters, tied ones once."""
+    """Returns the number of parameters, tied ones counted once."""
     return sum(p.numel() for p in module.parameters())
 
 

@@ -1,4 +1,4 @@
-"""Multiply-adds of a module, by submodule: fvcore with the attention handle it lacks. Works on the meta device.
+"""Multiply-adds of a module, by submodule: fvcore with a handle for fused attention added. Works on the meta device.
 
 One multiply-add is one MAC; a GFLOP of a profiler is half a GMAC. Attention counts its two products over all pairs of
 positions, masked ones too, as profilers do; norms, activations and additions are not multiply-adds.
@@ -15,13 +15,13 @@ from torch import nn
 
 
 def macs_by_module(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, int]:
-    """Multiply-adds of one forward pass by submodule name; `""` is the whole. `inputs` are on the module's device."""
+    """Returns multiply-adds of one forward pass by submodule name, `""` for the whole. `inputs` are on the module's device."""
     analysis = FlopCountAnalysis(module, inputs)
     analysis.set_op_handle("aten::scaled_dot_product_attention", _attention_macs, "aten::layer_norm", _nothing)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
     transformers_log = logging.getLogger("transformers")
     level = transformers_log.level
-    transformers_log.setLevel(logging.ERROR)  # tracing makes it warn about things that do not concern a count
+    transformers_log.setLevel(logging.ERROR)  # tracing causes warnings that do not affect the count
     try:
         return {name: int(count) for name, count in analysis.by_module().items()}
     finally:
@@ -29,7 +29,7 @@ def macs_by_module(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[
 
 
 def _nothing(inputs: list[Any], outputs: list[Any]) -> int:
-    """Not multiply-adds. A handle of None, fvcore's way to say so, leaves the built-in handle in place."""
+    """Counts nothing. fvcore's own value for that, None, would leave its built-in handle in place."""
     return 0
 
 

@@ -1,8 +1,8 @@
 """Predicted peak memory of training and of captioning, in closed form. No torch.
 
-The model follows this project's loops: a frozen base with its own dropout off, packed captions behind one image prefix,
-cached vision features, logits at target positions, fused attention, AdamW on the adapter in float32; beam search over
-given features. Allocator slack, CUDA context and the interpreter are not in it.
+It follows this project's loops. Training: a frozen base with its dropout off, cached vision features, captions packed behind
+one image prefix, fused attention, logits at target positions, AdamW on the adapter in float32. Captioning: beam search over
+vision features. Allocator slack, CUDA context and the interpreter are left out.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from transformers import Blip2Config
 
 BYTES: dict[Dtype, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
-_ADAPTER = 4  # PEFT keeps adapters in float32 over a base of any dtype, and casts their inputs
+_ADAPTER = 4  # bytes: PEFT keeps adapters in float32 over a base of any dtype, and casts their inputs
 _ATTENTION = ("query", "key", "value", "output")
-_STATISTICS = 8  # mean and deviation that a norm keeps for each position
+_STATISTICS = 8  # bytes: mean and deviation that a norm keeps for each position
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a cost is asked for. Tokens are text tokens of one caption; `beams` hold one sequence each.
+    """Sizes of training and captioning that costs depend on. `text_tokens` are those of one caption.
 
-    Training takes `batch_images` images a step, each with up to `captions_per_image` distinct captions packed behind
-    its queries (the longest batch decides the peak). Captioning takes `caption_images` images at once.
+    A training step takes `batch_images` images, each with up to `captions_per_image` distinct captions packed behind its
+    queries; the longest batch decides the peak. Captioning takes `caption_images` images at once, with `beams` sequences each.
     """
 
     text_tokens: int = 11
@@ -50,7 +50,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Widths of a base: hidden, feed-forward and heads of each part; positions and pixels of an image; queries."""
+    """Widths of a base: hidden, feed-forward and heads of each part (no heads for vision); tokens and values of an image."""
 
     vision: tuple[int, int]
     qformer: tuple[int, int, int]
@@ -63,7 +63,7 @@ class Widths:
 
     @classmethod
     def of(cls, config: Blip2Config, image_tokens: int) -> Widths:
-        """Widths of a base with this configuration."""
+        """Returns the widths of a base with this configuration."""
         vision, qformer, llm = config.vision_config, config.qformer_config, config.text_config
         return cls(
             (vision.hidden_size, vision.intermediate_size),
@@ -78,7 +78,7 @@ class Widths:
 
 
 def training_bytes(widths: Widths, variant: Variant, trainable: int, load: Workload) -> int:
-    """Peak bytes of a training step beside the weights: adapter with its moments, features, activations, loss.
+    """Returns peak bytes of a training step beside the weights: adapter with its moments, features, activations, loss.
 
     Raises ValueError for a variant without LoRA, which is not trained.
     """
@@ -91,30 +91,32 @@ def training_bytes(widths: Widths, variant: Variant, trainable: int, load: Workl
     packed = load.captions_per_image * load.text_tokens
     positions = images * (widths.queries + packed)
     targets = images * load.captions_per_image * max(1, load.text_tokens - 1)  # the first token is given, not predicted
-    kept = _qformer_saved(saved_in_qformer, widths, variant.qformer_layers, lora.qformer, images) if lora.qformer else 0
+    activations = 0
+    if lora.qformer:
+        activations = _qformer_saved(saved_in_qformer, widths, variant.qformer_layers, lora.qformer, images)
     if lora.train_projection:
-        kept += images * widths.queries * widths.qformer[0] * size
+        activations += images * widths.queries * widths.qformer[0] * size
     grad = lora.qformer is not None or lora.train_projection
     hidden, inner, _ = widths.llm
-    deepest = 0  # what the one layer keeps that is being run again
+    deepest = 0  # activations of the one layer that is being recomputed
     for _ in variant.llm_layers:
-        own = positions * _llm_layer_saved(saved, widths.llm, lora.llm, grad)
-        kept += positions * hidden * size if load.recompute else own
-        deepest = max(deepest, own)
+        layer = positions * _llm_layer_saved(saved, widths.llm, lora.llm, grad)
+        activations += positions * hidden * size if load.recompute else layer
+        deepest = max(deepest, layer)
         grad = grad or lora.llm is not None
-    kept += positions * (hidden * size + _STATISTICS)  # the final norm
+    activations += positions * (hidden * size + _STATISTICS)  # the final norm
     mask = images * (widths.queries + packed) ** 2 * (size + 1)
     features = images * widths.image_tokens * widths.vision[0] * size
-    # The widest moment is the loss (log-probabilities and two gradients of their size, in float32) or the last layer, by
-    # then run again where activations are.
-    again = deepest if load.recompute else 0
-    moment = max(3 * targets * widths.vocabulary * 4, again + positions * (2 * inner + 2 * hidden) * size)
-    step = max(features + mask + kept + moment, trainable * _ADAPTER)  # gradients come as activations go
+    # The peak is at the loss (log-probabilities and two gradients of their size, in float32) or in the last layer, whose
+    # activations are recomputed by then.
+    recomputed = deepest if load.recompute else 0
+    peak = max(3 * targets * widths.vocabulary * 4, recomputed + positions * (2 * inner + 2 * hidden) * size)
+    step = max(features + mask + activations + peak, trainable * _ADAPTER)  # gradients replace activations
     return 3 * trainable * _ADAPTER + step
 
 
 def merged_bytes(widths: Widths, variant: Variant, dtype: Dtype) -> int:
-    """Bytes of the weights that merging an adapter copies, since the base's own are shared: those of the adapted modules."""
+    """Returns the bytes of the adapted modules' weights, which merging an adapter copies because the base's are shared."""
     lora, total = variant.lora, 0
     if lora is not None and lora.llm is not None:
         hidden, inner, _ = widths.llm
@@ -132,48 +134,48 @@ def merged_bytes(widths: Widths, variant: Variant, dtype: Dtype) -> int:
 
 
 def captioning_bytes(widths: Widths, variant: Variant, load: Workload) -> int:
-    """Peak bytes of captioning beside the weights: the vision tower, the prompt or the last token, whichever is most.
+    """Returns peak bytes of captioning beside the weights: in the vision tower, at the prompt or at the last token.
 
-    Beam search as transformers does it: beams are made before the prompt is read, so all of them hold all of it.
+    Assumes the beam search of transformers, which copies the prompt for every beam before it is read.
     """
     size, rows = BYTES[load.dtype], load.caption_images * load.beams
     vision, vision_inner = widths.vision
     image = load.caption_images * widths.image_tokens * size
-    # Embeddings, a layer's input, middle and norm; the feed-forward twice; the picture itself.
-    looking = image * (4 * vision + 2 * vision_inner) + load.caption_images * widths.pixels * size
+    # Embeddings, a layer's input, middle and norm; the feed-forward twice; the pixels.
+    in_vision = image * (4 * vision + 2 * vision_inner) + load.caption_images * widths.pixels * size
     hidden, inner, _ = widths.llm
     prompt, last = widths.queries + 1, widths.queries + load.text_tokens
     embeds = rows * prompt * hidden * size
     token = 2 * len(variant.llm_layers) * rows * hidden * size  # cached keys and values of one position
-    reading = token * prompt + embeds * 5 + rows * prompt * 2 * inner * size
-    # Logits, and in float32 their copy, log-probabilities, two of processing, scores of the beams.
+    at_prompt = token * prompt + embeds * 5 + rows * prompt * 2 * inner * size
+    # Logits, and in float32 a copy, log-probabilities, two tensors of processing, scores of the beams.
     scores = rows * widths.vocabulary * (size + 5 * 4)
-    layer_again = rows * last * hidden * size  # reordering beams makes one tensor of the cache anew at a time
-    writing = token * last + embeds + max(scores, layer_again)
-    return max(looking, image * vision + max(reading, writing))
+    layer_again = rows * last * hidden * size  # reordering beams copies one tensor of the cache at a time
+    at_last_token = token * last + embeds + max(scores, layer_again)
+    return max(in_vision, image * vision + max(at_prompt, at_last_token))
 
 
 @dataclass(frozen=True, slots=True)
 class _Saved:
-    """What autograd keeps over frozen weights in an activation dtype of `size` bytes, with LoRA dropout or without."""
+    """Bytes that autograd saves over frozen weights with activations of `size` bytes, with or without LoRA dropout."""
 
     size: int
     dropout: bool
 
-    def inputs(self, width: int, targets: int, rank: int, kept: bool) -> int:
-        """Bytes a position for `targets` adapters over the same input of `width`; `kept` if that is held anyway."""
+    def inputs(self, width: int, targets: int, rank: int, held: bool) -> int:
+        """Returns bytes a position for `targets` adapters over one input of `width`; `held` if it is saved anyway."""
         if not targets:
             return 0
         if self.dropout:
-            each = width * (_ADAPTER + 4)  # every adapter drops out its own copy, and keeps the mask
+            each = width * (_ADAPTER + 4)  # every adapter has its own copy with dropout, and the mask
         elif self.size < _ADAPTER:
-            each = width * _ADAPTER  # every adapter casts its own copy
+            each = width * _ADAPTER  # every adapter has its own copy in float32
         else:
-            return targets * rank * _ADAPTER + (0 if kept else width * self.size)
+            return targets * rank * _ADAPTER + (0 if held else width * self.size)
         return targets * (each + rank * _ADAPTER)
 
     def attention(self, hidden: int, heads: int) -> int:
-        """Bytes a query position: queries and output with log-sums; keys and values come on top."""
+        """Returns bytes a query position: queries, output and log-sums, without keys and values."""
         return 2 * hidden * self.size + 4 * heads
 
 
@@ -183,40 +185,40 @@ def _adapted(lora: LoraPart | None, *roles: str) -> int:
 
 
 def _llm_layer_saved(saved: _Saved, widths: tuple[int, int, int], lora: LoraPart | None, grad: bool) -> int:
-    """Bytes a position that one OPT layer keeps; `grad` whether its input needs a gradient."""
+    """Returns bytes a position that one OPT layer saves. `grad`: whether its input needs a gradient."""
     hidden, inner, heads = widths
     rank = lora.rank if lora else 0
     norm = hidden * saved.size + _STATISTICS
     total = norm if grad else 0
     qkv, out = _adapted(lora, "query", "key", "value"), _adapted(lora, "output")
-    total += saved.inputs(hidden, qkv, rank, kept=False)
+    total += saved.inputs(hidden, qkv, rank, held=False)
     if grad or qkv:
         total += saved.attention(hidden, heads) + 2 * hidden * saved.size
-    total += saved.inputs(hidden, out, rank, kept=True)
+    total += saved.inputs(hidden, out, rank, held=True)
     if grad or qkv or out:
         total += norm
-    total += saved.inputs(hidden, _adapted(lora, "up"), rank, kept=False)
+    total += saved.inputs(hidden, _adapted(lora, "up"), rank, held=False)
     if grad or lora:
         total += inner * saved.size  # the activation's output
-    return total + saved.inputs(inner, _adapted(lora, "down"), rank, kept=True)
+    return total + saved.inputs(inner, _adapted(lora, "down"), rank, held=True)
 
 
 def _qformer_saved(saved: _Saved, widths: Widths, layers: Sequence[int], lora: LoraPart, images: int) -> int:
-    """Bytes that the kept Q-Former layers keep for `images` images when they carry LoRA."""
+    """Returns bytes that Q-Former layers with LoRA save for `images` images."""
     hidden, inner, heads = widths.qformer
     rank, query, keys = lora.rank, _adapted(lora, "query"), _adapted(lora, "key", "value")
     norm = hidden * saved.size + _STATISTICS
-    block = saved.attention(hidden, heads) + saved.inputs(hidden, _adapted(lora, "output"), rank, kept=True) + norm
-    total, seen, grad = 0, images * widths.image_tokens, bool(query)  # the first layer's input, the queries, needs none
+    block = saved.attention(hidden, heads) + saved.inputs(hidden, _adapted(lora, "output"), rank, held=True) + norm
+    total, seen, grad = 0, images * widths.image_tokens, bool(query)  # queries, the first input, need no gradient
     for layer in layers:
         cross = layer % widths.cross_attention_frequency == 0
-        own = saved.inputs(hidden, _adapted(lora, "up"), rank, kept=False) + inner * saved.size + norm
-        own += saved.inputs(inner, _adapted(lora, "down"), rank, kept=False)
+        layer_bytes = saved.inputs(hidden, _adapted(lora, "up"), rank, held=False) + inner * saved.size + norm
+        layer_bytes += saved.inputs(inner, _adapted(lora, "down"), rank, held=False)
         if grad:
-            own += block + 2 * hidden * saved.size + saved.inputs(hidden, query + keys, rank, kept=False)
+            layer_bytes += block + 2 * hidden * saved.size + saved.inputs(hidden, query + keys, rank, held=False)
         if grad and cross:
-            own += block + saved.inputs(hidden, query, rank, kept=False)
-            total += seen * (2 * hidden * saved.size + saved.inputs(widths.vision[0], keys, rank, kept=True))
-        total += images * widths.queries * own
+            layer_bytes += block + saved.inputs(hidden, query, rank, held=False)
+            total += seen * (2 * hidden * saved.size + saved.inputs(widths.vision[0], keys, rank, held=True))
+        total += images * widths.queries * layer_bytes
         grad = True
     return total

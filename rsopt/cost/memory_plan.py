@@ -1,4 +1,4 @@
-"""How training and captioning fit into memory: the closed-form prediction against what is free now, or what a card has."""
+"""Plans of training and captioning that are predicted to fit into free memory, or into a card of some size."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rsopt.core.variant import Dtype, Variant
 from rsopt.cost.memory import Workload
 from rsopt.cost.model import CostModel
 
-USABLE = 0.85  # of what is free: allocators leave gaps, and other workers of the device need theirs
-CONTEXT = 0.7e9  # bytes of a card that CUDA and its libraries take for each process
-LONGEST = 85  # caption tokens behind one image, where no data is at hand: five captions of RSICD's 95th percentile
+USABLE = 0.85  # share of free memory to plan with: allocators leave gaps, and other workers need memory too
+CONTEXT = 0.7e9  # bytes of a card that CUDA and its libraries take in each process
+LONGEST = 85  # caption tokens behind one image where there is no data yet: five of RSICD's 95th percentile
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes that a process can still take on `device`, its own allocator's reserve included.
+    """Returns the bytes that this process can still allocate on `device`, its allocator's reserve included.
 
-    A share set by torch.cuda.set_per_process_memory_fraction counts: a card can so stand in for a smaller one.
+    Respects torch.cuda.set_per_process_memory_fraction, by which a card can stand in for a smaller one.
     """
     if device.type != "cuda":
         return psutil.virtual_memory().available
@@ -32,7 +32,7 @@ def free_bytes(device: torch.device) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """How a training step fits: images a forward pass, and whether the LLM's activations are recomputed."""
+    """Images a forward pass, and whether the LLM's activations are recomputed."""
 
     images: int
     recompute: bool
@@ -42,11 +42,18 @@ class TrainingPlan:
 def training_plan(
     costs: CostModel, variant: Variant, dtype: Dtype, longest: int, images: int, free: float
 ) -> TrainingPlan:
-    """The fastest way to train that is predicted to fit `free` bytes; where none is, the one that takes least.
+    """Returns the fastest plan predicted to fit into `free` bytes beside the weights; where none fits, the smallest.
 
-    First fewer images at once, halved from `images` (gradients are summed: the same step); where one alone does not fit,
-    activations are recomputed too, for a third more compute. `longest` is the most caption tokens packed behind one image.
-    The weights are there already.
+    Images a forward pass are halved first, which leaves the step the same since gradients are summed. Where a single image
+    does not fit, activations are recomputed, for a third more compute.
+
+    Args:
+        costs: Costs of the base.
+        variant: The variant to train.
+        dtype: Of the base's weights.
+        longest: Most caption tokens packed behind one image.
+        images: Images a step.
+        free: Free bytes, the weights already loaded.
     """
     plan = TrainingPlan(1, True, 0.0)
     for recompute in (False, True):
@@ -58,7 +65,7 @@ def training_plan(
 
 
 def halved(images: int) -> Sequence[int]:
-    """`images`, half of them, ..., 1."""
+    """Returns `images`, half of it, and so on to 1."""
     counts = [images]
     while counts[-1] > 1:
         counts.append(-(-counts[-1] // 2))
@@ -68,7 +75,7 @@ def halved(images: int) -> Sequence[int]:
 def training_need(
     costs: CostModel, variant: Variant, dtype: Dtype, longest: int, images: int, recompute: bool = False
 ) -> float:
-    """Predicted peak bytes of a training step beside the weights."""
+    """Returns the predicted peak bytes of a training step beside the weights. Arguments as of `training_plan`."""
     load = Workload(text_tokens=longest, captions_per_image=1, batch_images=images, dtype=dtype, recompute=recompute)
     memory = costs.cost(variant, load).memory_gb
     return 1e9 * (memory["training"] - memory["weights"])
@@ -76,7 +83,7 @@ def training_need(
 
 @dataclass(frozen=True, slots=True)
 class CardPlan:
-    """What a card of so many bytes can do with a variant. `training` is None where not even one image fits."""
+    """How a variant fits onto a card, in bytes. `training` is None where not even one image fits."""
 
     weights: float
     merged: float  # copies of the adapted weights, for captioning and export
@@ -85,12 +92,21 @@ class CardPlan:
 
     @property
     def least(self) -> float:
-        """Bytes without which nothing works, the smallest step apart."""
+        """Returns the bytes needed before any step."""
         return CONTEXT + self.weights + self.merged
 
 
 def card_plan(costs: CostModel, variant: Variant, dtype: Dtype, images: int, card: float, captions: int) -> CardPlan:
-    """Training of `variant` by `images` a step and captioning of `captions` images at once, on a card of `card` bytes."""
+    """Returns how a variant fits onto a card.
+
+    Args:
+        costs: Costs of the base.
+        variant: The variant.
+        dtype: Of the base's weights.
+        images: Images a training step.
+        card: Memory of the card, in bytes.
+        captions: Images captioned at once, if they fit.
+    """
     weights = 1e9 * costs.cost(variant, Workload(dtype=dtype)).memory_gb["weights"]
     merged = costs.merged_bytes(variant, dtype)
     free = card - CONTEXT - weights

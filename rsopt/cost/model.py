@@ -1,4 +1,4 @@
-"""TODO."""
+"""Cost model of a base: parameters, multiply-adds, sizes and predicted memory of its variants, without weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a variant costs. `params` of the merged model, tied weights once; `trainable` is 0 without LoRA.
+    """Costs of a variant. `params` are those of the merged model, tied weights once; `trainable` is 0 without LoRA.
 
     GMAC (10^9 multiply-adds, half a GFLOP of a profiler), MB = 10^6 bytes, GB = 10^9 bytes. `memory_gb` holds
     `weights`, `captioning` and, for a variant with LoRA, `training`; the latter two are peaks, weights included.
@@ -28,12 +28,12 @@ class Cost:
     memory_gb: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict, as `--json` prints it."""
+        """Returns a plain dict, as `--json` prints it."""
         return asdict(self)
 
 
 class CostModel:
-    """Costs of variants of one base: counts its layers once, then each variant is arithmetic (tens of microseconds)."""
+    """Costs of variants of one base. Layers are counted once; each variant then takes tens of microseconds."""
 
     def __init__(self, config: Blip2Config) -> None:
         from rsopt.cost.layer_counts import BaseCounts  # torch: `--help` does without
@@ -43,9 +43,9 @@ class CostModel:
         self.shape = self._counts.shape
 
     def cost(self, variant: Variant, load: Workload = Workload()) -> Cost:  # noqa: B008 - frozen
-        """Cost of `variant` under `load`. Raises UserError for layers that the base does not have.
+        """Returns the cost of `variant` under `load`. Raises UserError for layers that the base does not have.
 
-        Compute is one pass over the image and, for each beam, over all queries and text tokens, head at every position.
+        Compute is one pass over the image and, for each beam, over all queries and text tokens, with the head at every position.
         """
         try:
             variant.check(self.shape)
@@ -77,11 +77,11 @@ class CostModel:
         return {**params, "total": sum(params.values())}
 
     def merged_bytes(self, variant: Variant, dtype: Dtype) -> int:
-        """Bytes that merging the adapter of `variant` copies (see rsopt.cost.memory)."""
+        """Returns the bytes that merging the adapter of `variant` copies."""
         return merged_bytes(self._widths, variant, dtype)
 
     def trainable(self, variant: Variant) -> int:
-        """Trained parameters: the adapters and, if asked for, the projection; 0 without LoRA."""
+        """Returns the trained parameters: adapters and, if it is trained, the projection; 0 without LoRA."""
         lora = variant.lora
         if lora is None:
             return 0
@@ -103,11 +103,6 @@ class CostModel:
         return {name: count / 1e9 for name, count in {**macs, "total": sum(macs.values())}.items()}
 
     def _weight_bytes(self, params: dict[str, int], load: Workload) -> int:
-        # transformers keeps these in float32 when it loads float16
+        # transformers keeps them in float32 when it loads float16
         in_float32 = params["qformer"] + params["query_tokens"] if load.dtype == "float16" else 0
         return (params["total"] - in_float32) * BYTES[load.dtype] + in_float32 * 4
-
-
-def cost(config: Blip2Config, variant: Variant, load: Workload = Workload()) -> Cost:  # noqa: B008 - frozen
-    """Cost of one variant of a base. For many, keep a `CostModel`."""
-    return CostModel(config).cost(variant, load)

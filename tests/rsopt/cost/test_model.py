@@ -18,7 +18,7 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration
 
 from rsopt.core.variant import TARGETS, LoraPart, LoraSpec, Variant
 from rsopt.cost.memory import Workload
-from rsopt.cost.model import CostModel, cost
+from rsopt.cost.model import CostModel
 from rsopt.errors import UserError
 from rsopt.model.base import Base
 from rsopt.model.build import build
@@ -84,7 +84,7 @@ def test_trainable_of_the_study(full_size: CostModel) -> None:
 
 
 def test_hub_vocabulary_adds_its_rows_once(full_size: CostModel) -> None:
-    today = cost(base_config("opt-2.7b"), kept(12, 32)).params["total"]
+    today = CostModel(base_config("opt-2.7b")).cost(kept(12, 32)).params["total"]
     assert today - full_size.cost(kept(12, 32)).params["total"] == 81_920
 
 
