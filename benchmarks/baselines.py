@@ -39,7 +39,7 @@ def evaluate(name: str, seed: int) -> list[Scored]:
     from transformers.utils import logging
 
     from rsopt.baselines.factory import make
-    from rsopt.baselines.load import reload
+    from rsopt.baselines.load import load_baseline
     from rsopt.baselines.schedules import plans
     from rsopt.core.inference import BEAMS
 
@@ -65,7 +65,7 @@ def evaluate(name: str, seed: int) -> list[Scored]:
             with tempfile.TemporaryDirectory() as folder:
                 captioner.write(Path(folder))
                 paths = [s.path for s in samples if s.path is not None]
-                again = reload(Path(folder), "tiny")(paths)
+                again = load_baseline(Path(folder), "tiny")(paths)
             changed = sum(a != b for a, b in zip(captions, again, strict=True))
         results.append(Scored(label, score.per_image.tolist(), changed))
     return results

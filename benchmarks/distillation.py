@@ -81,8 +81,8 @@ def evaluate(depth: int, seed: int, setting: str, options: argparse.Namespace) -
     from rsopt.training.losses import validation_loss
     from rsopt.trial.context import TrialContext
     from rsopt.trial.stopwatch import Stopwatch
-    from rsopt.trial.teacher import taught_losses
-    from rsopt.trial.trainer_setup import trainer_for, tuning_set
+    from rsopt.trial.teacher import distillation_losses
+    from rsopt.trial.trainer_setup import recipe_data, trainer_for
     from rsopt.trial.worker_context import pad_id
 
     torch.set_num_threads(1)
@@ -90,7 +90,7 @@ def evaluate(depth: int, seed: int, setting: str, options: argparse.Namespace) -
     base, shape = worker.base, worker.base.shape
     leg = leg_of(shape, depth, seed, setting, options, number=2)
     built = build(base, leg.candidate.variant, seed)
-    data = tuning_set(leg, built, worker)
+    data = recipe_data(leg, built, worker)
     teacher = leg_of(shape, shape.llm_layers, seed, ALONE, options)
     losses = None
     if leg.candidate.recipe.distills:
@@ -98,7 +98,7 @@ def evaluate(depth: int, seed: int, setting: str, options: argparse.Namespace) -
             ledger, lock = Ledger(Path(folder) / "ledger"), DeviceLock("teacher", Path(folder))
             stopwatch = Stopwatch(base.device)
             context = TrialContext(leg, worker, Path(folder), ledger, lock, stopwatch, teacher=teacher)
-            losses = taught_losses(context, built, data)
+            losses = distillation_losses(context, built, data)
             lock.close()
     begin = time.process_time()
     trainer_for(leg, built, data, worker, losses=losses).run(0, 1)
@@ -125,7 +125,7 @@ def prepare(seed: int, depths: list[int], options: argparse.Namespace) -> dict[s
     from rsopt.model.build import build
     from rsopt.training.distillation import cuts
     from rsopt.trial.teacher import TOP, Teacher
-    from rsopt.trial.trainer_setup import trainer_for, tuning_set
+    from rsopt.trial.trainer_setup import recipe_data, trainer_for
 
     torch.set_num_threads(1)
     worker = worker_on_mini()
@@ -137,7 +137,7 @@ def prepare(seed: int, depths: list[int], options: argparse.Namespace) -> dict[s
     with TemporaryDirectory() as study:
         begin = time.process_time()
         built = build(worker.base, leg.candidate.variant, seed)
-        trainer = trainer_for(leg, built, tuning_set(leg, built, worker), worker)
+        trainer = trainer_for(leg, built, recipe_data(leg, built, worker), worker)
         trainer.run(leg.start, leg.stop)
         checkpoint = rung_folder(Path(study), leg.number, leg.stop) / STATE
         checkpoint.parent.mkdir(parents=True)

@@ -53,9 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     for image in options.images:
         if not Path(image).is_file():
             raise UserError(f"no image '{image}'")
-    from rsopt.baselines.load import reload
+    from rsopt.baselines.load import load_baseline
 
-    for line in reload(Path(options.model), options.base)([Path(image) for image in options.images]):
+    for line in load_baseline(Path(options.model), options.base)([Path(image) for image in options.images]):
         sys.stdout.write(f"{line}\n")
     return 0
 

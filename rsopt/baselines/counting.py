@@ -1,4 +1,4 @@
-"""What counting a captioner of another kind needs: a cost from its parts, and tensors without memory."""
+"""Helpers for counting the costs of baselines: totals from parts, and tensors without memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rsopt.cost.model import Cost
 
 
 def assemble_cost(params: dict[str, int], macs: dict[str, int], trainable: int, load: Workload) -> Cost:
-    """The cost of a model from its parts' parameters and multiply-adds; totals, sizes and memory follow from them."""
+    """The cost of a model from parameters and multiply-adds of its parts, with totals, sizes and memory."""
     total = sum(params.values())
     return Cost(
         {**params, "total": total},
@@ -22,10 +22,10 @@ def assemble_cost(params: dict[str, int], macs: dict[str, int], trainable: int, 
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Parameters of a module, each once."""
+    """Number of parameters of a module; shared ones count once."""
     return sum(p.numel() for p in module.parameters())
 
 
 def meta_tensor(*shape: int) -> Tensor:
-    """A tensor of that shape without memory."""
+    """A tensor of the given shape without memory."""
     return torch.empty(*shape, device="meta")

@@ -1,4 +1,4 @@
-"""A baseline by name over a resident base: tiny where the base is, else of the papers' size with weights from the hub."""
+"""Makes a baseline by its name: tiny over the tiny base, else of the paper's size with a vision tower from the hub."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rsopt.trial.worker_context import WorkerContext
 
 
 def make(name: str, worker: WorkerContext, seed: int) -> Captioner:
-    """An untrained baseline. Raises UserError for an unknown name or a tower that cannot be loaded."""
+    """Makes an untrained baseline. Raises UserError for an unknown name or a tower that cannot be loaded."""
     if name not in BASELINES:
         raise UserError(f"unknown baseline '{name}'; known: {', '.join(BASELINES)}")
     tiny = worker.base.name == "tiny"

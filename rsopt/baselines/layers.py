@@ -1,4 +1,4 @@
-"""What PureT's encoder and decoder share: multi-head attention in parts, and the feed-forward block."""
+"""Layers of the baselines: projections of multi-head attention, and the feed-forward block."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Projections(nn.Module):
-    """The four linear layers of multi-head attention; what attends to what is the caller's."""
+    """The four linear layers of multi-head attention; the caller computes the attention."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Projections(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """Linear, ReLU, linear, with dropout behind both."""
+    """Linear, ReLU, linear, with dropout after both linear layers."""
 
     def __init__(self, width: int, inner: int, dropout: float) -> None:
         super().__init__(

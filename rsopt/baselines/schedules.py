@@ -1,4 +1,4 @@
-"""Which baselines there are and how each is trained: the papers' settings, and tiny ones for minutes on one core. No torch."""
+"""Stages and learning rates of the baselines' trainings: the papers' settings, and tiny ones that take minutes on one core."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One stage of a training. An epoch shows every training image once, with all its captions.
+    """One stage of a training. In an epoch every training image is seen once, with all its captions.
 
-    `lr` is the highest rate, reached after `warmup` steps (at most a fifth of the stage). Then `noam` falls as the inverse
-    square root of steps, `cosine` to the share `end` of `lr`, `flat` stays.
+    `lr` is the highest learning rate, reached after `warmup` steps (at most a fifth of the stage). After that `noam` falls with
+    the inverse square root of the steps, `cosine` falls to the share `end` of `lr`, `flat` stays.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Plan:
     betas: tuple[float, float] = (0.9, 0.999)
 
     def steps(self, images: int) -> int:
-        """Steps over a training split of so many images."""
+        """Steps of the stage on a training split of `images` images."""
         return max(1, round(self.epochs * math.ceil(images / self.batch_images)))
 
     def rate(self, step: int, steps: int) -> float:

@@ -1,4 +1,4 @@
-"""Training of a baseline in stages, from one share of its whole budget to another, so that it runs in legs as variants do."""
+"""Training of a baseline in stages. It runs from one share of its budget to another, so that it can be run in legs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,16 @@ Loss = Callable[[Sequence[int]], torch.Tensor]  # mean loss over images of the t
 
 
 class Stage:
-    """One stage: its optimiser, its order of images and its loss. What it draws depends on (seed, stage, step) alone."""
+    """One stage: optimiser, order of images and loss. Its random numbers depend on (seed, stage, step) alone.
+
+    Args:
+        plan: Length, batch size and learning rates.
+        images: Images of the training split.
+        parameters: Trained parameters by name.
+        loss: Mean loss over images of the training split, given by their indices.
+        seed: Seed of the leg.
+        number: Number of the stage, from 0.
+    """
 
     def __init__(
         self, plan: Plan, images: int, parameters: Mapping[str, nn.Parameter], loss: Loss, seed: int, number: int
@@ -35,11 +44,13 @@ class Stage:
         self.stepper = Stepper(parameters, recipe, scaled, plan.batch_images, betas=plan.betas)
 
     def step(self, step: int) -> torch.Tensor:
-        """Take step `step` of this stage; the loss, not yet waited for."""
+        """Take step `step` of this stage. Returns the loss without waiting for the device."""
         per_epoch = math.ceil(self.images / self.plan.batch_images)
         order = np.random.default_rng([self.seed, self.number, step // per_epoch]).permutation(self.images)
         chosen = order[step % per_epoch :: per_epoch].tolist()
-        torch.manual_seed((self.seed * 1_000_003 + 1_009 * self.number + step) % 2**63)  # dropout and drawn captions
+        torch.manual_seed(
+            (self.seed * 1_000_003 + 1_009 * self.number + step) % 2**63
+        )  # for dropout and sampled captions
 
         def backward(part: Sequence[int], scale: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
             loss = self.loss(part) * len(part) / len(chosen)
@@ -50,9 +61,9 @@ class Stage:
 
 
 class Training:
-    """All stages of a baseline. A stage begins with the weights that the one before left in the model.
+    """All stages of a baseline. A stage begins with the weights that the previous one left in the model.
 
-    `makers` make the stages, one at a time: only the current one's optimiser is there.
+    `makers` make the stages one at a time, so that only one optimiser takes memory.
     """
 
     def __init__(self, plans: Sequence[Plan], images: int, makers: Sequence[Callable[[], Stage]]) -> None:
@@ -85,7 +96,7 @@ class Training:
             raise InfrastructureError(f"{path} cannot be written: {error}") from error
 
     def load(self, path: Path, share: float) -> None:
-        """Inverse of `save`, at the share of the budget it was saved at. Raises ValueError for another model's file."""
+        """Inverse of `save`; `share` of the budget was trained then. Raises ValueError for a damaged file or another model's."""
         stage, _ = self._at(round(share * self.total_steps) - 1)
         try:
             stage.stepper.load_state(load_file(path))
@@ -93,13 +104,13 @@ class Training:
             raise ValueError(f"{path}: {error}") from error
 
     def _at(self, step: int) -> tuple[Stage, int]:
-        """The stage that holds step `step` of the whole training, and which of its own steps that is."""
+        """The stage of step `step` of the whole training, and the number of that step within the stage."""
         number = 0
         while step >= self._lengths[number]:
             step -= self._lengths[number]
             number += 1
         if self._stage is None or self._stage.number != number:
-            self._stage = None  # its memory is free before the next one's is taken
+            self._stage = None  # frees its memory before the next stage takes some
             self._stage = self._makers[number]()
         return self._stage, step
 
@@ -111,7 +122,7 @@ def _check(loss: torch.Tensor, stage: str, step: int) -> None:
 
 @contextmanager
 def dropout(module: nn.Module) -> Iterator[None]:
-    """The module in training mode for the length of a block."""
+    """Puts the module into training mode within the block."""
     module.train()
     try:
         yield

@@ -1,4 +1,4 @@
-"""The frozen vision towers of the baselines: Swin for PureT, CLIP's ViT for BITA; the papers' sizes and the shipped tiny ones.
+"""Frozen vision towers of the baselines: Swin for PureT, CLIP's ViT for BITA, in the papers' sizes and tiny ones.
 
 A tower is a plain transformers model. Full-size weights come from the hub or a folder; the tiny ones are in `tiny/`, made by
 `python -m research.tiny_world.towers`.
@@ -18,7 +18,7 @@ from rsopt.errors import UserError
 
 Tower = Literal["swin", "clip"]
 TINY = Path(__file__).parent / "tiny"
-# Where the weights of the papers' towers are.
+# Hub ids of the papers' towers.
 HUB: dict[Tower, str] = {
     "swin": "microsoft/swin-large-patch4-window12-384",
     "clip": "openai/clip-vit-large-patch14",
@@ -58,7 +58,7 @@ def clip_config(tiny: bool) -> CLIPVisionConfig:
             num_attention_heads=4,
             image_size=64,
             patch_size=8,
-            hidden_act="gelu",  # with the norms' epsilon as in the base's tower, whose weights it begins with
+            hidden_act="gelu",  # as in the base's tower, like layer_norm_eps: its training starts from those weights
             layer_norm_eps=1e-6,
         )
     return CLIPVisionConfig(
@@ -72,19 +72,19 @@ def clip_config(tiny: bool) -> CLIPVisionConfig:
 
 
 def swin(config: SwinConfig) -> SwinModel:
-    """Swin without weights; no pooling, the grid is what PureT reads."""
+    """Swin without weights and without pooling: PureT reads the grid."""
     return SwinModel(config, add_pooling_layer=False)
 
 
 def clip(config: CLIPVisionConfig) -> CLIPVisionModel:
-    """CLIP's vision tower without weights. The norm behind the last of its 24 blocks is not used: BITA has one of its own."""
+    """CLIP's vision tower without weights, and without the norm after its last block: BITA has its own."""
     model = CLIPVisionModel(config)
     model.post_layernorm = nn.Identity()
     return model
 
 
 def load_tower(kind: Tower, source: str | None = None) -> SwinModel | CLIPVisionModel:
-    """A frozen tower with weights, float32: the shipped tiny one, or one of the papers' size from a folder or a hub id.
+    """Loads a frozen float32 tower: the tiny one, or one of the paper's size from `source`, a folder or hub id.
 
     Raises UserError where there is none, or where its weights do not fit.
     """
@@ -95,9 +95,9 @@ def load_tower(kind: Tower, source: str | None = None) -> SwinModel | CLIPVision
                 where, add_pooling_layer=False, dtype=torch.float32, output_loading_info=True
             )
         else:
-            given = {} if source is None else {"num_hidden_layers": CLIP_BLOCKS}
+            depth = {} if source is None else {"num_hidden_layers": CLIP_BLOCKS}
             model, report = CLIPVisionModel.from_pretrained(
-                where, dtype=torch.float32, output_loading_info=True, **given
+                where, dtype=torch.float32, output_loading_info=True, **depth
             )
             model.post_layernorm = nn.Identity()
     except (OSError, ValueError, SafetensorError) as error:

@@ -1,4 +1,4 @@
-"""Scores on the test split: taken once for each trained model and precision, and kept beside its checkpoints."""
+"""Scores on the test split, computed once for each trained model and form and stored beside its checkpoints."""
 
 from __future__ import annotations
 
@@ -27,19 +27,25 @@ def scores_on_test(
     form: InferenceConfig,
     on_done: Callable[[int], None] | None = None,
 ) -> HeldOutScores:
-    """Metrics x100 on the test split with intervals, floor and ceiling; read from `path` where they were computed before.
+    """Metrics x100 on the test split with intervals, floor and ceiling; read from `path` if they were computed before.
 
-    `model` is merged and in `form`, `base` is as it is fed (`run_in`). The file also holds captions and CIDEr by image.
+    Args:
+        path: The file of the scores; it also holds captions and CIDEr by image.
+        base: The base whose processor and tokenizer feed `model` (see `base_in_form`).
+        model: The merged model in `form`.
+        data: The data set.
+        form: Precision of the weights, and beams.
+        on_done: Called with the number of images captioned so far.
     """
     if path.exists():
         return HeldOutScores(**json.loads(path.read_text())["scores"])
     captions = caption_samples(model, base, data.split("test"), on_done, form.beams)
     scorer = scorer_of(data, "test")
-    found = scorer.measure(captions, with_meteor=True)
+    test = scorer.measure(captions, with_meteor=True)
     scores = HeldOutScores(
         images=len(captions),
-        metrics=found.corpus,
-        intervals={name: list(interval) for name, interval in found.intervals.items()},
+        metrics=test.corpus,
+        intervals={name: list(interval) for name, interval in test.intervals.items()},
         floor=floor_of(data, "test"),
         ceiling=ceiling_of(data, "test"),
         dtype=form.weights,
@@ -47,6 +53,6 @@ def scores_on_test(
         device=device_name(base.device),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    cider = dict(zip(scorer.image_ids, found.per_image["cider"].tolist(), strict=True))
+    cider = dict(zip(scorer.image_ids, test.per_image["cider"].tolist(), strict=True))
     write_json(path, {"scores": asdict(scores), "captions": captions, "cider": cider})
     return scores

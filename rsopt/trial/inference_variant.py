@@ -1,4 +1,4 @@
-"""Measure a trained model in a form that needs no training: captions of the validation split, latency, size."""
+"""Measures a trained model in another form (precision, beams): captions of the validation split, latency and size."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ CARD_FIELDS = ("beams", "new_tokens", "runs", "device", "decoder")  # of a laten
 def measure_inference_variant(
     context: TrialContext, plain: Blip2ForConditionalGeneration, form: InferenceConfig, ledger: Ledger
 ) -> dict[str, Any]:
-    """A merged model in `form`: `metrics`, and `captions` and `cider` by validation image, as a leg writes them.
+    """Measures a merged model in `form`. Returns `metrics`, `latency`, and `captions` and `cider` by validation image.
 
     The protocol is the search's except for the form: latency is relative to the same reference in the search's own form, and
-    on the study's scale where its ledger has one. `ledger` holds the latencies of these forms, which no search reads; temporary
-    files go beside it.
+    on the scale of the study's ledger where that has one. `ledger` holds the latencies of these forms, which no search reads;
+    temporary files go beside it. Raises CandidateError where a metric is not finite.
     """
     base, protocol = context.worker.base, context.protocol
     samples, scorer = context.worker.data.split("val"), context.worker.scorer("val")
     with context.device_lock.shared():
         model = convert_model(plain, base, form, ledger.path.parent)
         captions = caption_samples(
-            model, run_in(model, base, form), samples, lambda _: context.yield_device(), form.beams
+            model, base_in_form(model, base, form), samples, lambda _: context.yield_device(), form.beams
         )
         score = scorer.cider_of_part(captions)
         low, high = score.interval()
@@ -65,7 +65,7 @@ def measure_inference_variant(
     }
 
 
-def run_in(model: Blip2ForConditionalGeneration, base: Base, form: InferenceConfig) -> Base:
-    """The base as `model` is fed: its processor, with the model's own dtype and device."""
+def base_in_form(model: Blip2ForConditionalGeneration, base: Base, form: InferenceConfig) -> Base:
+    """Returns the base with `model` in it, and the dtype that `model` is fed."""
     dtype = next((name for name, kind in DTYPES.items() if kind == model.dtype), base.dtype)
     return replace(base, model=model, dtype=base.dtype if form.quantised else dtype)

@@ -1,7 +1,7 @@
-"""Measured rankings: which layers go first, scored on caption tokens of a small calibration part of the training split.
+"""Measured rankings: the order in which layers are dropped, scored on captions of some images of the training split.
 
 Rankings from text alone do not transfer to vision-language models (2507.23362), so every score here is taken where a caption
-token is predicted. Scored once per base, data and dtype; the answer is kept in the cache and shared by all trials.
+token is predicted. Layers are scored once per base, data and dtype; the rankings are cached and shared by all trials.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from rsopt.training.trainer import TrainingSet
 from rsopt.trial.worker_context import WorkerContext, pad_id
 
 CALIBRATION_IMAGES = 64
-Progress = Callable[[str, int, int], None]  # what, done, of
+Progress = Callable[[str, int, int], None]  # name of the ranking, steps done, steps in all
 
 
 class Calibration:
-    """The base with interchangeable layers, and batches to score it on. The base itself is not touched."""
+    """The base with interchangeable layers, and batches to score it on. The base itself is not altered."""
 
     def __init__(self, base: Base, data: TrainingSet, pad: int) -> None:
         self.model = clone_structure(base.model)
@@ -53,7 +53,7 @@ class Calibration:
 
     @torch.inference_mode()
     def loss(self) -> float:
-        """Caption loss (nats a token) with the layers as they are set now."""
+        """Caption loss in nats a token with the current layers."""
         total = weight = 0.0
         for features, batch in self.batches():
             tokens = float(batch.weights.sum())
@@ -62,18 +62,18 @@ class Calibration:
         return total / weight
 
     @contextmanager
-    def llm(self, kept: Sequence[int]) -> Iterator[None]:
-        """Keep these LLM layers for a while. No cache is used, so their cache indices do not matter."""
-        self.decoder.layers = nn.ModuleList(self.llm_layers[i] for i in kept)
+    def llm(self, layers: Sequence[int]) -> Iterator[None]:
+        """Within the block, only these LLM layers run. No cache is used, so their cache indices do not matter."""
+        self.decoder.layers = nn.ModuleList(self.llm_layers[i] for i in layers)
         try:
             yield
         finally:
             self.decoder.layers = nn.ModuleList(self.llm_layers)
 
     @contextmanager
-    def pairs(self, kept: Sequence[int]) -> Iterator[None]:
-        """Keep these (cross, none) groups of the Q-Former for a while."""
-        groups = (self.qformer_layers[g * self.frequency : (g + 1) * self.frequency] for g in kept)
+    def pairs(self, pairs: Sequence[int]) -> Iterator[None]:
+        """Within the block, only these groups of Q-Former layers run; a group is one with cross-attention and those after it."""
+        groups = (self.qformer_layers[p * self.frequency : (p + 1) * self.frequency] for p in pairs)
         layers = list(itertools.chain.from_iterable(groups))
         self.encoder.layer, depth = nn.ModuleList(layers), self.encoder.config.num_hidden_layers
         self.encoder.config.num_hidden_layers = len(layers)
@@ -85,13 +85,13 @@ class Calibration:
     @torch.inference_mode()
     def hidden_states(self) -> list[torch.Tensor]:
         """Residual stream before each LLM layer and after the last, at caption positions: depth + 1 of (tokens, hidden)."""
-        kept: list[list[torch.Tensor]] = [[] for _ in range(len(self.llm_layers) + 1)]
+        states: list[list[torch.Tensor]] = [[] for _ in range(len(self.llm_layers) + 1)]
         chosen = torch.empty(0)
         queries = self.model.query_tokens.shape[1]
 
         def hook(index: int) -> Callable[..., None]:
             def before(_: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-                kept[index].append(args[0][:, queries:][chosen].float())
+                states[index].append(args[0][:, queries:][chosen].float())
 
             return before
 
@@ -105,19 +105,20 @@ class Calibration:
         finally:
             for handle in handles:
                 handle.remove()
-        return [torch.cat(parts) for parts in kept]
+        return [torch.cat(parts) for parts in states]
 
 
 def block_influence(states: Sequence[torch.Tensor]) -> Ranking:
-    """ShortGPT (2403.03853): a layer matters as much as it turns the residual, 1 - mean cosine of its input and output."""
+    """ShortGPT (2403.03853): ranks layers by 1 - mean cosine similarity of input and output; the least goes first."""
     turns = [1 - functional.cosine_similarity(a, b, dim=-1).mean().item() for a, b in itertools.pairwise(states)]
     return tuple(sorted(range(len(turns)), key=lambda i: turns[i]))
 
 
 def angular_block(states: Sequence[torch.Tensor]) -> Ranking:
-    """The block of layers whose input and output differ least in angle (2403.17887), grown one layer at a time.
+    """Ranks first the block of layers whose input and output differ least in angle (2403.17887).
 
-    The paper chooses a block for each size anew; grown from the best single layer to the left or right, it is nested.
+    The paper chooses a new block for each size. This one grows from the best single layer, to the left or right, so that blocks
+    are nested.
     """
 
     def angle(first: int, last: int) -> float:
@@ -137,7 +138,7 @@ def angular_block(states: Sequence[torch.Tensor]) -> Ranking:
 
 
 def greedy(calibration: Calibration, progress: Progress | None = None) -> Ranking:
-    """SLEB (2402.09025): drop the layer whose loss costs least, again and again. Nested by construction."""
+    """SLEB (2402.09025): drops the layer whose loss rises least without it, again and again."""
     left, order = list(range(len(calibration.llm_layers))), list[int]()
     of, done = len(left) * (len(left) + 1) // 2 - 1, 0
     while len(left) > 1:
@@ -168,7 +169,7 @@ def score_pairs(calibration: Calibration, progress: Progress | None = None) -> d
 
 
 def measure_rankings(worker: WorkerContext, progress: Progress | None = None) -> MeasuredRankings:
-    """All measured rankings, from the cache or scored now; other processes on the node wait for the one that scores."""
+    """All measured rankings, from the cache or scored now. Only one process on a node scores; the others wait."""
     path = cache_dir() / "rankings" / f"{_key(worker)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
@@ -188,7 +189,7 @@ def _calibration_set(worker: WorkerContext) -> TrainingSet:
 
 
 def score_layers(calibration: Calibration, progress: Progress | None = None) -> MeasuredRankings:
-    """Every measured ranking, scored now."""
+    """Scores all measured rankings."""
     states = calibration.hidden_states()
     losses = score_pairs(calibration, progress)
     sizes = sorted({len(s) for s in losses})
@@ -206,5 +207,5 @@ def score_layers(calibration: Calibration, progress: Progress | None = None) -> 
 
 
 def _key(worker: WorkerContext) -> str:
-    """Digest of all that the scores depend on."""
+    """Digest of everything that the scores depend on."""
     return digest({**worker.content, "images": CALIBRATION_IMAGES, "version": 1})

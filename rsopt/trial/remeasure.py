@@ -12,7 +12,7 @@ from rsopt.trial.latency_metrics import architecture_throughput
 from rsopt.trial.trained_model import load_trained
 
 
-def measure_again(context: TrialContext) -> RemeasuredLatency | None:
+def remeasure_latency(context: TrialContext) -> RemeasuredLatency | None:
     """The latency after the candidate's last leg, beside the ledger's; None where the ledger has none of this device.
 
     `differs`: beyond both intervals. Both are on the ledger's scale, so a device that got slower as a whole does not count.

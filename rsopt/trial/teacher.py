@@ -1,7 +1,8 @@
-"""Teacher: the tuned unpruned model, and what it answers at every caption token of the training split, kept in files.
+"""Teacher: the tuned full-depth model, whose outputs at every caption token of the training split are cached in files.
 
-The answers are computed once per node, by all processes that ask at once, and memory-mapped by every trial: no teacher stands
-beside one. All of it lies under one digest of base, data and the teacher's own training, and can be deleted and rebuilt.
+The outputs are computed once per node, by all processes that need them at that time, and memory-mapped by every trial, so that
+no teacher takes memory during a trial. Their folder is named by a digest of base, data and the teacher's training; deleted, it
+is built again.
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ from rsopt.training.dataset import TrainingSet, target_starts
 from rsopt.training.distillation import Answers, Distiller, cuts, recorded_outputs
 from rsopt.training.losses import Losses, caption_logits, packed_batch
 from rsopt.trial.context import TrialContext
-from rsopt.trial.trainer_setup import trainer_for, tuning_set
+from rsopt.trial.trainer_setup import recipe_data, trainer_for
 from rsopt.trial.worker_context import WorkerContext, pad_id
 
-TOP = 64  # tokens kept at each target: docs/benchmarks.md says how much of the teacher's probability they hold
-ROWS = 1024  # targets computed in one go
+TOP = 64  # tokens stored at each target; docs/benchmarks.md: how much of the teacher's probability they hold
+ROWS = 1024  # targets computed at once
 POLL_S = 0.5
-LAYOUT = 1  # of the files; another one is another digest
+LAYOUT = 1  # version of the files, a part of the digest
 
 
 class Teacher:
-    """The teacher of one study. Tuned, and asked, only for what is not in its files yet.
+    """The teacher of one study. It is tuned and run only for outputs that are not in its files yet.
 
-    `leg` is its whole training; where `study`, the study's folder, holds its checkpoint, that one is taken. `yield_device` is
-    called while anything takes long.
+    `leg` is its whole training. If `study`, the study's folder, holds its checkpoint, that one is used. `yield_device` is called
+    now and then during long computations.
     """
 
     def __init__(
@@ -54,29 +55,29 @@ class Teacher:
         self.folder = cache_dir() / "teachers" / digest(content)
 
     def answers(self, layers: Sequence[int]) -> Answers:
-        """Its answers, with the hidden states behind these LLM layers. Raises CandidateError where its training fails."""
+        """Its outputs, with the hidden states after these LLM layers. Raises CandidateError if its training fails."""
         self.folder.mkdir(parents=True, exist_ok=True)
         kind = np.dtype([("ids", "<i4", (TOP,)), ("log_p", "<f2", (TOP,))])
 
         def top(logits: torch.Tensor) -> np.ndarray:
             log_p, ids = torch.log_softmax(logits, -1).topk(TOP)
-            found = np.empty(len(ids), kind)
-            found["ids"], found["log_p"] = ids.cpu().numpy(), log_p.cpu().numpy()
-            return found
+            rows = np.empty(len(ids), kind)
+            rows["ids"], rows["log_p"] = ids.cpu().numpy(), log_p.cpu().numpy()
+            return rows
 
         logits = np.load(self._file(f"logits-{TOP}", (), kind, None, top), mmap_mode="r")
         return Answers(logits["ids"], logits["log_p"], {layer: self._hidden(layer) for layer in layers})
 
     def _hidden(self, layer: int) -> torch.Tensor:
         base = self.worker.base
-        bits = base.dtype == "bfloat16"  # numpy has no bfloat16: its bits are kept, as of features
+        bits = base.dtype == "bfloat16"  # numpy has no bfloat16: the file holds its bits, as that of features
         width = base.model.config.text_config.hidden_size
 
-        def behind(states: torch.Tensor) -> np.ndarray:
+        def as_array(states: torch.Tensor) -> np.ndarray:
             return (states.view(torch.int16) if bits else states).cpu().numpy()
 
         kind = np.dtype(np.int16 if bits else base.dtype)
-        array = torch.from_numpy(np.load(self._file(f"hidden-{layer}", (width,), kind, layer, behind), mmap_mode="c"))
+        array = torch.from_numpy(np.load(self._file(f"hidden-{layer}", (width,), kind, layer, as_array), mmap_mode="c"))
         return array.view(torch.bfloat16) if bits else array
 
     def _file(
@@ -85,9 +86,17 @@ class Teacher:
         row: tuple[int, ...],
         kind: np.dtype,
         layer: int | None,
-        kept: Callable[[torch.Tensor], np.ndarray],
+        convert: Callable[[torch.Tensor], np.ndarray],
     ) -> Path:
-        """The file of this name, computed if need be: `kept` of what comes out of `layer`, or of the logits, at every target."""
+        """The file of one kind of output, computed if there is none.
+
+        Args:
+            name: Name of the file, without suffix.
+            row: Shape of the output at one target.
+            kind: numpy dtype of the file.
+            layer: LLM layer whose output is stored; None for the logits.
+            convert: Makes rows of the file from the output (targets, width).
+        """
         path, starts = self.folder / f"{name}.npy", self._starts
         shape = (starts[-1], *row)
         if is_whole(path, shape, kind):
@@ -101,20 +110,20 @@ class Teacher:
             features, batch = packed_batch(built.model, data, images, pad_id(self.worker.base))
             with recorded_outputs(built.model, () if layer is None else (layer,), batch) as heard:
                 logits = caption_logits(built.model, features, batch, data.queried)
-            said = logits if layer is None else heard[layer]
-            return kept(said[first - starts[images[0]] : last - starts[images[0]]])
+            output = logits if layer is None else heard[layer]
+            return convert(output[first - starts[images[0]] : last - starts[images[0]]])
 
         build_together(path, shape, kind, ROWS, compute)
         return path
 
     @cached_property
     def _starts(self) -> list[int]:
-        captions = [own for sample in self.worker.data.split("train") if (own := self.worker.tokens(sample))]
+        captions = [tokens for sample in self.worker.data.split("train") if (tokens := self.worker.tokens(sample))]
         return target_starts(captions)
 
     @cached_property
     def _tuned(self) -> tuple[Built, TrainingSet]:
-        """The teacher with its weights, and the packed training split as it sees it."""
+        """The teacher with its weights, and its packed training split."""
         variant = self.leg.candidate.variant
         built = build(self.worker.base, variant, self.leg.seed)
         weights = self.folder / STATE
@@ -125,13 +134,13 @@ class Teacher:
         return built, self.worker.training_set("train", variant.vision_layers, built)
 
     def _tune(self, built: Built, weights: Path) -> None:
-        """Put its checkpoint there: the study's own, else trained now, which gives the same."""
+        """Writes its checkpoint: a copy of the study's, or trained now, which gives the same."""
         with replacing(weights) as aside:
-            own = rung_folder(self.study, self.leg.number, self.leg.stop) / STATE
-            if own.is_file():
-                shutil.copy(own, aside)
+            checkpoint = rung_folder(self.study, self.leg.number, self.leg.stop) / STATE
+            if checkpoint.is_file():
+                shutil.copy(checkpoint, aside)
             else:
-                trainer = trainer_for(self.leg, built, tuning_set(self.leg, built, self.worker), self.worker)
+                trainer = trainer_for(self.leg, built, recipe_data(self.leg, built, self.worker), self.worker)
                 try:
                     trainer.run(self.leg.start, self.leg.stop, self.yield_device)
                 except CandidateError as error:
@@ -140,7 +149,7 @@ class Teacher:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """One process of the node at a time; the others wait, and give way while they do."""
+        """Admits one process of the node at a time. The others wait, and yield the device meanwhile."""
         lock = FileLock(self.folder / "teacher.lock")
         while True:
             try:
@@ -154,8 +163,8 @@ class Teacher:
             lock.release()
 
 
-def taught_losses(context: TrialContext, built: Built, data: TrainingSet) -> Losses:
-    """The losses of a student, with the answers of the study's teacher."""
+def distillation_losses(context: TrialContext, built: Built, data: TrainingSet) -> Losses:
+    """The losses of a student, with the outputs of the study's teacher. Raises ValueError where the study has none."""
     leg, worker = context.leg, context.worker
     if context.teacher is None:
         raise ValueError(f"trial {leg.number} distils, but its study names no teacher")

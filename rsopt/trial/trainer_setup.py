@@ -1,4 +1,4 @@
-"""How a leg is tuned: on what, as many images a forward pass as memory holds, and the losses by step."""
+"""Setup of a variant's training: data, trainer with a batch that fits into memory, and the curve of its losses."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from rsopt.trial.context import TrialContext
 from rsopt.trial.worker_context import WorkerContext, pad_id
 
 
-def tuning_set(leg: Leg, built: Built, worker: WorkerContext) -> TrainingSet:
-    """Inputs and captions of the training split as the leg's recipe takes them: packed, or in pairs."""
+def recipe_data(leg: Leg, built: Built, worker: WorkerContext) -> TrainingSet:
+    """The training split as the leg's recipe takes it: captions packed by image, or in image-caption pairs."""
     data = worker.training_set("train", leg.candidate.variant.vision_layers, built)
     return data if leg.candidate.recipe.packed else in_pairs(data)
 
@@ -32,7 +32,16 @@ def trainer_for(
     exceeded_by: float = 1.0,
     losses: Losses | None = None,
 ) -> Trainer:
-    """A trainer of `built`; `exceeded_by` is by how much predictions of memory were exceeded before (out_of_memory)."""
+    """Makes a trainer whose batches fit into the free memory.
+
+    Args:
+        leg: The leg; its candidate's recipe is used.
+        built: The variant to train.
+        data: The training split (see `recipe_data`).
+        worker: Base and cost model.
+        exceeded_by: Factor by which predictions of memory were exceeded before (see `rsopt.common.out_of_memory`).
+        losses: Losses with a teacher's outputs, in place of the caption loss.
+    """
     base, recipe = worker.base, leg.candidate.recipe
     free = free_bytes(base.device) / exceeded_by
     plan = training_plan(worker.costs, built.variant, base.dtype, longest(data), recipe.batch_images, free)
@@ -40,11 +49,11 @@ def trainer_for(
 
 
 def longest(data: TrainingSet) -> int:
-    """Most caption tokens behind one image."""
-    return max(sum(len(c.ids) for c in own) for own in data.captions)
+    """Most caption tokens of one image."""
+    return max(sum(len(c.ids) for c in captions) for captions in data.captions)
 
 
-def curve_of(context: TrialContext, trainer: Trainer) -> Curve:
+def leg_curve(context: TrialContext, trainer: Trainer) -> Curve:
     """A curve of the leg's losses, with the validation loss at `context.validations` places of the whole training."""
     worker = context.worker
 
@@ -63,8 +72,11 @@ def curve_of(context: TrialContext, trainer: Trainer) -> Curve:
 
 
 @contextmanager
-def memory_watched(context: TrialContext, trainer: Trainer) -> Iterator[None]:
-    """Where memory ends, later predictions learn from it; where it ends at one image, the candidate is infeasible."""
+def noting_shortage(context: TrialContext, trainer: Trainer) -> Iterator[None]:
+    """Records out-of-memory errors of the block, so that later predictions correct themselves.
+
+    Raises CandidateError ("memory") where not even one image fits.
+    """
     worker, folder, base = context.worker, context.folder, context.worker.base
     free, planned = free_bytes(base.device), trainer.stepper.micro_images
 
@@ -89,20 +101,20 @@ def memory_watched(context: TrialContext, trainer: Trainer) -> Iterator[None]:
             note_exceeded(folder, need(planned), free)
 
 
-POINTS = 100  # of the training loss in one leg; each is a mean over the steps since the one before
+POINTS = 100  # of the training loss in one leg; each is the mean of the steps since the previous one
 
 
 class Curve:
-    """Follows a training from step `first` on. `loss` gives the validation loss, asked for `times` times in `total` steps."""
+    """Losses of a training from step `first` on. `loss`, the validation loss, is computed `times` times in `total` steps."""
 
     def __init__(self, first: int, total: int, times: int, loss: Callable[[], float]) -> None:
         self.first, self.done, self.loss = first, first, loss
         self.val: list[tuple[int, float]] = []
-        self.seconds = 0.0  # that validating took
+        self.seconds = 0.0  # spent on validation
         self._at = {round(total * n / times) for n in range(1, times + 1)}
 
     def step(self) -> None:
-        """One more step is done."""
+        """Called after each step."""
         self.done += 1
         if self.done in self._at:
             begin = time.perf_counter()
@@ -110,7 +122,7 @@ class Curve:
             self.seconds += time.perf_counter() - begin
 
     def to_json(self, losses: Sequence[float]) -> dict[str, object]:
-        """`train` and `val` as [step, nats a token]; `losses` are those of every step of this leg."""
+        """`train` and `val` as lists of [step, nats a token]; `losses` holds one value for each step of this leg."""
         size = max(1, -(-len(losses) // POINTS))
         parts = [losses[at : at + size] for at in range(0, len(losses), size)]
         train = [[self.first + min(len(losses), (n + 1) * size), sum(p) / len(p)] for n, p in enumerate(parts)]

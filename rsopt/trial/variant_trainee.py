@@ -24,8 +24,8 @@ from rsopt.training.model_flops import training_flops
 from rsopt.training.trainer import Trainer, TrainResult
 from rsopt.trial.context import TrialContext
 from rsopt.trial.latency_metrics import architecture_latency, architecture_throughput
-from rsopt.trial.teacher import taught_losses
-from rsopt.trial.trainer_setup import curve_of, memory_watched, trainer_for, tuning_set
+from rsopt.trial.teacher import distillation_losses
+from rsopt.trial.trainer_setup import leg_curve, noting_shortage, recipe_data, trainer_for
 from rsopt.trial.worker_context import pad_id
 
 
@@ -47,26 +47,26 @@ class VariantTrainee:
 
     def load_data(self) -> None:
         """Inputs and captions of the training split as the recipe takes them."""
-        self._data = tuning_set(self._leg, self._built, self._worker)
+        self._data = recipe_data(self._leg, self._built, self._worker)
 
     def train(self, checkpoint: Path | None) -> TrainResult:
         """Train, with the answers of the study's teacher if the recipe distils, and follow the losses."""
         stopwatch, losses = self._context.stopwatch, None
         if self._leg.candidate.recipe.distills:
             with stopwatch.timed("teacher"):
-                losses = taught_losses(self._context, self._built, self._data)
+                losses = distillation_losses(self._context, self._built, self._data)
         trainer = self._make_trainer(losses)
         self.recomputed = trainer.recompute
         if checkpoint is not None:
             trainer.load(checkpoint)
-        curve = curve_of(self._context, trainer)
+        curve = leg_curve(self._context, trainer)
 
         def between_steps() -> None:
             stopwatch.mark("first_step")
             self._context.yield_device()
             curve.step()
 
-        with stopwatch.timed("train"), memory_watched(self._context, trainer):
+        with stopwatch.timed("train"), noting_shortage(self._context, trainer):
             result = trainer.run(self._leg.start, self._leg.stop, between_steps)
         stopwatch.seconds["train"] -= curve.seconds  # validation is no part of the training
         self._curve = curve.to_json(result.losses)

@@ -1,4 +1,4 @@
-"""Resident: what stays in a process from trial to trial: base, data, features, token captions, scorer."""
+"""Per-process cache shared by consecutive trials: base, data, features, tokenized captions, scorers."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from rsopt.scores.scorer import Scorer
 from rsopt.training.dataset import TokenCaption
 from rsopt.training.trainer import TrainingSet
 
-_KEPT = 2  # Q-Formers whose outputs stay: trials of one search often share theirs
+_QFORMERS = 2  # whose outputs are cached: trials of one search often share theirs
 
 
 @dataclass(slots=True)
 class WorkerContext:
-    """Built lazily, kept for the life of the process. Features are kept per set of vision layers."""
+    """Everything is made when it is first needed and cached for the life of the process; features by set of vision layers."""
 
     base: Base
     data: CaptionData
@@ -48,47 +48,47 @@ class WorkerContext:
         """Vision features of one split, in file order: (images, tokens, width). A view: nothing is copied."""
         key = tuple(vision_layers)
         if key not in self._features:
-            # Split by split, so that each is one stretch of the file.
+            # Split by split, so that each is a contiguous part of the file.
             samples = [sample for name in SPLITS for sample in self.data.split(name)]
             self._features[key] = place(load_features(self.base, samples, key, self.progress), self.base.device)
         start = sum(len(self.data.split(name)) for name in SPLITS[: SPLITS.index(split)])
         return self._features[key][start : start + len(self.data.split(split))]
 
     def queried(self, split: str, built: Built) -> torch.Tensor:
-        """What the frozen Q-Former of `built` reads from the images of a split: (images, queries, Q-Former width).
+        """Outputs of the frozen Q-Former of `built` for the images of a split: (images, queries, Q-Former width).
 
-        Computed once for all trials with these Q-Former layers that leave them frozen; kept for the last few Q-Formers.
+        Computed once for all trials that leave these Q-Former layers frozen; cached for the last few sets of layers.
         """
         variant = built.variant
         assert variant.lora is None or variant.lora.qformer is None
         key = (variant.vision_layers, variant.qformer_layers)
-        kept = self._queried.setdefault(key, {})
-        while len(self._queried) > _KEPT:
+        by_split = self._queried.setdefault(key, {})
+        while len(self._queried) > _QFORMERS:
             self._queried.pop(next(iter(self._queried)))
-        if split not in kept:
+        if split not in by_split:
             features = self.features(split, variant.vision_layers)
             with torch.no_grad():  # not inference_mode: training saves these for its backward pass
                 parts = [qformer_outputs(built.model, part.to(self.base.device)).cpu() for part in features.split(64)]
-            kept[split] = place(torch.cat(parts), self.base.device)
-        return kept[split]
+            by_split[split] = place(torch.cat(parts), self.base.device)
+        return by_split[split]
 
     def inputs(self, split: str, built: Built) -> tuple[torch.Tensor, bool]:
-        """What `built` is fed for the images of a split: Q-Former outputs (and True) where those are frozen, else features."""
+        """Inputs of `built` for the images of a split: Q-Former outputs and True if that is frozen, else features and False."""
         if built.variant.lora is not None and built.variant.lora.qformer is None:
             return self.queried(split, built), True
         return self.features(split, built.variant.vision_layers), False
 
     def training_set(self, split: str, vision_layers: Sequence[int], built: Built | None = None) -> TrainingSet:
-        """Inputs and token captions of the images of a split that have a caption; vision features where no `built` is given."""
+        """Inputs and token captions of the images of a split that have a caption. Without `built` the inputs are features."""
         samples = self.data.split(split)
-        kept = [i for i, sample in enumerate(samples) if self.tokens(sample)]
+        captioned = [i for i, sample in enumerate(samples) if self.tokens(sample)]
         features, queried = (self.features(split, vision_layers), False) if built is None else self.inputs(split, built)
-        if len(kept) < len(samples):
-            features = features[torch.tensor(kept)]
-        return TrainingSet(features, [self.tokens(samples[i]) for i in kept], queried)
+        if len(captioned) < len(samples):
+            features = features[torch.tensor(captioned)]
+        return TrainingSet(features, [self.tokens(samples[i]) for i in captioned], queried)
 
     def feature_key(self, vision_layers: Sequence[int]) -> str:
-        """Digest of all that the features depend on."""
+        """Digest of everything that the features depend on."""
         key = tuple(vision_layers)
         if key not in self._keys:
             self._keys[key] = feature_key(self.base, self.data.samples, key)
@@ -96,7 +96,7 @@ class WorkerContext:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What anything computed from base and training split depends on: every weight, images, captions, dtype. For digests."""
+        """Data for digests of anything computed from base and training split: weights, images, captions, dtype."""
         if self._content is None:
             self._content = {
                 "weights": weights_digest(self.base.model),
@@ -107,7 +107,7 @@ class WorkerContext:
         return self._content
 
     def tokens(self, sample: Sample) -> tuple[TokenCaption, ...]:
-        """Distinct captions of an image as `</s> text newline`, weighted by repetition; empty captions are left out."""
+        """Distinct, non-empty captions of an image as `</s> text newline`, weighted by repetition."""
         if sample.image_id not in self._tokens:
             self._tokens[sample.image_id] = tuple(
                 TokenCaption((self.base.start_id, *self._encode(c.text), self.base.end_id), float(c.count))
@@ -117,14 +117,14 @@ class WorkerContext:
         return self._tokens[sample.image_id]
 
     def scorer(self, split: str) -> Scorer:
-        """Metrics against the references of one split, tokenised and counted once."""
+        """The scorer of a split; references are tokenised and counted once."""
         if split not in self._scorers:
             self._scorers[split] = scorer_of(self.data, split)
         return self._scorers[split]
 
     @property
     def agreement(self) -> Agreement:
-        """The fast decoder against transformers' on a few validation images, asked once a process."""
+        """Comparison of the fast decoder with transformers' on a few validation images, made once a process."""
         if self._agreement is None:
             self._agreement = compare_decoders(self.base.model, self.base, self._base_features[:CHECKED_IMAGES])
         return self._agreement
@@ -135,9 +135,10 @@ class WorkerContext:
 
     @property
     def decode(self) -> Decode:
-        """The fast decoder, or transformers' where the fast one does not agree with it on this machine.
+        """The fast decoder, or transformers' if the two do not agree on this machine.
 
-        On a GPU for one evaluation, with captured steps where they agree too and pay: asked once a process.
+        On a GPU the fast decoder captures its steps in a CUDA graph if those agree too and save time, which is tested once a
+        process. The returned decoder serves one evaluation.
         """
         if not self.agreement.good:
             return transformers_generate
@@ -150,20 +151,20 @@ class WorkerContext:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                release()  # a neighbour's, perhaps: the next evaluation asks again
+                release()  # perhaps another process took the memory: the next evaluation tests again
                 return shared_prefix
         return CapturedDecoder() if self._captured else shared_prefix
 
     @property
     def costs(self) -> CostModel:
-        """Exact counts of this base's variants."""
+        """Cost model of this base's variants."""
         if self._costs is None:
             self._costs = CostModel(self.base.model.config)
         return self._costs
 
     @property
     def reference_tokens(self) -> int:
-        """Mean length of the validation references in tokens, end token included: the fixed length of a latency."""
+        """Mean length of the validation references in tokens, end token included: new tokens of the latency protocol."""
         tokens = [c for s in self.data.split("val") for c in self.tokens(s)]
         return round(sum(c.weight * (len(c.ids) - 1) for c in tokens) / sum(c.weight for c in tokens))
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""WorkerSpec: what a worker needs to know of its study."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """What every worker of a study needs; the same for all legs."""
+    """Settings of a study that its workers need; the same for all legs."""
 
     base: str
     data: str
     storage: str
     name: str
     skip_bad: bool
-    latency_decoder: str = "generate"  # whose latency is the objective
-    latency_device: str | None = None  # where it counts, by its model's name; None: wherever a worker runs
-    throughput: bool = False  # whether captions a second is an objective
-    teacher: Leg | None = None  # the whole training of the study's teacher, where candidates may distil
-    validations: int = 0  # of the loss in each training
-    part: str = ""  # the folder within the study whose legs these are, such as that of its refits
+    latency_decoder: str = "generate"  # decoder whose latency is the objective
+    latency_device: str | None = None  # model name of the device where latency counts; None for the worker's own
+    throughput: bool = False  # whether captions per second are an objective
+    teacher: Leg | None = None  # whole training of the study's teacher, if candidates may distil
+    validations: int = 0  # computations of the validation loss in each training
+    part: str = ""  # folder within the study that holds these legs, such as that of its refits
 
     @classmethod
     def of(cls, settings: Settings, metadata: StudyMetadata, teacher: Leg | None = None, part: str = "") -> WorkerSpec:
-        """Of a study, or of the legs in a `part` of it."""
+        """The spec of a study, or of the legs in a `part` of it."""
         return cls(
             settings.base,
             metadata.data_path,
@@ -49,15 +49,15 @@ class WorkerSpec:
         )
 
     def study(self) -> Store:
-        """Where the study is kept, as this node sees it."""
+        """The store of the study, as this node sees it."""
         return open_store(self.storage, self.name)
 
     def store(self) -> Store:
-        """Where the legs are kept, as this node sees it."""
+        """The store of the legs, as this node sees it."""
         return open_store(self.storage, f"{self.name}/{self.part}" if self.part else self.name)
 
     def ledger(self) -> Ledger:
-        """The study's latencies, one ledger for all its parts."""
+        """The study's ledger, the same for all its parts."""
         from rsopt.latency.ledger import Ledger
 
         study = self.study()

@@ -46,7 +46,7 @@ def run_trial(config: dict[str, Any], work: WorkerSpec) -> dict[str, str]:
 
 
 def rank_layers(work: WorkerSpec) -> Iterator[tuple[str, int, int] | dict[str, Any]]:
-    """Score the layers over base and data: progress (what, done, of), and at last the rankings as JSON."""
+    """Scores the layers of the base. Yields progress (ranking, steps done, steps in all), and at last the rankings as JSON."""
     from rsopt.trial.layer_ranking import measure_rankings
 
     news: queue.Queue[tuple[str, int, int] | dict[str, Any]] = queue.Queue()
@@ -101,7 +101,7 @@ def _run(leg: Leg, work: WorkerSpec) -> Measurement | Fault:
         except (CandidateError, RuntimeError, MemoryError) as error:
             if not (is_out_of_memory(error) or (isinstance(error, CandidateError) and error.kind == "memory")):
                 raise
-        release()  # what neighbours took may be free by now: once more, from the last checkpoint
+        release()  # memory of other processes may be free by now: try again from the last checkpoint
         return run()
     except CandidateError as error:
         return Fault(leg.stop, error.kind, error.reason)  # type: ignore[arg-type]
@@ -111,7 +111,7 @@ def _run(leg: Leg, work: WorkerSpec) -> Measurement | Fault:
         return Fault(leg.stop, "memory", f"the host's memory ended: {error}")
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, torch.AcceleratorError):
-            raise  # the card's fault
+            raise  # the GPU's fault
         if is_out_of_memory(error):
             return Fault(leg.stop, "memory", str(error).splitlines()[0][:300])
         frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -144,13 +144,13 @@ def _trial_context(leg: Leg, work: WorkerSpec, device_lock: DeviceLock, assigned
 
 
 def _remeasure(legs: Sequence[Leg], work: WorkerSpec) -> dict[str, Any]:
-    """Latencies of these candidates with their trained weights, by trial, if the device that counts is this worker's.
+    """Measures latencies with trained weights again, by trial; none if latency counts on another device than this worker's.
 
-    `refused` says why the rest is missing, if any is: what was measured before is kept.
+    `refused` says why the rest is missing, if any is; latencies measured before that are returned.
     """
     from rsopt.latency.device import device_name, lock_name
     from rsopt.latency.device_lock import DeviceLock
-    from rsopt.trial.remeasure import measure_again
+    from rsopt.trial.remeasure import remeasure_latency
 
     store, device = work.store(), worker_context(work).base.device
     latencies: dict[int, dict[str, Any]] = {}
@@ -164,7 +164,7 @@ def _remeasure(legs: Sequence[Leg], work: WorkerSpec) -> dict[str, Any]:
         for leg in legs:
             number = leg.number
             store.pull_leg(leg.number, leg.stop)
-            latency = measure_again(_trial_context(leg, work, device_lock))
+            latency = remeasure_latency(_trial_context(leg, work, device_lock))
             if latency is not None:
                 latencies[leg.number] = latency.to_json()
     except Exception as error:  # noqa: BLE001 - reported to the user: the study is whole without

@@ -24,7 +24,7 @@ from rsopt.model.export_manifest import ExportManifest, HeldOutScores, LatencySo
 from rsopt.model.model_card import model_card
 from rsopt.model.quantization import load_quantised
 from rsopt.trial.held_out_scores import scores_on_test
-from rsopt.trial.inference_variant import run_in
+from rsopt.trial.inference_variant import base_in_form
 from search.followup.export_manifest import StudyRecord, export_manifest, study_record
 from search.followup.rebuilt_trial import ExportRequest, RebuiltTrial, rebuild
 from search.results.front import Front
@@ -134,4 +134,4 @@ def _test_scores(trial: RebuiltTrial, data: CaptionData, say: Say) -> HeldOutSco
             say(f"test split: {done} of {images} images captioned")
             announced = done
 
-    return scores_on_test(path, run_in(trial.model, trial.base, inference), trial.model, data, inference, on_done)
+    return scores_on_test(path, base_in_form(trial.model, trial.base, inference), trial.model, data, inference, on_done)

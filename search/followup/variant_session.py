@@ -15,7 +15,7 @@ from search.execution.progress import status_line
 from search.execution.ray_runtime import cluster_address, ray_session
 from search.execution.tune_loop import run_tasks
 from search.execution.work import WorkerSpec
-from search.followup.variant_worker import measure_points
+from search.followup.variant_worker import measure_variants
 from search.results.build_front import study_front
 from search.results.inference_variants import InferenceVariant, unmeasured
 from search.results.picks import recorded_latency
@@ -47,7 +47,7 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
         left = sum(len(points) for _, points in tasks)
         with status_line(f"{left} free points to measure") as say:
             try:
-                for (_, points), told in run_tasks(measure_points, tasks, resources, stop):
+                for (_, points), told in run_tasks(measure_variants, tasks, resources, stop):
                     left -= len(points)
                     say(f"{left} free points to measure")
                     faults += [f"trial {points[0].trial} does not run as {n}: {why}" for n, why in told if why]

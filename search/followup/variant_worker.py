@@ -11,10 +11,10 @@ from search.results.inference_variants import InferenceVariant, MeasuredVariant
 from search.storage.layout import INFERENCE_VARIANTS_FOLDER, LEDGER_FILE
 
 
-def measure_points(work: WorkerSpec, points: list[InferenceVariant]) -> list[tuple[str, str | None]]:
-    """Measure these points of one trial, each written as soon as it is measured. Returns (form, fault) of each.
+def measure_variants(work: WorkerSpec, variants: list[InferenceVariant]) -> list[tuple[str, str | None]]:
+    """Measures these variants of one trial and writes each as soon as it is measured. Returns (form, fault) of each.
 
-    A form in which the model does not run is recorded with its reason: it holds up no other point.
+    A form in which the model does not run is recorded with its reason: the others are still measured.
     """
     from rsopt.common.cache import cache_dir
     from rsopt.errors import CandidateError
@@ -26,7 +26,7 @@ def measure_points(work: WorkerSpec, points: list[InferenceVariant]) -> list[tup
     from rsopt.trial.stopwatch import Stopwatch
     from rsopt.trial.trained_model import load_trained
 
-    worker, study, first = worker_context(work), work.store().folder, points[0]
+    worker, study, first = worker_context(work), work.store().folder, variants[0]
     device = worker.base.device
     leg = Leg(first.trial, first.candidate, 0.0, first.reached, seed=0)
     plain, device_lock = load_trained(worker.base, leg, study), DeviceLock(lock_name(device))
@@ -36,15 +36,15 @@ def measure_points(work: WorkerSpec, points: list[InferenceVariant]) -> list[tup
     (study / INFERENCE_VARIANTS_FOLDER).mkdir(exist_ok=True)
     ledger = Ledger(study / INFERENCE_VARIANTS_FOLDER / LEDGER_FILE, cache_dir() / "latency_forms.jsonl")
     faults: list[tuple[str, str | None]] = []
-    for point in points:
+    for variant in variants:
         try:
-            measurement = measure_inference_variant(context, plain, point.form, ledger)
+            measurement = measure_inference_variant(context, plain, variant.form, ledger)
         except (CandidateError, RuntimeError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
             measurement = {"fault": f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"}
-        variant = MeasuredVariant(point.trial, point.form, **measurement)
-        write_json(point.file(study), variant.to_json())
-        faults.append((point.form.name, variant.fault))
+        measured = MeasuredVariant(variant.trial, variant.form, **measurement)
+        write_json(variant.file(study), measured.to_json())
+        faults.append((variant.form.name, measured.fault))
     device_lock.close()
     return faults

@@ -67,7 +67,7 @@ def test_a_free_point_is_judged_beside_the_members() -> None:
 def measured(small_study: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A copy of the small study with some forms of trial 2 measured, in this process."""
     from search.execution.work import WorkerSpec
-    from search.followup.variant_worker import measure_points
+    from search.followup.variant_worker import measure_variants
     from search.study.journal import read_history
 
     study = replace(small_study, storage=str(tmp_path_factory.mktemp("free") / "runs"))
@@ -82,7 +82,7 @@ def measured(small_study: Settings, tmp_path_factory: pytest.TempPathFactory) ->
     points = [InferenceVariant(2, candidate, 1.0, form) for form in forms]
     work = WorkerSpec("tiny", load_study(study.folder)[1].data_path, study.storage, study.name, False)
     before = study.ledger.read_bytes()
-    assert [fault for _, fault in measure_points(work, points)] == [None] * 4
+    assert [fault for _, fault in measure_variants(work, points)] == [None] * 4
     assert study.ledger.read_bytes() == before, "a search would take these latencies for its own"
     assert unmeasured(study.folder, points) == []
     return study

@@ -1,4 +1,4 @@
-"""BITA over a base's data and its language model: contrast, prefix captions, fine-tuning."""
+"""BITA as a Captioner: trained by contrast, captions with a frozen language model, and fine-tuning."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from rsopt.trial.worker_context import WorkerContext, pad_id
 
 
 class BitaCaptioner:
-    """See `Captioner`. The CLIP of the paper's size is read from `tower`, None for the shipped tiny one."""
+    """See `Captioner`. `tower` is the source of the CLIP of the paper's size; None for the tiny one."""
 
     def __init__(self, name: str, worker: WorkerContext, seed: int, tower: str | None) -> None:
         self.name, self.seed, self.tiny = name, seed, tower is None
-        self._lender = worker.base  # whose language model this is
+        self._language_base = worker.base  # BITA uses its language model
         self.base = bita_base(worker.base, self.tiny, seed, tower)
         self.worker = WorkerContext(self.base, worker.data, worker.progress)
         self.model = self.base.model
         self._layers = range(self.base.shape.vision_layers)
 
     def training(self) -> Training:
-        """Three stages. The text side of the first is dropped at its end."""
+        """Three stages. The first one's text encoder is dropped after it."""
         data = self.worker.training_set("train", self._layers)
         stages = plans(self.name, self.tiny)
-        tell = partial(self._tell, data)
+        loss = partial(self._caption_loss, data)
         makers = [partial(self._contrast_stage, stages[0], data)]
         makers += [
-            partial(self._stage, stages[1], data, tell, 1, self.model.bridge),
-            partial(self._stage, stages[2], data, tell, 2, self.model.trained),
+            partial(self._stage, stages[1], data, loss, 1, self.model.bridge),
+            partial(self._stage, stages[2], data, loss, 2, self.model.trained),
         ]
         return Training(stages, len(data.captions), makers)
 
@@ -66,7 +66,7 @@ class BitaCaptioner:
         )
 
     def validation_loss(self) -> float:
-        """Mean loss a token of the language model's."""
+        """Mean loss over the validation split in nats a token of the language model."""
         return validation_loss(self.model, self.worker.training_set("val", self._layers), pad_id(self.base))
 
     def pixels(self, samples: Sequence[Sample]) -> Tensor:
@@ -74,16 +74,16 @@ class BitaCaptioner:
         return pixels(self.base, samples)
 
     def subject(self, pixel_values: Tensor, beams: int) -> Subject:
-        """To be timed, as a BLIP-2 is."""
+        """Captioning one image, timed like a BLIP-2."""
         return Subject.of(self.model, self.base, pixel_values, beams)
 
     def cost(self, load: Workload) -> Cost:
         """Exact costs."""
-        lender = self._lender.model.config
-        return bita_cost(bita_config(self.tiny, lender.text_config, lender.image_token_index), lender, load)
+        config = self._language_base.model.config
+        return bita_cost(bita_config(self.tiny, config.text_config, config.image_token_index), config, load)
 
     def write(self, folder: Path) -> None:
-        """What was trained; tower and language model are where they came from."""
+        """Writes the trained weights only; tower and language model come from their own sources."""
         write_bita(self.model, folder)
 
     def _stage(
@@ -96,8 +96,8 @@ class BitaCaptioner:
     ) -> Stage:
         return Stage(plan, len(data.captions), parameters(), loss, self.seed, number)
 
-    def _tell(self, data: TrainingSet, chosen: Sequence[int]) -> Tensor:
-        """Captions behind the queries, by the code that trains variants."""
+    def _caption_loss(self, data: TrainingSet, chosen: Sequence[int]) -> Tensor:
+        """Loss of captions after the queries, by the code that trains variants."""
         with dropout(self.model.qformer):
             features, batch = packed_batch(self.model, data, chosen, pad_id(self.base))
             return packed_loss(self.model, features, batch)
@@ -114,7 +114,7 @@ class BitaCaptioner:
         return Stage(plan, len(data.captions), parameters, partial(self._contrast, data, text), self.seed, 0)
 
     def _contrast(self, data: TrainingSet, text: TextSide, chosen: Sequence[int]) -> Tensor:
-        """Each image beside one of its captions, by lot."""
+        """Contrastive loss of images, each with one of its captions, chosen at random."""
         device = self.base.device
         with dropout(self.model.qformer), dropout(text):
             seen = image_features(self.model, data.features[torch.tensor(chosen)].to(device))
@@ -123,7 +123,7 @@ class BitaCaptioner:
             ids = torch.full((len(lots), text.length), pad_id(self.base))
             real = torch.zeros(ids.shape, dtype=torch.bool)
             for row, caption in enumerate(lots):
-                kept = caption.ids[: text.length]
-                ids[row, : len(kept)], real[row, : len(kept)] = torch.tensor(kept), True
-            told = text(self.model.qformer, ids.to(device), real.to(device))
-            return contrastive_loss(image.float(), told.float(), text.temperature.float())
+                tokens = caption.ids[: text.length]
+                ids[row, : len(tokens)], real[row, : len(tokens)] = torch.tensor(tokens), True
+            text_features = text(self.model.qformer, ids.to(device), real.to(device))
+            return contrastive_loss(image.float(), text_features.float(), text.temperature.float())

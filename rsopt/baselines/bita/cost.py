@@ -15,13 +15,13 @@ from rsopt.cost.model import Cost
 
 
 def bita_cost(config: BitaConfig, base: Blip2Config, load: Workload = Workload()) -> Cost:  # noqa: B008 - frozen
-    """BITA before the language model of `base`; parts are named as BLIP-2's, `qformer` is the Fourier transformer.
+    """The cost of BITA with the language model of `base`. Parts are named as BLIP-2's; `qformer` is the Fourier transformer.
 
-    A Fourier transform has no multiply-adds by the field's count, which is of products of matrices.
+    A Fourier transform counts no multiply-adds: only products of matrices do, as is usual in the field.
     """
     counts = BaseCounts(base)
     layers = range(counts.shape.llm_layers)
-    config.text_config.num_hidden_layers = 1  # counted from `base`; a whole one would be made for nothing
+    config.text_config.num_hidden_layers = 1  # its costs are counted from `base`: no need to build all layers
     with torch.device("meta"):
         model = Bita(config).eval()
     queries, vision = config.num_query_tokens, config.vision_config

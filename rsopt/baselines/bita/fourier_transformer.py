@@ -15,13 +15,13 @@ from rsopt.baselines.layers import Projections
 def fourier_mix(x: Tensor) -> Tensor:
     """Real part of the transform of x (B, tokens, width) over tokens and width; no parameters, float32 at least.
 
-    What is padding must be zero: it then adds nothing to any token, whatever it held.
+    Padding must be zero, so that it adds nothing to any token.
     """
     return torch.fft.fft2(x.float(), dim=(1, 2)).real.to(x.dtype)
 
 
 class Feed(nn.Module):
-    """Linear, GELU, linear, added and normalised behind."""
+    """Linear, GELU, linear, then residual and norm."""
 
     def __init__(self, config: Blip2QFormerConfig) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Feed(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Queries attend to the image; added and normalised behind."""
+    """Attention of queries to the image, then residual and norm."""
 
     def __init__(self, config: Blip2QFormerConfig) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class CrossAttention(nn.Module):
 
 
 class FourierLayer(nn.Module):
-    """Fourier mixing, then for queries cross-attention and their own feed-forward; text has its own elsewhere (`TextSide`)."""
+    """Fourier mixing, then cross-attention and feed-forward for queries; the feed-forward for text is in `TextSide`."""
 
     def __init__(self, config: Blip2QFormerConfig) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class FourierLayer(nn.Module):
         self.feed = Feed(config)
 
     def mix(self, x: Tensor) -> Tensor:
-        """The mixing alone, which queries and text share."""
+        """The mixing, which queries and text share."""
         return self.norm(x + fourier_mix(x))
 
     def forward(self, queries: Tensor, image: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class FourierLayer(nn.Module):
 
 
 class FourierTransformer(nn.Module):
-    """Called as transformers calls BLIP-2's Q-Former; with it the norm over the frozen tower's output, which is trained."""
+    """Replaces BLIP-2's Q-Former in transformers. It includes a trained norm over the frozen tower's output."""
 
     def __init__(self, config: Blip2QFormerConfig) -> None:
         super().__init__()
@@ -88,9 +88,9 @@ class FourierTransformer(nn.Module):
 
 
 class TextSide(nn.Module):
-    """What only the contrastive stage needs: text embeddings and feed-forwards, both projections, the temperature.
+    """Parts for the contrastive stage alone: text embeddings and feed-forwards, both projections, the temperature.
 
-    Captions are cut or padded to `length` tokens, so that the transform over tokens does not depend on a batch's longest.
+    Captions are cut or padded to `length` tokens, so that the Fourier transform does not depend on the batch's longest.
     """
 
     def __init__(self, config: Blip2QFormerConfig, vocabulary: int, shared: int = 256, length: int = 32) -> None:
@@ -115,6 +115,6 @@ class TextSide(nn.Module):
 def contrastive_loss(image: Tensor, text: Tensor, temperature: Tensor, smoothing: float = 0.1) -> Tensor:
     """Image-text contrast of a batch (2312.01191): image (B, queries, D) and text (B, D), normalised; the best query counts."""
     likeness = torch.einsum("iqd,jd->ijq", image, text).amax(-1) / temperature
-    own = torch.arange(len(image), device=image.device)
-    both = [nn.functional.cross_entropy(way, own, label_smoothing=smoothing) for way in (likeness, likeness.T)]
+    labels = torch.arange(len(image), device=image.device)
+    both = [nn.functional.cross_entropy(way, labels, label_smoothing=smoothing) for way in (likeness, likeness.T)]
     return (both[0] + both[1]) / 2

@@ -1,7 +1,7 @@
-"""BITA (Yang, Li and Zhang, 2312.01191): CLIP, an Interactive Fourier Transformer, and an OPT that reads its queries, frozen.
+"""BITA (Yang, Li and Zhang, 2312.01191): CLIP, an Interactive Fourier Transformer, and a frozen OPT that reads its queries.
 
-It has BLIP-2's shape with another tower and another Q-Former, so it is one for transformers: what captions, trains and times a
-variant of a BLIP-2 here does so with BITA.
+It is a BLIP-2 with another tower and another Q-Former, so the code that captions, trains and times variants of BLIP-2 also does
+so with BITA.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ WEIGHTS = "bita.safetensors"
 class BitaConfig(Blip2Config):
     """Blip2Config with CLIP's tower; `qformer_config` describes the Fourier transformer.
 
-    `tune_language_model`: the last stage tunes it too, for the tiny size alone. A language model of a million parameters knows
-    the one style it was made with, and no prefix moves it to another one (docs/baselines.md); the paper's is frozen throughout.
+    `tune_language_model`: whether the last stage tunes it too, which only the tiny size does. The paper's stays frozen, but
+    one of a million parameters knows a single style, and no prefix moves it to another one (docs/baselines.md).
     """
 
     model_type = "bita"
@@ -36,12 +36,14 @@ class BitaConfig(Blip2Config):
 
 
 class Bita(Blip2ForConditionalGeneration):
-    """As in its last stage: the tower frozen, queries, Fourier transformer and projection trained."""
+    """The captioner as in its last stage: the tower is frozen; queries, Fourier transformer and projection are trained."""
 
     config: BitaConfig
 
     def __init__(self, config: BitaConfig) -> None:
-        super(Blip2ForConditionalGeneration, self).__init__(config)  # not its own: that would build BLIP-2's parts
+        super(Blip2ForConditionalGeneration, self).__init__(
+            config
+        )  # skips the parent's, which would build BLIP-2's parts
         from transformers import OPTForCausalLM
 
         width = config.qformer_config.hidden_size
@@ -54,16 +56,16 @@ class Bita(Blip2ForConditionalGeneration):
         self.language_model.requires_grad_(config.tune_language_model)
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """What is trained and saved, by name."""
+        """Trained parameters, which are also saved, by name."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def bridge(self) -> dict[str, nn.Parameter]:
-        """What of it stands before the language model, and is trained while that is frozen."""
+        """Trained parameters before the language model, for stages in which that is frozen."""
         return {name: p for name, p in self.trained().items() if not name.startswith("language_model.")}
 
 
 def bita_config(tiny: bool, text_config: OPTConfig, image_token: int) -> BitaConfig:
-    """The paper's size, or a tiny one, before a language model of this configuration."""
+    """The configuration of the paper's size, or a tiny one, with a language model of `text_config`."""
     qformer = {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
     if tiny:
         qformer = {"num_hidden_layers": 4, "hidden_size": 96, "intermediate_size": 384, "num_attention_heads": 4}
@@ -80,10 +82,10 @@ def bita_config(tiny: bool, text_config: OPTConfig, image_token: int) -> BitaCon
 
 
 def bita_base(base: Base, tiny: bool, seed: int, tower: str | None = None) -> Base:
-    """BITA over the base's own language model, as a Base, ready to be trained.
+    """BITA with the base's language model, as a Base, untrained.
 
-    Nothing of the base is changed; a language model that is tuned is a copy. `tower`: where the paper's CLIP is; the shipped tiny
-    one if none.
+    The base is not altered: a language model that is tuned is a copy. `tower` is the source of the paper's CLIP, None for the
+    tiny one.
     """
     config = bita_config(tiny, base.model.config.text_config, base.model.config.image_token_index)
     with torch.device("meta"):
@@ -103,21 +105,21 @@ def bita_base(base: Base, tiny: bool, seed: int, tower: str | None = None) -> Ba
 
 
 def write_bita(model: Bita, folder: Path) -> None:
-    """Write what was trained; tower and language model are where they came from."""
+    """Writes the trained weights; tower and language model come from their own sources."""
     save_file({name: p.detach().cpu().contiguous() for name, p in model.trained().items()}, folder / WEIGHTS)
 
 
 def read_bita(model: Bita, folder: Path) -> None:
     """Inverse of `write_bita`, in place. Raises ValueError for weights of another model."""
-    found, wanted = load_file(folder / WEIGHTS), model.trained()
-    if found.keys() != wanted.keys():
+    tensors, parameters = load_file(folder / WEIGHTS), model.trained()
+    if tensors.keys() != parameters.keys():
         raise ValueError(f"{folder / WEIGHTS} is not of this BITA")
     with torch.no_grad():
-        for name, parameter in wanted.items():
-            parameter.copy_(found[name])
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
 
 
 def image_features(model: Bita, features: Tensor) -> Tensor:
-    """Queries' outputs (B, queries, width) over the tower's (B, places, vision width)."""
+    """Outputs of the queries (B, queries, width) from those of the tower (B, places, vision width)."""
     queries = model.query_tokens.expand(len(features), -1, -1)
     return model.qformer(queries, features).last_hidden_state

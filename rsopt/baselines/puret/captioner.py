@@ -1,4 +1,4 @@
-"""PureT over a base's data: words of its own, Swin's grids computed once, cross-entropy and then self-critical training."""
+"""PureT as a Captioner: its own vocabulary, cached Swin grids, cross-entropy and then self-critical training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rsopt.baselines.puret.vocabulary import Vocabulary
 from rsopt.baselines.schedules import Plan, plans
 from rsopt.baselines.training import Stage, Training, dropout
 from rsopt.baselines.vision_towers import load_tower
-from rsopt.core.inference import GENERATE, MAX_NEW_TOKENS
+from rsopt.core.inference import GENERATE, Generation
 from rsopt.core.variant import digest
 from rsopt.cost.memory import Workload
 from rsopt.cost.model import Cost
@@ -33,14 +33,14 @@ from rsopt.scores.token_cache import learn_tokens, tokenizer
 from rsopt.training.dataset import IGNORE
 from rsopt.trial.worker_context import WorkerContext
 
-Rows = list[tuple[list[int], int]]  # captions of an image as rows of the vocabulary, with how often they stand there
+Rows = list[tuple[list[int], int]]  # distinct captions of an image as rows of the vocabulary, with their counts
 SMOOTHING = 0.1
-DRAWN = 5  # captions drawn an image in self-critical training
-LEAST = {"tiny": 2, "paper": 5}  # how often a word must stand in the training captions to have a row of its own
+SAMPLES = 5  # sampled captions an image in self-critical training
+MIN_COUNT = {"tiny": 2, "paper": 5}  # of a word in the training captions, to have a row in the vocabulary
 
 
 class PureTCaptioner:
-    """See `Captioner`. The Swin of the paper's size is read from `tower`, None for the shipped tiny one."""
+    """See `Captioner`. `tower` is the source of the Swin of the paper's size; None for the tiny one."""
 
     def __init__(self, name: str, worker: WorkerContext, seed: int, tower: str | None) -> None:
         self.name, self.worker, self.seed, self.tiny = name, worker, seed, tower is None
@@ -50,7 +50,7 @@ class PureTCaptioner:
         learn_tokens(texts)
         self._tokens = dict(zip(texts, tokenizer()(texts), strict=True))
         train = [text for sample in worker.data.split("train") for text in self._captions(sample)]
-        self.words = Vocabulary.of(train, LEAST["tiny" if self.tiny else "paper"])
+        self.words = Vocabulary.of(train, MIN_COUNT["tiny" if self.tiny else "paper"])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = PureT(puret_config(self.tiny, self.words.size, list(self.words.words)))
@@ -86,28 +86,28 @@ class PureTCaptioner:
         self, split: str, every: int, beams: int, batch: int, between_batches: Callable[[], None] | None = None
     ) -> list[str]:
         """Captions of every `every`-th image of a split."""
-        told: list[str] = []
+        captions: list[str] = []
         for part in self.features(split)[::every].split(batch):
-            told += self.words.decode(self.model.captioned(self._to_device(part), beams, MAX_NEW_TOKENS))
+            captions += self.words.decode(self.model.caption(self._to_device(part), Generation(beams)))
             if between_batches:
                 between_batches()
-        return told
+        return captions
 
     @torch.inference_mode()
     def validation_loss(self) -> float:
-        """Mean loss a token of its own words, end included, without smoothing."""
+        """Mean loss over the validation split in nats a word, end included, without label smoothing."""
         samples, features = self.worker.data.split("val"), self.features("val")
         total = count = 0.0
         for at in range(0, len(samples), BATCH):
             rows = [i for i in range(at, min(at + BATCH, len(samples))) if self._captions(samples[i])]
             captions = [self._rows(samples[i]) for i in rows]
-            tokens = sum(count * (len(row) + 1) for own in captions for row, count in own)
+            tokens = sum(times * (len(row) + 1) for rows in captions for row, times in rows)
             total += tokens * self._logit_loss(features[torch.tensor(rows)], captions, 0.0).item()
             count += tokens
         return total / count
 
     def features(self, split: str) -> Tensor:
-        """Swin's grids of a split, in file order: (images, places, width), from the cache."""
+        """Swin's grids of a split, in file order: (images, places, width); cached in a file."""
         data = self.worker.data
         if self._features is None:
             samples = [sample for name in SPLITS for sample in data.split(name)]
@@ -138,16 +138,16 @@ class PureTCaptioner:
         return values.to(self.worker.base.device, self.worker.base.model.dtype)
 
     def subject(self, pixel_values: Tensor, beams: int) -> Subject:
-        """To be timed; transformers' `generate` is the only decoder it has."""
+        """Captioning one image, to be timed. Its only decoder is transformers' `generate`."""
         vision = self.model.vision_model
 
         def caption(_: str, least: int, most: int) -> Tensor:
-            return self.model.captioned(vision(pixel_values).last_hidden_state, beams, most, least)
+            return self.model.caption(vision(pixel_values).last_hidden_state, Generation(beams, most, least))
 
         stages = (
             lambda pixels: vision(pixels).last_hidden_state,
-            self.model.look,
-            lambda image: self.model.said(image, beams, 1, 1),
+            self.model.encode_image,
+            lambda image: self.model.generate_words(image, Generation.of_length(1, beams)),
         )
         return Subject(caption, lambda _: stages, pixel_values, beams, (GENERATE,))
 
@@ -156,7 +156,7 @@ class PureTCaptioner:
         return puret_cost(puret_config(self.tiny, self.words.size), load)
 
     def write(self, folder: Path) -> None:
-        """The whole model, as transformers writes one; the words are in its configuration."""
+        """Writes the whole model, as transformers does; its configuration holds the words."""
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
 
@@ -165,11 +165,11 @@ class PureTCaptioner:
         return Stage(plan, images, trained, loss, self.seed, number)
 
     def _captions(self, sample: Sample) -> list[str]:
-        """Tokenised captions with their multiplicity."""
+        """Tokenised captions, repeated ones as often as they occur."""
         return [self._tokens[c.text] for c in sample.captions if c.text.strip() for _ in range(c.count)]
 
     def _rows(self, sample: Sample) -> Rows:
-        """Distinct captions as rows of the vocabulary, with how often each stands there."""
+        """Distinct captions as rows of the vocabulary, with their counts."""
         return [(self.words.encode(self._tokens[c.text]), c.count) for c in sample.captions if c.text.strip()]
 
     def _cross_entropy(
@@ -179,13 +179,13 @@ class PureTCaptioner:
             return self._logit_loss(features[torch.tensor(chosen)], [captions[i] for i in chosen], smoothing)
 
     def _logit_loss(self, features: Tensor, captions: Sequence[Rows], smoothing: float) -> Tensor:
-        """Mean cross-entropy over all words of all captions (repeated ones count as often), each behind its own image."""
+        """Mean cross-entropy over all words of all captions (repeated ones count as often), each given its own image."""
         device = self.worker.base.device
-        owner = torch.tensor([image for image, own in enumerate(captions) for _ in own], device=device)
-        ids, targets = _padded([row for own in captions for row, _ in own])
-        counts = torch.tensor([float(count) for own in captions for _, count in own])
+        owner = torch.tensor([image for image, rows in enumerate(captions) for _ in rows], device=device)
+        ids, targets = _padded([row for rows in captions for row, _ in rows])
+        counts = torch.tensor([float(count) for rows in captions for _, count in rows])
         weights = ((targets != IGNORE) * counts[:, None]).to(device)
-        image = {name: part[owner] for name, part in self.model.look(self._to_device(features)).items()}
+        image = {name: part[owner] for name, part in self.model.encode_image(self._to_device(features)).items()}
         logits = self.model(ids.to(device), **image).logits.float()
         losses = functional.cross_entropy(
             logits.transpose(1, 2),
@@ -199,29 +199,29 @@ class PureTCaptioner:
     def _self_critical(
         self, features: Tensor, image_ids: Sequence[str], reward: Reward, chosen: Sequence[int]
     ) -> Tensor:
-        """Without dropout, so that what is drawn is drawn by the policy whose gradient is taken."""
+        """Self-critical loss. There is no dropout, so that captions are sampled from the policy whose gradient is taken."""
         part, ids = self._to_device(features[torch.tensor(chosen)]), [image_ids[i] for i in chosen]
         with torch.no_grad():
-            greedy = self.model.captioned(part, 1, MAX_NEW_TOKENS)
-            drawn = self.model.captioned(part, 1, MAX_NEW_TOKENS, samples=DRAWN)
-        usual = reward(ids, self.words.decode(greedy), (greedy == 0).any(1).tolist())
-        by_turn = drawn.view(len(chosen), DRAWN, -1)
+            greedy = self.model.caption(part, Generation(beams=1))
+            sampled = self.model.caption(part, Generation(beams=1), SAMPLES)
+        baseline = reward(ids, self.words.decode(greedy), (greedy == 0).any(1).tolist())
+        by_turn = sampled.view(len(chosen), SAMPLES, -1)
         scores = [
-            reward(ids, self.words.decode(by_turn[:, k]), (by_turn[:, k] == 0).any(1).tolist()) - usual
-            for k in range(DRAWN)
+            reward(ids, self.words.decode(by_turn[:, k]), (by_turn[:, k] == 0).any(1).tolist()) - baseline
+            for k in range(SAMPLES)
         ]
         advantage = torch.from_numpy(np.stack(scores, axis=1)).float().flatten().to(part.device)
-        start = torch.zeros_like(drawn[:, :1])
-        image = {name: one.repeat_interleave(DRAWN, dim=0) for name, one in self.model.look(part).items()}
-        logits = self.model(torch.cat([start, drawn[:, :-1]], dim=1), **image).logits
-        return policy_loss(logits, drawn, advantage)
+        start = torch.zeros_like(sampled[:, :1])
+        image = {name: x.repeat_interleave(SAMPLES, dim=0) for name, x in self.model.encode_image(part).items()}
+        logits = self.model(torch.cat([start, sampled[:, :-1]], dim=1), **image).logits
+        return policy_loss(logits, sampled, advantage)
 
     def _to_device(self, features: Tensor) -> Tensor:
         return features.to(self.worker.base.device)
 
 
 def _padded(texts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    """Rows that begin with 0, and what follows each: (texts, longest + 1), targets IGNORE behind the end."""
+    """Inputs, which begin with 0, and targets of texts: each (texts, longest + 1), targets IGNORE after the end."""
     width = 1 + max(map(len, texts))
     ids, targets = torch.zeros(len(texts), width, dtype=torch.long), torch.full((len(texts), width), IGNORE)
     for row, text in enumerate(texts):

@@ -1,4 +1,4 @@
-"""PureT's configuration: the paper's size by default, and the tiny one."""
+"""PureT's configuration: the paper's size, which is the default, and the tiny one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rsopt.baselines.vision_towers import swin_config
 class PureTConfig(PretrainedConfig):
     """Sizes of PureT (2203.15350). `vocab_size` rows of words: 0 begins, ends and pads a caption, the last one is unknown.
 
-    `words` are those between, where they are known. A grid of `grid` x `grid` places in windows of `window`; the
-    second encoder layer's windows are shifted by half of that.
+    `words` are the ones between, if they are known. The image is a grid of `grid` x `grid` places in square windows of side
+    `window`; every second encoder layer shifts its windows by half of that.
     """
 
     model_type = "puret"
@@ -52,7 +52,7 @@ class PureTConfig(PretrainedConfig):
 
 
 def puret_config(tiny: bool, vocab_size: int, words: list[str] | None = None) -> PureTConfig:
-    """The paper's size, or one that trains in minutes on one core."""
+    """The configuration of the paper's size, or one that trains in minutes on one core."""
     if not tiny:
         return PureTConfig(vocab_size=vocab_size, words=words)
     return PureTConfig(

@@ -15,9 +15,9 @@ from rsopt.cost.model import Cost
 
 
 def puret_cost(config: PureTConfig, load: Workload = Workload()) -> Cost:  # noqa: B008 - frozen
-    """PureT: `vision` is Swin, `encoder` the refining encoder, `decoder` all that is said. Positions count as parameters.
+    """The cost of PureT by part: `vision` is Swin, `encoder` the refining encoder. Positions count as parameters.
 
-    Compute is one pass over the image, keys and values of the image included, and for each beam over all text tokens.
+    Compute is one pass over the image, with its keys and values, and one pass over all text tokens for each beam.
     """
     with torch.device("meta"):
         model = PureT(config).eval()
@@ -25,15 +25,16 @@ def puret_cost(config: PureTConfig, load: Workload = Workload()) -> Cost:  # noq
     width = config.hidden_size // heads
     refined = macs_by_module(model.refiner, (meta_tensor(1, places - 1, config.vision_config.hidden_size),))
     image = macs_by_module(_ImageKeys(model), (meta_tensor(1, places, config.hidden_size),))
-    kept = (1, config.num_hidden_layers, heads, places, width)
+    image_shape = (1, config.num_hidden_layers, heads, places, width)
     ids = torch.zeros(1, load.text_tokens, dtype=torch.long, device="meta")
-    said = macs_by_module(
-        model.decoder, (ids, meta_tensor(1, 1, config.hidden_size), meta_tensor(*kept), meta_tensor(*kept))
+    text = macs_by_module(
+        model.decoder,
+        (ids, meta_tensor(1, 1, config.hidden_size), meta_tensor(*image_shape), meta_tensor(*image_shape)),
     )
     macs = {
         "vision": _swin_macs(model.vision_model),
         "encoder": refined[""],
-        "decoder": image[""] + load.beams * said[""],
+        "decoder": image[""] + load.beams * text[""],
     }
     params = {
         "vision": parameter_count(model.vision_model),
@@ -45,7 +46,7 @@ def puret_cost(config: PureTConfig, load: Workload = Workload()) -> Cost:  # noq
 
 
 def _swin_macs(tower: SwinModel) -> int:
-    # The patch embedding is a convolution without overlap, one product a patch; its meta kernel cannot be traced.
+    # The patch embedding, a convolution without overlap, cannot be traced on meta tensors: it is one product a patch.
     stem = tower.embeddings.patch_embeddings
     grid = meta_tensor(1, stem.num_patches, stem.projection.out_channels)
     return macs_by_module(_Grid(tower), (grid,))[""] + stem.num_patches * stem.projection.weight.numel()

@@ -1,4 +1,4 @@
-"""PureT's decoder: each layer fuses the global token into the words, then attends to words before and to the image."""
+"""PureT's decoder: each layer fuses the global token into the words, then attends to earlier words and to the image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rsopt.baselines.puret.config import PureTConfig
 
 
 class DecoderLayer(nn.Module):
-    """Pre-fusion, self-attention, cross-attention and feed-forward, each normalised behind (post-norm)."""
+    """Pre-fusion, self-attention, cross-attention and feed-forward, each followed by a norm (post-norm)."""
 
     def __init__(self, config: PureTConfig, number: int) -> None:
         super().__init__()
@@ -27,12 +27,12 @@ class DecoderLayer(nn.Module):
         """x (B, L, width), the global token `whole` (B, 1, width), the image's keys and values (B, heads, places, D)."""
         fused = functional.relu(self.fuse(torch.cat([x, whole.expand_as(x)], dim=-1)))
         x = self.norms[0](self.drop(fused) + x)
-        own_keys, own_values = self.words.keys_values(x)
+        word_keys, word_values = self.words.keys_values(x)
         if past is not None:
-            own_keys, own_values = past.update(own_keys, own_values, self.number)
-        # With a cache one word comes at a time, and sees all that were before.
+            word_keys, word_values = past.update(word_keys, word_values, self.number)
+        # With a cache there is one word at a time, which sees all earlier ones.
         seen = functional.scaled_dot_product_attention(
-            self.words.queries(x), own_keys, own_values, is_causal=past is None
+            self.words.queries(x), word_keys, word_values, is_causal=past is None
         )
         x = self.norms[1](self.drop(self.words.join(seen)) + x)
         seen = functional.scaled_dot_product_attention(self.image.queries(x), keys, values)
@@ -53,13 +53,13 @@ class Decoder(nn.Module):
         self.generator = nn.Linear(width, config.vocab_size)
 
     def image_keys_values(self, refined: Tensor) -> tuple[Tensor, Tensor]:
-        """The image as every layer attends to it, computed once an image: each (B, layers, heads, places, D)."""
+        """Keys and values of the image for all layers, computed once an image: each (B, layers, heads, places, D)."""
         pairs = [layer.image.keys_values(refined) for layer in self.layers if isinstance(layer, DecoderLayer)]
         keys, values = zip(*pairs, strict=True)
         return torch.stack(keys, dim=1), torch.stack(values, dim=1)
 
     def forward(self, ids: Tensor, whole: Tensor, keys: Tensor, values: Tensor, past: Cache | None = None) -> Tensor:
-        """ids (B, L) behind `past`; logits (B, L, words)."""
+        """Logits (B, L, words) of ids (B, L) that follow those in `past`."""
         first = 1 + (past.get_seq_length() if past is not None else 0)
         x = self.embed(ids) * self.embed.embedding_dim**0.5 + self.positions[first : first + ids.shape[1]]
         for number, layer in enumerate(self.layers):

@@ -1,4 +1,4 @@
-"""PureT's refining encoder: a grid in windows, shifted in every second layer, and one global token that sees all of it."""
+"""PureT's refining encoder: attention in windows, shifted in every second layer, and a global token that sees the whole grid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rsopt.baselines.puret.windows import join, partition, relative_index, shift
 
 
 class RefiningLayer(nn.Module):
-    """Attention and feed-forward, each added and normalised behind (post-norm).
+    """Attention and feed-forward, each followed by residual and norm (post-norm).
 
     Grid places see their window and the global token, with a bias by relative position; the global token sees everything.
     Both use the same projections.
@@ -35,7 +35,7 @@ class RefiningLayer(nn.Module):
         self.drop = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, side * side + 1, width), the global token last; the same shape."""
+        """x and the result are (B, side * side + 1, width), the global token last."""
         x = self.norm1(x + self.drop(self._attend(x)))
         return self.norm2(x + self.drop(self.feed(x)))
 
@@ -62,13 +62,13 @@ class RefiningLayer(nn.Module):
         return parts.unflatten(0, (batch, heads)).transpose(1, 2).flatten(0, 1)
 
     def _with_global(self, x: Tensor) -> Tensor:
-        """(B, heads, side * side + 1, D) to windows, each with the global token behind it."""
+        """(B, heads, side * side + 1, D) to windows, each followed by the global token."""
         windows = self._windows(x[:, :, :-1])
         last = x[:, :, -1:].repeat_interleave(len(windows) // len(x), dim=0)
         return torch.cat([windows, last], dim=2)
 
     def _mask(self, batch: int) -> Tensor:
-        """What is added to the scores: (B * windows, heads, places, places + 1); the global token has no bias."""
+        """The mask and bias that are added to scores: (B * windows, heads, places, places + 1); the global token has no bias."""
         bias = functional.pad(self.bias[self.index].permute(2, 0, 1), (0, 1))  # (heads, places, places + 1)
         hidden = torch.zeros_like(self.visible, dtype=bias.dtype).masked_fill(~self.visible, float("-inf"))
         return (bias + hidden[:, None]).repeat(batch, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""PureT (Wang, Xu and Sun, 2203.15350): Swin, a refining encoder and a decoder; a model that transformers can generate with."""
+"""PureT (Wang, Xu and Sun, 2203.15350): Swin, a refining encoder and a decoder, as a transformers model that generates."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from rsopt.baselines.puret.config import PureTConfig
 from rsopt.baselines.puret.decoder import Decoder
 from rsopt.baselines.puret.encoder import Refiner
 from rsopt.baselines.vision_towers import swin
+from rsopt.core.inference import Generation
 
 
 class PureT(PreTrainedModel, GenerationMixin):
-    """The whole captioner. Swin and the table of positions are frozen, all else is trained."""
+    """The whole captioner. Swin and the table of positions are frozen, everything else is trained."""
 
     config_class = PureTConfig
     config: PureTConfig
@@ -32,10 +33,10 @@ class PureT(PreTrainedModel, GenerationMixin):
         self.vision_model.requires_grad_(False)
 
     def _init_weights(self, module: nn.Module) -> None:
-        """As torch made them, except that the bias by position starts small; Swin's own weights are loaded."""
+        """Leaves the weights as torch initialised them; Swin's are loaded."""
 
-    def look(self, features: Tensor) -> dict[str, Tensor]:
-        """What the decoder needs of images, given Swin's grids (B, places, vision width): once an image."""
+    def encode_image(self, features: Tensor) -> dict[str, Tensor]:
+        """Inputs of the decoder that are computed once an image, from Swin's grids (B, places, vision width)."""
         refined = self.refiner(features)
         keys, values = self.decoder.image_keys_values(refined)
         return {"whole": refined[:, -1:], "keys": keys, "values": values}
@@ -50,9 +51,10 @@ class PureT(PreTrainedModel, GenerationMixin):
         attention_mask: Tensor | None = None,
         **_: Any,
     ) -> CausalLMOutputWithPast:
-        """Logits (B, L, words) of words (B, L) behind those in the cache, over what `look` gave of their images.
+        """Logits (B, L, words) of words (B, L) that follow those in the cache.
 
-        `attention_mask` is there because `generate` insists on one; captions have no padding in front.
+        `whole`, `keys` and `values` come from `encode_image`. `attention_mask` is ignored: `generate` passes one, but captions
+        have no padding in front.
         """
         logits = self.decoder(input_ids, whole, keys, values, past_key_values)
         return CausalLMOutputWithPast(logits=logits, past_key_values=past_key_values)
@@ -60,22 +62,23 @@ class PureT(PreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, past_key_values: Cache | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """One new word a step, behind the cache. Called by `generate`."""
+        """Inputs of one step: the last word, if the others are in the cache. Called by `generate`."""
         if past_key_values is not None and past_key_values.get_seq_length() > 0:
             input_ids = input_ids[:, -1:]
         image = {name: kwargs[name] for name in ("whole", "keys", "values")}
         return {"input_ids": input_ids, "past_key_values": past_key_values, **image}
 
-    def captioned(self, features: Tensor, beams: int, most: int, least: int = 0, samples: int = 0) -> Tensor:
-        """Words of captions of images given Swin's grids: see `said`."""
-        return self.said(self.look(features), beams, most, least, samples)
+    def caption(self, features: Tensor, generation: Generation, samples: int = 0) -> Tensor:
+        """Words of captions of images, given Swin's grids (B, places, vision width); see `generate_words`."""
+        return self.generate_words(self.encode_image(features), generation, samples)
 
-    def said(self, image: dict[str, Tensor], beams: int, most: int, least: int = 0, samples: int = 0) -> Tensor:
-        """Words of captions, (B, at most `most`), 0 from the end on; `image` is what `look` gave. The unknown word is never said.
+    def generate_words(self, image: dict[str, Tensor], generation: Generation, samples: int = 0) -> Tensor:
+        """Words of captions, (B, new tokens), 0 from the end on, given the output of `encode_image`.
 
-        Beam search, greedy with one beam, or, with `samples`, so many drawn captions an image, (B * samples, ...).
+        By beam search; or, if `samples` is not 0, that many sampled captions an image, (B * samples, new tokens). The unknown
+        word is never generated.
         """
-        drawn = {"do_sample": True, "top_k": 0, "num_return_sequences": samples} if samples else {"do_sample": False}
+        sampling = {"do_sample": True, "top_k": 0, "num_return_sequences": samples} if samples else {"do_sample": False}
         unknown = self.config.vocab_size - 1
         whole = image["whole"]
         start = torch.zeros(len(whole), 1, dtype=torch.long, device=whole.device)
@@ -83,12 +86,12 @@ class PureT(PreTrainedModel, GenerationMixin):
             start,
             attention_mask=torch.ones_like(start),
             **image,
-            **drawn,
-            num_beams=beams,
-            max_new_tokens=most,
-            min_new_tokens=least or None,
+            **sampling,
+            num_beams=generation.beams,
+            max_new_tokens=generation.max_new_tokens,
+            min_new_tokens=generation.min_new_tokens or None,
             suppress_tokens=[unknown],
-            pad_token_id=unknown,  # never said, so that it is told from the end token, which also begins a caption
+            pad_token_id=unknown,  # unlike the end token, which also begins a caption, it is never generated
             use_cache=True,
         )[:, 1:]
         return ids.masked_fill(ids == unknown, 0)

@@ -1,4 +1,4 @@
-"""Self-critical training (Rennie et al., 1612.00563): drawn captions are rewarded by CIDEr, beside the greedy caption's."""
+"""Self-critical training (Rennie et al., 1612.00563): sampled captions are rewarded by their CIDEr minus the greedy caption's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from rsopt.scores.cider import CiderScorer
 
-# An n-gram of its own for the end: without it a caption that stops in the middle of a phrase costs nothing.
+# A word for the end of a caption: without it, stopping in the middle of a phrase would cost nothing.
 END = "<end>"
 
 
@@ -18,21 +18,21 @@ class Reward:
     """CIDEr-D 0..10 against training references, with the training split's document frequencies."""
 
     def __init__(self, references: Mapping[str, Sequence[str]]) -> None:
-        """`references`: {image id: tokenised captions with their multiplicity}."""
+        """`references`: {image id: tokenised captions, repeated ones as often as they occur}."""
         self._scorer = CiderScorer({i: [f"{text} {END}" for text in texts] for i, texts in references.items()})
 
     def __call__(self, image_ids: Sequence[str], captions: Sequence[str], ended: Sequence[bool]) -> np.ndarray:
-        """Scores [images] of one tokenised caption an image; `ended` is False where it was cut off."""
-        said = [f"{text} {END}" if end else text for text, end in zip(captions, ended, strict=True)]
-        return self._scorer.score(dict(zip(image_ids, said, strict=True)))[1]
+        """Scores (images,) of one tokenised caption an image; `ended` is False where it was cut off."""
+        texts = [f"{text} {END}" if end else text for text, end in zip(captions, ended, strict=True)]
+        return self._scorer.score(dict(zip(image_ids, texts, strict=True)))[1]
 
 
-def policy_loss(logits: Tensor, drawn: Tensor, advantage: Tensor) -> Tensor:
-    """Minus advantage times log-probability, averaged over words up to and with each end.
+def policy_loss(logits: Tensor, sampled: Tensor, advantage: Tensor) -> Tensor:
+    """Minus advantage times log-probability, averaged over words up to and including each end.
 
-    logits (B, L, words) of drawn captions (B, L), 0 from the end on; advantage (B,).
+    logits (B, L, words) of sampled captions (B, L), which are 0 from the end on; advantage (B,).
     """
-    ends = (drawn == 0).long()
-    said = (ends.cumsum(1) - ends == 0).float()
-    log_probability = -functional.cross_entropy(logits.float().transpose(1, 2), drawn, reduction="none")
-    return -(advantage[:, None] * log_probability * said).sum() / said.sum()
+    ends = (sampled == 0).long()
+    counted = (ends.cumsum(1) - ends == 0).float()
+    log_probability = -functional.cross_entropy(logits.float().transpose(1, 2), sampled, reduction="none")
+    return -(advantage[:, None] * log_probability * counted).sum() / counted.sum()

@@ -1,4 +1,4 @@
-"""Words of a baseline that has no tokenizer of its own: those of the training captions, as the metrics' tokenizer cuts them."""
+"""PureT's vocabulary: words of the training captions, as split by the tokenizer of the metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 class Vocabulary:
-    """Rows: 0 begins, ends and pads a caption; then `words`; the last one stands for every other word."""
+    """Rows: 0 begins, ends and pads a caption; then `words`; the last row is for every other word."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = tuple(words)
@@ -18,11 +18,11 @@ class Vocabulary:
         self.size = len(self.words) + 2
 
     @classmethod
-    def of(cls, captions: Iterable[str], least: int) -> Vocabulary:
-        """Words that tokenised captions hold at least `least` times, the frequent ones first."""
+    def of(cls, captions: Iterable[str], min_count: int) -> Vocabulary:
+        """Words that occur at least `min_count` times in tokenised captions, the frequent ones first."""
         counts = Counter(word for caption in captions for word in caption.split())
-        kept = [word for word, count in counts.items() if count >= least]
-        return cls(sorted(kept, key=lambda word: (-counts[word], word)))
+        words = [word for word, count in counts.items() if count >= min_count]
+        return cls(sorted(words, key=lambda word: (-counts[word], word)))
 
     def encode(self, caption: str) -> list[int]:
         """Rows of a tokenised caption, without beginning and end."""
@@ -30,8 +30,8 @@ class Vocabulary:
 
     def decode(self, rows: torch.Tensor) -> list[str]:
         """Captions of rows (B, L), each up to its end."""
-        told = []
+        captions = []
         for row in rows.tolist():
             words = row[: row.index(0)] if 0 in row else row
-            told.append(" ".join(self.words[i - 1] for i in words if i != self.unknown))
-        return told
+            captions.append(" ".join(self.words[i - 1] for i in words if i != self.unknown))
+        return captions

@@ -23,8 +23,8 @@ from rsopt.training.distillation import Answers, Distiller, cuts, recorded_outpu
 from rsopt.training.losses import caption_logits, caption_loss, packed_batch, summed_loss
 from rsopt.training.trainer import Trainer
 from rsopt.trial.context import TrialContext
-from rsopt.trial.teacher import TOP, Teacher, taught_losses
-from rsopt.trial.trainer_setup import trainer_for, tuning_set
+from rsopt.trial.teacher import TOP, Teacher, distillation_losses
+from rsopt.trial.trainer_setup import recipe_data, trainer_for
 from rsopt.trial.worker_context import WorkerContext
 from tests.support.token_captions import padded_loss, random_captions
 
@@ -140,7 +140,7 @@ def test_the_teachers_files(worker: WorkerContext, tmp_path: Path, monkeypatch: 
     leg = Leg(1, Candidate(variant, Recipe(lr=1e-3, epochs=1, batch_images=8)), 0, 1, 5)
     first = Teacher(leg, worker, tmp_path / "study")
     answers = first.answers([2])
-    data = tuning_set(leg, build(worker.base, variant), worker)
+    data = recipe_data(leg, build(worker.base, variant), worker)
     assert answers.ids.shape == (target_starts(data.captions)[-1], TOP)
     # The same teacher, asked beside a student: tuned again, it answers alike.
     built = build(worker.base, variant, 5)
@@ -185,4 +185,4 @@ def test_a_student_without_a_teacher_is_refused(worker: WorkerContext, tmp_path:
     unused: Any = None
     context = TrialContext(leg, worker, tmp_path, unused, unused, unused)
     with pytest.raises(ValueError, match="names no teacher"):
-        taught_losses(context, built, tuning_set(leg, built, worker))
+        distillation_losses(context, built, recipe_data(leg, built, worker))
