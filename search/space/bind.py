@@ -12,8 +12,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from rsopt.core.ranking import MeasuredRankings, Ranking
 from rsopt.core.variant import BaseShape
 from search.space.bound_space import BoundSpace, Params
+from search.space.candidates import LayerOrders
 from search.space.distributions import contains, described
-from search.space.layer_orders import LayerOrders
 from search.space.parameters import DEPTHS, RULES, Parameter, Start, Value
 from search.space.yaml_document import YamlNode, quoted
 
@@ -26,7 +26,7 @@ def bind(
     fixed: Params = {name: _default(name, shape) for name in RULES}
     distributions: dict[str, BaseDistribution] = {}
     for parameter in parameters:
-        values = _values(parameter, shape, orders.llm)
+        values = _values(parameter, shape, orders.orders["llm"])
         if parameter.kind == "fixed":
             fixed[parameter.name] = values[0]
         else:

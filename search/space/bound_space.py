@@ -17,9 +17,8 @@ from optuna.distributions import (
 
 from rsopt.core.candidate import Candidate
 from rsopt.core.variant import BaseShape, Variant, digest
-from search.space.candidates import make_candidate
+from search.space.candidates import LayerOrders, make_candidate
 from search.space.distributions import contains, options
-from search.space.layer_orders import LayerOrders
 from search.space.parameters import DEPTHS, RULES, Value
 
 Params = dict[str, Any]  # parameter -> value, only those that are searched and exist under their `when`
