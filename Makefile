@@ -6,37 +6,37 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --quiet --constraint
 
 .PHONY: search gpu-check test test-browser lint tests chaos install install-cluster clean help
 
-help:            ## this list
+help:            ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 16
 
-search: $(VENV)/.run   ## the embedded default: search over the tiny base on generated data
+search: $(VENV)/.run   ## run the default search: the tiny base on generated data, minutes on a CPU
 	$(PY) -m search.run --space pruning
 
-gpu-check: $(VENV)/.run ## does it fit on this GPU, is fast equal to slow, what will a trial cost (BASE=...)
+gpu-check: $(VENV)/.run ## check whether a base fits on this GPU, whether fast code is right, what a trial costs (BASE=...)
 	$(PY) -m rsopt.gpu_check $(if $(BASE),--base $(BASE))
 
-test: lint tests ## what continuous integration runs
+test: lint tests ## run lint and tests, as continuous integration does
 
-lint: $(VENV)/.dev     ## format, style, types and the floors (which module may import which)
+lint: $(VENV)/.dev     ## check format, style, types and import contracts
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-tests: $(VENV)/.dev    ## the test suite, on two cores (a file's tests share its fixtures, so they stay together)
+tests: $(VENV)/.dev    ## run the test suite on two cores; tests of a file share its fixtures, so they stay together
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-browser: $(VENV)/.browser ## the page and MLflow's saved view in a headless Chromium
+test-browser: $(VENV)/.browser ## test the web page and MLflow's saved view in a headless Chromium
 	@command -v chromedriver >/dev/null || { echo "Chromium and its driver are needed, such as: apt-get install chromium chromium-driver"; exit 1; }
 	$(PY) -m pytest -m browser -s tests/browser
 
-chaos: $(VENV)/.dev    ## kill, cut off and fill up everything at random (under 30 minutes; CHAOS_TIMES=1 for a short one)
+chaos: $(VENV)/.dev    ## kill processes, cut connections and fill disks at random (under 30 minutes; CHAOS_TIMES=1: short)
 	$(PY) -m pytest tests/chaos -o python_files='chaos_*.py' -n 2 --dist loadfile --no-loadscope-reorder -rP --ignore tests/chaos/chaos_signals.py
 	$(PY) -m pytest tests/chaos/chaos_signals.py -o python_files='chaos_*.py' -s
 
-install: $(VENV)/.run  ## the environment alone
+install: $(VENV)/.run  ## create the environment
 
-install-cluster: $(VENV)/.cluster ## the environment with Ray's launcher, jobs and dashboard (docs/cluster.md)
+install-cluster: $(VENV)/.cluster ## create the environment with Ray's launcher, jobs and dashboard (docs/cluster.md)
 
 clean:           ## remove the environment and caches, keep the studies
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

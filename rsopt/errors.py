@@ -1,4 +1,4 @@
-"""What a person can put right (UserError) and what the machine refused; commands print either in one line."""
+"""Errors that commands print in one line: of the user, of this machine, and of a candidate."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class UserError(ValueError):
 
 
 class InfrastructureError(Exception):
-    """What this machine refused (a full disk, a lost file): no fault of a candidate, and not to be scored as one.
+    """A failure of this machine, such as a full disk or a lost file, which must not be scored as a candidate's fault.
 
-    Not a ValueError or RuntimeError on purpose: a worker takes those for the candidate's own.
+    It is no ValueError or RuntimeError because a worker reports those as the candidate's fault.
     """
 
 
@@ -20,7 +20,7 @@ _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES,
 
 
 def refusal(error: OSError) -> InfrastructureError | None:
-    """The error as what the disk refused (no room, read-only, not ours), or None where it is something else."""
+    """The error as an InfrastructureError where the disk refused (full, read-only, no permission), else None."""
     if error.errno not in _REFUSALS:
         return None
     where = f"{error.filename}: " if error.filename else ""
@@ -28,7 +28,7 @@ def refusal(error: OSError) -> InfrastructureError | None:
 
 
 class CandidateError(Exception):
-    """The candidate's own fault: `kind` and `reason` end up in a Fault."""
+    """A fault of the candidate. `kind` and `reason` are recorded in a Fault."""
 
     def __init__(self, kind: str, reason: str) -> None:
         super().__init__(reason)

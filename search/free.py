@@ -10,7 +10,7 @@ from rsopt.errors import UserError
 from search.results.front import Front, FrontEntry
 from search.results.picks import unpruned
 from search.study.options import add_study_options
-from search.study.settings import study_here
+from search.study.settings import local_study_folder
 from search.tracking.environment import configure
 
 EPILOG = """\
@@ -40,10 +40,10 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, measure what is missing, print the front with it."""
     options = parser().parse_args(argv)
-    folder = study_here(options.storage, options.name, "search.free")
+    folder = local_study_folder(options.storage, options.name, "search.free")
     from search.results.build_front import study_front  # after parsing: SciPy takes most of a second to import
 
-    trials = of_front(study_front(folder))
+    trials = measured_trials(study_front(folder))
     # After the checks: Ray, torch and MLflow take seconds to import.
     configure()
     from search.followup.variant_session import measure_front
@@ -59,8 +59,8 @@ def main(argv: list[str] | None = None) -> int:
     return EXIT_INTERRUPTED if interrupted else EXIT_FAILED if faults else 0
 
 
-def of_front(front: Front) -> list[FrontEntry]:
-    """The trials whose forms are measured: the unpruned model first, then the front. UserError where there is no front."""
+def measured_trials(front: Front) -> list[FrontEntry]:
+    """The trials to measure: the unpruned model, then the front. Raises UserError where no trial has finished."""
     members = [t for t in front.members if t.baseline is None]  # forms are of BLIP-2 alone
     if not members:
         raise UserError(f"study '{front.study}' has no finished trial, so there is nothing to measure yet")

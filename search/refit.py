@@ -10,7 +10,7 @@ from rsopt.errors import UserError
 from search.results.front import Front
 from search.results.picks import PICKS, choose, neighbours, unpruned
 from search.study.options import add_study_options
-from search.study.settings import study_here
+from search.study.settings import local_study_folder
 from search.tracking.environment import configure
 
 EPILOG = """\
@@ -58,11 +58,11 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Parse, check, train what is missing, report."""
     options = parser().parse_args(argv)
-    folder = study_here(options.storage, options.name, "search.refit")
+    folder = local_study_folder(options.storage, options.name, "search.refit")
     from search.results.build_front import study_front  # after parsing: SciPy takes most of a second to import
 
     front = study_front(folder)
-    picked, wanted = asked(front, options.pick)
+    picked, wanted = parse_picks(front, options.pick)
     # After the checks: Ray, torch and MLflow take seconds to import.
     configure()
     from search.followup.refit_report import print_refits
@@ -77,13 +77,16 @@ def main(argv: list[str] | None = None) -> int:
     return EXIT_INTERRUPTED if outcome.interrupted else EXIT_FAILED if outcome.stopped else 0
 
 
-def asked(front: Front, words: str) -> tuple[list[int], list[int]]:
-    """Trials that are compared (those named), and all that are trained, from `--pick`. UserError for what cannot be."""
+def parse_picks(front: Front, words: str) -> tuple[list[int], list[int]]:
+    """Numbers of the trials that --pick names, which are compared, and of all that are trained.
+
+    Raises UserError for an unknown pick and for a trial that cannot be trained again.
+    """
     names = [word.strip() for word in words.split(",") if word.strip()]
     named = [choose(front, name) for name in names if name not in (NEIGHBOURS, UNPRUNED)]
     if not named:
         raise UserError(
-            f"--pick needs a pick or a trial's number beside {NEIGHBOURS} and {UNPRUNED}, not '{words[:60]}'"
+            f"--pick needs a pick or a trial's number besides {NEIGHBOURS} and {UNPRUNED}, not '{words[:60]}'"
         )
     trained = list(named)
     if NEIGHBOURS in names:

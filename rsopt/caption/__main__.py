@@ -1,4 +1,4 @@
-"""python -m rsopt.caption: captions of files, of the pictures in folders, or of paths read from stdin."""
+"""python -m rsopt.caption: caption image files, the images in folders, or paths read from stdin."""
 
 from __future__ import annotations
 
@@ -105,13 +105,13 @@ def load_model(name: str, dtype: str | None) -> Base:
     return load_base(name, dtype=dtype)  # type: ignore[arg-type]
 
 
-def find_images(asked: Sequence[str], stdin: TextIO) -> Iterator[Path]:
-    """Paths of pictures, in order; a folder's by name. Raises UserError at once for what is not there or holds none."""
+def find_images(names: Sequence[str], stdin: TextIO) -> Iterator[Path]:
+    """Paths of the images, in order, those in a folder by name. Raises UserError for a missing path or an empty folder."""
     from PIL import Image
 
     known = set(Image.registered_extensions())
-    found: list[Path] = []
-    for name in asked:
+    paths: list[Path] = []
+    for name in names:
         path = Path(name)
         if name == "-":
             continue
@@ -119,16 +119,16 @@ def find_images(asked: Sequence[str], stdin: TextIO) -> Iterator[Path]:
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in known and p.is_file())
             if not inside:
                 raise UserError(f"folder '{name}' holds no picture")
-            found += inside
+            paths += inside
         elif path.is_file():
-            found.append(path)
+            paths.append(path)
         else:
             raise UserError(f"no such image: '{name}'")
-    return _listed(found, stdin if "-" in asked else ())
+    return _with_lines(paths, stdin if "-" in names else ())
 
 
-def _listed(found: Iterable[Path], lines: Iterable[str]) -> Iterator[Path]:
-    yield from found
+def _with_lines(paths: Iterable[Path], lines: Iterable[str]) -> Iterator[Path]:
+    yield from paths
     for line in lines:
         if name := line.strip():
             yield Path(name)
@@ -140,7 +140,7 @@ def _parts(paths: Iterator[Path], size: int) -> Iterator[list[Path]]:
 
 
 def _fault(path: Path) -> str | None:
-    """Why a picture cannot be read, or None. Whatever a decoder raises is a fault of the file."""
+    """Why an image cannot be read, or None. Any exception of a decoder counts as a fault of the file."""
     from PIL import Image
 
     try:

@@ -101,17 +101,17 @@ def _lora(args: argparse.Namespace) -> LoraSpec | None:
     return LoraSpec(llm, qformer, dropout=args.lora_dropout, train_projection=args.train_projection)
 
 
-def _table(found: Cost, variant: Variant, load: Workload) -> str:
+def _table(cost: Cost, variant: Variant, load: Workload) -> str:
     """The cost for people, units in the headings."""
     lines = [f"{'part':<14}{'layers':>8}{'parameters':>18}{'GMAC':>12}"]
     depth = {"vision": variant.vision_layers, "qformer": variant.qformer_layers, "llm": variant.llm_layers}
-    for part, count in found.params.items():
+    for part, count in cost.params.items():
         layers = str(len(depth[part])) if part in depth else ""
-        gmacs = f"{found.gmacs[part]:.2f}" if part in found.gmacs else ""
+        gmacs = f"{cost.gmacs[part]:.2f}" if part in cost.gmacs else ""
         lines.append(f"{part:<14}{layers:>8}{count:>18,}{gmacs:>12}")
-    lines += [f"{'trainable':<14}{'':>8}{found.trainable:>18,}", ""]
-    lines.append("size       " + ", ".join(f"{dtype} {size:,.1f} MB" for dtype, size in found.size_mb.items()))
-    memory = ", ".join(f"{name} {size:.3f} GB" for name, size in found.memory_gb.items())
+    lines += [f"{'trainable':<14}{'':>8}{cost.trainable:>18,}", ""]
+    lines.append("size       " + ", ".join(f"{dtype} {size:,.1f} MB" for dtype, size in cost.size_mb.items()))
+    memory = ", ".join(f"{name} {size:.3f} GB" for name, size in cost.memory_gb.items())
     lines.append(f"peak memory, predicted, {load.dtype}: {memory}")
     lines.append(f"for {load.text_tokens} text tokens and {load.beams} beam{'s' if load.beams > 1 else ''}")
     return "\n".join(lines)
@@ -123,15 +123,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = base_config(args.base, args.vocab_size)
     shape = shape_of(config)
     parts = ("vision", "qformer", "llm")
-    kept = [_layers(getattr(args, f"{p}_layers"), p, getattr(shape, f"{p}_layers")) for p in parts]
+    layers = [_layers(getattr(args, f"{p}_layers"), p, getattr(shape, f"{p}_layers")) for p in parts]
     names = ("text_tokens", "beams", "batch_images", "captions_per_image", "caption_images", "dtype", "recompute")
     try:
-        variant = Variant(kept[0], kept[1], kept[2], _lora(args))
+        variant = Variant(layers[0], layers[1], layers[2], _lora(args))
         load = Workload(**{name: getattr(args, name) for name in names})
     except ValueError as error:
         raise UserError(str(error)) from error
-    found = CostModel(config).cost(variant, load)
-    sys.stdout.write((json.dumps(found.to_json()) if args.json else _table(found, variant, load)) + "\n")
+    cost = CostModel(config).cost(variant, load)
+    sys.stdout.write((json.dumps(cost.to_json()) if args.json else _table(cost, variant, load)) + "\n")
     return 0
 
 

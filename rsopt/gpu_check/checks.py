@@ -33,18 +33,18 @@ from rsopt.training.model_flops import training_flops
 from rsopt.training.synthetic_captions import random_captions
 from rsopt.training.trainer import Trainer, TrainingSet
 
-# RSICD, for what is extrapolated: images in all, to train on and to validate on.
+# Images of RSICD, which results are extrapolated to: all, train and validation.
 IMAGES, TRAIN, VAL = 10921, 8734, 1094
 TRIALS, RUNGS, CAPTION_TOKENS = 24, 2, 12
 LORA = LoraSpec(LoraPart(16, 32, "all_linear"), LoraPart(16, 32, "all_linear"))
 LATENCY_RUNS = 220
-SHAPES = ("opt-2.7b", "opt-6.7b")  # known by configuration alone: their weights are made up
+SHAPES = ("opt-2.7b", "opt-6.7b")  # configurations whose weights are random
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One answer. `good` is None for a figure that is neither good nor bad."""
+    """Result of a check. `good` is None for a measurement, which cannot fail."""
 
     name: str
     good: bool | None
@@ -52,7 +52,7 @@ class Line:
 
 
 def check(base: Base, images: int, batch_images: int) -> list[Line]:
-    """Every answer, most telling first; `images` are run through, the rest is extrapolated to RSICD."""
+    """Run all checks with so many `images`. Times and sizes are extrapolated to RSICD."""
     costs = CostModel(base.model.config)
     built = build(base, Variant.full(base.shape, LORA))
     side = base.model.config.vision_config.image_size
@@ -66,9 +66,9 @@ def check(base: Base, images: int, batch_images: int) -> list[Line]:
 
 
 def _fits(base: Base, costs: CostModel, built: Built, data: TrainingSet, batch_images: int) -> list[Line]:
-    """Memory of a training step, the features' file and place, the study's checkpoints."""
+    """Whether a training step, the file of the features and a study's checkpoints fit."""
     free = free_bytes(base.device)
-    longest = max(sum(len(c.ids) for c in own) for own in data.captions)
+    longest = max(sum(len(c.ids) for c in captions) for captions in data.captions)
     plan = training_plan(costs, built.variant, base.dtype, longest, batch_images, free)
     again = ", activations recomputed" if plan.recompute else ""
     file_bytes = data.features[0].nbytes * IMAGES
@@ -101,11 +101,11 @@ def _fits(base: Base, costs: CostModel, built: Built, data: TrainingSet, batch_i
 
 
 def _equal(base: Base, built: Built, data: TrainingSet) -> list[Line]:
-    """Packed against padded loss, fused against PEFT's LoRA, our decoder against transformers'."""
+    """Whether packed loss equals padded loss, fused LoRA equals PEFT's, and our decoder equals transformers'."""
     tolerance = {"float32": 1e-5, "bfloat16": 2e-2, "float16": 5e-3}[base.dtype]
     chosen = range(min(8, len(data.captions)))
     with torch.no_grad():
-        for parameter in built.trainable().values():  # a fresh adapter adds nothing, and would hide a wrong one
+        for parameter in built.trainable().values():  # a new adapter is zero, which would hide errors
             parameter.add_(torch.randn_like(parameter) * 0.01)
         features, batch = packed_batch(built.model, data, chosen, base.tokenizer.pad_token_id)
         plain = packed_loss(built.model, features, batch).item()
@@ -127,7 +127,7 @@ def _equal(base: Base, built: Built, data: TrainingSet) -> list[Line]:
 
 
 def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float) -> list[Line]:
-    """Seconds measured here, and what they make of a trial on RSICD."""
+    """Times measured here, and the time of a trial on RSICD that follows from them."""
     device, recipe = base.device, trainer.recipe
     order = list(range(len(trainer.data.captions)))[: recipe.batch_images]
     first_s, _ = _timed(base, lambda: trainer.step(0, order))
@@ -175,7 +175,7 @@ def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float
 
 
 def _compiled(base: Base, trainer: Trainer, order: list[int], step_s: float) -> Line:
-    """Whether compiling the LLM's layers would pay within a trial."""
+    """After how many steps compiling the LLM's layers pays."""
     compile_layers(trainer.built.model.language_model)
     first_s, _ = _timed(base, lambda: trainer.step(2, order))
     compiled_s = min(_timed(base, lambda: trainer.step(3, order))[0] for _ in range(4))
@@ -186,7 +186,7 @@ def _compiled(base: Base, trainer: Trainer, order: list[int], step_s: float) -> 
 
 def _trainer(base: Base, costs: CostModel, data: TrainingSet, batch_images: int) -> Trainer:
     built = build(base, Variant.full(base.shape, LORA))
-    longest = max(sum(len(c.ids) for c in own) for own in data.captions)
+    longest = max(sum(len(c.ids) for c in captions) for captions in data.captions)
     plan = training_plan(costs, built.variant, base.dtype, longest, batch_images, free_bytes(base.device))
     recipe = Recipe(batch_images=batch_images)
     placed = TrainingSet(place(data.features, base.device), data.captions)

@@ -1,4 +1,4 @@
-"""Keeper: drops checkpoints that nobody needs any more, so that a study's folder stays within --disk-gb."""
+"""Deletes checkpoints that are not needed any more, so that a study's folder stays within --disk-gb."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DROPPED = "disk: its checkpoint was dropped to stay within --disk-gb"
 
 
 class CheckpointRetention:
-    """Called after every leg, by the process that hands legs out: what it drops, no worker reads.
+    """Deletes checkpoints until the folder and `headroom`, the bytes that running legs will write, are within `cap` bytes.
 
-    In this order, each oldest first, until the folder and `headroom` (what legs in flight will write) are within `cap`
-    bytes: rungs that a later one replaced; what ended without a result; the optimiser's moments of finished candidates;
-    finished candidates beside the front; at last candidates that rest, which are stopped with that reason. The weights of
-    the front are never dropped.
+    The order, oldest first in each step: rungs that a later rung replaced; candidates that ended without a result; the
+    optimizer's moments of finished candidates; finished candidates that are not on the front; resting candidates, which are
+    stopped with that reason. The weights of the front are never deleted. The driver calls it after every leg, so no worker
+    reads what is deleted.
     """
 
     def __init__(self, folder: Path, cap: int | None, headroom: int) -> None:
@@ -45,13 +45,14 @@ class CheckpointRetention:
                 over -= before - path.stat().st_size
             else:
                 if candidate.state == "resting":
-                    search.give_up(candidate.number, DROPPED)  # first: what is recorded needs no checkpoint
+                    # Before the file is deleted: a candidate that was given up needs no checkpoint.
+                    search.give_up(candidate.number, DROPPED)
                 path.unlink()
                 over -= before
 
 
 def used_bytes(folder: Path) -> int:
-    """Bytes that the files below a folder take on the disk; one that is renamed meanwhile may be missed."""
+    """Bytes that the files below a folder occupy on disk. A file that is renamed meanwhile may be missed."""
     total = 0
     for parent, _, files in os.walk(folder):
         for name in files:
@@ -65,40 +66,40 @@ def used_bytes(folder: Path) -> int:
 def _droppable(
     folder: Path, history: History, objectives: Sequence[Objective]
 ) -> Iterator[tuple[CandidateState, Path, bool]]:
-    """Checkpoints in the order in which they may go, with whether only their moments may."""
+    """Checkpoints in the order in which they may be deleted, and whether only their moments may."""
     aged = sorted(history, key=lambda c: c.order[-1] if c.order else -1)
     last = {c.number: _state(folder, c, c.reached) for c in aged}
     for c in aged:
         for measurement in c.rungs[:-1]:
-            yield from _there(c, _state(folder, c, measurement.rung), False)
+            yield from _existing(c, _state(folder, c, measurement.rung), False)
     for c in aged:
         if c.state in ("stopped", "infeasible", "failed"):
-            yield from _there(c, last[c.number], False)
+            yield from _existing(c, last[c.number], False)
     complete = [c for c in aged if c.state == "complete"]
     for c in complete:
-        yield from _there(c, last[c.number], True)
+        yield from _existing(c, last[c.number], True)
     placed = [(c, values) for c in complete if (values := final_values(c, objectives)) is not None]
     flags = non_dominated([values for _, values in placed])
     front = {c.number for (c, _), flag in zip(placed, flags, strict=True) if flag}
     for c in complete:
         if c.number not in front:
-            yield from _there(c, last[c.number], False)
+            yield from _existing(c, last[c.number], False)
     for c in aged:
         if c.state == "resting":
-            yield from _there(c, last[c.number], False)
+            yield from _existing(c, last[c.number], False)
 
 
 def _state(folder: Path, c: CandidateState, rung: float) -> Path:
     return rung_folder(folder, c.number, rung) / STATE
 
 
-def _there(c: CandidateState, path: Path, moments_only: bool) -> Iterator[tuple[CandidateState, Path, bool]]:
+def _existing(c: CandidateState, path: Path, moments_only: bool) -> Iterator[tuple[CandidateState, Path, bool]]:
     if path.is_file():
         yield c, path, moments_only
 
 
 def _drop_moments(path: Path) -> None:
-    """Keep a checkpoint's weights alone: enough to export it and to measure it again, not to train it on."""
+    """Keep only the weights of a checkpoint: enough to export and measure it, not to continue its training."""
     with safe_open(path, framework="numpy") as file:
         names = list(file.keys())
         weights = {name: file.get_tensor(name) for name in names if name.startswith("weight/")}

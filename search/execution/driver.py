@@ -1,4 +1,4 @@
-"""The driver: one search from start to end. Ray runs the legs, the study decides, MLflow and the screen follow."""
+"""The driver runs one search from start to end: Ray runs its legs, the search decides, observers and the screen follow."""
 
 from __future__ import annotations
 
@@ -35,17 +35,19 @@ from search.study.settings import Settings, StudyMetadata
 
 @dataclass(slots=True)
 class Outcome:
-    """How a driver's session ended."""
+    """How a session of the driver ended."""
 
     history: History
     interrupted: bool
     seconds: float
-    remeasured: dict[int, RemeasuredLatency] = field(default_factory=dict)  # latencies of the front, taken again
-    stopped: str | None = None  # why the session ended before its budget: whatever ran failed, or the disk refused
+    remeasured: dict[int, RemeasuredLatency] = field(
+        default_factory=dict
+    )  # latencies of the front measured again, by trial
+    stopped: str | None = None  # why the session ended early: every leg failed, or the disk refused a write
 
 
 class Driver:
-    """Drives one study's search. `make_search` gets the resources, which are known only once Ray is up."""
+    """Runs the search of one study."""
 
     def __init__(
         self,
@@ -57,6 +59,17 @@ class Driver:
         checkpoint_bytes: int,
         observers: Sequence[SearchObserver] = (),
     ) -> None:
+        """Prepare a session.
+
+        Args:
+            settings: Settings of the study.
+            metadata: Metadata of the study.
+            address: Ray cluster to join; None starts a local Ray.
+            store: Place where the study is kept.
+            worker_gb: Memory of a worker on a CPU, GB.
+            checkpoint_bytes: Size of the largest checkpoint.
+            observers: Called when the search starts, changes and ends.
+        """
         self.settings, self.metadata, self.address, self.store = settings, metadata, address, store
         self.worker_gb, self.checkpoint_bytes = worker_gb, checkpoint_bytes
         self.observers = observers
@@ -64,7 +77,10 @@ class Driver:
         self.stop: InterruptHandler
 
     def run(self, make_search: Any) -> Outcome:
-        """Run legs until the study is done or the user stops it; what finished is kept either way."""
+        """Run legs until the study is done or the user stops it. Finished legs are kept either way.
+
+        `make_search` makes the search from Ray's resources and the measured rankings, if the study needs these.
+        """
         begin = time.monotonic()
         share, workers = self.settings.gpus_per_trial, self.settings.workers
         with ray_session(self.address, share, workers, self.worker_gb) as (resources, self.stop):
@@ -84,15 +100,15 @@ class Driver:
                     observer.on_change(search)
                 progress.update()
 
-            again = Remeasurement(self.settings, self.metadata, search, progress.say)
+            remeasurement = Remeasurement(self.settings, self.metadata, search, progress.say)
             stopped: str | None = None
             try:
-                stopped = self._fit(search, resources, changed, progress, again)
+                stopped = self._fit(search, resources, changed, progress, remeasurement)
             except KeyboardInterrupt:
                 self.interrupted = True
             finally:
                 progress.end()
-        remeasured = again.found
+        remeasured = remeasurement.latencies
         history = search.snapshot(live=False)
         search.close()
         for observer in self.observers:
@@ -100,7 +116,7 @@ class Driver:
         return Outcome(history, self.interrupted, time.monotonic() - begin, remeasured, stopped)
 
     def _rankings(self, resources: Resources) -> MeasuredRankings:
-        """The study's measured rankings: those it began with, else scored now by a worker."""
+        """The study's measured rankings, scored now by a worker where there are none yet."""
         path = self.settings.folder / RANKINGS_FILE
         if not path.exists():
             task = ray.remote(rank_layers).options(
@@ -115,7 +131,7 @@ class Driver:
                             say(f"scoring layers on calibration captions: {item[0]} {item[1]}/{item[2]}")
                 except ray.exceptions.RayTaskError as error:
                     if isinstance(error.cause, UserError | InfrastructureError | OSError):
-                        raise error.cause from error  # in one line, as the worker said it
+                        raise error.cause from error  # the worker's own message, in one line
                     raise
             self.store.push()
         return MeasuredRankings.from_json(json.loads(path.read_text()))
@@ -128,7 +144,15 @@ class Driver:
         progress: Progress,
         final_task: FinalTask | None = None,
     ) -> str | None:
-        """Run legs until there are no more; why it ended before, if it did."""
+        """Run legs until there are no more. Returns the reason if it stopped early.
+
+        Args:
+            search: Source of the legs.
+            resources: Resources of a leg.
+            changed: Called after every change of the search.
+            progress: Progress line to redraw.
+            final_task: Trial that follows the last leg.
+        """
         trainable = partial(run_trial, work=WorkerSpec.of(self.settings, self.metadata, search.teacher))
         folder, tick = self.settings.folder / "ray", Tick(progress.tick, self.stop)
         return fit(search, trainable, resources, folder, changed, tick, final_task)

@@ -1,4 +1,4 @@
-"""The live line of a search: trials done, running, stopped; best CIDEr, hypervolume, time left."""
+"""The progress line of a search: trials done, running and stopped, best CIDEr, hypervolume, time left."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from search.results.build_front import hypervolume_share
 from search.study.history import History, final_values, reference_point
 from search.study.settings import Settings
 
-PLAIN_EVERY_S = 15.0  # where there is no terminal, a line so often at most
+PLAIN_EVERY_S = 15.0  # shortest interval between lines where there is no terminal
 
 
 class Progress:
-    """Writes to stderr, so that stdout stays for results."""
+    """The progress line, on stderr: stdout is for results."""
 
     def __init__(self, search: Search, settings: Settings) -> None:
         self.search, self.settings = search, settings
@@ -34,26 +34,26 @@ class Progress:
         self._history: History = search.history
 
     def begin(self, slots: int, kind: str) -> None:
-        """Say how many workers there are and start the line."""
+        """Print the number of workers and start the line."""
         self.console.print(f"{slots} worker{'s' * (slots > 1)}, one a {kind}; first captions in about half a minute")
         if self.console.is_terminal:
             self._live = Live(Text(""), console=self.console, refresh_per_second=2, transient=True)
             self._live.start()
 
     def update(self) -> None:
-        """Read the study again: called whenever a leg started or ended."""
+        """Read the search again and redraw. Called whenever a leg starts or ends."""
         self._history = self.search.history
         self.draw()
 
     def say(self, note: str) -> None:
-        """Show `note` in place of the time left; printed at once where there is no terminal. "" takes it away."""
+        """Show `note` in place of the time left, or the time again for "". Without a terminal it is printed once."""
         self._note = note
         if note and not self._live:
             self.console.print(note, markup=False, highlight=False, soft_wrap=True)
         self.draw()
 
     def draw(self) -> None:
-        """Draw the line anew: the clock moves even when no leg ends."""
+        """Redraw the line; the time left changes even when no leg ends."""
         text = self.line()
         now = self._drawn = time.monotonic()
         if self._live:
@@ -63,17 +63,17 @@ class Progress:
             self._printed, self._last = now, text
 
     def end(self) -> None:
-        """Replace the live line by a last one; only the first call counts."""
+        """Replace the live line by a final one. Later calls do nothing."""
         if self._ended:
             return
         self._ended = True
         if self._live:
             self._live.stop()
-        self._history = self.search.history  # what was stopped at the very end, no leg told
+        self._history = self.search.history  # candidates stopped at the end change without a leg
         self.console.print(self.line(), markup=False, highlight=False, soft_wrap=True)
 
     def line(self) -> str:
-        """The line's text now."""
+        """The current text of the line."""
         history = self._history
         trials = [c for c in history if not c.reference]
         done = sum(c.finished and c.state != "infeasible" for c in trials)
@@ -88,21 +88,21 @@ class Progress:
             points = [v for c in history if (v := final_values(c, objectives)) is not None]
             parts.append(f"hypervolume {hypervolume_share(points, corner):.3f}")
         if not self._ended:
-            parts.append(self._note or _left(self._seconds_left()))
+            parts.append(self._note or _time_left(self._seconds_time_left()))
         return " | ".join(parts)
 
     def tick(self) -> None:
-        """Called often: draws at most once a second."""
+        """Redraw at most once a second. Called often."""
         if time.monotonic() - self._drawn > 1.0:
             self.draw()
 
-    def _seconds_left(self) -> float | None:
+    def _seconds_time_left(self) -> float | None:
         bound = self.search.budget.left_s(self._history, self.search.settings.slots)
         expected = self._expected()
         return expected if bound is None else bound if expected is None else min(bound, expected)
 
     def _expected(self) -> float | None:
-        """Seconds until all trials are done at the pace so far, none of them stopped early."""
+        """Seconds until all trials are done at the pace so far, if none is stopped early; None before three legs."""
         legs = _legs(self._history) - self.legs_before
         if legs < 3:
             return None
@@ -113,7 +113,7 @@ class Progress:
 
 @contextmanager
 def status_line(text: str) -> Iterator[Callable[[str], None]]:
-    """A line that is rewritten while something long runs; where there is no terminal it is printed once."""
+    """A status line on stderr for a long task; gives a function that rewrites it. Without a terminal it is printed once."""
     console = Console(file=sys.stderr)
     if not console.is_terminal:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -127,7 +127,7 @@ def _legs(history: History) -> int:
     return sum(len(c.rungs) for c in history)
 
 
-def _left(seconds: float | None) -> str:
+def _time_left(seconds: float | None) -> str:
     if seconds is None:
         return "time left: not known yet"
     minutes, rest = divmod(round(seconds), 60)

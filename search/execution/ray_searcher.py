@@ -1,4 +1,4 @@
-"""Ray's side of the seam: a Searcher that asks the study for legs and tells it what became of them."""
+"""Ray Tune searcher that passes suggestions and results between Ray and the search. It decides nothing."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from search.execution.messages import Refused, decode
 
 
 class FinalTask(Protocol):
-    """One more Ray trial after the last leg, which finds a worker with everything in its memory."""
+    """One more Ray trial after the last leg; its worker has base and data in memory."""
 
     def config(self) -> dict[str, Any] | None: ...
     def on_result(self, outcome: str | None) -> None: ...
 
 
 class LegSearcher(Searcher):
-    """Nothing is decided here: a Ray trial is a leg, `suggest` is `Search.ask`, a result is `tell`, an error is `report_lost`.
+    """Runs each leg as a Ray trial: `suggest` calls `ask`, a result calls `tell`, an error calls `report_lost`.
 
-    `failure` is set when the journal could not be written: an exception here would end Ray's loop with everything in it.
-    `final_task` follows the last leg of a search that was not stopped.
+    `failure` is set when the journal could not be written, since an exception here would end Ray's loop and all running
+    legs. `final_task` runs after the last leg of a search that was not stopped.
     """
 
     def __init__(self, search: LegSource, on_change: Callable[[], None], final_task: FinalTask | None = None) -> None:
         super().__init__()
         self.search, self.on_change, self._final_task = search, on_change, final_task
-        self._last: str | None = None  # the final_task's trial while it runs
+        self._last: str | None = None  # trial id of the final task while it runs
         self.legs: dict[str, Leg] = {}
         self.failure: InfrastructureError | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """A leg as a trial's config, FINISHED when the study is done, None when nothing can start now."""
+        """Returns a leg as a trial's config, FINISHED when the search is done, None when nothing can start now."""
         if self._last is not None:
             return None
         try:
@@ -51,7 +51,7 @@ class LegSearcher(Searcher):
         return {"leg": leg.to_json()}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A result is a Measurement or a Fault; whatever else ended the trial was not the candidate's doing."""
+        """Report a trial's Measurement or Fault to the search, or its leg as lost for any other end of the trial."""
         if trial_id == self._last:
             assert self._final_task is not None
             self._final_task.on_result(None if error or not result else result.get("outcome"))
@@ -70,22 +70,22 @@ class LegSearcher(Searcher):
         self.on_change()
 
     def _end(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The final_task where there is one to run, else FINISHED."""
+        """Returns the config of the final task if there is one to run, else FINISHED."""
         config = None if self._final_task is None or self.search.stopped else self._final_task.config()
         if config is None:
             return Searcher.FINISHED
         self._last = trial_id
         return config
 
-    # The journal is the only state: Ray's snapshots of the searcher hold nothing.
+    # The journal is the only state, so Ray's snapshots of the searcher are empty.
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save."""
+        """Do nothing."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
+        """Do nothing."""
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing to save."""
+        """Do nothing."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

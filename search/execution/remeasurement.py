@@ -1,4 +1,4 @@
-"""The front's latencies once more: which members are measured again at the end of a search, and what came of it."""
+"""The final task of a search: measures the latencies of the front again, with trained weights."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LOG = logging.getLogger(__name__)
 
 
 class Remeasurement:
-    """The last thing a search asks of a worker: latencies of the front's architectures; one member stands for its own.
+    """Final task that measures one member of the front for each of its architectures.
 
-    `say`: told what goes on while it runs, and "" when it is over.
+    `say` shows a note while it runs, and "" when it has ended.
     """
 
     def __init__(self, settings: Settings, metadata: StudyMetadata, search: Search, say: Callable[[str], None]) -> None:
@@ -32,8 +32,8 @@ class Remeasurement:
         self._all = read_remeasured(settings.folder)
 
     def config(self) -> dict[str, Any] | None:
-        """What a Ray trial needs to measure what is missing; None where nothing is. Once the search is done."""
-        missing = [own[0] for own in self._members() if not any(number in self._all for number in own)]
+        """Returns the config of the Ray trial that measures what is missing; None where nothing is."""
+        missing = [alike[0] for alike in self._members() if not any(number in self._all for number in alike)]
         if not missing:
             return None
         self._say(f"measuring the front's {len(missing)} architectures again, with trained weights")
@@ -41,14 +41,14 @@ class Remeasurement:
         return {REMEASURE: [Leg(n, history[n].candidate, 0.0, 1.0, leg_seed(seed, n)).to_json() for n in missing]}
 
     def on_result(self, outcome: str | None) -> None:
-        """What the worker found, which is written down; None where it was lost. The study is whole without."""
+        """Save the worker's latencies. `outcome` is None where it was lost; the study is complete without them."""
         self._say("")
-        told: dict[str, Any] = json.loads(outcome) if outcome else {"refused": "its worker was lost"}
-        found = {int(number): RemeasuredLatency.from_json(again) for number, again in told.get(REMEASURE, {}).items()}
-        reasons = [told["refused"]] if "refused" in told else []
-        self._all |= found
+        result: dict[str, Any] = json.loads(outcome) if outcome else {"refused": "its worker was lost"}
+        latencies = {int(n): RemeasuredLatency.from_json(again) for n, again in result.get(REMEASURE, {}).items()}
+        reasons = [result["refused"]] if "refused" in result else []
+        self._all |= latencies
         try:
-            if found:
+            if latencies:
                 write_json(self._path, {number: again.to_json() for number, again in self._all.items()})
         except OSError as error:
             reasons.append(str(error))
@@ -56,13 +56,13 @@ class Remeasurement:
             _LOG.warning("latencies of the front not all taken again: %s", "; ".join(reasons))
 
     @property
-    def found(self) -> dict[int, RemeasuredLatency]:
-        """By trial, for those on the front now."""
-        on_front = {number for own in self._members() for number in own}
-        return {number: found for number, found in self._all.items() if number in on_front}
+    def latencies(self) -> dict[int, RemeasuredLatency]:
+        """Latencies measured again, by trial, of the current front."""
+        on_front = {number for alike in self._members() for number in alike}
+        return {number: latency for number, latency in self._all.items() if number in on_front}
 
     def _members(self) -> list[list[int]]:
-        """The front's trials, those of one architecture together."""
+        """Numbers of the front's trials, grouped by architecture."""
         if "latency_ms" not in self._metadata.objectives:
             return []
         members: dict[str, list[int]] = {}
@@ -73,8 +73,8 @@ class Remeasurement:
         return list(members.values())
 
 
-def told(remeasured: Mapping[int, RemeasuredLatency]) -> list[str]:
-    """What to print: a line in all, and one for every latency that changed beyond its interval."""
+def summary_lines(remeasured: Mapping[int, RemeasuredLatency]) -> list[str]:
+    """Lines to print: one for all, and one for every latency that changed beyond its interval."""
     differing = {number: again for number, again in remeasured.items() if again.differs}
     if not remeasured:
         return []

@@ -1,4 +1,4 @@
-"""Resources: what one leg takes of a machine or a cluster, and how many legs run at once. Pure."""
+"""The CPUs and GPUs of a leg, and how many legs run at once. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GB_PER_CPU_WORKER = 1.5  # a worker's libraries and the embedded base; more work
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one leg takes, and how many legs run at once."""
+    """CPUs and GPUs of one leg, and the number of legs that run at once."""
 
     slots: int
     cpus: float
@@ -27,17 +27,26 @@ def plan_resources(
     cluster: bool = False,
     worker_gb: float = GB_PER_CPU_WORKER,
 ) -> Resources:
-    """A worker a GPU share where there are GPUs, else one a core as far as memory goes; never more than `workers`.
+    """Plan one worker for each GPU share where there are GPUs, else one for each core as far as memory allows.
 
-    A `cluster` may grow: there `workers` says how many, whatever its nodes hold now, and where there are no nodes yet they
-    are asked to bring GPUs. Raises UserError where neither nodes nor `workers` say how many.
+    Args:
+        cpus: Cores of the machine or cluster.
+        gpus: Its GPUs.
+        memory_bytes: Its free memory.
+        gpus_per_trial: GPU share of a worker.
+        workers: Largest number of workers; None for as many as fit. A cluster gets exactly as many, since it may grow.
+        cluster: Whether it is a cluster. One without nodes yet is asked for nodes with GPUs.
+        worker_gb: Memory of a worker on a CPU, GB.
+
+    Raises:
+        UserError: The cluster has no nodes, and `workers` is None.
     """
     nodes = bool(cpus or gpus)
     if not nodes and workers is None:
         raise UserError(
-            "the cluster has no workers yet: --workers says how many it shall get, each with its share of a GPU"
+            "the cluster has no workers yet: --workers says how many to ask for, each with its share of a GPU"
         )
     share = gpus_per_trial if gpus or not nodes else 0
-    there = int(gpus / share) if share else max(1, min(int(cpus), int(memory_bytes / worker_gb / 1e9)))
-    slots = workers if cluster and workers else min(there, workers or there)
-    return Resources(slots, max(1.0, cpus // slots) if share and slots <= there else 1, share)
+    fitting = int(gpus / share) if share else max(1, min(int(cpus), int(memory_bytes / worker_gb / 1e9)))
+    slots = workers if cluster and workers else min(fitting, workers or fitting)
+    return Resources(slots, max(1.0, cpus // slots) if share and slots <= fitting else 1, share)

@@ -1,4 +1,4 @@
-"""Stopping a search from outside: what Ctrl-C and SIGTERM do, once and twice."""
+"""Handlers of Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 
@@ -12,35 +12,37 @@ from rsopt.cli import EXIT_INTERRUPTED
 
 
 class InterruptHandler:
-    """SIGTERM like Ctrl-C: the first ends the search in good order, the second at once.
+    """Ends a search on the first Ctrl-C or SIGTERM in good order, and the process on the second at once.
 
-    At once is safe: the journal is written before anything happens, and Ray's processes notice that their driver is gone.
+    Ending at once is safe: the journal is written before every action, and Ray's processes end with their driver.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.interrupted = False
 
     def watch(self) -> None:
-        """Install the handlers. After ray.init, which has its own."""
+        """Install the handlers. Called after ray.init, which installs its own."""
         for kind in (signal.SIGINT, signal.SIGTERM):
             signal.signal(kind, self._on_signal)
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if it was asked for: one raised in a destructor or a module's lock is swallowed."""
-        if self.asked:
+        """Raise KeyboardInterrupt again after an interrupt: Python swallows one that is raised in a destructor."""
+        if self.interrupted:
             raise KeyboardInterrupt
 
     def _on_signal(self, *_: Any) -> None:
-        if self.asked:
-            os.write(2, b"\033[?25h\ninterrupted twice: stopped at once; --resume goes on\n")  # and the cursor is back
+        if self.interrupted:
+            os.write(
+                2, b"\033[?25h\ninterrupted twice: stopped at once; --resume continues\n"
+            )  # shows the cursor again
             os._exit(EXIT_INTERRUPTED)
-        self.asked = True
+        self.interrupted = True
         raise KeyboardInterrupt
 
 
 @contextmanager
 def restored_signals() -> Iterator[None]:
-    """The handlers as they were, at the end of a block that installs its own."""
+    """Restore the signal handlers at the end of a block that installs its own."""
     before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Runs legs and tasks on Ray's workers."""
 
 from __future__ import annotations
 
@@ -26,24 +26,34 @@ def fit(
     tick: Tick,
     final_task: FinalTask | None = None,
 ) -> str | None:
-    """Run the legs of `source` as Ray trials until there are no more, then `final_task`; why it ended before, if it did."""
+    """Run legs as Ray trials until there are no more, then the final task. Returns the reason if it stopped early.
+
+    Args:
+        source: Gives the legs and takes their results.
+        trainable: Runs one leg in a worker.
+        resources: Resources of a leg.
+        folder: Folder for Ray's files.
+        changed: Called after every change of the source.
+        tick: Callback of Ray's loop.
+        final_task: Trial that follows the last leg.
+    """
     searcher = LegSearcher(source, changed, final_task)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             num_samples=-1,
-            # Without it Tune prefetches a leg while all workers are busy; nothing is paused, so it cannot stall.
+            # Without it Tune would take a leg from the source while all workers are busy.
             max_concurrent_trials=resources.slots,
             reuse_actors=True,  # the base stays in the worker
         ),
-        # A fresh name: Ray's files hold nothing that a later session reads.
+        # A new name for each session: no later session reads Ray's files.
         run_config=tune.RunConfig(name=uuid.uuid4().hex, storage_path=str(folder), verbose=0, callbacks=[tick]),
     )
     try:
         tuner.fit()
     except (OSError, ray.exceptions.RayError, tune.error.TuneError) as error:
-        # Ray writes below the same folder: it may be the first to find that the disk is full.
+        # Ray writes to the same disk, and may be the first that it refuses.
         cause = error if isinstance(error, OSError) else error.__cause__
         refused = refusal(cause) if isinstance(cause, OSError) else None
         if not (searcher.failure or refused):
@@ -55,19 +65,19 @@ def fit(
 def run_tasks(
     function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], resources: Resources, stop: InterruptHandler
 ) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Call `function` with each of `arguments` on workers, as many at once as there are; (arguments, result) as they come.
+    """Call `function` with each of `arguments` on the workers. Yields (arguments, result) in the order of completion.
 
-    Raises what a person can put right as the worker said it.
+    Raises a worker's UserError, InfrastructureError or OSError as it is.
     """
     task = ray.remote(function).options(num_cpus=resources.cpus, num_gpus=resources.gpus)
-    running = {task.remote(*own): own for own in arguments}
+    running = {task.remote(*words): words for words in arguments}
     while running:
         done, _ = ray.wait(list(running), timeout=1.0)
         stop.check()
         for result in done:
-            own = running.pop(result)
+            words = running.pop(result)
             try:
-                yield own, ray.get(result)
+                yield words, ray.get(result)
             except ray.exceptions.RayTaskError as error:
                 if isinstance(error.cause, UserError | InfrastructureError | OSError):
                     raise error.cause from error
@@ -75,7 +85,7 @@ def run_tasks(
 
 
 class Tick(tune.Callback):
-    """Ray's loop is the progress line's clock."""
+    """Redraws the progress line and checks for interrupts in every step of Ray's loop."""
 
     def __init__(self, tick: Callable[[], None], stop: InterruptHandler) -> None:
         self.tick, self.stop = tick, stop

@@ -1,4 +1,4 @@
-"""assemble: settings become the search of a study: costs, limits, sampler, policy, budget, warm start."""
+"""Builds the search of a study from its settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from search.study.budget import Budget
 from search.study.settings import Settings, StudyMetadata
 
 
-def assemble(
+def build_search(
     settings: Settings,
     metadata: StudyMetadata,
     space: Space,
@@ -27,28 +27,39 @@ def assemble(
     rankings: MeasuredRankings | None,
     slots: int,
     dtype: Dtype,
-    keep: Callable[[], None] = lambda: None,
+    push_journal: Callable[[], None] = lambda: None,
 ) -> Search:
-    """The search of a study in its folder, new or taken up again. What it decides depends on that folder alone (and time)."""
+    """Build the search of a new or a resumed study. Its decisions depend on the study's folder and on time only.
+
+    Args:
+        settings: Settings of the study.
+        metadata: Metadata of the study.
+        space: Its space.
+        shape: Shape of its base.
+        rankings: Its measured rankings; None where its space uses none.
+        slots: Number of legs that run at once.
+        dtype: Precision of the weights, for costs.
+        push_journal: Called after every write of the journal.
+    """
     bound = space.bind(shape, rankings)
     warm = read_warm_start(settings)
     bound = replace(bound, starts=(*bound.starts, *warm.starts))
     schedule = None if settings.halving else "end"
-    # A list is run to the end of every row; nothing is drawn.
+    # Every row of a fixed list is trained to the end.
     sampler, schedule = ("random", "end") if bound.names else (settings.sampler, schedule)
     estimator = estimator_of(settings, space, dtype)
     optimizer = make_optimizer(sampler, schedule, bound, settings.seed, estimator, settings.limits, warm.observations)
     worker_hours = None if settings.gpu_hours is None else settings.gpu_hours / settings.gpus_per_trial
     rules = SearchSettings(space.objectives, space.rungs, settings.seed, settings.trials, slots, settings.limits)
-    return Search(settings.folder, bound, rules, optimizer, Budget(settings.hours, worker_hours), keep)
+    return Search(settings.folder, bound, rules, optimizer, Budget(settings.hours, worker_hours), push_journal)
 
 
 def estimator_of(settings: Settings, space: Space, dtype: Dtype) -> CostEstimator:
-    """What is known of candidates before they run: exact figures of the base, latencies of a ledger that was given.
+    """The estimator of costs before a candidate runs: exact counts, and the recorded latencies the study began with.
 
-    Memory as predicted, times what running out of it taught this study's sessions before.
+    Predicted memory is multiplied by the factor that earlier sessions of this study exceeded it by.
     """
-    from rsopt.common.out_of_memory import exceeded  # brings torch
+    from rsopt.common.out_of_memory import exceeded  # imports torch
 
     limited = settings.max_memory_gb is not None
     costs = exact_costs(settings.base, dtype, limited, exceeded(settings.folder) if limited else 1.0)
@@ -56,6 +67,6 @@ def estimator_of(settings: Settings, space: Space, dtype: Dtype) -> CostEstimato
 
 
 def read_warm_start(settings: Settings) -> WarmStart:
-    """What the study was given to start from."""
+    """The warm start that the study began with; an empty one without."""
     path = settings.folder / WARM_START_FILE
     return WarmStart.from_json(json.loads(path.read_text())) if path.exists() else WarmStart()

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Runs the search of a study that has settings and data, then builds, publishes and prints its front."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from search.execution.resources import GB_PER_CPU_WORKER
 from search.preflight.disk import Images, study_needs
 from search.preflight.memory import Device, plan_memory
 from search.results.build_front import build_front, with_evidence
-from search.session.build_engine import assemble
+from search.session.build_engine import build_search
 from search.session.summary import print_report
 from search.space.load import Space
 from search.storage.store import Store
@@ -32,17 +32,27 @@ from search.tracking.publish import publish
 def drive(
     settings: Settings, space: Space, metadata: StudyMetadata, data: CaptionData, address: str | None, store: Store
 ) -> int:
+    """Run a session of a study and print its report. Returns the exit code.
+
+    Args:
+        settings: Settings of the study.
+        space: Its space.
+        metadata: Its metadata.
+        data: Its data set.
+        address: Ray cluster to join; None for $RAY_ADDRESS, else a local Ray.
+        store: Place where the study is kept.
+    """
     store.push()
     shape = shape_of(base_config(settings.base))
 
     def make_search(resources: Resources, rankings: MeasuredRankings | None) -> Search:
         dtype: Dtype = "bfloat16" if resources.gpus else "float32"
-        search = assemble(settings, metadata, space, shape, rankings, resources.slots, dtype, store.push_journal)
+        search = build_search(settings, metadata, space, shape, rankings, resources.slots, dtype, store.push_journal)
         if search.cut_bytes:
             print_note(
                 f"the journal's last line was torn by a crash: {search.cut_bytes} bytes cut off, nothing else is lost"
             )
-        for leg in search.orphans:  # what workers finished after their driver had died
+        for leg in search.orphans:  # workers may have finished them after their driver crashed
             if (measurement := read_measurement(settings.folder, leg.number, leg.stop)) is not None:
                 search.tell(leg, measurement)
         return search
@@ -54,18 +64,18 @@ def drive(
     tracking = TrackingObserver(settings, metadata)
     outcome = Driver(settings, metadata, cluster, store, worker_gb, state, [tracking]).run(make_search)
     problem = tracking.problem
-    _carry(outcome, store.push, store.pull)  # captions that other nodes wrote
+    _transfer(outcome, store.push, store.pull)  # pulls the captions that other nodes wrote
     front = build_front(settings.name, metadata, outcome.history, outcome.remeasured)
     if any(c.final for c in outcome.history):
         front = with_evidence(front, settings.folder)
         problem = publish(settings, metadata, outcome.history, data, front, problem)
-    _carry(outcome, store.push)
+    _transfer(outcome, store.push)
     print_report(settings, front, outcome, data, tracking.experiment_id, problem)
     return EXIT_INTERRUPTED if outcome.interrupted else _exit_code(outcome)
 
 
-def _carry(outcome: Outcome, *steps: Callable[[], None]) -> None:
-    """Files to and from where the study is kept; where that refuses, the front is printed all the same."""
+def _transfer(outcome: Outcome, *steps: Callable[[], None]) -> None:
+    """Push or pull the study's files. A failure stops the session, and its front is still printed."""
     try:
         for step in steps:
             step()
@@ -74,11 +84,12 @@ def _carry(outcome: Outcome, *steps: Callable[[], None]) -> None:
 
 
 def _exit_code(outcome: Outcome) -> int:
-    """0 when something finished, 1 when nothing did or whatever ran failed."""
+    """0 if a candidate finished, 1 if none did or the session was stopped by failures."""
     if outcome.stopped:
         return EXIT_FAILED
     return 0 if any(c.final and not c.reference for c in outcome.history) else 1
 
 
 def print_note(text: str, style: str | None = None) -> None:
+    """Print a line to stderr."""
     Console(stderr=True).print(as_called(text), markup=False, highlight=False, soft_wrap=True, style=style)

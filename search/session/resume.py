@@ -1,4 +1,4 @@
-"""TODO."""
+"""Continues an existing study."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def continue_session(options: argparse.Namespace, typed: Mapping[str, Any]) -> i
     store = find_study(options.storage, options.name)
     begun, metadata = load_study(store.folder)
     settings, changed = with_changes(begun, typed)
-    if not database_is_here(settings.tracking_uri):  # the study began on another machine: MLflow gets all of it anew
+    if not database_is_here(settings.tracking_uri):  # the study began on another machine
         settings = replace(settings, tracking_uri=tracking_uri(None, settings.storage))
         print_note(f"MLflow's database is on another machine: runs are written to {settings.tracking_uri}")
     if changed:

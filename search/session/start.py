@@ -1,4 +1,4 @@
-"""A session: everything between a parsed command line and the printed front."""
+"""Starts a new study: checks its input, writes its first files, runs it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _write_study(
         shutil.copy(ledger, settings.given_ledger)
     if other is not None and warm is not None:
         print_note(
-            f"warm start from {other.settings.name}: {len(warm.observations)} candidates told, {len(warm.starts)} tried first"
+            f"warm start from {other.settings.name}: {len(warm.observations)} candidates known, {len(warm.starts)} tried first"
         )
         for note in warm.notes:
             print_note(f"  {note}")
@@ -97,19 +97,19 @@ def _write_study(
 
 
 def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | None) -> int:
-    """Print what a search would be and cost."""
+    """Print the space, its costs and the expected time, without latencies that no ledger has."""
     costs = exact_costs(settings.base, "float32", memory=True)
-    estimates = CostEstimator(
+    estimator = CostEstimator(
         space.objectives, costs, recorded=recorded_latencies(ledger, settings.base) if ledger else ()
     )
-    estimates.learn(())
+    estimator.learn(())
     bound = space.bind(shape, MeasuredRankings.placeholder(shape.llm_layers))
-    print_dry_run(settings, space, bound, shape, estimates)
+    print_dry_run(settings, space, bound, shape, estimator)
     return 0
 
 
 def _rankings(shape: BaseShape, other: OtherStudy | None) -> MeasuredRankings:
-    """The other study's measured rankings, which this one then shares; a stand-in where there are none."""
+    """The other study's measured rankings, which this study then uses; a placeholder without."""
     if other is not None and other.rankings is not None:
         return MeasuredRankings.from_json(other.rankings)
     return MeasuredRankings.placeholder(shape.llm_layers)
@@ -135,4 +135,4 @@ def _print_start(settings: Settings, notes: list[str]) -> None:
     for note in notes:
         print_note(f"  {note}")
     if settings.base == "tiny" or settings.data is None:
-        print_note(f"  for the real thing: python -m search.run --space {settings.space} {REAL}", "dim")
+        print_note(f"  for a real search: python -m search.run --space {settings.space} {REAL}", "dim")

@@ -9,7 +9,7 @@ from typing import Any
 from rsopt.core.leg_files import read_captions
 from rsopt.data.records import CaptionData
 from search.execution.driver import Outcome
-from search.execution.remeasurement import told
+from search.execution.remeasurement import summary_lines
 from search.results.front import Front
 from search.results.table import print_front, stdout_console
 from search.storage.layout import FRONT_FILE, PAGE_FILE
@@ -57,7 +57,7 @@ def print_report(
     if (knee := front.picks.get("knee")) is not None:
         _print_samples(say, settings, knee, data)
     say("")
-    for line in told(outcome.remeasured):
+    for line in summary_lines(outcome.remeasured):
         say(f"latency    {line}")
     if is_remote(settings.storage):
         say(f"kept in    {settings.storage}/{settings.name}")

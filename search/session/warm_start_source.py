@@ -1,4 +1,4 @@
-"""The study that a warm start learns from: a folder beside this one, or what MLflow keeps of it."""
+"""Reads the study that a warm start learns from: from a folder in the same storage, or from MLflow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.tracking.mlflow_study import MLFLOW, read_mlflow_study
 
 
 def other_study(settings: Settings) -> OtherStudy | None:
-    """The study of --from-study. Raises UserError where there is none."""
+    """The study of --from-study; None without that option. Raises UserError where the study does not exist."""
     if settings.from_study is None:
         return None
     if settings.from_study.startswith(MLFLOW):

@@ -1,4 +1,4 @@
-"""Settings: what one study was asked to do, as `study.json` keeps it."""
+"""Settings and metadata of a study, as `study.json` stores them, and finding studies."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def _count(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that decides what a study does. Paths are absolute; `data` is None for the generated set.
+    """The settings of a study, most of which are options of `search.run`. Paths are absolute.
 
-    `storage` is the folder of the studies, or `s3://BUCKET/PREFIX` (search/storage/store.py).
+    `data` is None for the generated data set. `storage` is the folder of the studies, or `s3://BUCKET/PREFIX`.
     """
 
     name: Annotated[str, option(STUDY, "name of the study (default: the space's name with a number)", metavar="S")]
@@ -126,22 +126,22 @@ class Settings:
 
     @property
     def mlflow_experiment(self) -> str:
-        """The MLflow experiment; by default that of all studies of one space: what can be compared stands together."""
+        """The MLflow experiment; by default one for all studies of the space, which can be compared."""
         return self.experiment or f"rsopt-{self.space}"
 
     @property
     def disk_bytes(self) -> int | None:
-        """The same in bytes."""
+        """`disk_gb` in bytes."""
         return None if self.disk_gb is None else int(1e9 * self.disk_gb)
 
     @property
     def folder(self) -> Path:
-        """`runs/<name>`: all the study's files, or this node's working copy of them."""
+        """The study's folder, such as `runs/<name>`, or this node's working copy of a study on S3."""
         return working_folder(self.storage) / self.name
 
     @property
     def limits(self) -> Limits:
-        """What a candidate may cost at most."""
+        """The limits on a candidate's costs."""
         return Limits(self.max_params, self.max_latency_ms, self.max_memory_gb)
 
     @property
@@ -151,13 +151,13 @@ class Settings:
 
     @property
     def given_ledger(self) -> Path:
-        """The recorded latencies that the study began with, as they were: what decisions may depend on."""
+        """The recorded latencies that the study began with. Decisions depend on these only, so that they can be repeated."""
         return self.folder / GIVEN_LEDGER_FILE
 
 
 @dataclass(frozen=True, slots=True)
 class StudyMetadata:
-    """What was found out when the study began and every view of it shows. Floor and ceiling are CIDEr x100 of validation."""
+    """Facts of a study, collected when it began. Floor and ceiling are CIDEr x100 on the validation split."""
 
     objectives: tuple[str, ...]
     floor: dict[str, float]
@@ -166,11 +166,11 @@ class StudyMetadata:
     started_ms: int
     needs_rankings: bool
     versions: dict[str, str]
-    skipped: dict[str, int] = field(default_factory=dict)  # by --skip-bad, images or captions by kind of problem
+    skipped: dict[str, int] = field(default_factory=dict)  # by --skip-bad: images or captions, by kind of problem
 
 
 def find_study(storage: str, name: str) -> Store:
-    """An existing study, fetched if it is kept on S3. Raises UserError when there is none, naming those there are."""
+    """The store of an existing study, pulled from S3 where it is kept there. Raises UserError, naming the studies that exist."""
     check_name(name)
     store = open_store(storage := checked_storage(storage), name)
     store.check()
@@ -184,12 +184,12 @@ def find_study(storage: str, name: str) -> Store:
 
 
 def study_folder(storage: str, name: str) -> Path:
-    """The folder of an existing study; see `find_study`."""
+    """The folder of an existing study, see `find_study`."""
     return find_study(storage, name).folder
 
 
-def study_here(storage: str, name: str, command: str) -> Path:
-    """The folder of an existing study, for a command that writes into it from workers and carries nothing to S3."""
+def local_study_folder(storage: str, name: str, command: str) -> Path:
+    """The folder of an existing study for a `command` whose workers write into it. Raises UserError for a study on S3."""
     if is_remote(storage):
         raise UserError(
             f"{command} needs the study in a folder that all nodes see: copy {storage}/{name} into one first"
@@ -206,7 +206,7 @@ def check_name(name: str) -> None:
 
 
 def free_name(storage: str, space: str) -> str:
-    """`<space>-<n>` with the first n that no study has, nor anything else in its folder."""
+    """`<space>-<n>` with the first n that no study and no other file in the folder of the studies has."""
     taken = {*study_names(storage), *(path.name for path in working_folder(storage).glob("*"))}
     n = 1
     while f"{space}-{n}" in taken:
@@ -221,13 +221,13 @@ def save_study(settings: Settings, metadata: StudyMetadata) -> None:
 
 
 def load_study(folder: Path) -> tuple[Settings, StudyMetadata]:
-    """Settings and facts of a study; its folder may have been moved. Raises UserError where its file is damaged."""
+    """Read `study.json`. The folder may have been moved. Raises UserError where the file is damaged."""
     path = folder / STUDY_FILE
     try:
         stored = json.loads(path.read_text())
         metadata = StudyMetadata(**{**stored["facts"], "objectives": tuple(stored["facts"]["objectives"])})
-        began = Settings(**{**stored["settings"], "name": folder.name})
-        # A folder may have been moved, and a study on S3 copied from there.
-        return (began if began.folder == folder else replace(began, storage=str(folder.parent))), metadata
+        settings = Settings(**{**stored["settings"], "name": folder.name})
+        # The folder may have been moved, or copied from S3.
+        return (settings if settings.folder == folder else replace(settings, storage=str(folder.parent))), metadata
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); restore it from a copy") from error

@@ -15,7 +15,7 @@ from rsopt.cli import command
 from rsopt.core.inference import InferenceConfig, default_inference_variants
 from rsopt.model.export_manifest import ExportManifest
 from search.export import main as export
-from search.free import main, of_front
+from search.free import main, measured_trials
 from search.results.build_front import build_front, front_variants, study_front
 from search.results.inference_variants import InferenceVariant, MeasuredVariant, read_variants, unmeasured
 from search.results.refits import RefitScores
@@ -47,7 +47,7 @@ def test_the_unpruned_model_is_always_measured_and_shown() -> None:
     dominated = replace(HISTORY[1], number=7, rungs=HISTORY[3].rungs)
     front = build_front("s", METADATA, (*history, dominated))
     assert not front.trials[7].pareto
-    assert next(t.id for t in of_front(front)) == 7
+    assert next(t.id for t in measured_trials(front)) == 7
     variant = MeasuredVariant(7, InferenceConfig("int8"), {"cider": 1, "latency_ms": 99, "params": 90})
     assert [v.trial for v in front_variants(front, [variant])] == [7]
 

@@ -96,7 +96,7 @@ def test_what_was_found_is_kept_though_the_rest_was_not(
     assert config is not None
     number, *rest = [Leg.from_json(leg).number for leg in config[REMEASURE]]
     again.on_result(json.dumps({REMEASURE: {number: REMEASURED.to_json()}, "refused": "trial 9: no checkpoint"}))
-    assert again.found == {number: REMEASURED} == read_remeasured(tmp_path / "s")
+    assert again.latencies == {number: REMEASURED} == read_remeasured(tmp_path / "s")
     assert [record.message for record in caplog.records] == [
         "latencies of the front not all taken again: trial 9: no checkpoint"
     ]
@@ -109,7 +109,7 @@ def test_a_lost_worker_costs_only_its_figures(done: Search, tmp_path: Path, capl
     again = again_of(done, tmp_path, [])
     assert again.config() is not None
     again.on_result(None)
-    assert not again.found and "its worker was lost" in caplog.text
+    assert not again.latencies and "its worker was lost" in caplog.text
     assert not (tmp_path / "s" / REMEASURED_FILE).exists()
     assert again.config() is not None
 
@@ -124,5 +124,5 @@ def test_a_disk_that_refuses_is_told(
     (tmp_path / "s" / REMEASURED_FILE).mkdir()  # a rename cannot replace it
     with caplog.at_level(logging.WARNING):
         again.on_result(json.dumps({REMEASURE: {number: REMEASURED.to_json()}}))
-    assert again.found == {number: REMEASURED}
+    assert again.latencies == {number: REMEASURED}
     assert "not all taken again" in caplog.text

@@ -20,7 +20,7 @@ from rsopt.scores.bootstrap import paired_bootstrap, paired_over_seeds
 from search.engine.legs import leg_seed
 from search.followup.refit_legs import Refits, plan_refits
 from search.followup.refit_summary import RefitSummary, refit_summary
-from search.refit import asked, main
+from search.refit import main, parse_picks
 from search.results.build_front import build_front
 from search.results.picks import neighbours
 from search.results.refits import AS_TRAINED, best_refit, front_refits, read_plan
@@ -112,11 +112,11 @@ def test_a_leg_lost_three_times_ends_the_session_with_its_reason(tmp_path: Path)
 def test_picks_bring_their_neighbours_and_the_unpruned_model() -> None:
     assert [t.id for t in neighbours(FRONT, FRONT.trials[2])] == [1, 4]
     assert [t.id for t in neighbours(FRONT, FRONT.trials[4])] == [2]
-    assert asked(FRONT, "knee,neighbours,unpruned") == ([2], [2, 1, 4])
-    assert asked(FRONT, "4,neighbours") == ([4], [4, 2])
+    assert parse_picks(FRONT, "knee,neighbours,unpruned") == ([2], [2, 1, 4])
+    assert parse_picks(FRONT, "4,neighbours") == ([4], [4, 2])
     for words, says in (("neighbours", "needs a pick"), ("best", "unknown pick"), ("3,99", "no trial 99")):
         with pytest.raises(UserError, match=says):
-            asked(FRONT, words)
+            parse_picks(FRONT, words)
 
 
 def test_the_summary_tests_pairs_over_images_and_seeds(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from search.execution.work import WorkerSpec
 from search.execution.worker import run_trial
 from search.followup.refit_legs import plan_refits
 from search.results.build_front import study_front
-from search.session.build_engine import assemble
+from search.session.build_engine import build_search
 from search.space.load import load_space
 from search.storage.layout import REFITS_FOLDER
 from search.study.journal import read_history
@@ -63,7 +63,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         names = tuple(o.name for o in space.objectives)
         metadata = StudyMetadata(names, floor_of(data, "val"), ceiling_of(data, "val"), str(data_path), 1, False, {})
         save_study(settings, metadata)
-        search = assemble(settings, metadata, space, shape_of(base_config("tiny")), None, 1, "float32")
+        search = build_search(settings, metadata, space, shape_of(base_config("tiny")), None, 1, "float32")
         work = WorkerSpec.of(settings, metadata, search.teacher)
         while (leg := search.ask()) is not None:
             outcome = decode(run_trial({"leg": leg.to_json()}, work)["outcome"])
