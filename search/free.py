@@ -46,10 +46,10 @@ def main(argv: list[str] | None = None) -> int:
     trials = measured_trials(study_front(folder))
     # After the checks: Ray, torch and MLflow take seconds to import.
     configure()
-    from search.followup.variant_session import measure_front
+    from search.followup.variant_session import measure_missing
     from search.results.table import print_front
 
-    interrupted, faults = measure_front(folder, [t.id for t in trials], options)
+    interrupted, faults = measure_missing(folder, [t.id for t in trials], options)
     front = study_front(folder)
     if options.json:
         sys.stdout.write(json.dumps(front.to_json(), indent=1) + "\n")

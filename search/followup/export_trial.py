@@ -84,7 +84,7 @@ def export_trial(
 
 
 def _reloaded_captions(trial: RebuiltTrial, data: CaptionData, folder: Path, adapter_only: bool) -> dict[str, str]:
-    """Captions of some validation images, by image id, from the folder as any user of transformers would load it.
+    """Returns captions of some validation images, by image id, with the folder loaded as any user of transformers would.
 
     Raises RuntimeError where they differ from those of the model in memory.
     """
@@ -111,7 +111,7 @@ def _reloaded_captions(trial: RebuiltTrial, data: CaptionData, folder: Path, ada
 
 
 def _check_recorded(settings: Settings, record: StudyRecord, captions: Mapping[str, str]) -> None:
-    """Raises UserError where most captions differ from the recorded ones: rounding moves a few, another model most."""
+    """Raises UserError if most captions differ from the recorded ones: rounding changes a few, another model most."""
     same = record.same(captions)
     if record.captions and same < len(captions) / 2:
         raise UserError(

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Plans refits and asks for their legs, which Ray runs like those of a search."""
 
 from __future__ import annotations
 
@@ -19,47 +19,54 @@ from search.study.trial_records import LOST_LIMIT
 def plan_refits(
     study: Path, states: Iterable[CandidateState], seeds: int, epochs: float | None, seed: int
 ) -> list[Refit]:
-    """The refits of these trials with so many seeds, each with the number it had before or a new one; written down.
+    """Returns the refits of these trials, and adds the new ones to the study's plan.
 
-    Ordered by seed, then trial: whoever stops early has fewer seeds of all, not all seeds of a few. `epochs` None: as long
-    as in the search. `seed` is the study's.
+    They are ordered by seed, then by trial, so that an early stop leaves fewer seeds of all trials.
+
+    Args:
+        study: The study's folder.
+        states: Trials to train again.
+        seeds: Trainings of each.
+        epochs: Length of a training; None for that of the search.
+        seed: The study's seed, from which those of the refits are derived.
     """
-    known = read_plan(study)
-    wanted, plan = [], list(known)
-    of = {(r.trial, r.replica, r.epochs): r for r in known}
+    plan = read_plan(study)
+    known = len(plan)
+    refits, by_key = [], {(r.trial, r.replica, r.epochs): r for r in plan}
     for replica in range(seeds):
         for state in states:
             recipe = state.candidate.recipe
             recipe = recipe if epochs is None else replace(recipe, epochs=epochs)
             key = (state.number, replica, recipe.epochs)
-            if key not in of:
+            if key not in by_key:
                 candidate = replace(state.candidate, recipe=recipe)
-                of[key] = Refit(len(plan), state.number, replica, refit_seed(seed, state.number, replica), candidate)
-                plan.append(of[key])
-            wanted.append(of[key])
-    if len(plan) > len(known):
+                refit = Refit(len(plan), state.number, replica, refit_seed(seed, state.number, replica), candidate)
+                plan.append(refit)
+                by_key[key] = refit
+            refits.append(by_key[key])
+    if len(plan) > known:
         (study / REFITS_FOLDER).mkdir(exist_ok=True)
         write_plan(study, plan)
-    return wanted
+    return refits
 
 
-class Refits:
-    """The wanted refits as legs for Ray. What is on the disk is the state: a leg is there or not, so is a score.
+class RefitLegs:
+    """Source of the legs of refits. Its state is on the disk: finished legs and scores on the test split.
 
-    A candidate's own fault ends its refit and is written into the plan. `rungs` are the study's: a refit that is killed goes on
-    from the last one it reached. One process at a time may drive it (`search.study.writer_lock`).
+    A fault of the candidate ends its refit and is written into the plan. `rungs` are the study's: a killed refit continues
+    after the last rung that it reached. Only one process at a time may use it (`search.study.writer_lock`).
     """
 
-    def __init__(self, study: Path, wanted: Sequence[Refit], rungs: Sequence[float], slots: int) -> None:
+    def __init__(self, study: Path, refits: Sequence[Refit], rungs: Sequence[float], slots: int) -> None:
         self.study, self.rungs, self.slots = study, tuple(rungs), slots
-        self._open = {r.number: r for r in wanted if r.fault is None and scored(study, r) is None}
+        self._open = {r.number: r for r in refits if r.fault is None and scored(study, r) is None}
         self._in_flight: set[int] = set()
         self._lost: list[tuple[int, float]] = []
         self._stopped: str | None = None
         self.legs_done = 0  # in this session
 
     def ask(self) -> Leg | None:
-        """A leg for a free worker; None while there is none."""
+        """Returns a leg for a free worker, None while there is none."""
         if len(self._in_flight) >= self.slots or self._stopped:
             return None
         waiting = [r for number, r in self._open.items() if number not in self._in_flight]
@@ -69,7 +76,7 @@ class Refits:
         return self._leg(waiting[0])
 
     def tell(self, leg: Leg, outcome: Measurement | Fault) -> None:
-        """What a leg found; after its last one the refit is done, its scores are on the disk."""
+        """Records the outcome of a leg. After the last one the refit is finished and its scores are on the disk."""
         self._in_flight.discard(leg.number)
         self.legs_done += 1
         if isinstance(outcome, Fault):
@@ -81,7 +88,7 @@ class Refits:
             self._open.pop(leg.number)
 
     def report_lost(self, leg: Leg, refused: str | None = None) -> None:
-        """Infrastructure lost a leg: handed out again, until one was lost for the third time."""
+        """Records the loss of a leg, which is asked for again. `LOST_LIMIT` losses of one leg stop the session."""
         self._in_flight.discard(leg.number)
         self._lost.append((leg.number, leg.stop))
         if self._lost.count((leg.number, leg.stop)) >= LOST_LIMIT:
@@ -89,27 +96,25 @@ class Refits:
 
     @property
     def stopped(self) -> str | None:
-        """Why no more legs are handed out, though there would be some."""
+        """Why no more legs are returned although some are left; None where it goes on."""
         return self._stopped
 
     @property
     def done(self) -> bool:
-        """Whether no leg will be handed out again."""
+        """Whether no leg will be returned any more."""
         return bool(self._stopped) or not self._open
 
     @property
     def legs_left(self) -> int:
-        """Legs that are not finished, those in flight included."""
+        """Number of unfinished legs, those in flight included."""
         return sum(sum(rung > self._reached(r) for rung in self.rungs) for r in self._open.values())
 
     def _reached(self, refit: Refit) -> float:
-        done = [
-            rung for rung in self.rungs if read_measurement(self.study / REFITS_FOLDER, refit.number, rung) is not None
-        ]
-        return max(done, default=0.0)
+        folder = self.study / REFITS_FOLDER
+        return max((r for r in self.rungs if read_measurement(folder, refit.number, r) is not None), default=0.0)
 
     def _leg(self, refit: Refit) -> Leg:
-        # A training that is finished but not scored is handed out by its last leg, which finds itself done.
+        # A refit that is trained but not scored is returned with its last leg, which is then not trained again.
         reached = min(self._reached(refit), max((r for r in self.rungs if r < 1.0), default=0.0))
         stop = min(rung for rung in self.rungs if rung > reached)
         return Leg(refit.number, refit.candidate, reached, stop, refit.seed)

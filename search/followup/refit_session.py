@@ -1,4 +1,4 @@
-"""One session of refits: their legs on Ray, their summary, and MLflow told."""
+"""Trains missing refits on Ray, summarises them and publishes the study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from search.execution.progress import status_line
 from search.execution.ray_runtime import cluster_address, ray_session
 from search.execution.tune_loop import Tick, fit
 from search.execution.work import WorkerSpec
-from search.followup.refit_legs import Refits, plan_refits
+from search.followup.refit_legs import RefitLegs, plan_refits
 from search.followup.refit_summary import RefitSummary, refit_summary
 from search.followup.refit_worker import run_refit
 from search.results.build_front import study_front
@@ -35,7 +35,7 @@ from search.tracking.publish import publish
 
 @dataclass(frozen=True, slots=True)
 class RefitOutcome:
-    """How a session ended: what the refits found so far, what else to tell, and why it ended before its end, if it did."""
+    """How a session ended. `notes` are lines to print; `stopped` says why it stopped by itself, None where it did not."""
 
     summary: RefitSummary
     notes: list[str]
@@ -46,7 +46,15 @@ class RefitOutcome:
 def refit(
     folder: Path, front: Front, picked: list[int], wanted: list[int], options: argparse.Namespace
 ) -> RefitOutcome:
-    """Train what is missing of `wanted` (trials) and compare `picked` to their neighbours and to the unpruned model."""
+    """Trains the missing refits, and compares the picked trials to their neighbours and to the unpruned model.
+
+    Args:
+        folder: The study's folder.
+        front: The study's front.
+        picked: Numbers of the trials to compare.
+        wanted: Numbers of the trials to train again.
+        options: `seeds`, `epochs`, `workers` and `address` of the command line.
+    """
     settings, metadata = load_study(folder)
     data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
     history = read_history(folder)
@@ -56,7 +64,8 @@ def refit(
         interrupted, stopped = _train(
             settings, metadata, refits, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), options
         )
-        summary = refit_summary(front, folder, _as_planned(folder, refits), picked)
+        plan = read_plan(folder)  # with the faults of this session
+        summary = refit_summary(front, folder, [plan[r.number] for r in refits], picked)
         write_json(folder / REFITS_FOLDER / REFIT_SUMMARY_FILE, summary.to_json())
     notes = [f"refits     {folder / REFITS_FOLDER / REFIT_SUMMARY_FILE}"]
     if problem := publish(settings, metadata, history, data, study_front(folder)):
@@ -64,7 +73,7 @@ def refit(
     if stopped:
         notes.append(f"stopped because {stopped}")
     export = study_command(settings.storage, settings.name, "export")
-    again = "the same command goes on"
+    again = "the same command continues"
     done = f"{export} --pick {picked[0]} --out {settings.name}-refit"
     notes.append(f"next       {again if interrupted or stopped else done}")
     return RefitOutcome(summary, notes, interrupted, stopped)
@@ -73,14 +82,22 @@ def refit(
 def _train(
     settings: Settings, metadata: StudyMetadata, refits: list[Refit], teacher: Leg, options: argparse.Namespace
 ) -> tuple[bool, str | None]:
-    """Run the legs that are missing; whether it was interrupted, and why it stopped by itself, if it did."""
+    """Runs the missing legs. Returns whether it was interrupted, and why it stopped by itself, if it did.
+
+    Args:
+        settings: The study's.
+        metadata: The study's.
+        refits: The refits to finish.
+        teacher: Leg whose checkpoint distils, if a recipe asks for it.
+        options: `workers` and `address` of the command line.
+    """
     rungs = load_space(settings.folder / SPACE_FILE).rungs
-    if Refits(settings.folder, refits, rungs, 1).done:
+    if RefitLegs(settings.folder, refits, rungs, 1).done:
         return False, None
     workers = settings.workers if options.workers is None else options.workers
     work = WorkerSpec.of(settings, metadata, teacher, REFITS_FOLDER)
     with ray_session(cluster_address(options.address), settings.gpus_per_trial, workers) as (resources, stop):
-        source = Refits(settings.folder, refits, rungs, resources.slots)
+        source = RefitLegs(settings.folder, refits, rungs, resources.slots)
         with status_line(f"{len(refits)} refits, {source.legs_left} legs to go") as say:
 
             def changed() -> None:
@@ -93,9 +110,3 @@ def _train(
                 return True, None
     sys.stderr.write(f"{source.legs_done} legs ended\n")
     return False, stopped
-
-
-def _as_planned(folder: Path, refits: list[Refit]) -> list[Refit]:
-    """The same refits as the plan has them now: one may have failed."""
-    plan = read_plan(folder)
-    return [plan[r.number] for r in refits]

@@ -1,4 +1,4 @@
-"""One session of free points: what is missing is measured by Ray's workers, a trial at a time; MLflow is told."""
+"""Measures missing inference variants on Ray's workers, one trial a task, and publishes the study."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from search.study.settings import load_study
 from search.tracking.publish import publish
 
 
-def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) -> tuple[bool, list[str]]:
-    """Measure the forms of these trials that are not known; whether it was interrupted, and what did not run."""
+def measure_missing(folder: Path, trials: list[int], options: argparse.Namespace) -> tuple[bool, list[str]]:
+    """Measures the missing inference variants of these trials. Returns whether it was interrupted, and a line for each fault."""
     settings, metadata = load_study(folder)
     data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
     check_available("int8")
@@ -44,13 +44,17 @@ def measure_front(folder: Path, trials: list[int], options: argparse.Namespace) 
             ]
             if variants := unmeasured(folder, variants):
                 tasks.append((work, variants))
-        left = sum(len(points) for _, points in tasks)
+        left = sum(len(variants) for _, variants in tasks)
         with status_line(f"{left} free points to measure") as say:
             try:
-                for (_, points), told in run_tasks(measure_variants, tasks, resources, stop):
-                    left -= len(points)
+                for (_, variants), outcomes in run_tasks(measure_variants, tasks, resources, stop):
+                    left -= len(variants)
                     say(f"{left} free points to measure")
-                    faults += [f"trial {points[0].trial} does not run as {n}: {why}" for n, why in told if why]
+                    faults += [
+                        f"trial {variants[0].trial} does not run as {form}: {fault}"
+                        for form, fault in outcomes
+                        if fault
+                    ]
             except KeyboardInterrupt:
                 return True, faults
     if problem := publish(settings, metadata, history, data, study_front(folder)):

@@ -18,7 +18,7 @@ from rsopt.core.objectives import Fault, Measurement
 from rsopt.errors import UserError
 from rsopt.scores.bootstrap import paired_bootstrap, paired_over_seeds
 from search.engine.legs import leg_seed
-from search.followup.refit_legs import Refits, plan_refits
+from search.followup.refit_legs import RefitLegs, plan_refits
 from search.followup.refit_summary import RefitSummary, refit_summary
 from search.refit import main, parse_picks
 from search.results.build_front import build_front
@@ -68,39 +68,39 @@ def test_a_plan_keeps_its_numbers_and_grows_by_what_is_new(tmp_path: Path) -> No
 
 def test_what_is_on_the_disk_is_not_handed_out_again(tmp_path: Path) -> None:
     wanted = plan_refits(tmp_path, [HISTORY[2]], 2, None, seed=0)
-    source = Refits(tmp_path, wanted, RUNGS, slots=1)
+    source = RefitLegs(tmp_path, wanted, RUNGS, slots=1)
     leg = source.ask()
     assert leg is not None and (leg.number, leg.start, leg.stop, leg.seed) == (0, 0.0, 0.5, wanted[0].seed)
     assert source.ask() is None, "one worker, one leg"
     source.tell(leg, finish(tmp_path, leg))
 
-    again = Refits(tmp_path, wanted, RUNGS, slots=2)  # the driver was killed
+    again = RefitLegs(tmp_path, wanted, RUNGS, slots=2)  # the driver was killed
     legs = [again.ask(), again.ask()]
     assert [(leg.number, leg.start, leg.stop) for leg in legs if leg] == [(0, 0.5, 1.0), (1, 0.0, 0.5)]
     assert legs[0] is not None
     finish(tmp_path, legs[0])  # its worker finished when nobody listened, before the test split
 
-    third = Refits(tmp_path, wanted, RUNGS, slots=1)
+    third = RefitLegs(tmp_path, wanted, RUNGS, slots=1)
     leg = third.ask()
     assert leg is not None and (leg.number, leg.stop) == (0, 1.0), "handed out to be scored; run_leg finds it trained"
     put_scores(tmp_path, 0, [1.0])
     assert [r.trial for r in wanted if r.number == 0] == [2]
-    last = Refits(tmp_path, wanted, RUNGS, slots=1).ask()
+    last = RefitLegs(tmp_path, wanted, RUNGS, slots=1).ask()
     assert last is not None and last.number == 1
 
 
 def test_a_fault_is_written_down_and_not_tried_again(tmp_path: Path) -> None:
     wanted = plan_refits(tmp_path, [HISTORY[2]], 1, None, seed=0)
-    source = Refits(tmp_path, wanted, RUNGS, slots=1)
+    source = RefitLegs(tmp_path, wanted, RUNGS, slots=1)
     leg = source.ask()
     assert leg is not None
     source.tell(leg, Fault(leg.stop, "nan", "training loss is nan"))
     assert source.done and read_plan(tmp_path)[0].fault == "nan: training loss is nan"
-    assert Refits(tmp_path, read_plan(tmp_path), RUNGS, 1).done
+    assert RefitLegs(tmp_path, read_plan(tmp_path), RUNGS, 1).done
 
 
 def test_a_leg_lost_three_times_ends_the_session_with_its_reason(tmp_path: Path) -> None:
-    source = Refits(tmp_path, plan_refits(tmp_path, [HISTORY[2]], 1, None, seed=0), RUNGS, slots=1)
+    source = RefitLegs(tmp_path, plan_refits(tmp_path, [HISTORY[2]], 1, None, seed=0), RUNGS, slots=1)
     for _ in range(3):
         assert not source.done
         leg = source.ask()
@@ -189,7 +189,7 @@ def test_a_refit_is_trained_scored_and_exported_and_its_card_says_so(small_study
     refits = plan_refits(study.folder, [read_history(study.folder)[1]], 1, 2.0, study.seed)
     _, metadata = load_study(study.folder)
     work = WorkerSpec("tiny", metadata.data_path, study.storage, study.name, False, part=REFITS_FOLDER)
-    source = Refits(study.folder, refits, RUNGS, 1)
+    source = RefitLegs(study.folder, refits, RUNGS, 1)
     for _ in RUNGS:
         leg = source.ask()
         assert leg is not None
