@@ -1,4 +1,4 @@
-"""What the stages of pretraining share: their budget, batches, schedule, and a model with layers left out."""
+"""Shared by the stages of pretraining: budget, batches, learning rate, optimiser step, and random omission of layers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Steps and batch sizes of the stages; `scale` of all of them is the script's --scale."""
+    """Numbers of pictures, sentences and steps, and batch sizes."""
 
     crowds: int = 8000
     pictures: int = 12000
@@ -28,11 +28,11 @@ class Budget:
     see_steps: int = 1600
     read_steps: int = 1300
     tell_steps: int = 1800
-    batch: int = 32  # pictures a step: many small steps learn more from as many pictures than few large ones
+    batch: int = 32  # pictures a step: for the same pictures, many small steps learn more than few large ones
     rows: int = 16  # text rows of 96 tokens a step of `read`
 
     def scaled(self, scale: float) -> Budget:
-        """A shorter or longer pretraining, for trying things."""
+        """A budget with the given share of pictures, sentences and steps."""
 
         def part(count: int) -> int:
             return max(4, round(count * scale))
@@ -43,7 +43,7 @@ class Budget:
 
 
 def as_input(pixels: np.ndarray) -> Tensor:
-    """(B, 64, 64, 3) uint8 to the (B, 3, 64, 64) floats that the processor would give."""
+    """Converts (B, 64, 64, 3) uint8 to (B, 3, 64, 64) floats, as the processor does."""
     mean, std = torch.tensor(OPENAI_CLIP_MEAN), torch.tensor(OPENAI_CLIP_STD)
     return ((torch.from_numpy(pixels).float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
@@ -60,6 +60,7 @@ def schedule_of(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_
 
 
 def take_step(loss: Tensor, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR) -> None:
+    """One step of the optimiser, with clipped gradients."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
@@ -78,15 +79,17 @@ def batches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Ite
 
 
 @contextmanager
-def thinned(model: Blip2ForConditionalGeneration, rng: Random, llm: float, qformer: float) -> Iterator[None]:
-    """The model with each LLM layer left out with probability `llm` and each Q-Former pair with `qformer`, at least one kept."""
+def without_random_layers(
+    model: Blip2ForConditionalGeneration, rng: Random, llm: float, qformer: float
+) -> Iterator[None]:
+    """Within the block, omits LLM layers with probability `llm` and Q-Former pairs with `qformer`; one of each stays."""
     decoder, encoder = model.language_model.model.decoder, model.qformer.encoder
     layers, blocks, depth = decoder.layers, encoder.layer, encoder.config.num_hidden_layers
     every = encoder.config.cross_attention_frequency
-    kept = [layer for layer in layers if rng.random() >= llm] or [layers[0]]
+    remaining = [layer for layer in layers if rng.random() >= llm] or [layers[0]]
     pairs = [i for i in range(0, depth, every) if rng.random() >= qformer] or [0]
     try:
-        decoder.layers = nn.ModuleList(kept)
+        decoder.layers = nn.ModuleList(remaining)
         encoder.layer = nn.ModuleList([blocks[i + j] for i in pairs for j in range(every)])
         encoder.config.num_hidden_layers = every * len(pairs)
         yield

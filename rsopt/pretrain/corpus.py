@@ -1,4 +1,4 @@
-"""What the base is pretrained on, drawn once: pictures with dense labels, captions, and sentences without pictures."""
+"""Pictures with dense labels and captions, as arrays: the pretraining data of the tiny base."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from rsopt.pretrain.model import IMAGE_SIZE, PATCH_SIZE
 
-UNKNOWN = -100  # a fact that a picture does not have; cross-entropy ignores it
+UNKNOWN = -100  # label of a missing fact; cross-entropy ignores it
 SIDE = IMAGE_SIZE // PATCH_SIZE
 
 
@@ -16,9 +16,13 @@ SIDE = IMAGE_SIZE // PATCH_SIZE
 class Pictures:
     """N pictures as arrays.
 
-    pixels (N, 64, 64, 3) uint8; cover (N, 64 patches, K kinds) uint8, 0..255, the share of a patch that shows a kind;
-    centres (N, 64) uint8, 0 or 1 + the counted kind whose centre is in a patch; tints (N, 64) int64, its colour or UNKNOWN;
-    facts (N, F) int64 in the order of FACTS, UNKNOWN where there is none; two captions each.
+    Attributes:
+        pixels: (N, 64, 64, 3) uint8.
+        cover: (N, 64 patches, K kinds) uint8, the share of a patch that shows a kind, 255 for all of it.
+        centres: (N, 64) uint8, 1 + the index in COUNTED of the thing whose centre is in a patch, 0 for none.
+        tints: (N, 64) int64, the colour of that thing, or UNKNOWN.
+        facts: (N, F) int64, classes in the order of FACTS, or UNKNOWN.
+        captions: Two captions of each picture.
     """
 
     pixels: np.ndarray

@@ -1,4 +1,4 @@
-"""What runs in a second process: the language model reads while the vision tower learns to see. And what stages leave."""
+"""Stage `read`, which runs in a second process; and storage of the weights of each stage."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from rsopt.pretrain.stages import read
 
 
 def report(started: float, text: str) -> None:
-    """A line of progress with the seconds since `started` (of time.time())."""
+    """Writes a line of progress with the seconds since `started` (time.time())."""
     sys.stdout.write(f"{time.time() - started:7.1f} s  {text}\n")
     sys.stdout.flush()
 
 
 def keep_stage(name: str, keep: Path | None, module: nn.Module) -> None:
-    """Save what a stage learnt as `keep/name.pt`, if it is to be kept."""
+    """Saves the weights after a stage as `keep/name.pt`; does nothing if `keep` is None."""
     if keep is not None:
         keep.mkdir(parents=True, exist_ok=True)
         part = keep / f"{name}.part"
-        # The language model is the other process's: its size depends on the texts, which may change meanwhile
-        own = {
+        # The other process trains the language model, whose size depends on texts that may change between runs
+        state = {
             key: value for key, value in module.state_dict().items() if name == "tell" or ".language_model." not in key
         }
-        torch.save(own, part)
+        torch.save(state, part)
         part.rename(keep / f"{name}.pt")
 
 
 def load_kept(name: str, keep: Path | None, module: nn.Module) -> bool:
-    """Load `keep/name.pt` if there is one; whether there was."""
+    """Loads `keep/name.pt`. Returns False if there is none."""
     if keep is None or not (keep / f"{name}.pt").is_file():
         return False
     module.load_state_dict(torch.load(keep / f"{name}.pt", weights_only=True), strict=name in ("read", "tell"))
@@ -46,7 +46,16 @@ def load_kept(name: str, keep: Path | None, module: nn.Module) -> bool:
 def read_words(
     tokenizer: PreTrainedTokenizerBase, texts: list[str], budget: Budget, seed: int, started: float, keep: Path | None
 ) -> dict[str, Tensor]:
-    """Stage `read` on an untrained language model of this seed; its weights."""
+    """Runs stage `read` on an untrained language model and returns its weights.
+
+    Args:
+        tokenizer: The tokenizer of the base.
+        texts: Sentences and captions.
+        budget: Steps and batch sizes.
+        seed: Seed of weights and order of texts.
+        started: time.time() at the start of the pretraining, for lines of progress.
+        keep: Folder of the weights of each stage, or None.
+    """
     torch.set_num_threads(1)
     model = make_model(tokenizer, seed).train()
     if not load_kept("read", keep, model.language_model):

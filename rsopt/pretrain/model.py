@@ -1,4 +1,4 @@
-"""The tiny base before training: a BLIP-2 of the real transformers classes, its tokenizer and its processor."""
+"""The untrained tiny base: a BLIP-2 of transformers' own classes, its tokenizer and its processor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 
 IMAGE_SIZE, PATCH_SIZE = 64, 8
 NUM_QUERY_TOKENS = 16
-VOCAB_SIZE = 1200  # at most; the image token comes after
+VOCAB_SIZE = 1200  # at most, without the image token
 BOS, PAD, IMAGE, END = "</s>", "<pad>", "<image>", "\n"
 
 
@@ -119,10 +119,10 @@ def make_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> Blip2ForConditi
 
 @torch.no_grad()
 def _place(model: Blip2ForConditionalGeneration) -> None:
-    """Start patches and queries at places in the picture, and each query looking at its own region.
+    """Initialises position embeddings of patches and queries, and makes each query attend to its own region of the picture.
 
-    transformers starts all queries at zero, where they would stay alike for ever, and attention from patches at random places
-    takes thousands of steps to find them. Sine and cosine positions (as in MAE, 2111.06377) give that for nothing.
+    transformers initialises all queries with zeros, so that they would stay equal, and from random positions attention needs
+    thousands of steps to find the patches. Sine and cosine positions (as in MAE, 2111.06377) avoid both.
     """
     width = model.config.vision_config.hidden_size
     model.vision_model.embeddings.position_embedding[0, 1:] = _positions(IMAGE_SIZE // PATCH_SIZE, width)
@@ -136,16 +136,16 @@ def _place(model: Blip2ForConditionalGeneration) -> None:
 def _positions(grid: int, width: int) -> Tensor:
     """(grid * grid, width) sines and cosines of the centres of a grid over the picture, row by row."""
     at = (torch.arange(grid) + 0.5) / grid * math.pi
-    turns = torch.arange(1, width // 4 + 1) ** 0.5  # slowly rising frequencies: near places look alike
+    turns = torch.arange(1, width // 4 + 1) ** 0.5  # frequencies rise slowly: near places have similar embeddings
     waves = torch.cat([torch.sin(at[:, None] * turns), torch.cos(at[:, None] * turns)], dim=1)
     rows, columns = waves[:, None].expand(-1, grid, -1), waves[None].expand(grid, -1, -1)
-    # Interleaved, so that every attention head holds both directions
+    # interleaved, so that every attention head has both directions
     return torch.stack([rows, columns], dim=-1).reshape(grid * grid, width)
 
 
 def save(model: Blip2ForConditionalGeneration, processor: Blip2Processor, folder: Path) -> None:
-    """Write model (float16, to be loaded as float32) and processor as plain transformers load them."""
+    """Writes model (in float16, to be loaded as float32) and processor in the format of transformers."""
     folder.mkdir(parents=True, exist_ok=True)
     copy.deepcopy(model).half().save_pretrained(folder)
-    (folder / "model.safetensors").chmod(0o644)  # safetensors makes it private to its writer
+    (folder / "model.safetensors").chmod(0o644)  # safetensors makes it readable for its owner alone
     processor.save_pretrained(folder)

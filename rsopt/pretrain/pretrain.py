@@ -22,8 +22,8 @@ from rsopt.pretrain.stages import look, see, tell
 
 
 def write_base(out: Path, seed: int, scale: float, keep: Path | None) -> None:
-    """Pretrain a base with `scale` times the full budget of pictures and steps, and save it in the folder `out`."""
-    # One thread: the steps are so small that a second one mostly waits, and sums in another order give other weights
+    """Pretrains a base with `scale` times the full budget of pictures and steps, and saves it in the folder `out`."""
+    # one thread: a second one mostly waits in such small steps, and sums in another order change the weights
     torch.set_num_threads(1)
     started = time.time()
     model, processor = pretrain(Budget().scaled(scale), seed, keep, started)
@@ -34,7 +34,7 @@ def write_base(out: Path, seed: int, scale: float, keep: Path | None) -> None:
 def pretrain(
     budget: Budget, seed: int, keep: Path | None, started: float
 ) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]:
-    """All stages in order; `started` (of time.time()) is where the clock of the progress lines begins."""
+    """Runs all stages in order. Lines of progress count seconds from `started` (time.time()); `keep` stores weights by stage."""
     progress = partial(report, started)
     world = from_repository("research.tiny_world.corpus")
     pictures = world.draw_corpus(budget.pictures, seed, 2, progress)
@@ -44,10 +44,10 @@ def pretrain(
     tokenizer = train_tokenizer(texts)
     model = make_model(tokenizer, seed).train()
     progress(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(tokenizer)} tokens")
-    torch.manual_seed(seed)  # the model took as many random numbers as the tokenizer has tokens
+    torch.manual_seed(seed)  # again: how many random numbers the model took depends on the number of tokens
     heads = Heads.of(model)
     both = nn.ModuleList([model, heads])
-    # What it sees and what it reads share no weights before captions join them: two processes, one thread each
+    # vision and language share no weights before the last stage: two processes, one thread each
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         words = pool.submit(read_words, tokenizer, texts, budget, seed, started, keep)
         _stage("look", keep, both, lambda: look(model, crowds, heads, budget, seed, progress))
@@ -58,7 +58,7 @@ def pretrain(
 
 
 def _stage(name: str, keep: Path | None, both: nn.Module, train: Callable[[], None]) -> None:
-    """Run a stage, or load what it learnt if that was kept."""
+    """Runs a stage, or loads its weights if they are stored."""
     if load_kept(name, keep, both):
         return
     train()

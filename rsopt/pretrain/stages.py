@@ -1,9 +1,9 @@
 """The stages of pretraining, each a function that trains the model in place.
 
-They stand for what a real BLIP-2 is made of: `look` for its vision tower's own training, `see` for the first stage of its
-Q-Former (both with labels that the renderer knows, which takes thousands of times fewer pictures than contrastive), `read`
-for OPT's training on text, `tell` for BLIP-2's second stage, captions through the projection over a frozen vision tower. Whole
-layers are left out at random (stochastic depth, 1603.09382; LayerDrop, 1909.11556), so that no single layer is all.
+They correspond to the stages of a real BLIP-2. `look` trains the vision tower, `see` the Q-Former (BLIP-2's first stage); both
+use labels from the renderer, which takes thousands of times fewer pictures than contrastive training. `read` trains the language
+model on text. `tell` trains captions over a frozen vision tower (BLIP-2's second stage). Whole layers are omitted at random
+(stochastic depth, 1603.09382; LayerDrop, 1909.11556), so that the model does not depend on a single one.
 """
 
 from __future__ import annotations
@@ -17,19 +17,37 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerBase
 
-from rsopt.pretrain.common import Budget, Progress, as_input, batches, queried, schedule_of, take_step, thinned
+from rsopt.pretrain.common import (
+    Budget,
+    Progress,
+    as_input,
+    batches,
+    queried,
+    schedule_of,
+    take_step,
+    without_random_layers,
+)
 from rsopt.pretrain.corpus import UNKNOWN, Pictures
-from rsopt.pretrain.probe_heads import Heads, Known, looking
+from rsopt.pretrain.probe_heads import Heads, Targets, attention_losses
 
-# How often a layer is left out of a step. At 0.1 half of the LLM's layers, tuned, caption as well as all of them, and a
-# search over depths has nothing to trade.
+# Probability that a layer is omitted in a step. At 0.1, half of the LLM's layers caption as well as all of them once they are
+# tuned, which leaves a search over depths no trade-off.
 LEFT_OUT = 0.03
 
 
 def look(
     model: Blip2ForConditionalGeneration, crowds: Pictures, heads: Heads, budget: Budget, seed: int, progress: Progress
 ) -> None:
-    """Stage 0: the vision tower alone learns what each patch shows, from crammed pictures, turned and mirrored."""
+    """Stage 0: trains the vision tower to predict what each patch shows, on rotated and mirrored crowded pictures.
+
+    Args:
+        model: The model, trained in place.
+        crowds: Pictures full of things, with dense labels.
+        heads: Probe heads, trained too.
+        budget: Steps and batch size.
+        seed: Seed of the order of pictures.
+        progress: Called with lines of progress.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 0])
     parts = [*model.vision_model.parameters(), *heads.parameters()]
@@ -37,7 +55,7 @@ def look(
     schedule = schedule_of(optimizer, budget.look_steps)
     for step, rows in enumerate(batches(len(crowds.pixels), budget.batch, budget.look_steps, rng), 1):
         turn, flip = int(rng.integers(4)), bool(rng.integers(2))
-        known = Known.of(crowds, rows).turned(turn, flip)
+        known = Targets.of(crowds, rows).turned(turn, flip)
         pixels = torch.rot90(as_input(crowds.pixels[rows]), turn, (2, 3))
         with torch.autocast("cpu", torch.bfloat16):
             pixels = (pixels.flip(3) if flip else pixels).contiguous()
@@ -47,7 +65,7 @@ def look(
         if step % 100 == 0 or step == budget.look_steps:
             kinds = ("plane", "car", "boat", "tank")
             shares = [f"{kind} {heads.centre_recall(patches.detach().float(), known, kind):.2f}" for kind in kinds]
-            progress(f"look {step}/{budget.look_steps} loss {loss.item():.3f} centres found: {' '.join(shares)}")
+            progress(f"look {step}/{budget.look_steps} loss {loss.item():.3f} recall of centres: {' '.join(shares)}")
 
 
 def see(
@@ -58,7 +76,16 @@ def see(
     seed: int,
     progress: Progress,
 ) -> None:
-    """Stage 1: vision tower and Q-Former learn what is where, how many and of which colour."""
+    """Stage 1: trains vision tower and Q-Former to predict kinds, places, numbers and colours of things.
+
+    Args:
+        model: The model, trained in place.
+        pictures: Pictures with labels.
+        heads: Probe heads, trained too.
+        budget: Steps and batch size.
+        seed: Seed of the order of pictures and of omitted layers.
+        progress: Called with lines of progress.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 1])
     parts = [*model.vision_model.parameters(), *model.qformer.parameters(), model.query_tokens, *heads.parameters()]
@@ -66,23 +93,25 @@ def see(
     schedule = schedule_of(optimizer, budget.see_steps)
     drop = Random(f"see {seed}")
     for step, rows in enumerate(batches(len(pictures.pixels), budget.batch, budget.see_steps, rng), 1):
-        known = Known.of(pictures, rows)
+        known = Targets.of(pictures, rows)
         with (
-            thinned(model, drop, 0.0, LEFT_OUT),
-            looking(model, heads.grid) as away,
+            without_random_layers(model, drop, 0.0, LEFT_OUT),
+            attention_losses(model, heads.grid) as terms,
             torch.autocast("cpu", torch.bfloat16),
         ):
             seen = model.vision_model(pixel_values=as_input(pictures.pixels[rows])).last_hidden_state
             queries = queried(model, seen)
-        loss = heads.loss(seen.float(), queries.float(), known) + torch.stack(away).mean()
+        loss = heads.loss(seen.float(), queries.float(), known) + torch.stack(terms).mean()
         take_step(loss, optimizer, schedule)
         if step % 50 == 0 or step == budget.see_steps:
-            told = heads.report(queries.detach().float(), known)
-            progress(f"see {step}/{budget.see_steps} loss {loss.item():.3f} looks away {away[0].item():.2f} {told}")
+            accuracies = heads.report(queries.detach().float(), known)
+            progress(
+                f"see {step}/{budget.see_steps} loss {loss.item():.3f} attention {terms[0].item():.2f} {accuracies}"
+            )
 
 
 def _rows(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, width: int) -> Tensor:
-    """Texts, each `</s> ... newline`, end to end and cut into rows (R, width)."""
+    """Texts, each `</s> ... newline`, concatenated and cut into rows (R, width)."""
     ids = [i for sample in tokenizer([f"{t}\n" for t in texts])["input_ids"] for i in sample]
     return torch.tensor(ids[: len(ids) // width * width]).view(-1, width)
 
@@ -95,7 +124,16 @@ def read(
     seed: int,
     progress: Progress,
 ) -> None:
-    """Stage 2: the language model learns words from text alone."""
+    """Stage 2: trains the language model on text alone.
+
+    Args:
+        model: The model, whose language model is trained in place.
+        tokenizer: Its tokenizer.
+        texts: Sentences and captions.
+        budget: Steps and rows of text a step.
+        seed: Seed of the order of rows and of omitted layers.
+        progress: Called with lines of progress.
+    """
     torch.manual_seed(seed)
     table = _rows(texts, tokenizer, 96)
     llm = model.language_model
@@ -105,7 +143,7 @@ def read(
     rng = np.random.default_rng([seed, 2])
     for step, rows in enumerate(batches(len(table), min(budget.rows, len(table)), budget.read_steps, rng), 1):
         ids = table[rows]
-        with thinned(model, drop, LEFT_OUT, 0.0), torch.autocast("cpu", torch.bfloat16):
+        with without_random_layers(model, drop, LEFT_OUT, 0.0), torch.autocast("cpu", torch.bfloat16):
             loss = llm(input_ids=ids, labels=ids, use_cache=False).loss
         take_step(loss, optimizer, schedule)
         if step % 100 == 0 or step == budget.read_steps:
@@ -114,7 +152,7 @@ def read(
 
 @torch.no_grad()
 def _features(model: Blip2ForConditionalGeneration, pictures: Pictures) -> Tensor:
-    """Vision outputs (N, 1+P, D) of all pictures, once, in float16 since there are many."""
+    """Vision outputs (N, 1+P, D) of all pictures, in float16 to save memory."""
     inputs = (as_input(pictures.pixels[i : i + 128]) for i in range(0, len(pictures.pixels), 128))
     return torch.cat([model.vision_model(pixel_values=x).last_hidden_state.half() for x in inputs])
 
@@ -129,7 +167,18 @@ def tell(
     seed: int,
     progress: Progress,
 ) -> None:
-    """Stage 3: captions over the frozen vision tower; the language model at half the rate of Q-Former and projection."""
+    """Stage 3: trains captions over the frozen vision tower; the language model has half the learning rate of the rest.
+
+    Args:
+        model: The model, trained in place.
+        tokenizer: Its tokenizer.
+        pictures: Pictures with captions and labels.
+        heads: Probe heads, trained too.
+        sentences: Plain text, mixed in.
+        budget: Steps and batch size.
+        seed: Seed of the order of pictures, text and omitted layers.
+        progress: Called with lines of progress.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 3])
     table, llm = _rows(sentences, tokenizer, 96), model.language_model
@@ -153,7 +202,7 @@ def tell(
         chosen = [texts[i][step % len(texts[i])] for i in rows]
         batch = tokenizer(chosen, padding=True, padding_side="right", return_tensors="pt")
         ids, mask = batch["input_ids"], batch["attention_mask"]
-        with thinned(model, drop, LEFT_OUT, LEFT_OUT), torch.autocast("cpu", torch.bfloat16):
+        with without_random_layers(model, drop, LEFT_OUT, LEFT_OUT), torch.autocast("cpu", torch.bfloat16):
             queries = queried(model, features[rows].float())
             prefix = model.language_projection(queries)
             ones = torch.ones(prefix.shape[:2], dtype=mask.dtype)
@@ -162,13 +211,13 @@ def tell(
                 attention_mask=torch.cat([ones, mask], dim=1),
                 use_cache=False,
             ).logits[:, prefix.shape[1] : -1]
-            # A few rows of plain text, or the language model would unlearn all words that no picture's caption holds
-            read_on = table[rng.integers(len(table), size=min(4, len(table)))]
-            kept = llm(input_ids=read_on, labels=read_on, use_cache=False).loss
+            # a few rows of plain text, so that the language model does not forget words that no caption holds
+            rows_of_text = table[rng.integers(len(table), size=min(4, len(table)))]
+            text_loss = llm(input_ids=rows_of_text, labels=rows_of_text, use_cache=False).loss
         targets = ids[:, 1:].masked_fill(mask[:, 1:] == 0, UNKNOWN)
         loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=UNKNOWN)
-        # The facts go on being asked: what the language model cannot read yet must not be forgotten meanwhile
-        asked = heads.query_loss(queries.float(), Known.of(pictures, rows))
-        take_step(loss + 0.3 * asked + 0.3 * kept, optimizer, schedule)
+        # the probe loss keeps the Q-Former from forgetting what the language model cannot read yet
+        probe_loss = heads.query_loss(queries.float(), Targets.of(pictures, rows))
+        take_step(loss + 0.3 * probe_loss + 0.3 * text_loss, optimizer, schedule)
         if step % 50 == 0 or step == budget.tell_steps:
-            progress(f"tell {step}/{budget.tell_steps} loss {loss.item():.3f} text {kept.item():.3f}")
+            progress(f"tell {step}/{budget.tell_steps} loss {loss.item():.3f} text {text_loss.item():.3f}")

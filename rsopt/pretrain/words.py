@@ -1,4 +1,4 @@
-"""What general pictures may show and how their captions say it: kinds, colours, lands, numbers, facts."""
+"""Vocabulary of the generated pictures and their captions: kinds, colours, lands, numbers, facts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COUNTED = (
     "person",
     "cloud",
 )
-MANY = 5  # five things and more are "many"
+MANY = 5  # things from which on a caption says "many"
 COLOUR_NAMES = tuple(COLOURS)
 SIDES: dict[str, Box] = {
     "left": (0, 0, 0.5, 1),
@@ -50,7 +50,7 @@ LANDS: dict[str, tuple[str, ...]] = {
 LAND_NAMES = tuple(LANDS)
 SHAPES = ("none", "straight", "curved", "round", "rectangular")
 WATER_NAMES = tuple(WATERS)
-# Every fact with its number of classes.
+# number of classes of each fact
 FACTS: dict[str, int] = {
     **{f"count_{kind}": MANY + 1 for kind in COUNTED},
     **{f"colour_{kind}": len(COLOUR_NAMES) for kind in COUNTED},
@@ -61,7 +61,7 @@ NUMBERS = ("no", "one", "two", "three", "four")
 
 
 def some(rng: Random, count: int, noun: str, colour: str = "") -> str:
-    """`two red cars`, in one of several wordings."""
+    """A noun phrase such as `two red cars`, in one of several wordings."""
     words = f"{colour} {noun}".strip()
     if count == 1:
         return f"{rng.choice(('a', 'a', 'one'))} {words}"
@@ -83,7 +83,7 @@ FRONT = ("a photo of", "a picture of", "an image of", "a drawing of", "a paintin
 
 
 def caption(rng: Random, parts: list[str], openings: tuple[str, ...]) -> str:
-    """One sentence out of the parts: things first, then what they are on or beside."""
+    """Joins parts of a caption to one sentence: first things, then their surroundings."""
     joints = ("with", "on", "around", "surrounded", "next", "near", "by", "beside", "along")
     nouns = [p for p in parts if p and p.split()[0] not in joints]
     rest = [p for p in parts if p and p.split()[0] in joints]

@@ -16,7 +16,7 @@ from research.tiny_world.pictures import draw_picture
 from rsopt.cli import command
 from rsopt.data.generated.mini import make_mini
 from rsopt.pretrain.__main__ import main
-from rsopt.pretrain.common import thinned
+from rsopt.pretrain.common import without_random_layers
 from rsopt.pretrain.corpus import SIDE, UNKNOWN
 from rsopt.pretrain.model import make_model, train_tokenizer
 from rsopt.pretrain.words import FACTS, KINDS
@@ -52,10 +52,10 @@ def test_nothing_pretrained_is_a_caption_of_the_data_set(tmp_path: Path) -> None
     assert not mini & texts
 
 
-def test_thinned_puts_every_layer_back() -> None:
+def test_omitted_layers_are_put_back() -> None:
     model = make_model(train_tokenizer(draw_sentences(300, 0)), 0)
     llm, blocks = model.language_model.model.decoder.layers, model.qformer.encoder.layer
-    with pytest.raises(RuntimeError, match="in the middle"), thinned(model, Random(1), 0.6, 0.6):
+    with pytest.raises(RuntimeError, match="in the middle"), without_random_layers(model, Random(1), 0.6, 0.6):
         assert 1 <= len(model.language_model.model.decoder.layers) < len(llm)
         kept = model.qformer.encoder.layer
         assert [layer.has_cross_attention for layer in kept] == [True, False] * (len(kept) // 2)
