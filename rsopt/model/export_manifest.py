@@ -1,4 +1,4 @@
-"""The manifest of an exported folder: what the model is, how the search got it, and what was measured. No torch."""
+"""The manifest of an exported folder: the model, the search it is from, and its measurements. No torch."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class CaptionProtocol:
 
 @dataclass(frozen=True, slots=True)
 class LatencySource:
-    """How the model's latency was measured. `record` is the ledger's whole record of it, where the ledger has one."""
+    """How the model's latency was measured. `record` is the ledger's complete record of it, where it has one."""
 
     runs: int
     new_tokens: int
@@ -97,7 +97,7 @@ class HeldOutScores:
 
 @dataclass(frozen=True, slots=True)
 class ReloadCheck:
-    """Validation images captioned by the reloaded folder, and how many captions equal those that the study recorded."""
+    """Number of validation images captioned by the reloaded folder, and of captions equal to those in the study."""
 
     images: int
     same_as_study: int
@@ -105,7 +105,7 @@ class ReloadCheck:
 
 @dataclass(frozen=True, slots=True)
 class ExportManifest:
-    """What `manifest.json` of an exported folder holds. CIDEr and the other scores are x100, `size_mb` is of the weights.
+    """The content of `manifest.json` in an exported folder. Scores are x100, `size_mb` is of the weights.
 
     `pick` is the name by which the trial was chosen, None for a number. `depths` are layers of the base by component;
     `validation` are metrics and `captions` captions by image id of the validation split.
@@ -157,12 +157,12 @@ class ExportManifest:
         return cls(**{**data, **parts})
 
     def write(self, folder: Path) -> None:
-        """Write it into an exported folder."""
+        """Writes it into an exported folder."""
         (folder / MANIFEST).write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> ExportManifest:
-        """Read it from an exported folder. Raises UserError where there is none."""
+        """Reads it from an exported folder. Raises UserError if there is none."""
         path = folder / MANIFEST
         if not path.is_file():
             raise UserError(f"folder '{folder}' is not an export: it has no {MANIFEST}")

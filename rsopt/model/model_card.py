@@ -84,8 +84,8 @@ def model_card(manifest: ExportManifest) -> str:
         f"A captioner for pictures like those of {_code(m.data.name)}: a smaller {_code(m.base)}, found by a "
         f"search over which layers to keep and where to put LoRA.",
         "## Use it\n\n" + _use(m),
-        "## How it was found\n\n" + _found(m),
-        "## What is kept of the base\n\n" + _kept(m),
+        "## How it was found\n\n" + _origin(m),
+        "## What is kept of the base\n\n" + _layers(m),
         "## Scores\n\n" + _scores(m),
         "## Size and speed\n\n" + _cost(m),
         "## Licence\n\n" + _licence(m),
@@ -122,11 +122,11 @@ def _use(m: ExportManifest) -> str:
     return text + f"```python\n{snippet(m)}```"
 
 
-def _found(m: ExportManifest) -> str:
-    found = m.found
+def _origin(m: ExportManifest) -> str:
+    search = m.found
     lines = [
-        f"Study {_code(m.study)}, space {_code(found.space)}: {found.finished} of {found.trials} candidates were "
-        f"trained to the end (sampler {found.sampler}, seed {found.seed}), judged by {', '.join(found.objectives)}. "
+        f"Study {_code(m.study)}, space {_code(search.space)}: {search.finished} of {search.trials} candidates were "
+        f"trained to the end (sampler {search.sampler}, seed {search.seed}), judged by {', '.join(search.objectives)}. "
         + (f"This one is trial {m.trial}" + (f", picked as {m.pick}." if m.pick else ".")),
     ]
     if lora := m.variant.lora:
@@ -149,11 +149,11 @@ def _found(m: ExportManifest) -> str:
     return "\n\n".join([*lines, f"Versions: {versions}."])
 
 
-def _kept(m: ExportManifest) -> str:
+def _layers(m: ExportManifest) -> str:
     rows = ["| part | layers | of | kept, by the base's numbers |", "|---|---|---|---|"]
     for part, title in (("vision", "vision tower"), ("qformer", "Q-Former"), ("llm", "LLM")):
-        kept = getattr(m.variant, f"{part}_layers")
-        rows.append(f"| {title} | {len(kept)} | {m.depths[part]} | {ranges(kept)} |")
+        layers = getattr(m.variant, f"{part}_layers")
+        rows.append(f"| {title} | {len(layers)} | {m.depths[part]} | {ranges(layers)} |")
     return "\n".join(rows)
 
 
@@ -218,5 +218,5 @@ def _licence(m: ExportManifest) -> str:
 
 
 def _code(text: str) -> str:
-    """As code, whatever it holds: names come from users."""
+    """Formats a name as code. Users choose names, so backticks and line breaks are replaced."""
     return "`" + text.replace("`", "'").replace("\n", " ") + "`"
