@@ -107,12 +107,12 @@ class Search:
         over are accepted: the worker may have finished after the crash. Raises ValueError for a leg that was never asked for.
         """
         if leg.number >= len(self._states):
-            raise ValueError(f"leg of trial {leg.number} was never handed out")
+            raise ValueError(f"leg of trial {leg.number} was never asked for")
         state = self._states[leg.number]
         if state.finished or leg.stop <= state.reached:
             return
         if state.state != "running" or leg != self._leg(leg.number):
-            raise ValueError(f"leg of trial {leg.number} from {leg.start:g} to {leg.stop:g} was never handed out")
+            raise ValueError(f"leg of trial {leg.number} from {leg.start:g} to {leg.stop:g} was never asked for")
         if outcome.rung != leg.stop:
             raise ValueError(f"leg to rung {leg.stop:g} came back with rung {outcome.rung:g}")
         self._in_flight.pop(leg.number, None)

@@ -59,9 +59,8 @@ class PoolBuilder:
         self._counted = 0  # candidates of the history that are in `_tried`
         size = space.size
         self._whole = self._whole_space() if size is not None and size <= ENUMERATED else None
-        self._untried: tuple[tuple[int, int], CandidatePool] | None = (
-            None  # of the whole space, by trials and estimates
-        )
+        # What is left of the whole space, by the numbers of trials and of changes to the estimates.
+        self._untried: tuple[tuple[int, int], CandidatePool] | None = None
         self._random: tuple[int, list[tuple[Params, Candidate]]] = (-1, [])  # random candidates, by trials
 
     def pool(self, history: History, parents: Sequence[Params]) -> CandidatePool:

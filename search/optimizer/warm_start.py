@@ -78,7 +78,7 @@ def warm_start(space: BoundSpace, settings: Settings, metadata: StudyMetadata, o
     same_data = other.metadata.floor == metadata.floor and (other.settings.data is None) == (settings.data is None)
     if not same_data:
         data = other.settings.data or "mini"
-        notes.append(f"study {name} ran on other data ({data}): its front is tried first, its scores are not told")
+        notes.append(f"study {name} ran on other data ({data}): its front is tried first, its scores are not used")
     measured = [c for c in other.history if c.rungs and c.params and c.role != "zero_shot"]
     fitting = [c for c in measured if space.contains(c.params) and space.candidate(c.params) == c.candidate]
     if not fitting:

@@ -74,7 +74,15 @@ def _values(parameter: Parameter, shape: BaseShape, rankings: Mapping[str, Ranki
 
 
 def _layers(value: Value, shares: bool, name: str, shape: BaseShape, node: YamlNode) -> int:
-    """Returns a depth as a count: shares round to whole layers (Q-Former: whole groups), at least one. 1 among shares is all."""
+    """Returns a depth as a count of layers, at least one; Q-Former layers in whole groups.
+
+    Args:
+        value: a share of the base's depth, which is rounded, or a count.
+        shares: whether a 1 is the share 1.0.
+        name: of the parameter.
+        shape: of the base.
+        node: where errors are.
+    """
     depth = int(getattr(shape, name))
     step = shape.cross_attention_frequency if name == "qformer_layers" else 1
     if isinstance(value, float) or (value == 1 and shares):

@@ -18,7 +18,7 @@ def as_choices(
     Parameters that a row leaves out take the space's fixed values, else defaults. Raises UserError for any error in the rows.
     """
     if searched := [p for p in parameters if p.kind != "fixed"]:
-        raise searched[0].node.error(f"{searched[0].name}: beside rows, parameters are plain values and not searched")
+        raise searched[0].node.error(f"{searched[0].name}: with rows, parameters are plain values and not searched")
     rows: list[tuple[str, dict[str, tuple[Value, YamlNode]], YamlNode]] = []
     for item in node.items("rows"):
         values = item.mapping("a row", ("name", *RULES))

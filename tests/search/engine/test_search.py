@@ -164,7 +164,7 @@ def test_what_comes_too_late_changes_nothing(tmp_path):
     with pytest.raises(ValueError, match="came back with rung 1"):
         search.tell(leg, Measurement(1.0, {}, {}))
     search.tell(leg, measure(leg))
-    with pytest.raises(ValueError, match="never handed out"):
+    with pytest.raises(ValueError, match="never asked for"):
         search.tell(search._leg(1), Measurement(1.0, {}, {}))
 
 

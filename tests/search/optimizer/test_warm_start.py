@@ -73,4 +73,4 @@ def test_another_base_is_refused_and_other_data_is_stated(tmp_path, other):
     with pytest.raises(UserError, match="its base is tiny, not opt"):
         warm_start(bound, settings_of("new", base="opt"), METADATA, other)
     warm = warm_start(bound, settings_of("new"), replace(METADATA, floor={"prior": 9.0}), other)
-    assert warm.observations == () and warm.starts and "its scores are not told" in warm.notes[0]
+    assert warm.observations == () and warm.starts and "its scores are not used" in warm.notes[0]

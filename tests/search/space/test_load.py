@@ -311,7 +311,7 @@ def test_bad_rows_are_one_line(tmp_path, rows, message):
 
 def test_rows_beside_a_searched_parameter_are_refused(tmp_path):
     text = line_of(space, tmp_path, ["llm_rank: {int: [4, 8]}"], HEAD, "rows:\n  - {name: a}\n")
-    assert ":4: llm_rank: beside rows, parameters are plain values" in text
+    assert ":4: llm_rank: with rows, parameters are plain values" in text
 
 
 def test_listing_the_spaces_imports_nothing_heavy():
