@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by Selenium. Without either these tests fail, and say what to install."""
+"""A headless Chromium, driven by Selenium. Without it these tests fail with what to install."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INSTALL = "install Chromium and its driver, such as: apt-get install chromium ch
 
 
 class Browser:
-    """The few things the tests do with a page."""
+    """Actions of the tests on a page."""
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
@@ -26,15 +26,15 @@ class Browser:
         feature = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
         self.driver.get("about:blank")
-        self.requests(), self.complaints()  # forget what was before
+        self.requests(), self.complaints()  # clear the logs
         self.driver.get(url)
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """The value of a piece of JavaScript."""
+        """Run JavaScript and return its value."""
         return self.driver.execute_script(script, *arguments)
 
     def press(self, *keys: str) -> None:
-        """Real key presses, to whatever has the focus."""
+        """Press keys; the focused element gets them."""
         from selenium.webdriver import ActionChains
 
         actions = ActionChains(self.driver, duration=0)
@@ -43,30 +43,30 @@ class Browser:
         actions.perform()
 
     def requests(self) -> list[str]:
-        """URLs asked for since the last call."""
+        """URLs requested since the last call."""
         events = (json.loads(e["message"])["message"] for e in self.driver.get_log("performance"))
         return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
 
     def complaints(self) -> list[str]:
-        """Errors and warnings of the console since the last call: scripts that broke, what the policy refused."""
+        """Errors and warnings of the console since the last call."""
         return [e["message"] for e in self.driver.get_log("browser") if e["level"] in ("SEVERE", "WARNING")]
 
     def picture(self, path: Path, width: int, height: int) -> None:
-        """A screenshot of the page's upper left part."""
+        """Write a screenshot of the page's upper left part."""
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-        # Beyond the window only where asked for: it resizes the page, and MLflow then draws its charts again.
+        # Capturing beyond the window resizes the page, and MLflow then redraws its charts.
         beyond = height > self.run("return innerHeight")
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": beyond})
         path.write_bytes(base64.b64decode(shot["data"]))
 
 
 def start() -> Browser:
-    """A new browser. Raises LookupError, saying what to install, where there is none."""
+    """Start a browser. Raises LookupError with what to install if that fails."""
     try:
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
     except ImportError as error:
-        raise LookupError(f"{error}; the tests in a browser are run by: make test-browser") from error
+        raise LookupError(f"{error}; run these tests by: make test-browser") from error
     binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")
     if not binary or not driver:
@@ -82,8 +82,8 @@ def start() -> Browser:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     try:
-        found = start()
+        chromium = start()
     except LookupError as error:
         pytest.fail(str(error))
-    yield found
-    found.driver.quit()
+    yield chromium
+    chromium.driver.quit()

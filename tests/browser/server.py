@@ -1,4 +1,4 @@
-"""A real `mlflow server` before a database, and waiting for what a page draws."""
+"""Starts a real `mlflow server`, and waits for elements of a page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.browser.conftest import Browser
 
 @contextmanager
 def serve(store: str, folder: Path) -> Iterator[str]:
-    """The server's URL; it runs in `folder` for the length of the block. TimeoutError after two minutes."""
+    """Run the server in `folder` for the length of a block; yields its URL. Raises TimeoutError after two minutes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -38,7 +38,7 @@ def serve(store: str, folder: Path) -> Iterator[str]:
 
 
 def until(browser: Browser, script: str, seconds: float = 90) -> object:
-    """The script's value once it is true, or what it is after so many seconds."""
+    """Run the script until its value is true or the seconds are over; returns the value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := browser.run(script):

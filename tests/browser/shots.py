@@ -1,4 +1,4 @@
-"""Pictures of a study for the docs: its page wide, narrow and dark, and its saved view in a real MLflow server.
+"""Takes the docs' screenshots of a study: its page wide, narrow and dark, and its saved view in MLflow.
 
 python -m tests.browser.shots runs/pruning-1 docs
 """
@@ -25,7 +25,7 @@ PAGES = (("front-page", 1400, 1250, False), ("front-narrow", 390, 1400, False), 
 
 
 def main(folder: Path, out: Path) -> None:
-    """Take them all."""
+    """Write all screenshots of the study in `folder` to `out`."""
     settings, _ = load_study(folder.absolute())
     browser = start()
     try:
@@ -39,9 +39,7 @@ def main(folder: Path, out: Path) -> None:
             browser.open(mlflow_link(replace(settings, tracking_uri=server), tracker.experiment_id), 1800, 1100)
             until(browser, CHARTS)
             close = "const b = document.querySelector('[aria-label=\"Close\"]'); if (b) b.click(); return true"
-            browser.run(
-                close
-            )  # the assistant's panel takes a quarter of the page; the charts are drawn again without it
+            browser.run(close)  # the assistant's panel takes a quarter of the page
             time.sleep(2)
             until(browser, CHARTS)
             time.sleep(2)

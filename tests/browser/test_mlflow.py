@@ -1,4 +1,4 @@
-"""The printed link, opened against a real MLflow server: columns and charts of the saved view, with every trial in them."""
+"""The printed link opened in a real MLflow server: columns and charts of the saved view, with all trials."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ TRIALS = 12
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, str]]:
-    """A study in a database with a server before it; the study and its link."""
+    """A study in a database, served; yields its settings and link."""
     folder = tmp_path_factory.mktemp("mlflow")
     written = make_settings(folder)
     tracker = Tracker(written.tracking_uri, "rsopt-pruning", written.name)
     tracker.write(study_view(written, METADATA, many(TRIALS)[0], NOW_MS, "complete"))
     with serve(written.tracking_uri, folder) as url:
-        asked = replace(written, tracking_uri=url)
-        yield asked, mlflow_link(asked, tracker.experiment_id)
+        settings = replace(written, tracking_uri=url)
+        yield settings, mlflow_link(settings, tracker.experiment_id)
 
 
 def test_the_printed_link_shows_columns_and_charts_with_all_trials(
@@ -65,14 +65,14 @@ def test_the_printed_link_shows_columns_and_charts_with_all_trials(
     assert until(browser, script, 30), f"a column is missing: {browser.run('return document.body.innerText')[:2000]}"
 
 
-def test_the_parent_run_tells_what_it_is(browser: Browser, served: tuple[Settings, str]) -> None:
-    asked, link = served
+def test_the_parent_run_has_a_description(browser: Browser, served: tuple[Settings, str]) -> None:
+    settings, link = served
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(asked.tracking_uri)
+    client = MlflowClient(settings.tracking_uri)
     experiment = client.get_experiment_by_name("rsopt-pruning").experiment_id
     parent = client.search_runs([experiment], "tags.role = 'study'")[0].info.run_id
-    browser.open(f"{asked.tracking_uri}/#/experiments/{experiment}/runs/{parent}", 1400, 1000)
+    browser.open(f"{settings.tracking_uri}/#/experiments/{experiment}/runs/{parent}", 1400, 1000)
     words = ("How to read it", "Objectives", "hypervolume_share", "floor.class_prior")
     script = f"return {list(words)}.filter(w => !document.body.innerText.includes(w)).length === 0"
     assert until(browser, script), browser.run("return document.body.innerText")[:2000]

@@ -1,4 +1,4 @@
-"""Three nodes on one machine: the same search as on one, all of them used, and killed nodes cost a leg at most."""
+"""Three Ray nodes on one machine: the same result as on one node, all nodes are used, a killed node costs at most a leg."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.chaos.command import check_whole, essence, rungs, running, search, ti
 from tests.chaos.conftest import TRIALS, Undisturbed
 
 KILLS = times("NODE_KILLS", 5)
-LEG_S = 3.0  # about as long as one trains
+LEG_S = 3.0  # about the training time of a leg
 
 
-def test_one_worker_finds_on_three_nodes_what_it_finds_on_one(calm: Undisturbed, tmp_path: Path) -> None:
+def test_one_worker_has_the_same_result_on_three_nodes_as_on_one(calm: Undisturbed, tmp_path: Path) -> None:
     with local_cluster(3, 2, {"CHAOS_LOG": str(tmp_path / "log")}) as cluster:
         search(calm.folder, *calm.options("three-nodes"), "--address", cluster.address)
         assert essence(calm.folder / "runs" / "three-nodes") == essence(calm.study)
@@ -26,7 +26,7 @@ def test_one_worker_finds_on_three_nodes_what_it_finds_on_one(calm: Undisturbed,
     assert len(nodes) == 3
 
 
-def test_killed_nodes_cost_a_leg_at_most(calm: Undisturbed, tmp_path: Path) -> None:
+def test_a_killed_node_costs_at_most_a_leg(calm: Undisturbed, tmp_path: Path) -> None:
     rng, killed, name, log = random.Random(2), 0, "nodes", tmp_path / "log"
     study = calm.folder / "runs" / name
     with local_cluster(3, 1, {"CHAOS_LOG": str(log)}) as cluster:
@@ -37,12 +37,12 @@ def test_killed_nodes_cost_a_leg_at_most(calm: Undisturbed, tmp_path: Path) -> N
             while killed < KILLS and run.process.poll() is None:
                 cluster.replace(rng.randrange(3))
                 killed += 1
-                # By what the study did meanwhile, not by the clock: on a fast machine it would be over before the last one.
-                # A leg that is lost three times is given up, so each that was lost must have come to its end.
-                seen = len(rungs(study))
+                # Wait for progress, not for seconds: on a fast machine the study would end before the last kill. A leg lost
+                # three times is given up, so a lost leg must end before the next kill.
+                finished = len(rungs(study))
                 until(
-                    lambda before=seen: (
-                        run.process.poll() is not None or (len(rungs(study)) > before and not owed(study))
+                    lambda before=finished: (
+                        run.process.poll() is not None or (len(rungs(study)) > before and not has_lost_legs(study))
                     ),
                     run,
                 )
@@ -51,10 +51,10 @@ def test_killed_nodes_cost_a_leg_at_most(calm: Undisturbed, tmp_path: Path) -> N
     check_whole(study, calm.uri, trials)
     later = [t for t in trained(log) if t["start"] > 0]
     assert later and all(t["loaded"] for t in later)
-    print(f"{killed} nodes killed; {len(later)} legs began at a checkpoint")
+    print(f"{killed} nodes killed; {len(later)} legs started from a checkpoint")
     assert killed == KILLS, "the study ended before all kills: give it more trials"
 
 
-def owed(study: Path) -> bool:
-    """Whether a leg was lost and has not come to its end since."""
+def has_lost_legs(study: Path) -> bool:
+    """Whether a leg was lost and has not finished since."""
     return any(not c.finished and any(stop > c.reached for stop in c.lost) for c in read_history(study))

@@ -1,4 +1,4 @@
-"""A disk of too little room, at every stage of a search: a clear line, a clean stop, and on it goes when there is room."""
+"""A disk that becomes full at any stage of a search: one clear line, a clean stop, and --resume works with space again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from tests.chaos.command import REPOSITORY, SPACE, check_whole, essence, on_own_disk
 from tests.chaos.conftest import TRIALS, Undisturbed
 
-# In a mount namespace of our own: run on a disk that somebody else fills as soon as the study is begun (one that is too small
-# from the start is refused, see chaos_quota), make room, go on, and carry the study out.
+# In a separate mount namespace: another process fills the disk once the study exists (a disk that is too small from the start
+# is refused, see chaos_quota); then free space, resume, and copy the study out.
 SCRIPT = """\
 set -u
 mkdir -p {disk}
@@ -25,12 +25,12 @@ mount -t tmpfs -o size=400m disk {disk} || exit 77
 {first} >out-1 2>err-1; echo $? >code-1
 wait; rm {disk}/ballast
 if [ -e {study}/study.json ]; then {resume} >out-2 2>err-2; else {first} >out-2 2>err-2; fi; echo $? >code-2
-cp -r {study} kept-study; cp -r {disk}/mlflow.db kept.db
+cp -r {study} study-copy; cp -r {disk}/mlflow.db copy.db
 """
 
 
 def on_a_small_disk(calm: Undisturbed, folder: Path, small: int, cache: bool) -> tuple[int, str]:
-    """A search on a disk where `small` bytes stay free once it is begun, then with room. Exit code and output of the first."""
+    """Run a search on a disk with `small` bytes left, then with enough; returns exit code and output of the first run."""
     (folder / "small.yaml").write_text(SPACE)
     disk = folder / "disk"
     (folder / "fields").symlink_to(calm.folder / "fields")
@@ -44,23 +44,23 @@ def on_a_small_disk(calm: Undisturbed, folder: Path, small: int, cache: bool) ->
         environment["RSOPT_CACHE"] = str(disk / "cache")
     assert on_own_disk(script, folder, environment, 600) == 0
     code = int((folder / "code-1").read_text())
-    said = (folder / "out-1").read_text() + (folder / "err-1").read_text()
+    output = (folder / "out-1").read_text() + (folder / "err-1").read_text()
     assert (folder / "code-2").read_text() == "0\n", (folder / "err-2").read_text()[-3000:]
-    return code, said
+    return code, output
 
 
 @pytest.mark.parametrize(
     ("small", "cache"),
     [(200_000, False), (2_000_000, False), (8_000_000, False), (12_000_000, False), (700_000, True)],
 )
-def test_a_full_disk_stops_a_search_which_then_goes_on(
+def test_a_search_stopped_by_a_full_disk_can_be_resumed(
     calm: Undisturbed, tmp_path: Path, small: int, cache: bool
 ) -> None:
-    code, said = on_a_small_disk(calm, tmp_path, small, cache)
-    print(f"{small}: exit {code}: {[line for line in said.splitlines() if 'No space' in line][-1:]}")
-    assert code == 1 and "Traceback" not in said, said[-3000:]
-    assert "No space left" in said
-    study = tmp_path / "kept-study"
+    code, output = on_a_small_disk(calm, tmp_path, small, cache)
+    print(f"{small}: exit {code}: {[line for line in output.splitlines() if 'No space' in line][-1:]}")
+    assert code == 1 and "Traceback" not in output, output[-3000:]
+    assert "No space left" in output
+    study = tmp_path / "study-copy"
     assert essence(study) == essence(calm.study)
     study.rename(tmp_path / "full")
-    check_whole(tmp_path / "full", f"sqlite:///{tmp_path / 'kept.db'}", TRIALS)
+    check_whole(tmp_path / "full", f"sqlite:///{tmp_path / 'copy.db'}", TRIALS)

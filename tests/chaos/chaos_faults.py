@@ -1,4 +1,4 @@
-"""A study through everything that happens to one, with real processes; `make chaos` does the same at random and for longer."""
+"""One study with a series of faults, each once and at a fixed point, with real processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare(tmp_path_factory.mktemp("user"))
 
 
-def test_sigterm_keeps_what_finished(folder: Path) -> None:
+def test_sigterm_keeps_finished_legs(folder: Path) -> None:
     study = folder / "runs" / "s"
     with running(folder, *OPTIONS) as run:
         until(lambda: "0001/rung-0.5000" in rungs(study), run)
@@ -47,7 +47,7 @@ def test_changed_options_are_refused_or_recorded_a_torn_journal_is_cut_and_two_s
     with running(folder, *RESUME, "--trials", "3") as run:
         until(lambda: "worker, one a" in run.stderr, run)
         run.process.send_signal(signal.SIGINT)
-        time.sleep(0.2)  # two at once are one to the system
+        time.sleep(0.2)  # the system merges two simultaneous signals
         run.process.send_signal(signal.SIGINT)
         code = run.wait(20)
     assert code == 130 and "interrupted twice" in run.stderr
@@ -56,7 +56,7 @@ def test_changed_options_are_refused_or_recorded_a_torn_journal_is_cut_and_two_s
     assert [(c["was"], c["now"]) for c in changes] == [({"trials": 2}, {"trials": 3})]
 
 
-def test_without_memory_candidates_are_infeasible_and_what_finished_stays(folder: Path) -> None:
+def test_without_memory_candidates_are_infeasible_and_finished_legs_stay(folder: Path) -> None:
     study = folder / "runs" / "s"
     before = rungs(study)
     with running(folder, *RESUME, environment={"CHAOS_IMAGES": "2", "CHAOS_LOG": str(folder / "log")}) as run:
@@ -65,7 +65,7 @@ def test_without_memory_candidates_are_infeasible_and_what_finished_stays(folder
     assert {leg: rungs(study)[leg] for leg in before} == before
     assert not (unlike := out_of_order(front(study)["trials"])), unlike
     lines = [json.loads(line) for line in (folder / "log").read_text().splitlines()]
-    assert {line["micro_images"] for line in lines} == {2}, "the micro-batch was not halved down to what fits"
+    assert {line["micro_images"] for line in lines} == {2}, "the micro-batch was not halved until it fits"
     assert (study / "memory.jsonl").exists()
     with running(folder, *RESUME, "--trials", "4", environment={"CHAOS_IMAGES": "0"}) as run:
         assert run.wait() == 0, run.stderr
@@ -81,7 +81,7 @@ def test_mlflow_is_rebuilt_from_the_study(folder: Path, capsys: pytest.CaptureFi
     check_mlflow("s", f"sqlite:///{folder / 'mlflow.db'}", len(front(folder / "runs" / "s")["trials"]))
 
 
-def test_a_base_that_workers_cannot_load_stops_the_study_and_burns_nothing(folder: Path) -> None:
+def test_a_base_that_workers_cannot_load_stops_the_study_without_failed_candidates(folder: Path) -> None:
     base = folder / "base"
     shutil.copytree(TINY, base)
     weights = base / "model.safetensors"

@@ -1,4 +1,4 @@
-"""MLflow's server goes away in the middle of a search: nobody waits for it, and no number is lost."""
+"""MLflow's server fails during a search: the search does not wait, and no metric is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OUTAGE_S = float(os.environ.get("CHAOS_OUTAGE_S", "60"))
 
 @contextmanager
 def server(folder: Path, port: int) -> Iterator[str]:
-    """A real server over a database in `folder`, on the loopback."""
+    """A real MLflow server over a database in `folder`."""
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     store = [
         "--backend-store-uri",
@@ -56,10 +56,10 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-def test_a_server_that_comes_back_is_told_everything(calm: Undisturbed, tmp_path: Path) -> None:
+def test_a_server_that_comes_back_gets_all_runs(calm: Undisturbed, tmp_path: Path) -> None:
     port, study = free_port(), calm.folder / "runs" / "outage"
     with server(tmp_path, port) as uri:
-        # More trials than fit into the outage, so that the search outlives it.
+        # More trials than end during the outage.
         process = start(calm.folder, *calm.options("outage", trials=4 + int(OUTAGE_S / 4)), "--tracking-uri", uri)
         until(lambda: len(rungs(study)) > 2, process)
     before, begin = len(rungs(study)), time.monotonic()
@@ -69,7 +69,7 @@ def test_a_server_that_comes_back_is_told_everything(calm: Undisturbed, tmp_path
         assert len(rungs(study)) > before, "the search waited for MLflow"
         with server(tmp_path, port) as uri:
             assert process.wait() == 0, process.stderr[-3000:]
-            if "not written" in process.stdout:  # it ended before the server was back
+            if "not written" in process.stdout:  # the search ended before the server was back
                 search_front = start(calm.folder, "--name", "outage", "--sync", module="search.front")
                 assert search_front.wait() == 0, search_front.stderr
             check_mlflow("outage", uri, len(front(study)["trials"]))
@@ -77,7 +77,7 @@ def test_a_server_that_comes_back_is_told_everything(calm: Undisturbed, tmp_path
         process.kill()
 
 
-def test_a_server_that_stays_away_is_written_by_sync(calm: Undisturbed, tmp_path: Path) -> None:
+def test_after_the_search_sync_writes_to_a_server_that_was_away(calm: Undisturbed, tmp_path: Path) -> None:
     port, study = free_port(), calm.folder / "runs" / "away"
     with server(tmp_path, port) as uri, running(calm.folder, *calm.options("away"), "--tracking-uri", uri) as run:
         until(lambda: len(rungs(study)) > 0, run)  # then driver and server are killed

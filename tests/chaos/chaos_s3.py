@@ -1,4 +1,4 @@
-"""A study on S3, driven from a new machine after every death: each has a folder and a cache of its own, and no other's."""
+"""A study on S3 whose drivers and nodes share no folder: each has its own cache, and a new machine resumes the study."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def s3() -> Iterator[LocalS3]:
 
 
 def machine(folder: Path, s3: LocalS3, log: Path) -> dict[str, str]:
-    """The environment of a machine that shares nothing but S3: `folder` is its working directory and holds its cache."""
+    """The environment of a machine that shares only S3: `folder` is its working directory and holds its cache."""
     folder.mkdir()
     return s3.environment | {"RSOPT_CACHE": str(folder / "cache"), "CHAOS_LOG": str(log)}
 
@@ -38,7 +38,7 @@ def working_copy(machine: Path, name: str) -> Path:
     return study
 
 
-def test_every_driver_on_another_machine(calm: Undisturbed, s3: LocalS3, tmp_path: Path) -> None:
+def test_each_driver_resumes_the_study_of_another_machine(calm: Undisturbed, s3: LocalS3, tmp_path: Path) -> None:
     rng, log, resume = random.Random(3), tmp_path / "log", ["--resume", "--name", "moving", "--storage", STORAGE]
     first = [*calm.options("moving"), "--storage", STORAGE, "--tracking-uri", calm.uri]
     environment = s3.environment | {"RSOPT_CACHE": str(tmp_path / "first"), "CHAOS_LOG": str(log)}
@@ -46,30 +46,30 @@ def test_every_driver_on_another_machine(calm: Undisturbed, s3: LocalS3, tmp_pat
         until(lambda: len(trained(log)) > 0, run)
         time.sleep(rng.uniform(0, 0.3) * calm.seconds)
     for kill in range(1, KILLS):
-        with running(there := tmp_path / str(kill), *resume, environment=machine(there, s3, log)) as run:
+        with running(folder := tmp_path / str(kill), *resume, environment=machine(folder, s3, log)) as run:
             end = time.monotonic() + rng.uniform(0.3, 0.8) * calm.seconds
             while run.process.poll() is None and time.monotonic() < end:
                 time.sleep(0.05)
     last = tmp_path / "last"
-    said = search(last, *resume, environment=machine(last, s3, log))
-    assert f"kept in    {STORAGE}/moving" in said.stdout
+    finished = search(last, *resume, environment=machine(last, s3, log))
+    assert f"kept in    {STORAGE}/moving" in finished.stdout
     study = working_copy(last, "moving")
     assert essence(study) == essence(calm.study)
     check_whole(study, calm.uri, TRIALS)
     legs = Counter((t["seed"], t["start"]) for t in trained(log))
     again = sum(legs.values()) - len(legs)
     print(f"{KILLS} machines lost; legs trained {sum(legs.values())}, of them again {again}")
-    assert again <= KILLS  # at most the leg that each death cut off
+    assert again <= KILLS  # at most one leg for each kill
     assert all(t["loaded"] == (t["start"] > 0) for t in trained(log))
 
 
-def test_nodes_that_share_no_folder_go_on_from_each_others_checkpoints(
+def test_nodes_without_a_shared_folder_continue_from_each_others_checkpoints(
     calm: Undisturbed, s3: LocalS3, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     environment = machine(tmp_path / "head", s3, log)
-    own = [{"RSOPT_CACHE": str(tmp_path / f"node-{at}")} for at in range(2)]
-    with local_cluster(2, 1, environment, own) as cluster:
+    caches = [{"RSOPT_CACHE": str(tmp_path / f"node-{at}")} for at in range(2)]
+    with local_cluster(2, 1, environment, caches) as cluster:
         options = [*calm.options("apart", trials=4, workers=2), "--storage", STORAGE, "--tracking-uri", calm.uri]
         search(calm.folder, *options, "--address", cluster.address, environment=environment)
     study = working_copy(tmp_path / "head", "apart")
@@ -78,22 +78,22 @@ def test_nodes_that_share_no_folder_go_on_from_each_others_checkpoints(
     for line in trained(log):
         nodes.setdefault(line["seed"], []).append(line["node"])
         assert line["loaded"] == (line["start"] > 0)
-    moved = sum(len(set(own)) > 1 for own in nodes.values())
-    print(f"{len(nodes)} candidates on 2 nodes, {moved} went on at another node than they began at")
-    assert len({node for own in nodes.values() for node in own}) == 2
-    assert moved > 0, "by chance no candidate changed its node: take another seed"
+    moved = sum(len(set(names)) > 1 for names in nodes.values())
+    print(f"{len(nodes)} candidates on 2 nodes, {moved} changed their node")
+    assert len({node for names in nodes.values() for node in names}) == 2
+    assert moved > 0, "by chance no candidate changed its node: choose another seed"
 
 
-def test_a_bucket_that_is_away_for_a_while_is_waited_for(calm: Undisturbed, s3: LocalS3, tmp_path: Path) -> None:
-    log, there = tmp_path / "log", tmp_path / "there"
+def test_a_search_waits_for_a_bucket_that_is_away_for_a_while(calm: Undisturbed, s3: LocalS3, tmp_path: Path) -> None:
+    log, folder = tmp_path / "log", tmp_path / "machine"
     options = [*calm.options("waiting"), "--storage", STORAGE, "--tracking-uri", calm.uri]
-    with running(calm.folder, *options, environment=machine(there, s3, log)) as run:
+    with running(calm.folder, *options, environment=machine(folder, s3, log)) as run:
         until(lambda: len(trained(log)) > 0, run)
         s3.stop()
         time.sleep(AWAY_S)
         s3.start()
         assert run.wait() == 0, run.stderr[-3000:]
-    study = working_copy(there, "waiting")
+    study = working_copy(folder, "waiting")
     assert essence(study) == essence(calm.study)
     check_whole(study, calm.uri, TRIALS)
     legs = Counter((t["seed"], t["start"]) for t in trained(log))

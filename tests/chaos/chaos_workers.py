@@ -1,4 +1,4 @@
-"""Workers are killed at random moments: their legs are run again from their checkpoints, and nothing else changes."""
+"""Workers are killed at random moments: their legs run again from their checkpoints, and the result is the same."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tests.chaos.command import check_whole, essence, running, times, trained
 from tests.chaos.conftest import TRIALS, Undisturbed
 
 KILLS = times("WORKER_KILLS", 10)
-PAUSE = (0.2, 0.6)  # between two kills, of a study's length: a leg that is lost three times is given up, and rightly so
+PAUSE = (0.2, 0.6)  # between two kills, in shares of a study's time: a leg lost three times is given up
 
 
-def test_killed_workers_cost_a_leg_at_most(calm: Undisturbed, tmp_path: Path) -> None:
+def test_a_killed_worker_costs_at_most_a_leg(calm: Undisturbed, tmp_path: Path) -> None:
     rng = random.Random(1)
     killed = studies = resumed = 0
     while killed < KILLS:
@@ -31,7 +31,7 @@ def test_killed_workers_cost_a_leg_at_most(calm: Undisturbed, tmp_path: Path) ->
                         worker.kill()
                         killed += 1
                 except psutil.Error:
-                    continue  # it had ended by itself
+                    continue  # the worker had ended
             assert run.wait() == 0, run.stderr[-3000:]
         study = calm.folder / "runs" / name
         assert essence(study) == essence(calm.study)
@@ -39,4 +39,4 @@ def test_killed_workers_cost_a_leg_at_most(calm: Undisturbed, tmp_path: Path) ->
         later = [t for t in trained(log) if t["start"] > 0]
         assert all(t["loaded"] for t in later)
         resumed += len(later)
-    print(f"{killed} workers killed in {studies} studies; {resumed} legs began at a checkpoint")
+    print(f"{killed} workers killed in {studies} studies; {resumed} legs started from a checkpoint")

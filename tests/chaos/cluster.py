@@ -1,4 +1,4 @@
-"""A cluster of real Ray nodes on this machine: a head without workers, as in ray_cluster.yaml, and nodes that can be killed."""
+"""Ray nodes on this machine: a head without workers, as in ray_cluster.yaml, and nodes that can be killed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ STORE_BYTES = 100 * 2**20
 
 
 class LocalCluster:
-    """`nodes` nodes of `cpus` CPUs each. Its processes inherit this one's environment and get `own[at]`; workers, theirs."""
+    """A head and `nodes` nodes of `cpus` CPUs each; `variables[at]` are added to the environment of node `at`."""
 
-    def __init__(self, nodes: int, cpus: int, own: Sequence[Mapping[str, str]] = ()) -> None:
+    def __init__(self, nodes: int, cpus: int, variables: Sequence[Mapping[str, str]] = ()) -> None:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "object_store_memory": STORE_BYTES, "include_dashboard": False}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
-        self.cpus, self.own = cpus, own
+        self.cpus, self.variables = cpus, variables
         self.nodes: list[Any] = [self.add(at) for at in range(nodes)]
         self.cluster.wait_for_nodes()
 
@@ -29,26 +29,26 @@ class LocalCluster:
         return self.cluster.address
 
     def add(self, at: int) -> Any:
-        """The node of that number."""
-        own = dict(self.own[at]) if self.own else None
-        return self.cluster.add_node(num_cpus=self.cpus, object_store_memory=STORE_BYTES, env_vars=own)
+        """Start node number `at`."""
+        variables = dict(self.variables[at]) if self.variables else None
+        return self.cluster.add_node(num_cpus=self.cpus, object_store_memory=STORE_BYTES, env_vars=variables)
 
     def replace(self, at: int) -> None:
-        """Kill a node, not gracefully, and start another in its place."""
+        """Kill a node without warning and start another in its place."""
         self.cluster.remove_node(self.nodes[at], allow_graceful=False)
         self.nodes[at] = self.add(at)
 
 
 @contextmanager
 def local_cluster(
-    nodes: int, cpus: int, environment: Mapping[str, str], own: Sequence[Mapping[str, str]] = ()
+    nodes: int, cpus: int, environment: Mapping[str, str], variables: Sequence[Mapping[str, str]] = ()
 ) -> Iterator[LocalCluster]:
-    """Start a cluster, and stop it whatever happens."""
+    """Start a cluster for the length of a block; `environment` is that of all its processes."""
     before = dict(os.environ)
     os.environ.update(dict(environment) | {"PYTHONPATH": f"{HOOKS}:{REPOSITORY}", "RAY_AUTH_MODE": "disabled"})
     cluster = None
     try:
-        cluster = LocalCluster(nodes, cpus, own)
+        cluster = LocalCluster(nodes, cpus, variables)
         yield cluster
     finally:
         if cluster is not None:

@@ -1,4 +1,4 @@
-"""The search command as a real process that can be killed, and what a study left behind."""
+"""Runs commands as processes that can be killed, and checks the studies that they leave."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from tests.support.fields_dataset import fields_space, write_fields_dataset
 REPOSITORY = Path(__file__).parents[2]
 HOOKS = Path(__file__).parent / "hooks"
 SPACE = fields_space()
-DEADLINE_S = float(os.environ.get("CHAOS_DEADLINE_S", "300"))  # for one search; a busy machine needs more
+DEADLINE_S = float(os.environ.get("CHAOS_DEADLINE_S", "300"))  # for one search; increase it on a busy machine
 
 
 def times(name: str, default: int) -> int:
-    """How often a chaos test does its worst: `CHAOS_<name>`, else `CHAOS_TIMES`, else as the test says."""
+    """The number of repetitions of a test: `CHAOS_<name>`, else `CHAOS_TIMES`, else `default`."""
     return int(os.environ.get(f"CHAOS_{name}") or os.environ.get("CHAOS_TIMES") or default)
 
 
 def prepare(folder: Path) -> Path:
-    """A user's folder: a space and a small data set."""
+    """Make a user's folder with a space and a small data set."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "small.yaml").write_text(SPACE)
     write_fields_dataset(folder / "fields")
@@ -41,7 +41,7 @@ def prepare(folder: Path) -> Path:
 
 @dataclass(slots=True)
 class Run:
-    """One process of the command, with its output in files: nobody has to read a pipe while it is tormented."""
+    """A process of a command, with its output in files, so that no pipe has to be read."""
 
     process: subprocess.Popen[bytes]
     out: Path
@@ -56,7 +56,7 @@ class Run:
         return self.err.read_text()
 
     def wait(self, timeout: float = DEADLINE_S) -> int:
-        """Its exit code; a process that takes too long is killed and fails the test."""
+        """Wait for the exit code; a process that takes too long is killed and fails the test."""
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -64,7 +64,7 @@ class Run:
             raise AssertionError(f"still running after {timeout:g} s\n{self.stderr[-2000:]}") from None
 
     def kill(self) -> None:
-        """SIGKILL to the driver alone; then wait until what it started has found out and is gone."""
+        """Send SIGKILL to the driver only; then wait until its children have ended too."""
         children = psutil.Process(self.process.pid).children(recursive=True) if self.process.poll() is None else []
         self.process.kill()
         self.process.wait()
@@ -74,27 +74,27 @@ class Run:
         psutil.wait_procs(alive, timeout=5)
 
     def workers(self) -> list[psutil.Process]:
-        """Ray's workers that run legs now."""
-        found = []
+        """The Ray workers that run legs now."""
+        workers = []
         for process in psutil.Process(self.process.pid).children(recursive=True):
             try:
                 if "ray::ImplicitFunc" in " ".join(process.cmdline()):
-                    found.append(process)
+                    workers.append(process)
             except psutil.Error:
                 continue
-        return found
+        return workers
 
 
 def start(folder: Path, *options: str, environment: Mapping[str, str] | None = None, module: str = "search.run") -> Run:
-    """Run the command as a user would, in a folder of theirs."""
-    own = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    """Start a command in a user's folder."""
+    inherited = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     number = len(list(folder.glob("out-*")))
     out, err = folder / f"out-{number}", folder / f"err-{number}"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *options],
             cwd=folder,
-            env=own | {"PYTHONPATH": f"{HOOKS}:{REPOSITORY}", "COLUMNS": "200"} | dict(environment or {}),
+            env=inherited | {"PYTHONPATH": f"{HOOKS}:{REPOSITORY}", "COLUMNS": "200"} | dict(environment or {}),
             stdout=stdout,
             stderr=stderr,
         )
@@ -103,7 +103,7 @@ def start(folder: Path, *options: str, environment: Mapping[str, str] | None = N
 
 @contextmanager
 def running(folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Run]:
-    """The same, killed at the end whatever happened."""
+    """Start the search; it is killed at the end of the block if it still runs."""
     run = start(folder, *options, environment=environment)
     try:
         yield run
@@ -112,7 +112,7 @@ def running(folder: Path, *options: str, environment: Mapping[str, str] | None =
 
 
 def search(folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> Run:
-    """Run the command to its end, which must be a good one."""
+    """Run the search to its end; it must succeed."""
     with running(folder, *options, environment=environment) as run:
         code = run.wait()
         assert code == 0, f"exit {code}\n{run.stderr[-3000:]}\n{run.stdout[-1000:]}"
@@ -120,7 +120,7 @@ def search(folder: Path, *options: str, environment: Mapping[str, str] | None = 
 
 
 def on_own_disk(script: str, folder: Path, environment: Mapping[str, str], timeout: float) -> int:
-    """Exit code of a script in a mount namespace of its own; 77 says that it may not mount a tmpfs there: the test is skipped."""
+    """Run a script in a separate mount namespace; returns its exit code. Skips the test on 77: no tmpfs can be mounted."""
     done = subprocess.run(["unshare", "-Urm", "sh", "-c", script], cwd=folder, env=environment, timeout=timeout)
     if done.returncode == 77:
         pytest.skip("NOT TESTED: no tmpfs may be mounted here, not even in a user namespace")
@@ -128,7 +128,7 @@ def on_own_disk(script: str, folder: Path, environment: Mapping[str, str], timeo
 
 
 def until(happened: Callable[[], bool], run: Run, timeout: float = DEADLINE_S) -> None:
-    """Wait for something while the command runs."""
+    """Wait until `happened` returns true while the command runs."""
     deadline = time.monotonic() + timeout
     while not happened():
         assert run.process.poll() is None, f"ended with {run.process.returncode}\n{run.stderr[-3000:]}"
@@ -137,7 +137,7 @@ def until(happened: Callable[[], bool], run: Run, timeout: float = DEADLINE_S) -
 
 
 def rungs(study: Path) -> dict[str, int]:
-    """Finished legs of a study: folder by candidate and rung, with its inode: another one would be another training."""
+    """Inodes of a study's finished legs by candidate and rung; a repeated training would have another inode."""
     return {f"{p.parent.name}/{p.name}": p.stat().st_ino for p in study.glob("candidates/[0-9]*/rung-*")}
 
 
@@ -146,23 +146,23 @@ def front(study: Path) -> dict[str, Any]:
 
 
 def essence(study: Path) -> list[dict[str, Any]]:
-    """What must be the same in two searches that are the same."""
+    """The parts of front.json that are the same in two equal searches."""
     keys = ("id", "role", "state", "pareto", "variant", "recipe", "params", "objectives", "rung")
     return [{key: trial[key] for key in keys} for trial in front(study)["trials"]]
 
 
 def check_whole(study: Path, uri: str, trials: int) -> None:
-    """Every candidate finished, nothing half-written left, one MLflow run a candidate and one parent, none running."""
-    found = front(study)["trials"]
-    assert sum(t["role"] not in ("zero_shot", "full_depth") for t in found) == trials
-    assert not (unlike := out_of_order(found)), unlike
-    check_mlflow(study.name, uri, len(found))
+    """Check that all candidates ended well and that MLflow has their finished runs."""
+    candidates = front(study)["trials"]
+    assert sum(t["role"] not in ("zero_shot", "full_depth") for t in candidates) == trials
+    assert not (bad := out_of_order(candidates)), bad
+    check_mlflow(study.name, uri, len(candidates))
 
 
 def out_of_order(trials: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
-    """Trials that did not end in good order: (id, state, reason).
+    """(id, state, reason) of the trials that did not end well.
 
-    Complete and stopped are ends like others; so is a candidate that babbles, its own fault on this little data.
+    Complete, stopped, and failed with garbage captions (possible on this little data) are good ends.
     """
     return [
         (t["id"], t["state"], t["reason"])
@@ -172,7 +172,7 @@ def out_of_order(trials: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
 
 
 def check_mlflow(name: str, uri: str, candidates: int) -> None:
-    """MLflow has exactly one run a candidate and one parent, and none of them is said to run."""
+    """Check that MLflow has one run for each candidate and one parent, and that none is running."""
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("rsopt-small")
     runs = client.search_runs([experiment.experiment_id], f"tags.`rsopt.study` = '{name}'", max_results=1000)
@@ -183,13 +183,13 @@ def check_mlflow(name: str, uri: str, candidates: int) -> None:
 
 
 def trained(log: Path) -> list[dict[str, Any]]:
-    """Stretches of training that came to their end, as the hooks logged them."""
+    """Finished trainings of legs, as the hooks logged them."""
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 def interrupt(run: Run, how: int = signal.SIGINT) -> float:
-    """Send a signal and wait; seconds until the process was gone."""
-    asked = time.monotonic()
+    """Send a signal and wait for the end of the process; returns the seconds."""
+    begin = time.monotonic()
     run.process.send_signal(how)
     run.wait(60)
-    return time.monotonic() - asked
+    return time.monotonic() - begin

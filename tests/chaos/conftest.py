@@ -1,4 +1,4 @@
-"""One undisturbed study that all the disturbed ones must equal; its latencies are recorded for them."""
+"""The undisturbed study that disturbed ones are compared with; they use its recorded latencies."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ TRIALS = 4
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first: they are shared out among processes in this order, and the last one to end is waited for."""
+    """The longest files first, since files are given to processes in this order."""
     longest = ("chaos_driver", "chaos_workers")
     items.sort(key=lambda item: not any(name in item.nodeid for name in longest))
 
 
 @dataclass(frozen=True, slots=True)
 class Undisturbed:
-    """A user's folder in which study `calm` ran to its end, in `seconds`: as long as this machine takes for one today."""
+    """A user's folder with the finished study `calm`, which took `seconds`."""
 
     folder: Path
     seconds: float
@@ -35,15 +35,15 @@ class Undisturbed:
         return f"sqlite:///{self.folder / 'mlflow.db'}"
 
     def options(self, name: str, trials: int = TRIALS, workers: int = 1) -> list[str]:
-        """The same study under another name, with the latencies of the first."""
+        """Options of the same study under another name, with the recorded latencies."""
         ledger = str(self.study / "latency.jsonl")
-        asked = ["--space", "small.yaml", "--data", "fields", "--trials", str(trials), "--workers", str(workers)]
-        return [*asked, "--name", name, *(["--latency-ledger", ledger] if name != "calm" else [])]
+        options = ["--space", "small.yaml", "--data", "fields", "--trials", str(trials), "--workers", str(workers)]
+        return [*options, "--name", name, *(["--latency-ledger", ledger] if name != "calm" else [])]
 
 
 @pytest.fixture(scope="session")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """Run once a session."""
+    """Run the undisturbed study once a session."""
     folder, begun = prepare(tmp_path_factory.mktemp("user")), time.monotonic()
     search(folder, *Undisturbed(folder, 0).options("calm"))
     undisturbed = Undisturbed(folder, time.monotonic() - begun)

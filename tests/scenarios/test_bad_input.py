@@ -1,4 +1,4 @@
-"""Bad input, as a new user would give it: one line, exit code 2, nothing written."""
+"""Wrong input of a new user: one line, exit code 2, nothing written."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_front_of_an_unknown_study_names_the_known(
     assert "there are: mine" in capsys.readouterr().err
 
 
-def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_defaults_and_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         run.main(["--help"])
     assert stop.value.code == 0

@@ -1,4 +1,4 @@
-"""Baselines in a search: a space of another kind of candidates, through the same study."""
+"""Baselines in a search: the same study with another kind of candidates."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_the_space_lists_each_baseline_once() -> None:
 
 def test_a_candidate_keeps_its_kind_and_a_variant_its_old_form() -> None:
     variant = Candidate(Variant.full(SHAPE))
-    assert set(variant.to_json()) == {"variant", "recipe"}  # journals from before know no baselines
+    assert set(variant.to_json()) == {"variant", "recipe"}  # older journals have no baselines
     assert Candidate.from_json(variant.to_json()) == variant
     baseline = Candidate(Variant.full(SHAPE), baseline="bita")
     assert Candidate.from_json(baseline.to_json()) == baseline and baseline.key != variant.key
 
 
-def test_nothing_is_known_of_a_baseline_before_it_ran() -> None:
+def test_a_baselines_costs_are_unknown_before_it_ran() -> None:
     space = load_space("baselines")
     figures = {"params": 7.0, "gmacs": 2.0}
     estimates = CostEstimator(space.objectives, lambda c: {} if c.baseline else figures)
@@ -44,7 +44,7 @@ def test_nothing_is_known_of_a_baseline_before_it_ran() -> None:
     assert estimates.estimate("params", Candidate(Variant.full(SHAPE))) == (7.0, 0.0)
 
 
-def test_an_unknown_baseline_is_refused_where_it_stands(tmp_path: Path) -> None:
+def test_an_unknown_baseline_is_refused_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text("name: s\nobjectives: [cider, params]\nparameters:\n  baseline: {choice: [puret, git]}\n")
     with pytest.raises(UserError, match=r"s\.yaml.*git.*allowed: none, puret_xe, puret, bita"):

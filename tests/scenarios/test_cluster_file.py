@@ -1,4 +1,4 @@
-"""The cluster's files: Ray's own validator takes ray_cluster.yaml; the RayJob and the Slurm script start a search that exists."""
+"""Files for clusters: ray_cluster.yaml is valid, the RayJob and the Slurm script are too, documented commands exist."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from search.run import parser
 
 ROOT = Path(__file__).parents[2]
-# What KubeRay's CRD (ray.io/v1) allows at each place of ours, and what it asks for: an unknown key is dropped silently there.
+# Keys of KubeRay's CRD (ray.io/v1) that our job uses; KubeRay drops unknown keys silently.
 RAY_JOB = {"entrypoint", "backoffLimit", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "rayClusterSpec"}
 RAY_CLUSTER = {"rayVersion", "enableInTreeAutoscaling", "authOptions", "headGroupSpec", "workerGroupSpecs"}
 WORKER_GROUP = {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
@@ -29,13 +29,13 @@ def cluster() -> dict[str, Any]:
     return prepare_config(yaml.safe_load((ROOT / "ray_cluster.yaml").read_text()))
 
 
-def test_rays_validator_accepts_it(cluster: dict[str, Any]) -> None:
+def test_rays_validator_accepts_the_cluster_file(cluster: dict[str, Any]) -> None:
     validate_config(cluster)
     assert cluster["available_node_types"]["head"]["resources"] == {"CPU": 0, "GPU": 0}
     assert cluster["available_node_types"]["gpu_worker"]["max_workers"] > 0
 
 
-def test_the_cluster_asks_for_a_token_and_tells_nobody(cluster: dict[str, Any]) -> None:
+def test_the_cluster_needs_a_token_and_sends_no_usage_statistics(cluster: dict[str, Any]) -> None:
     for commands in (cluster["head_start_ray_commands"], cluster["worker_start_ray_commands"]):
         started = [command for command in commands if " start " in command]
         assert len(started) == 1
@@ -53,7 +53,7 @@ def test_every_node_installs_what_jobs_and_the_dashboard_need(cluster: dict[str,
     assert extras["cluster"] == ["ray[default]"]
 
 
-def test_the_ray_job_is_one_and_starts_a_search() -> None:
+def test_the_ray_job_is_valid_and_starts_a_search() -> None:
     job = yaml.safe_load((ROOT / "docs" / "ray_job.yaml").read_text())
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob") and set(job["spec"]) == RAY_JOB
     spec = job["spec"]["rayClusterSpec"]
@@ -78,24 +78,24 @@ def test_the_ray_job_is_one_and_starts_a_search() -> None:
         assert parsed.address == "auto" and parsed.storage == "/shared/runs" and parsed.name == "rsicd"
 
 
-def test_the_slurm_script_is_one() -> None:
+def test_the_slurm_script_is_valid_and_uses_a_token() -> None:
     script = ROOT / "docs" / "slurm.sbatch"
     subprocess.run(["bash", "-n", script], check=True)
     assert "RAY_AUTH_MODE=token" in script.read_text() and "ray stop" not in script.read_text()
 
 
 def documented() -> list[list[str]]:
-    """Every command of docs/cluster.md and of the Slurm script's comments, in words."""
+    """All commands of docs/cluster.md, split into words."""
     text = (ROOT / "docs" / "cluster.md").read_text().replace("\\\n", " ")
     lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
     plain = [line.removeprefix("(umask 077 && ").replace(" > /dev/null)", "") for line in lines]
     return [shlex.split(line, comments=True) for line in plain if not line.startswith("#")]
 
 
-def test_every_ray_command_in_the_docs_is_one_that_ray_takes() -> None:
+def test_ray_accepts_every_ray_command_of_the_docs() -> None:
     from ray.scripts.scripts import cli
 
-    seen = set()
+    names = set()
     for words in documented():
         if not words[0].endswith("/ray"):
             continue
@@ -103,18 +103,18 @@ def test_every_ray_command_in_the_docs_is_one_that_ray_takes() -> None:
         while hasattr(command, "commands"):
             name, *arguments = arguments
             command = command.commands[name]
-            seen.add(name)
-        # Parses and checks the options, and runs nothing.
+            names.add(name)
+        # Only parses and checks the options.
         with command.make_context(name, [str(ROOT / a) if a == "ray_cluster.yaml" else a for a in arguments]):
             pass
-    assert {"up", "down", "submit", "stop", "logs", "dashboard", "attach", "exec", "get-auth-token"} <= seen
+    assert {"up", "down", "submit", "stop", "logs", "dashboard", "attach", "exec", "get-auth-token"} <= names
 
 
-def test_every_search_in_the_docs_has_options_that_exist() -> None:
-    found = 0
+def test_every_search_of_the_docs_has_valid_options() -> None:
+    searches = 0
     for words in documented():
         for word in [" ".join(words), *words]:
             for options in re.findall(r"search\.run ((?:--[^'|;&]*))$", word):
                 parser().parse_args(shlex.split(options))
-                found += 1
-    assert found >= 4
+                searches += 1
+    assert searches >= 4

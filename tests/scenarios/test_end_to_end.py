@@ -1,4 +1,4 @@
-"""The whole search for real: Ray, MLflow's store, Optuna's journal, the shipped base; small data, few trials."""
+"""Whole searches with Ray, MLflow's store, Optuna's journal and the shipped base; small data, few trials."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPACE = fields_space(ranking="{choice: [greedy, alternate]}", epochs=20)
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:
-    """Run the command as a user would, in an empty folder of theirs."""
+    """Start the command in a user's folder."""
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     return subprocess.Popen(
         [sys.executable, "-m", "search.run", *options],
@@ -162,7 +162,7 @@ def test_a_finished_study_is_refused_and_can_be_extended(folder: Path, first: st
     assert len(after) == 6
 
 
-def test_ctrl_c_keeps_what_finished_and_the_study_goes_on(folder: Path, first: str) -> None:
+def test_ctrl_c_keeps_finished_legs_and_the_study_can_be_resumed(folder: Path, first: str) -> None:
     process = start(
         folder, "--space", "small.yaml", "--data", "fields", "--trials", "30", "--workers", "1", "--name", "cut"
     )
@@ -171,11 +171,11 @@ def test_ctrl_c_keeps_what_finished_and_the_study_goes_on(folder: Path, first: s
     while not finished.exists() and time.monotonic() < deadline:
         time.sleep(0.2)
     time.sleep(1.0)
-    asked = time.monotonic()
+    begin = time.monotonic()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
-    assert time.monotonic() - asked < 20
+    assert time.monotonic() - begin < 20
     assert "Front of cut" in out and "python -m search.run --resume --name cut" in out.splitlines()[-1]
     done = [t["id"] for t in load(folder, "cut")["trials"] if t["state"] == "complete"]
     assert {0, 1} <= set(done)

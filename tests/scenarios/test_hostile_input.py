@@ -1,4 +1,4 @@
-"""Hostile input to every command: one line, exit code 2, no traceback, and nothing written that was not asked for."""
+"""Hostile input to every command: one line, exit code 2, no traceback, nothing written."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def image(content: bytes) -> Case:
 
 
 def base(change: Callable[[Path], object]) -> Case:
-    """The shipped base, with something changed."""
+    """The shipped base with a change."""
 
     def case(folder: Path):
         (folder / "base").mkdir()
@@ -93,7 +93,7 @@ def config(**changes: object) -> Case:
 
 
 def study(change: Callable[[Path], object], main: Callable[[list[str] | None], int] = front.main) -> Case:
-    """A study's folder with something wrong in it, resumed or looked at."""
+    """A damaged study's folder, resumed or shown."""
 
     def case(folder: Path):
         (folder / "runs" / "s").mkdir(parents=True)
@@ -237,7 +237,7 @@ CASES: dict[str, Case] = {
 }
 
 
-def test_there_are_enough() -> None:
+def test_there_are_at_least_60_cases() -> None:
     assert len(CASES) >= 60
 
 

@@ -1,4 +1,4 @@
-"""Guards against silent failure: each test shows the failure, and that it is caught."""
+"""Silent failures: each test shows one and that it is caught."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_too_few_image_tokens_mix_images_up_and_are_refused(tiny: Base, images: 
     n = config.num_query_tokens
     other = torch.stack([images[0], images[2]])
     assert not torch.equal(logits(n, images[:2])[1], logits(n, other)[1])
-    # With half of them the second sample is filled from the first one's image: another second image changes nothing.
+    # With half of the tokens the second text gets the first image: another second image changes nothing.
     assert torch.equal(logits(n // 2, images[:2])[1], logits(n // 2, other)[1])
     wrong = deepcopy(tiny.processor)
     wrong.num_query_tokens = n // 2
@@ -55,7 +55,7 @@ def test_too_few_image_tokens_mix_images_up_and_are_refused(tiny: Base, images: 
         repair_config("tiny", config, wrong)
 
 
-def test_a_processor_that_does_not_know_the_count_is_told(tiny: Base) -> None:
+def test_a_processor_without_num_query_tokens_gets_the_models(tiny: Base) -> None:
     processor = deepcopy(tiny.processor)
     processor.num_query_tokens = None
     repair_config("tiny", tiny.model.config, processor)
@@ -71,8 +71,8 @@ def test_without_the_end_token_captions_run_on_and_the_layout_check_refuses(tiny
         captions = [[TokenCaption((tiny.start_id, *words, *end), 1.0)]] * 4
         recipe = Recipe(lr=5e-3, epochs=40, batch_images=4)
         Trainer(built, TrainingSet(features, captions), recipe, 0, tiny.tokenizer.pad_token_id).run(0, 1)
-        found = caption_features(merged(built), tiny, features, Generation(beams=1))
-        return max(len(c.split()) for c in found)
+        captions = caption_features(merged(built), tiny, features, Generation(beams=1))
+        return max(len(c.split()) for c in captions)
 
     assert longest((tiny.end_id,)) <= 8
     assert longest(()) > 8
@@ -82,11 +82,11 @@ def test_without_the_end_token_captions_run_on_and_the_layout_check_refuses(tiny
         repair_config("tiny", config, tiny.processor)
 
 
-def test_lora_on_no_module_or_too_many_is_an_error(tiny: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lora_on_an_unexpected_number_of_modules_is_an_error(tiny: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     from rsopt.model import build as module
 
     variant = Variant.full(tiny.shape, LORA)
-    # A pattern that also hits the Q-Former, as `all-linear` does: PEFT takes it silently.
+    # PEFT silently accepts a pattern that also matches the Q-Former, as `all-linear` does.
     pattern = r".*\.layers?\.\d+\..*\.(q_proj|query|fc1|dense)"
     monkeypatch.setattr(module, "lora_config", lambda _: LoraConfig(target_modules=pattern))
     with pytest.raises(RuntimeError, match=r"must adapt .* modules and adapts"):
@@ -102,7 +102,7 @@ def test_lora_on_no_module_or_too_many_is_an_error(tiny: Base, monkeypatch: pyte
         ([f"a {n} trees trees trees trees trees trees trees" for n in range(20)], "repeat themselves"),
     ],
 )
-def test_garbage_is_named(captions: list[str], says: str) -> None:
+def test_garbage_captions_fail_with_the_reason(captions: list[str], says: str) -> None:
     references = ["there are two green trees near a road ."] * 20
     with pytest.raises(CandidateError, match=says) as error:
         check_garbage(captions, references)
@@ -112,7 +112,7 @@ def test_garbage_is_named(captions: list[str], says: str) -> None:
 def test_good_captions_are_not_garbage() -> None:
     captions = [f"there are {n} planes near a building ." for n in range(20)]
     assert garbage(captions, captions) is None
-    assert garbage(["a pond ."] * 3, ["a pond ."] * 3) is None, "three images may well look alike"
+    assert garbage(["a pond ."] * 3, ["a pond ."] * 3) is None, "three images may get the same caption"
 
 
 def test_a_loss_that_is_not_finite_ends_the_candidate_with_a_reason(tiny: Base, images: torch.Tensor) -> None:

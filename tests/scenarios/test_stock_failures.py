@@ -1,7 +1,7 @@
-"""What stock Ray Tune with OptunaSearch gets wrong, one test a failure: ours does right.
+"""Failures of stock Ray Tune with OptunaSearch that this project avoids, one test for each.
 
-Stopped trials told as complete, NaN that hangs, a missing metric or an exception that ends the run, no limits, repeated
-candidates, hooks that cannot be pickled, and a restore that forgets.
+Stopped trials reported as complete, NaN that hangs, a missing metric or an exception that ends the run, no limits, repeated
+candidates, hooks that cannot be pickled, and an incomplete restore.
 """
 
 import math
@@ -33,20 +33,20 @@ from tests.support.simulated_search import (
 
 
 class Tune:
-    """Ray Tune's side of the seam: asks for trials and completes them, nothing more."""
+    """Stands in for Ray Tune: asks the searcher for trials and completes them."""
 
     def __init__(self, search):
         self.searcher = LegSearcher(search, lambda: None)
 
     def run(self, result, steps=1000):
-        """`result` makes of a leg what Tune passes to on_trial_complete: a result, None, or an exception class for an error."""
+        """Run trials to the end. `result` returns for a leg a result, None, or an exception class for an error."""
         for step in range(steps):
             config = self.searcher.suggest(f"t{step}")
             if not isinstance(config, dict):
                 return config
-            found = result(Leg.from_json(config["leg"]))
-            failed = isinstance(found, type)
-            self.searcher.on_trial_complete(f"t{step}", None if failed else found, error=failed)
+            returned = result(Leg.from_json(config["leg"]))
+            failed = isinstance(returned, type)
+            self.searcher.on_trial_complete(f"t{step}", None if failed else returned, error=failed)
         raise AssertionError("the search does not end")
 
 
@@ -123,7 +123,7 @@ def test_limits_refuse_before_a_gpu_second(tmp_path, sampler):
         for name, value, _ in study_view(settings_of("s"), METADATA, search.history, 0, "complete").parent.metrics
     }
     assert counts["trials.infeasible"] == len(refused) and counts["infeasible_legs"] == 0
-    trained_later = replace(refused[0], rungs=(Measurement(0.5, {}, {}),))  # found out by measuring
+    trained_later = replace(refused[0], rungs=(Measurement(0.5, {}, {}),))  # found infeasible by a measurement
     seen = (*search.history[: trained_later.number], trained_later, *search.history[trained_later.number + 1 :])
     counts = {
         name: value for name, value, _ in study_view(settings_of("s"), METADATA, seen, 0, "complete").parent.metrics
@@ -143,7 +143,7 @@ def test_hooks_that_cannot_be_pickled_stay_in_the_driver(tmp_path):
     searcher = LegSearcher(search, lambda: None)
     with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
         pickle.dumps(search._optimizer.limit)
-    pickle.dumps(searcher)  # Ray snapshots it again and again
+    pickle.dumps(searcher)  # Ray pickles it for its snapshots
     searcher.save(str(tmp_path / "x"))
     assert not (tmp_path / "x").exists()
 

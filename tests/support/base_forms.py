@@ -1,6 +1,6 @@
-"""Forms in which a BLIP-2 is met in the wild, made small from the shipped base. Nothing here is a test.
+"""Formats in which BLIP-2 checkpoints exist, made from the shipped base.
 
-Make one to look at: python -m tests.support.base_forms FORM FOLDER
+Make one: python -m tests.support.base_forms FORM FOLDER
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from rsopt.model.configs import TINY
 
 WEIGHTS = "model.safetensors"
-# What transformers 4 wrote into every part of a config, and 5 no longer does.
+# Keys that transformers 4 wrote into every part of a config.
 _LEGACY = {
     "max_length": 20,
     "num_beams": 1,
@@ -30,7 +30,7 @@ _LEGACY = {
 
 
 def copy_tiny(folder: Path) -> Path:
-    """The shipped base as a folder of its own: a single file, half precision."""
+    """Copy the shipped base: a single file, half precision."""
     return Path(shutil.copytree(TINY, folder, ignore=shutil.ignore_patterns("__init__.py", "__pycache__")))
 
 
@@ -60,7 +60,7 @@ def without_num_query_tokens(folder: Path) -> Path:
 
 
 def in_dtype(folder: Path, dtype: torch.dtype) -> Path:
-    """The weights in another precision, and a config that says so."""
+    """Weights and config in another precision."""
     weights = load_file(copy_tiny(folder) / WEIGHTS)
     save_file({name: w.to(dtype) for name, w in weights.items()}, folder / WEIGHTS, {"format": "pt"})
     edit_json(folder / "config.json", lambda c: c.update(dtype=str(dtype).removeprefix("torch.")))
@@ -98,7 +98,7 @@ def of_today(folder: Path) -> Path:
 
 
 def no_room_for_the_image_token(folder: Path) -> Path:
-    """A vocabulary that ends before the image token which the processor adds."""
+    """A vocabulary without a row for the image token that the processor adds."""
     weights = load_file(copy_tiny(folder) / WEIGHTS)
     rows = json.loads((folder / "config.json").read_text())["image_token_index"]
     cut = {name: w[:rows].clone() if "embed_tokens" in name or "lm_head" in name else w for name, w in weights.items()}
@@ -109,7 +109,7 @@ def no_room_for_the_image_token(folder: Path) -> Path:
 
 
 def other_rows(folder: Path) -> Path:
-    """A config that promises another vocabulary than the weights have."""
+    """A config with another vocabulary size than the weights."""
     edit_json(copy_tiny(folder) / "config.json", lambda c: c["text_config"].update(vocab_size=960))
     return folder
 
@@ -121,7 +121,7 @@ def other_queries(folder: Path) -> Path:
 
 
 def other_end(folder: Path) -> Path:
-    """A config whose captions end with `</s>`, which no caption here does."""
+    """A config with `</s>` as the end token, which no caption of the base has."""
     edit_json(copy_tiny(folder) / "config.json", lambda c: c["text_config"].update(eos_token_id=0))
     return folder
 
@@ -146,7 +146,7 @@ FORMS: Mapping[str, Callable[[Path], Path]] = {
 
 
 def in_hub_cache(home: Path, name: str, form: Callable[[Path], Path]) -> Path:
-    """`form` as the hub's client keeps the repository `name` below `$HF_HOME`."""
+    """Make `form` in the hub client's cache of repository `name` below `home`."""
     repository = home / "hub" / f"models--{name.replace('/', '--')}"
     commit = "0" * 40
     (repository / "refs").mkdir(parents=True)
@@ -158,10 +158,10 @@ def _shard(folder: Path, shards: int, file: str, index: str) -> None:
     weights = load_file(folder / WEIGHTS)
     names, owner = sorted(weights), dict[str, str]()
     for number in range(shards):
-        own = names[number::shards]
+        chosen = names[number::shards]
         target = file.format(number + 1, shards)
-        owner |= dict.fromkeys(own, target)
-        part = {n: weights[n] for n in own}
+        owner |= dict.fromkeys(chosen, target)
+        part = {n: weights[n] for n in chosen}
         if target.endswith(".bin"):
             torch.save(part, folder / target)
         else:
@@ -184,7 +184,7 @@ def _old_config(folder: Path) -> None:
 
 
 def _old_processor(folder: Path) -> None:
-    """`preprocessor_config.json` in place of `processor_config.json`, and a tokenizer that knows no image token."""
+    """`preprocessor_config.json` in place of `processor_config.json`, and a tokenizer without an image token."""
     path = folder / "processor_config.json"
     image = json.loads(path.read_text())["image_processor"]
     (folder / "preprocessor_config.json").write_text(json.dumps(image | {"processor_class": "Blip2Processor"}))

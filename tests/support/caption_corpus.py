@@ -1,4 +1,4 @@
-"""Captions drawn from RSICD's frequent words, with the oddities that tokenizers meet. Nothing here is a test."""
+"""Random captions of RSICD's frequent words, with words that are difficult for tokenizers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ ODD = (
 
 
 def sentence(random: Random, odd: float = 0.05) -> str:
-    """One caption; `odd` is the share of words that are not plain."""
+    """One caption; `odd` is the share of difficult words."""
     length = max(1, round(random.gauss(10.8, 3.4)))
     words = [random.choice(ODD if random.random() < odd else WORDS) for _ in range(length)]
     return " ".join(words) + random.choice((" .", ".", ""))
@@ -72,8 +72,8 @@ def corpus(images: int, seed: int = 0) -> tuple[dict[str, list[str]], dict[str, 
     references, candidates = {}, {}
     for number in range(images):
         distinct = [sentence(random) for _ in range(random.choice((1, 1, 2, 3, 5)))]
-        own = [distinct[n % len(distinct)] for n in range(5)]
+        captions = [distinct[n % len(distinct)] for n in range(5)]
         name = f"{random.choice(('airport', 'pond', 'port'))}_{number}.jpg"
-        references[name] = own
-        candidates[name] = random.choice(own) if random.random() < 0.2 else sentence(random)
+        references[name] = captions
+        candidates[name] = random.choice(captions) if random.random() < 0.2 else sentence(random)
     return references, candidates

@@ -1,4 +1,4 @@
-"""One small drawn set written in each of the known forms. Pictures are coloured shapes; nothing here is a test."""
+"""Writes one small data set of coloured shapes in each of the known formats."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HUB_SPLITS = {"train": "train", "val": "valid", "test": "test"}
 
 @dataclass(frozen=True)
 class Drawn:
-    """An image of the set: its name, split, class, captions with their padding, and encoded bytes."""
+    """An image of the set: name, split, class, captions with repetitions, encoded bytes."""
 
     filename: str
     split: str
@@ -34,24 +34,24 @@ class Drawn:
 
 
 def drawn_set(folder: Path, images: int = 24) -> list[Drawn]:
-    """Draw the set once; its files lie in `folder` too."""
+    """Draw the set; its image files are in `folder` too."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = []
+    items = []
     for number in range(images):
         scene, colour = SCENES[number % 3], list(COLOURS)[number % 4]
         filename = f"{scene}_{number // 3 + 1}.jpg"
         picture = Image.new("RGB", (64, 48 if number % 5 else 64), (90, 120 + number, 80))
         ImageDraw.Draw(picture).ellipse((10, 10, 30 + number, 40), COLOURS[colour])
         picture.save(folder / filename, quality=90)
-        own = [f"there is a  {colour} {scene} ,  it is number {number} .", f"A {colour} {scene} near trees."]
-        texts = tuple((own + [own[1]] * 3) if number % 2 else [own[0]] * 5)
+        pair = [f"there is a  {colour} {scene} ,  it is number {number} .", f"A {colour} {scene} near trees."]
+        texts = tuple((pair + [pair[1]] * 3) if number % 2 else [pair[0]] * 5)
         split = "val" if number % 6 == 4 else "test" if number % 6 == 5 else "train"
-        found.append(Drawn(filename, split, scene, texts, (folder / filename).read_bytes()))
-    return found
+        items.append(Drawn(filename, split, scene, texts, (folder / filename).read_bytes()))
+    return items
 
 
 def write_karpathy(root: Path, items: list[Drawn], name: str = "rsicd", images: str = "RSICD_images") -> Path:
-    """RSICD's layout."""
+    """Write RSICD's layout."""
     (root / images).mkdir(parents=True)
     rows = []
     for number, item in enumerate(items):
@@ -68,7 +68,7 @@ def write_karpathy(root: Path, items: list[Drawn], name: str = "rsicd", images: 
 
 
 def write_nwpu(root: Path, items: list[Drawn]) -> Path:
-    """NWPU-Captions: classes as keys and as folders."""
+    """Write NWPU-Captions' layout: classes as keys and as folders."""
     classes: dict[str, list[dict[str, object]]] = {}
     for number, item in enumerate(items):
         (root / "NWPU_images" / item.scene).mkdir(parents=True, exist_ok=True)
@@ -92,19 +92,19 @@ def hub_table(items: list[Drawn], caption: str = "captions") -> pa.Table:
 
 
 def write_parquet(root: Path, items: list[Drawn], caption: str = "captions", shards: int = 2) -> Path:
-    """The hub's parquet files, each split in shards."""
+    """Write the hub's parquet files, each split in shards."""
     (root / "data").mkdir(parents=True)
     for split, hub_name in HUB_SPLITS.items():
-        own = [item for item in items if item.split == split]
+        chosen = [item for item in items if item.split == split]
         for shard in range(shards):
-            part = own[len(own) * shard // shards : len(own) * (shard + 1) // shards]
+            part = chosen[len(chosen) * shard // shards : len(chosen) * (shard + 1) // shards]
             name = f"{hub_name}-{shard:05d}-of-{shards:05d}-0123456789abcdef.parquet"
             pyarrow.parquet.write_table(hub_table(part, caption), root / "data" / name)
     return root
 
 
 def write_saved(root: Path, items: list[Drawn]) -> Path:
-    """What `save_to_disk` writes: arrow streams and a state, a folder for each split."""
+    """Write what `save_to_disk` writes: for each split a folder with arrow streams and a state."""
     root.mkdir(parents=True)
     (root / "dataset_dict.json").write_text(json.dumps({"splits": list(HUB_SPLITS.values())}))
     for split, hub_name in HUB_SPLITS.items():
@@ -119,18 +119,18 @@ def write_saved(root: Path, items: list[Drawn]) -> Path:
 
 
 def internal(data: CaptionData) -> list[tuple[Any, ...]]:
-    """All that a search sees of a data set, in an order of its own: captions, classes, pixels."""
+    """Captions, classes and pixels of a data set in a fixed order, for comparisons."""
     return sorted(
         (s.image_id, s.split, s.captions, s.scene, open_image(s).size, open_image(s).tobytes()) for s in data.samples
     )
 
 
 def refused(path: Path, *words: str, skip_bad: bool = False) -> str:
-    """Assert that reading is refused in one line that holds `words`."""
+    """Assert that reading fails with one line that contains `words`; returns the line."""
     with pytest.raises(UserError) as caught:
         read(path, skip_bad=skip_bad, verify=True)
-    told = str(caught.value)
-    assert "\n" not in told
+    message = str(caught.value)
+    assert "\n" not in message
     for word in words:
-        assert word in told, told
-    return told
+        assert word in message, message
+    return message

@@ -57,7 +57,7 @@ def fields_space(
 
 
 def write_fields_dataset(folder: Path, images: int = 40, seed: int = 0) -> Path:
-    """Write `images` pictures with their JSON; 60 % train, 20 % val, 20 % test."""
+    """Write the images and their JSON; 60 % train, 20 % val, 20 % test."""
     rng = random.Random(seed)
     (folder / "images").mkdir(parents=True)
     entries, sentid = [], 0

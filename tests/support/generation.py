@@ -1,4 +1,4 @@
-"""Exports in one call, reload checks and generated ids, for tests."""
+"""Exports a model in one call, checks a reloaded export, and generates ids by transformers."""
 
 from __future__ import annotations
 

@@ -16,7 +16,15 @@ END, PAD = 4, 1
 def language_model(
     seed: int, before: bool = True, projected: bool = False, eager: bool = False, end_bias: float = 0.0
 ) -> OPTForCausalLM:
-    """A random OPT, every parameter drawn; `end_bias` is added to the end token's logit, more or less."""
+    """A random OPT with all parameters drawn.
+
+    Args:
+        seed: of the parameters.
+        before: layer norms before attention.
+        projected: with projections between embeddings and layers.
+        eager: eager attention.
+        end_bias: added to the end token's logit on average.
+    """
     torch.manual_seed(seed)
     config = random_config().text_config
     config.do_layer_norm_before = before
@@ -32,7 +40,7 @@ def language_model(
 
 
 def make_end_likelier(model: OPTForCausalLM, by: float) -> None:
-    """Give the end token `by` more in its logit on average, more for some texts than for others: a random model never ends."""
+    """Raise the end token's logit by `by` on average, differently for different texts; otherwise captions never end."""
     decoder = model.model.decoder
     norm = decoder.final_layer_norm or decoder.layers[-1].final_layer_norm
     with torch.no_grad():
@@ -68,5 +76,5 @@ def our_ids(model: OPTForCausalLM, prefix: torch.Tensor, beams: int, most: int, 
 
 
 def count_differing(ours: torch.Tensor, theirs: torch.Tensor) -> int:
-    """How many captions differ; all of them when the shapes do."""
+    """Return how many captions differ; all if the shapes differ."""
     return int((ours != theirs).any(1).sum()) if ours.shape == theirs.shape else len(ours)

@@ -1,4 +1,4 @@
-"""A history of any length without a search: what the page and MLflow must bear. Numbers are drawn, not measured."""
+"""Histories of any length with random measurements, for the page and MLflow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVIL = "<script>document.title = 'broken'</script><img src=x onerror=\"document.
 
 
 def many(trials: int, seed: int = 0) -> tuple[History, list[FrozenTrial]]:
-    """So many trials of every kind, over a base of 39, 12 and 32 layers, with the Optuna trials that belong to them."""
+    """Random trials of all kinds over a base of 39, 12 and 32 layers, with their Optuna trials."""
     rng = np.random.default_rng(seed)
     history, frozen = [], []
     for number in range(trials):
@@ -67,7 +67,7 @@ def many(trials: int, seed: int = 0) -> tuple[History, list[FrozenTrial]]:
 
 
 def write_captions(folder: Path, history: History, images: list[str]) -> None:
-    """Captions for every rung that was reached, the first of them hostile."""
+    """Write captions for all reached rungs, the first caption hostile."""
     rng = np.random.default_rng(1)
     for c in history:
         if not c.rungs:

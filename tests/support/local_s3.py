@@ -1,4 +1,4 @@
-"""A real S3 server on this machine (moto's), and the environment that leads every process to it."""
+"""An S3 server on this machine (moto's), and the environment variables to use it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from dataclasses import dataclass, field
 import pyarrow.fs as fs
 from moto.server import ThreadedMotoServer
 
-logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line a request otherwise
-
 
 @dataclass(slots=True)
 class LocalS3:
-    """Keeps what it was given while it is stopped."""
+    """The server; it keeps its objects while it is stopped."""
 
     server: ThreadedMotoServer = field(default_factory=lambda: ThreadedMotoServer("127.0.0.1", 0, verbose=False))
 
     @property
     def environment(self) -> dict[str, str]:
-        """What Amazon's tools and ours read."""
+        """Environment variables that clients read."""
         host, port = self.server.get_host_and_port()
         return {
             "AWS_ENDPOINT_URL": f"http://{host}:{port}",
@@ -37,11 +35,11 @@ class LocalS3:
         fs.S3FileSystem(endpoint_override=url, allow_bucket_creation=True).create_dir(name)
 
     def stop(self) -> None:
-        """Go away."""
+        """Stop the server."""
         self.server.stop()
 
     def start(self) -> None:
-        """Come back at the same place."""
+        """Start the server again at the same address."""
         host, port = self.server.get_host_and_port()
         self.server = ThreadedMotoServer(host, port, verbose=False)
         self.server.start()
@@ -50,6 +48,7 @@ class LocalS3:
 @contextmanager
 def local_s3() -> Iterator[LocalS3]:
     """Start a server for the length of a block."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # otherwise it logs every request
     s3 = LocalS3()
     s3.server.start()
     try:

@@ -1,4 +1,4 @@
-"""Run as a process of its own: peak resident memory of training and captioning a small random model, in bytes, as JSON.
+"""Measures peak resident memory, in bytes, of training and captioning a small random model; runs as a process of its own.
 
 Usage: peak_memory.py '{"config": {...}, "variant": {...}, "load": {...}}'. Everything the libraries allocate once is
 allocated by a first round on a model of one layer, and is not counted. Linux only.
@@ -35,7 +35,7 @@ def resident(field: str) -> int:
 
 
 def reset() -> int:
-    """Forget the peak; the resident memory now."""
+    """Reset the peak; returns the resident memory now."""
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")
     return resident("VmRSS")
@@ -54,7 +54,7 @@ def features(base: Base, images: int) -> torch.Tensor:
 
 
 def train(base: Base, built: Built, load: Workload) -> int:
-    """Two steps, the second with moments; returns the bytes of the data set itself, which are not theirs."""
+    """Train two steps, the second with optimiser moments; returns the bytes of the data set."""
     rng = np.random.default_rng(0)
 
     def caption() -> TokenCaption:
@@ -72,19 +72,19 @@ def train(base: Base, built: Built, load: Workload) -> int:
 def caption(base: Base, built: Built, load: Workload) -> None:
     with torch.inference_mode():
         side = base.model.config.vision_config.image_size
-        given = built.model.vision_model(
+        vision_features = built.model.vision_model(
             torch.randn(load.caption_images, 3, side, side, dtype=DTYPES[base.dtype])
         ).last_hidden_state
-        generate_ids(built.model, base, given, Generation.of_length(load.text_tokens, load.beams))
+        generate_ids(built.model, base, vision_features, Generation.of_length(load.text_tokens, load.beams))
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    given = json.loads(sys.argv[1])
-    config, load = Blip2Config.from_dict(given["config"]), Workload(**given["load"])
-    variant = Variant.from_json(given["variant"])
+    request = json.loads(sys.argv[1])
+    config, load = Blip2Config.from_dict(request["config"]), Workload(**request["load"])
+    variant = Variant.from_json(request["variant"])
 
-    small = Blip2Config.from_dict(given["config"])
+    small = Blip2Config.from_dict(request["config"])
     for part in (small.vision_config, small.qformer_config, small.text_config):
         part.num_hidden_layers = 1
     first = make(small, load.dtype)
@@ -95,14 +95,14 @@ def main() -> None:
 
     start = reset()
     base = make(config, load.dtype)
-    found = {"weights": resident("VmRSS") - start}
+    peaks = {"weights": resident("VmRSS") - start}
     reset()
     caption(base, build(base, Variant(variant.vision_layers, variant.qformer_layers, variant.llm_layers)), load)
-    found["captioning"] = resident("VmHWM") - start
+    peaks["captioning"] = resident("VmHWM") - start
     reset()
     data = train(base, build(base, variant), load)
-    found["training"] = resident("VmHWM") - start - data
-    print(json.dumps(found))
+    peaks["training"] = resident("VmHWM") - start - data
+    print(json.dumps(peaks))
 
 
 if __name__ == "__main__":

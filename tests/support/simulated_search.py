@@ -69,11 +69,11 @@ def measure(leg):
 
 def run_legs(search, outcome=measure, legs=1000):
     """Ask for a leg and report its outcome, at most `legs` times; returns the legs."""
-    asked = []
-    while len(asked) < legs and (leg := search.ask()) is not None:
-        asked.append(leg)
+    run = []
+    while len(run) < legs and (leg := search.ask()) is not None:
+        run.append(leg)
         search.tell(leg, outcome(leg))
-    return asked
+    return run
 
 
 def keys(history):

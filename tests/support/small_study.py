@@ -1,6 +1,6 @@
-"""A whole study in seconds, without Ray: real legs on the shipped base and coloured fields, told to a real journal.
+"""Makes a whole study in seconds, without Ray: real legs on the shipped base and coloured fields, and a real journal.
 
-Run it to make one to look at: python -m tests.support.small_study FOLDER
+Make one: python -m tests.support.small_study FOLDER
 """
 
 from __future__ import annotations

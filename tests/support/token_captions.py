@@ -10,7 +10,7 @@ from rsopt.training.dataset import TokenCaption
 
 
 def padded_loss(model: torch.nn.Module, features: torch.Tensor, captions: list[list[TokenCaption]]) -> torch.Tensor:
-    """The plain way: one row a caption, repeats as further rows, transformers' own forward and mask."""
+    """Loss of one padded row for each caption, repetitions included, by transformers' forward and mask."""
     rows = [(i, c.ids) for i, cs in enumerate(captions) for c in cs for _ in range(int(c.weight))]
     width = max(len(ids) for _, ids in rows)
     ids = torch.ones(len(rows), width, dtype=torch.long)

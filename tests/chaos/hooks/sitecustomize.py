@@ -1,8 +1,8 @@
-"""Hooks into real processes: Python imports this at its start when the folder is on PYTHONPATH, in Ray's workers too.
+"""Hooks in real processes: Python imports this at its start if the folder is on PYTHONPATH, in Ray's workers too.
 
-CHAOS_LOG: every stretch of training that came to its end is logged there, a JSON object a line.
-CHAOS_IMAGES: a forward pass of training over more images than this raises torch's out-of-memory error (0: over any).
-CHAOS_CANDIDATE: the same for candidates with so many LLM layers only.
+CHAOS_LOG: file that gets a line of JSON for each finished training of a leg.
+CHAOS_IMAGES: a training step over more images than this in a forward pass raises torch's out-of-memory error.
+CHAOS_CANDIDATE: limits CHAOS_IMAGES to candidates with this number of LLM layers.
 """
 
 import importlib.abc
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 class _After(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Lets `rsopt.training.trainer` load as always, then wraps its trainer."""
+    """Imports `rsopt.training.trainer` as usual, then wraps its trainer."""
 
     def find_spec(self, name, path, target=None):
         if name != "rsopt.training.trainer":
@@ -58,8 +58,8 @@ def wrap(train):
     def limited_loss(model, features, *rest):
         import torch
 
-        kept = len(model.language_model.model.decoder.layers)
-        if torch.is_grad_enabled() and len(features) > int(images) and layers in (None, str(kept)):
+        depth = len(model.language_model.model.decoder.layers)
+        if torch.is_grad_enabled() and len(features) > int(images) and layers in (None, str(depth)):
             raise torch.OutOfMemoryError(f"simulated: {len(features)} images do not fit")
         return loss(model, features, *rest)
 
