@@ -1,8 +1,8 @@
-"""Beam search that runs an image's prefix once, token for token what transformers 5.23 generates.
+"""Beam search that runs an image's prefix once and generates the tokens that transformers 5.23 generates.
 
-transformers copies every prefix for each beam, runs all copies, and moves keys and values whenever beams change places.
-Here the beams share the prefix (`rsopt.caption.kv_cache`) and finished images leave the batch. The rules of choosing are those of
-`GenerationMixin._beam_search`, and of greedy `_sample` where there is one beam.
+transformers copies every prefix for each beam, runs all copies, and moves keys and values whenever beams are reordered.
+Here the beams share the prefix (`rsopt.caption.kv_cache`) and finished images leave the batch. Tokens are chosen as in
+`GenerationMixin._beam_search`, or as in greedy `_sample` where there is one beam.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from transformers import OPTForCausalLM
 
 from rsopt.caption.kv_cache import SharedPrefix
 
-_NEVER = -1.0e9  # transformers' score of what cannot be chosen
+_NEVER = -1.0e9  # transformers' score of a caption that cannot be chosen
 
 
 @torch.inference_mode()
@@ -33,12 +33,24 @@ def beam_search(
     early_stopping: bool = False,
     steps: SharedPrefix | None = None,
 ) -> torch.Tensor:
-    """Best token ids behind each embedded prefix (images, tokens, width): (images, new tokens), padded with `pad_id`.
+    """Returns the best token ids behind each prefix, (images, new tokens), padded with `pad_id`.
 
-    `prefix` is all that stands before the caption, `</s>` included, and has no padding. One beam is greedy search.
-    Adapters may be merged or not. `steps`: what runs the model, where that is kept from batch to batch (cuda_graph).
-    Raises ValueError for numbers that make no sense together and for active dropout.
-    Where two captions score the same to the last bit, rounding decides, and may decide otherwise than in transformers.
+    Where two captions have exactly equal scores, rounding decides between them, and may decide otherwise than in transformers.
+
+    Args:
+        language_model: The LLM; adapters may be merged or not.
+        prefix: Embeddings of all tokens before the caption, `</s>` included, (images, tokens, width), without padding.
+        beams: Beams; 1 is greedy search.
+        max_new_tokens: Most new tokens.
+        min_new_tokens: New tokens before which no caption ends.
+        end_id: The token that ends a caption.
+        pad_id: The token that fills shorter captions.
+        length_penalty: As of transformers.
+        early_stopping: As of transformers.
+        steps: Runs the model, where one object serves several batches (rsopt.caption.cuda_graph).
+
+    Raises:
+        ValueError: Numbers are out of range or exceed the model's positions, or dropout is active.
     """
     _check(language_model, prefix, beams, max_new_tokens, min_new_tokens)
     images, device = len(prefix), prefix.device
@@ -84,13 +96,15 @@ def _check(language_model: OPTForCausalLM, prefix: torch.Tensor, beams: int, mos
 
 
 def _look(step: int, device: torch.device) -> bool:
-    """Whether to look for finished images now. Looking waits for a GPU, so there only every fourth step; it is exact
-    either way: a finished image can no longer change, and leaves later or never."""
+    """Whether to look for finished images at this step: on a GPU, where that waits for the device, every fourth one.
+
+    Captions do not depend on it, since a finished image no longer changes.
+    """
     return device.type == "cpu" or step % 4 == 3
 
 
 def _fill_gaps(stay: torch.Tensor) -> torch.Tensor:
-    """The rows of `stay` (sorted) in an order in which as few of them as possible change their place."""
+    """Returns the sorted rows `stay` in an order in which as few of them as possible move."""
     count = len(stay)
     order = torch.arange(count, device=stay.device)
     gap = torch.ones(count, dtype=torch.bool, device=stay.device)
@@ -100,26 +114,26 @@ def _fill_gaps(stay: torch.Tensor) -> torch.Tensor:
 
 
 class _Choice(Protocol):
-    """What is chosen from logits. Rows are images still searched; `step` counts from 0."""
+    """Chooses tokens from logits. Rows are images still in the batch; `step` counts from 0."""
 
     tokens: torch.Tensor  # (rows, beams), to be fed next
-    parents: torch.Tensor  # (rows, beams), the beam of the step before that each of them continues
+    parents: torch.Tensor  # (rows, beams), the beam of the previous step that each of them continues
 
     def advance(self, logits: torch.Tensor, step: int, forbid_end: bool) -> None:
-        """Choose from logits (rows, beams, vocabulary); one beam at step 0."""
+        """Choose tokens from logits (rows, beams, vocabulary); one beam at step 0."""
 
     def done(self) -> torch.Tensor:
-        """(rows,): nothing that comes can change the best caption."""
+        """Returns (rows,), True where no later token can change the best caption."""
 
     def best(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Best captions (rows, max new tokens) so far, and their lengths (rows,)."""
+        """Returns the best captions (rows, max new tokens) so far, and their lengths (rows,)."""
 
     def keep(self, order: torch.Tensor) -> None:
-        """Go on with these rows, in this order."""
+        """Continue with these rows, in this order."""
 
 
 class _Greedy:
-    """The likeliest token each time; after the end token, padding."""
+    """Chooses the likeliest token; after the end token, padding."""
 
     def __init__(self, empty: torch.Tensor, end_id: int) -> None:
         self.ids, self.end_id = empty.clone(), end_id
@@ -149,7 +163,7 @@ class _Greedy:
 
 
 class _Beams:
-    """transformers' beam search: `beams` open captions and the `beams` best that ended, for every image."""
+    """transformers' beam search: for every image, `beams` open captions and the `beams` best that ended."""
 
     def __init__(
         self, empty: torch.Tensor, beams: int, end_id: int, length_penalty: float, early_stopping: bool
@@ -160,10 +174,12 @@ class _Beams:
         self.ids = empty[:, None].repeat(1, beams, 1)  # open captions, likeliest first: (rows, beams, max new tokens)
         self.scores = scores.index_fill(
             1, scores.new_zeros(1, dtype=torch.long), 0.0
-        )  # one beam is there to begin with
+        )  # the search starts from one beam
         self.ended_ids, self.ended_scores = self.ids.clone(), scores
         self.ended_lengths = torch.zeros_like(scores, dtype=torch.long)
-        self.hopeful = torch.ones(len(empty), dtype=torch.bool, device=empty.device)  # an open caption may still win
+        self.hopeful = torch.ones(
+            len(empty), dtype=torch.bool, device=empty.device
+        )  # an open caption may still become the best
         self.tokens = self.parents = self.ids[:, :, 0]
 
     def advance(self, logits: torch.Tensor, step: int, forbid_end: bool) -> None:
@@ -175,7 +191,7 @@ class _Beams:
         if step + 1 == self.max_new_tokens:
             ends = torch.ones_like(ends)
 
-        # The best `beams` candidates that have not ended go on: twice as many were taken, one end for each beam at most.
+        # The best `beams` candidates that have not ended continue. Twice as many were taken, since each beam may end once.
         chosen = torch.topk(scores + ends * _NEVER, self.beams).indices
         self.tokens, self.parents = tokens.gather(1, chosen), parents.gather(1, chosen)
         self.scores = scores.gather(1, chosen)
@@ -185,17 +201,17 @@ class _Beams:
         accepted = ends[:, : self.beams] & ~self.done()[:, None]
         values = torch.where(accepted, scores[:, : self.beams] / penalty, _NEVER)
         merged = torch.cat([self.ended_scores, values], 1)
-        self.ended_scores, kept = torch.topk(merged, self.beams)
+        self.ended_scores, best = torch.topk(merged, self.beams)
         merged_ids = torch.cat([self.ended_ids, ids[:, : self.beams]], 1)
-        self.ended_ids = merged_ids.gather(1, kept[..., None].expand(-1, -1, self.max_new_tokens))
+        self.ended_ids = merged_ids.gather(1, best[..., None].expand(-1, -1, self.max_new_tokens))
         lengths = torch.cat([self.ended_lengths, torch.full_like(self.ended_lengths, step + 1)], 1)
-        self.ended_lengths = lengths.gather(1, kept)
+        self.ended_lengths = lengths.gather(1, best)
 
-        # transformers' heuristic: as if the likeliest open caption ended here, at its present score.
+        # transformers' heuristic: the likeliest open caption is compared as if it ended here, at its present score.
         self.hopeful &= self.scores[:, 0] / penalty > self.ended_scores[:, -1]
 
     def _candidates(self, logits: torch.Tensor, forbid_end: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The 2 x beams best continuations of the open captions, sorted: scores, parents and tokens, (rows, 2 x beams)."""
+        """Returns the 2 x beams best continuations of the open captions, sorted: scores, parents, tokens, (rows, 2 x beams)."""
         log_probs = functional.log_softmax(logits.float(), -1)
         if forbid_end:
             log_probs[..., self.end_id] = -torch.inf
@@ -205,7 +221,7 @@ class _Beams:
         return scores, index // vocabulary, index % vocabulary
 
     def done(self) -> torch.Tensor:
-        full = self.ended_scores[:, -1] > _NEVER / 2  # sorted: the last place is the last to be taken
+        full = self.ended_scores[:, -1] > _NEVER / 2  # sorted, so the last place is filled last
         return ~self.hopeful | full if self.early_stopping else ~self.hopeful
 
     def best(self) -> tuple[torch.Tensor, torch.Tensor]:

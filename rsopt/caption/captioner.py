@@ -1,4 +1,4 @@
-"""Captions from pixels: one by one as a stranger's script would make them, or a whole split at once."""
+"""Captions from pixels: image by image as in the model card's script, or of a whole split."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from rsopt.model.vision_features import pixels
 def plain_captions(
     model: Blip2ForConditionalGeneration, processor: Blip2Processor, images: Sequence[Image.Image]
 ) -> list[str]:
-    """What the model card's snippet prints: image by image, plain `generate` under the model's own generation config."""
+    """Returns what the model card's script prints: `generate` for each image, with the model's own generation config."""
     captions = []
     for image in images:
         inputs = processor(images=image, return_tensors="pt").to(model.device, model.dtype)
-        # BLIP-2 hands generation to its language model, which does not know the settings saved with the whole.
+        # BLIP-2 passes generation to its language model, which does not know the settings saved with the whole model.
         ids = model.generate(**inputs, generation_config=model.generation_config)
         captions.append(clean(processor.decode(ids[0], skip_special_tokens=True)))
     return captions
 
 
 class Captioner:
-    """{image id: caption} of samples under the protocol, by the fast decoder where it agrees with transformers' on this machine.
+    """Captions samples under the protocol, with the fast decoder if it agrees with transformers' on this machine.
 
-    Features are not cached: for images that are captioned once. `model` is merged, `base` says how it reads and ends.
+    Returns {image id: caption}. Features are not cached, since each image is captioned once. `model` is merged; `base` gives
+    its processor and special tokens.
     """
 
     def __init__(self, model: Blip2ForConditionalGeneration, base: Base, beams: int = BEAMS) -> None:
@@ -60,7 +61,7 @@ def caption_samples(
     on_done: Callable[[int], None] | None = None,
     beams: int = BEAMS,
 ) -> dict[str, str]:
-    """{image id: caption} of a whole split; `on_done(images so far)` is called after each batch."""
+    """Returns {image id: caption} of a whole split; `on_done(images so far)` is called after each batch."""
     captioner, captions = Captioner(model, base, beams), dict[str, str]()
     batch = BATCH[base.device.type]
     for start in range(0, len(samples), batch):

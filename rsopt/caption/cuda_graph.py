@@ -1,6 +1,6 @@
-"""Decode steps of one shape as a CUDA graph: captured once, replayed for every token of every batch of that shape.
+"""Decode steps of one shape as a CUDA graph, captured once and replayed for every token of every batch of that shape.
 
-Launched one by one, the kernels of a step over one image take several times as long as the card needs to read the weights.
+Launching the kernels of a step one by one takes several times as long as the card needs to read the weights.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _WARM_UPS = 2  # steps before capturing: libraries set up their workspaces in th
 
 
 class FixedSteps(SharedPrefix):
-    """SharedPrefix where no shape ever changes: each step looks at all slots, and the mask hides those not filled yet.
+    """SharedPrefix with fixed shapes: each step attends to all slots, and the mask hides those not filled yet.
 
-    What a step depends on stands in tensors of its own, so that it can be replayed: on a CUDA device the first step of the
-    first batch is captured. Where that fails, why is logged and steps are launched as ever. Serves batch after batch of
-    (images, prefix tokens, width); images stay until all are finished.
+    A step's inputs are in tensors of its own, so that it can be replayed: on a CUDA device the first step of the first batch
+    is captured. Where that fails, the reason is logged and steps are launched one by one. Serves any number of batches of
+    one shape (images, prefix tokens, width); images stay in the batch until all are finished.
     """
 
     leaves = False
@@ -35,21 +35,21 @@ class FixedSteps(SharedPrefix):
         super().__init__(language_model, beams, max_new_tokens)
         self.images, self.prefix = prefix.shape[:2]
         steps = max(max_new_tokens - 1, _WARM_UPS)
-        slots = -(-(self.prefix + beams * steps) // 8) * 8  # attention kernels want the rows of a mask aligned
+        slots = -(-(self.prefix + beams * steps) // 8) * 8  # attention kernels need aligned rows of the mask
         lowest = torch.finfo(prefix.dtype).min
         self.mask = prefix.new_full((self.images, 1, beams, slots), lowest)
-        own = prefix.new_full((beams, beams), lowest).fill_diagonal_(0)
-        self._own = own.repeat(self.images, 1, 1, 1)
+        itself = prefix.new_full((beams, beams), lowest).fill_diagonal_(0)
+        self._itself = itself.repeat(self.images, 1, 1, 1)  # a beam's new slot is visible to that beam alone
         self._tokens = torch.zeros(self.images, beams, dtype=torch.long, device=prefix.device)
         self._parents = self._tokens.clone()
         self._slots = torch.arange(beams, device=prefix.device)  # where this step writes
         self._position = torch.zeros(1, 1, dtype=torch.long, device=prefix.device)
         self.graph: torch.cuda.CUDAGraph | None = None
         self._logits = prefix.new_empty(0)
-        self._capturing = prefix.device.type == "cuda"  # to be done or done; False where it cannot be
+        self._capturing = prefix.device.type == "cuda"  # False where it failed or cannot be done
 
     def prefill(self, prefix: torch.Tensor) -> torch.Tensor:
-        """Begin a batch of the shape this was made for; logits of what follows (images, 1, vocabulary)."""
+        """Begin a batch of this object's shape; returns logits of the next token (images, 1, vocabulary)."""
         assert prefix.shape[:2] == (self.images, self.prefix), "one object serves one shape"
         self.filled = 0
         self.mask.fill_(torch.finfo(self.mask.dtype).min)[..., : self.prefix] = 0
@@ -75,7 +75,7 @@ class FixedSteps(SharedPrefix):
         return self._logits
 
     def update(self, key: torch.Tensor, value: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store a layer's new keys and values; all slots, or in a prefill the prefix's own."""
+        """Store a layer's new keys and values; returns those of all slots, or in a prefill of the prefix alone."""
         if self.filled > 0:
             keys, values = self.cached[layer]
             return keys.index_copy_(2, self._slots, key), values.index_copy_(2, self._slots, value)
@@ -85,31 +85,31 @@ class FixedSteps(SharedPrefix):
             self.cached.append((key.new_empty(shape), value.new_empty(shape)))
         for cached, new in zip(self.cached[layer], (key, value), strict=True):
             cached[:, :, : self.prefix] = new
-            cached[:, :, self.prefix :] = 0  # of the batch before: hidden, but no mask hides what is not finite
+            cached[:, :, self.prefix :] = 0  # of the previous batch: a mask does not hide values that are not finite
         return key, value
 
     def _step(self) -> torch.Tensor:
         self.mask.copy_(self.mask.gather(2, self._parents[:, None, :, None].expand_as(self.mask)))
-        self.mask.index_copy_(3, self._slots, self._own)
+        self.mask.index_copy_(3, self._slots, self._itself)
         logits = self._forward(self.decoder.embed_tokens(self._tokens), self._position, self.mask)
         self._slots += self.beams
         self._position += 1
         return logits
 
     def _capture(self) -> None:
-        """Between a prefill and its first step: what the warm-ups write is hidden again, and overwritten before it is seen."""
+        """Capture a step after a prefill. Slots that the warm-ups write are masked again, and overwritten later."""
         state = (self.mask, self._slots, self._position)
         before = [tensor.clone() for tensor in state]
-        aside, here = _stream(self.mask.device), torch.cuda.current_stream(self.mask.device)
-        aside.wait_stream(here)
+        aside, current = _stream(self.mask.device), torch.cuda.current_stream(self.mask.device)
+        aside.wait_stream(current)
         try:
             with torch.cuda.stream(aside):
                 for _ in range(_WARM_UPS):
                     self._step()
-            here.wait_stream(aside)
+            current.wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
-            # The outer block brings this stream back even where the inner one fails to.
-            with torch.cuda.stream(here), torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
+            # The outer block restores the current stream even where the inner one fails to.
+            with torch.cuda.stream(current), torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
                 self._logits = self._step()
             self.graph = graph
         finally:
@@ -119,14 +119,14 @@ class FixedSteps(SharedPrefix):
 
 @cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all captures of a process: libraries keep a workspace for every stream they ever saw."""
+    """Returns the stream of all captures of this process: libraries keep a workspace for every stream they have seen."""
     return torch.cuda.Stream(device)
 
 
 class CapturedDecoder:
-    """Our beam search with captured steps (a Decode), for one evaluation: it keeps the model and one batch's keys and values.
+    """`shared_prefix` with captured steps, a Decode for one evaluation: it holds the model and the cache of one batch.
 
-    A shape is decoded step by step the first `eager` times: capturing costs a few steps, and what comes once is not worth it.
+    The first `eager` batches of a shape are launched step by step, since capturing costs a few steps and a shape may not recur.
     """
 
     def __init__(self, eager: int = 1) -> None:
@@ -136,13 +136,13 @@ class CapturedDecoder:
 
     @property
     def works(self) -> bool:
-        """Whether the steps of the last shape that was worth it were captured."""
+        """Whether the steps of the last shape that was to be captured were captured."""
         return self._steps is not None and self._steps[1].graph is not None
 
     def __call__(
         self, model: Blip2ForConditionalGeneration, base: Base, prefix: torch.Tensor, generation: Generation
     ) -> torch.Tensor:
-        """Ids of the new tokens, (images, new tokens), behind embedded prefixes (images, tokens, hidden)."""
+        """Returns ids of the new tokens, (images, new tokens), behind embedded prefixes (images, tokens, hidden)."""
         steps = self._of(model.language_model, prefix, generation.beams, generation.max_new_tokens)
         return shared_prefix(model, base, prefix, generation, steps)
 
@@ -154,6 +154,6 @@ class CapturedDecoder:
             return self._steps[1]
         if seen <= self.eager:
             return None
-        self._steps = None  # first, so that two are never there at once
+        self._steps = None  # freed first, so that two never exist at once
         self._steps = (shape, FixedSteps(llm, beams, most, prefix))
         return self._steps[1]

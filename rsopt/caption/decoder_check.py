@@ -1,4 +1,4 @@
-"""Are the fast paths the slow ones on this machine? The decoder is asked once a process, before captions are scored."""
+"""Checks on this machine that fast decoders write transformers' captions, once a process, before captions are scored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOLERANCE = {"float32": 1e-4, "bfloat16": 3e-2, "float16": 1e-2}
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Of `images`, how many captions are the same, and the largest loss of log-probability a token where they are not."""
+    """How many of `images` captions are the same; `worst` is the largest loss of log-probability a token of the others."""
 
     images: int
     same: int
@@ -44,7 +44,15 @@ def compare_decoders(
     generation: Generation = Generation(),  # noqa: B008 - frozen
     fast: Decode = shared_prefix,
 ) -> Agreement:
-    """Caption images (vision features) both ways. Captions that differ are weighed by the plain model, teacher-forced."""
+    """Caption images by `fast` and by transformers. Captions that differ are scored by the model, teacher-forced.
+
+    Args:
+        model: The merged model.
+        base: Its base.
+        features: Vision features of the images, (images, tokens, width).
+        generation: Beams and number of new tokens.
+        fast: The decoder to check.
+    """
     prefix = prompt(model, base, features.to(base.device))
     ours = fast(model, base, prefix, generation)
     theirs = transformers_generate(model, base, prefix, generation)
@@ -61,16 +69,16 @@ def compare_decoders(
 
 @torch.inference_mode()
 def captured_is_faster(model: Blip2ForConditionalGeneration, base: Base, features: torch.Tensor) -> bool:
-    """Whether captured decode steps (cuda_graph) work on this card, write what transformers does and take less time.
+    """Whether captured decode steps work on this card, write transformers' captions and are faster. If not, logs why.
 
-    `features`: a batch as it is captioned; the first few are compared. What speaks against them is logged.
+    `features` is a batch as it is captioned, (images, tokens, width); captions of the first few images are compared.
     """
-    some = CapturedDecoder(eager=0)
-    found = compare_decoders(model, base, features[:CHECKED_IMAGES], fast=some)
-    if not some.works:
+    captured = CapturedDecoder(eager=0)
+    agreement = compare_decoders(model, base, features[:CHECKED_IMAGES], fast=captured)
+    if not captured.works:
         return False
-    if not found.good:
-        _LOG.warning("captured decode steps are worse by %.1e nats a token: not used", found.worst)
+    if not agreement.good:
+        _LOG.warning("captured decode steps are worse by %.1e nats a token: not used", agreement.worst)
         return False
     prefix = prompt(model, base, features.to(base.device))
     launched_s, captured_s = (
@@ -82,7 +90,7 @@ def captured_is_faster(model: Blip2ForConditionalGeneration, base: Base, feature
 
 
 def _seconds(decode: Decode, model: Blip2ForConditionalGeneration, base: Base, prefix: torch.Tensor) -> float:
-    """Of the second time: the first warms up, or captures."""
+    """Returns seconds of the second of two runs: the first warms up, or captures."""
     taken = 0.0
     for _ in range(2):
         begin = time.perf_counter()
@@ -94,10 +102,10 @@ def _seconds(decode: Decode, model: Blip2ForConditionalGeneration, base: Base, p
 
 
 def _scores(model: Blip2ForConditionalGeneration, base: Base, prefix: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Mean log-probability of each caption up to its end token, by a plain forward pass: (images,)."""
+    """Returns the mean log-probability of each caption's tokens up to its end token, (images,), by a plain forward pass."""
     embeds = torch.cat([prefix, model.get_input_embeddings()(ids).to(prefix.dtype)], dim=1)
     logits = model.language_model(inputs_embeds=embeds).logits[:, prefix.shape[1] - 1 : -1].float()
     chosen = logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
     ends = ids == base.end_id
-    counted = ends.cumsum(1) - ends.long() == 0  # up to the first end token, which counts
+    counted = ends.cumsum(1) - ends.long() == 0  # up to the first end token, included
     return (chosen * counted).sum(1) / counted.sum(1)

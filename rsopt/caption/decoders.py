@@ -1,4 +1,4 @@
-"""Captioning: beam search over vision features, as the protocol asks: 5 beams, at most 50 new tokens, newline ends."""
+"""Decoders, and captions of images from their vision features. A newline ends a caption."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def shared_prefix(
     generation: Generation,
     steps: SharedPrefix | None = None,
 ) -> torch.Tensor:
-    """The beam search of rsopt.caption.beam_search: the captions of transformers' in less time. `steps` is explained there."""
+    """The beam search of rsopt.caption.beam_search: captions as of transformers, in less time. `steps` is passed on to it."""
     end_id, pad_id = base.end_id, base.tokenizer.pad_token_id
     return beam_search(model.language_model, prefix, **asdict(generation), end_id=end_id, pad_id=pad_id, steps=steps)
 
@@ -33,7 +33,7 @@ def shared_prefix(
 def transformers_generate(
     model: Blip2ForConditionalGeneration, base: Base, prefix: torch.Tensor, generation: Generation
 ) -> torch.Tensor:
-    """The search of transformers, which `shared_prefix` is checked against. Embedded, the prompt is not part of the output."""
+    """The search of transformers, which `shared_prefix` is checked against."""
     return model.language_model.generate(
         inputs_embeds=prefix,
         attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
@@ -58,9 +58,17 @@ def caption_features(
     decode: Decode = shared_prefix,
     queried: bool = False,
 ) -> list[str]:
-    """Captions of images given their vision features (images, tokens, width); one line each, without end token.
+    """Returns captions of images, one line each, without end token.
 
-    `queried`: the features are what a frozen Q-Former read from the images (see TrainingSet).
+    Args:
+        model: The model, with its adapter merged or not.
+        base: Its base, for tokenizer and special tokens.
+        features: Vision features (images, tokens, width).
+        generation: Beams and number of new tokens.
+        batch: Images at once (default: BATCH of the device).
+        between_batches: Called after each batch.
+        decode: The decoder.
+        queried: Whether the features are outputs of a frozen Q-Former (see TrainingSet).
     """
     captions: list[str] = []
     batch = batch or BATCH[base.device.type]
@@ -76,12 +84,12 @@ def caption_features(
 def prompt(
     model: Blip2ForConditionalGeneration, base: Base, features: torch.Tensor, queried: bool = False
 ) -> torch.Tensor:
-    """All that stands before a caption, embedded: query tokens and `</s>`, (images, Q + 1, hidden)."""
+    """Returns the embedded prefix of a caption: query tokens and `</s>`, (images, Q + 1, hidden)."""
     prefix = query_prefix(model, features, queried)
     start = torch.full((len(features), 1), base.start_id, device=features.device)
     return torch.cat([prefix, model.get_input_embeddings()(start).to(prefix.dtype)], dim=1)
 
 
 def clean(text: str) -> str:
-    """One line, single spaces."""
+    """Returns the text as one line with single spaces."""
     return " ".join(text.split())

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Detects captions of a broken model: empty, endless, or the same for every image."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rsopt.errors import CandidateError
 
 
 def garbage(captions: Sequence[str], references: Sequence[str]) -> str | None:
-    """Why these captions are garbage, or None: nearly all empty, endless, or one caption for all images.
+    """Returns why these captions are garbage, or None: most are empty or endless, or all are the same.
 
-    What a broken model says (the study's LLM 24 of 32): found here, it is a state with a reason and not a low score.
+    A candidate with such captions gets a state with a reason instead of a low score.
     """
     words = [len(c.split()) for c in captions]
     longest = max((len(r.split()) for r in references), default=0)
@@ -34,6 +34,6 @@ def _looping(caption: str) -> bool:
 
 
 def check_garbage(captions: Sequence[str], references: Sequence[str]) -> None:
-    """Raise CandidateError when the captions are garbage."""
+    """Raises CandidateError when the captions are garbage."""
     if reason := garbage(captions, references):
         raise CandidateError("garbage", reason)

@@ -1,7 +1,7 @@
-"""The additive latency model: a few measured architectures predict all others of the same base. numpy only.
+"""Additive latency model: predicts the latency of any architecture of a base from a few measured ones. numpy only.
 
-latency = vision + Q-Former + prefill + (new tokens - 1) x time of a token, and each of them is a constant plus a time for
-every layer (for the Q-Former: layers in whole groups). Each part is fitted by itself, since a session splits its time.
+latency = vision + Q-Former + prefill + (new tokens - 1) x time of a token. Each part is a constant plus a time a layer (for
+the Q-Former, of layers in whole groups) and is fitted on its own, since a session measures the parts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from rsopt.core.variant import Architecture, BaseShape
 from rsopt.latency.ledger import Entry
 
-LEAST = 4  # entries below which nothing is predicted: leaving one out must leave a line to check it against
+LEAST = 4  # entries needed to predict: the error is estimated by leaving one out
 PARTS: dict[str, Callable[[Architecture], int]] = {
     "vision": lambda a: a.vision_layers,
     "qformer": lambda a: a.qformer_layers,
@@ -35,7 +35,7 @@ class TimedArchitecture:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Milliseconds of one part by its depth: constant + slope x layers, seen from `shallowest` to `deepest`."""
+    """Milliseconds of one part by its depth: constant + slope x layers, measured from `shallowest` to `deepest`."""
 
     constant: float
     slope: float
@@ -43,11 +43,11 @@ class Line:
     deepest: int
 
     def at(self, layers: int) -> float:
-        """The part's time at a depth."""
+        """Returns the part's milliseconds at a depth."""
         return self.constant + self.slope * layers
 
     def beyond(self, layers: int) -> float | None:
-        """By how many times the measured range a depth lies outside of it; None where only another depth was measured."""
+        """Returns the distance of a depth from the measured range, in ranges; None where only one other depth was measured."""
         outside = max(self.shallowest - layers, layers - self.deepest, 0)
         if not outside:
             return 0.0
@@ -56,7 +56,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class LatencyModel:
-    """Fitted to the entries of one context. `error` is a share: the largest error on an entry that was left out."""
+    """A model of one context and dtype. `error` is the largest relative error on an entry that was left out of the fit."""
 
     lines: dict[str, Line]
     new_tokens: int
@@ -66,7 +66,7 @@ class LatencyModel:
 
     @classmethod
     def fit(cls, entries: Sequence[Entry], cross_attention_frequency: int) -> LatencyModel:
-        """Fit to a ledger's entries; those whose Q-Former keeps no whole groups are left out, unless there are no others.
+        """Fits a ledger's entries. Those whose Q-Former keeps no whole groups are left out, unless there are no others.
 
         Raises ValueError for entries of several contexts or dtypes, and for none at all.
         """
@@ -80,7 +80,7 @@ class LatencyModel:
 
     @classmethod
     def of(cls, measured: Sequence[TimedArchitecture]) -> LatencyModel:
-        """Fit to architectures of one context and dtype, at least one."""
+        """Fits architectures of one context and dtype, at least one."""
         measured = list(measured)
         new_tokens = measured[0].new_tokens
         errors = []
@@ -93,9 +93,9 @@ class LatencyModel:
         return cls(_lines(measured), new_tokens, dtype, max(errors, default=np.inf), len(measured))
 
     def predict(self, architecture: Architecture) -> tuple[float, float] | None:
-        """Latency and its stated error, both in ms; None where the entries say nothing of such an architecture.
+        """Returns latency and its stated error in ms, or None where the entries do not allow a prediction.
 
-        Beyond the measured depths the error grows with the distance, as a line's does.
+        Beyond the measured depths the error grows with the distance.
         """
         if architecture.dtype != self.dtype or self.entries < LEAST:
             return None
@@ -109,7 +109,7 @@ class LatencyModel:
 
 
 def whole_groups(entries: Sequence[Entry], cross_attention_frequency: int) -> list[TimedArchitecture]:
-    """The entries whose Q-Former keeps whole groups: a layer with cross-attention and those without that follow it."""
+    """Returns the entries whose Q-Former keeps whole groups: a layer with cross-attention and those without after it."""
     return [
         _timing(entry)
         for entry in entries
@@ -123,7 +123,7 @@ def _timing(entry: Entry) -> TimedArchitecture:
 
 
 def design(shape: BaseShape) -> list[tuple[int, int, int]]:
-    """About eight (vision, Q-Former, LLM) depths to measure, from which a model predicts all others of the base."""
+    """Returns about eight (vision, Q-Former, LLM) depths whose latencies predict those of all others of the base."""
     every = shape.cross_attention_frequency
     groups = max(1, shape.qformer_layers // every)
 
@@ -148,14 +148,14 @@ def design(shape: BaseShape) -> list[tuple[int, int, int]]:
 
 
 def _lines(measured: Sequence[TimedArchitecture]) -> dict[str, Line]:
-    """A line for every part, by least squares; a part seen at one depth only has no slope."""
-    found = {}
+    """Fits a line to every part by least squares; a part measured at one depth has slope 0."""
+    lines = {}
     for name, depth in PARTS.items():
         x = np.array([depth(one.architecture) for one in measured], dtype=float)
         y = np.array([one.parts_ms[name] for one in measured])
         slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()) if np.ptp(x) else 0.0
-        found[name] = Line(float(y.mean()) - slope * float(x.mean()), slope, int(x.min()), int(x.max()))
-    return found
+        lines[name] = Line(float(y.mean()) - slope * float(x.mean()), slope, int(x.min()), int(x.max()))
+    return lines
 
 
 def _time(lines: dict[str, Line], new_tokens: int, architecture: Architecture) -> float:

@@ -1,4 +1,4 @@
-"""Two models timed in turn on the same image: the ratio of their times and its interval."""
+"""Compares the latency of two models, timed in turn on the same image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ from rsopt.model.base import Base
 def compare(
     one: Base, other: Base, pixel_values: torch.Tensor, protocol: Protocol, device_lock: DeviceLock, seed: int = 0
 ) -> dict[str, Any]:
-    """Median times of both, `ratio` of the second to the first with its 95 % interval, and whether they can be told apart."""
+    """Returns median times of both, the ratio of the second to the first with its 95 % interval, and whether they differ.
+
+    Args:
+        one: The first model.
+        other: The second model.
+        pixel_values: The preprocessed image, (1, 3, height, width).
+        protocol: What is timed and how long.
+        device_lock: Held exclusively.
+        seed: Of the bootstrap interval.
+    """
     generation = Generation.of_length(protocol.new_tokens, protocol.beams)
 
     def caption(base: Base) -> float:

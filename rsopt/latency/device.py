@@ -1,4 +1,4 @@
-"""What a device tells about itself beside a latency: its name, clocks, power, temperature, and who else is on it."""
+"""Name and state of a device, recorded with each latency: clocks, power, temperature, load and foreign processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @cache
 def device_name(device: torch.device) -> str:
-    """The device's model, as its vendor names it."""
+    """Returns the device's model, as its vendor names it."""
     import torch
 
     if device.type == "cuda":
@@ -24,35 +24,35 @@ def device_name(device: torch.device) -> str:
 
 
 def lock_name(device: torch.device) -> str:
-    """The name of the device's quiet lock: one a card; one for all CPU workers of a node, which share caches and memory."""
+    """Returns the name of the device's lock: one for each card, and one for all CPU workers of a node, which share caches."""
     import torch
 
     return str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else device_name(device)
 
 
 def device_state(device: torch.device) -> dict[str, float]:
-    """Clocks, power, temperature and load of this moment; only what the device tells.
+    """Returns present clocks, power, temperature and load, as far as the device reports them.
 
-    A GPU's needs the package nvidia-ml-py (NVML), which nothing else here does.
+    A GPU's state needs the package nvidia-ml-py (NVML), which nothing else here does.
     """
     if device.type == "cuda":
         return _gpu_state(device)
     clocks = [float(line) for line in _cpu_lines("cpu MHz")]
-    found = {"load_1min": os.getloadavg()[0]}
-    return found | {"clock_mhz": sum(clocks) / len(clocks)} if clocks else found
+    load = {"load_1min": os.getloadavg()[0]}
+    return load | {"clock_mhz": sum(clocks) / len(clocks)} if clocks else load
 
 
 def foreign_processes(device: torch.device, ours: int) -> int | None:
-    """Processes that compute on a card beside the `ours` known ones; None where this cannot be told (a CPU, no NVML).
+    """Returns how many processes compute on a card besides `ours`; None on a CPU, without NVML, or where it does not report.
 
-    Counted, not told apart by number: in a container NVML gives the numbers that the host knows.
+    Compares counts, not PIDs: inside a container NVML reports the host's PIDs.
     """
     if device.type != "cuda" or (opened := _nvml(device)) is None:
         return None
     nvml, handle = opened
     try:
         return max(0, len(nvml.nvmlDeviceGetComputeRunningProcesses(handle)) - ours)
-    except nvml.NVMLError:  # some virtual cards do not tell
+    except nvml.NVMLError:  # not reported by some virtual cards
         return None
 
 
@@ -60,23 +60,23 @@ def _gpu_state(device: torch.device) -> dict[str, float]:
     if (opened := _nvml(device)) is None:
         return {}
     nvml, handle = opened
-    questions = {
+    readings = {
         "clock_mhz": lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
         "memory_clock_mhz": lambda: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM)),
         "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
         "temperature_c": lambda: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
     }
-    found = {}
-    for name, ask in questions.items():
+    state = {}
+    for name, read in readings.items():
         try:
-            found[name] = ask()
-        except nvml.NVMLError:  # this card does not tell
+            state[name] = read()
+        except nvml.NVMLError:  # not reported by this card
             continue
-    return found
+    return state
 
 
 def _nvml(device: torch.device) -> tuple[Any, Any] | None:
-    """NVML and its handle of this card, or None without the package or its driver."""
+    """Returns NVML and its handle of this card, or None without the package or its driver."""
     import torch
 
     try:
@@ -91,7 +91,7 @@ def _nvml(device: torch.device) -> tuple[Any, Any] | None:
 
 
 def _cpu_lines(name: str) -> list[str]:
-    """Values of one field of /proc/cpuinfo, a line for every core; empty elsewhere than on Linux."""
+    """Returns one field of /proc/cpuinfo for every core; empty on systems other than Linux."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     return [line.split(":", 1)[1].strip() for line in lines if line.startswith(name)]

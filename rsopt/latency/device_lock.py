@@ -1,8 +1,8 @@
-"""The quiet lock: while one process measures latency on a device, the others that train on it pause between steps.
+"""The lock of a device: while one process measures latency on it, the others that compute on it pause between steps.
 
-Two file locks that the kernel releases when a holder dies. `room` is shared by workers and exclusive for a measurement; a
-shared lock alone starves the measurer, so it first takes `gate`, which workers try between steps and step aside for.
-A third file for each process, locked while it lives, tells which processes of the device are ours.
+Made of two file locks, which the kernel releases when their holder dies. `room` is shared by workers and exclusive for a
+measurement. Since shared locks would starve a measurement, it first takes `gate`, which workers try between steps; where it
+is taken, they release `room` and wait. A third file for each process, locked while it lives, counts the processes of ours.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PATIENCE_S = (
-    600.0  # a measurement waits so long for workers between two steps (building features takes minutes), no longer
-)
+PATIENCE_S = 600.0  # longest wait of a measurement for workers to pause; building features takes minutes
 _POLL_S = 0.002
-_MEMBERS: dict[Path, int] = {}  # handles held until this process ends: between two legs it is on its card all the same
+_MEMBERS: dict[Path, int] = {}  # handles held until this process ends, since it stays on its card between legs
 
 
 class DeviceLock:
-    """The lock of one device on this node. Not for several threads of a process."""
+    """The lock of one device on this node. For one thread of a process."""
 
     def __init__(self, device: str, folder: Path | None = None) -> None:
-        # Node-local on purpose: a shared file system's locks are slow, and other nodes do not disturb this device.
+        # Local to the node: locks of a shared file system are slow, and other nodes do not disturb this device.
         self.folder = folder or Path(tempfile.gettempdir()) / f"rsopt-quiet-{os.getuid()}"
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._name = "".join(c if c.isalnum() else "-" for c in device)
@@ -38,8 +36,8 @@ class DeviceLock:
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        """Compute on the device; call `yield_to_measurement` between steps."""
-        fcntl.flock(self._gate, fcntl.LOCK_SH)  # behind a measurement that waits: newcomers would prolong its wait
+        """Holds the device together with other workers. Call `yield_to_measurement` between steps."""
+        fcntl.flock(self._gate, fcntl.LOCK_SH)  # waits behind a measurement, which newcomers would delay
         fcntl.flock(self._room, fcntl.LOCK_SH)
         fcntl.flock(self._gate, fcntl.LOCK_UN)
         try:
@@ -48,9 +46,9 @@ class DeviceLock:
             fcntl.flock(self._room, fcntl.LOCK_UN)
 
     def yield_to_measurement(self, settle: Callable[[], None] | None = None) -> None:
-        """Pause if a measurement waits or runs; about a microsecond otherwise.
+        """Pauses while a measurement waits or runs; takes about a microsecond otherwise.
 
-        `settle` is called before pausing: a GPU still works on what it was given, so there it must wait for the device.
+        `settle` is called before the pause; on a GPU it must wait until the device has finished its work.
         """
         try:
             fcntl.flock(self._gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -64,10 +62,9 @@ class DeviceLock:
 
     @contextmanager
     def exclusive(self, patience_s: float = PATIENCE_S) -> Iterator[bool]:
-        """Have the device alone. Measurements queue; not to be called inside `working`.
+        """Holds the device alone, after other measurements. Must not be called inside `shared`.
 
-        Gives False where somebody computed on, without a pause, for `patience_s` seconds: what is measured then is not
-        quiet, and says so.
+        Yields whether the device is free: False where a worker did not pause within `patience_s` seconds.
         """
         deadline = time.monotonic() + patience_s
         try:
@@ -78,7 +75,7 @@ class DeviceLock:
             fcntl.flock(self._gate, fcntl.LOCK_UN)
 
     def members(self) -> int:
-        """Living processes of this node that ever opened this lock, this one included: for telling ours from strangers."""
+        """Returns how many living processes of this node have opened this lock, this one included."""
         alive = set()
         for path in self.folder.glob(f"{self._name}.*.member"):
             if path in _MEMBERS or _is_locked(path):
@@ -86,7 +83,7 @@ class DeviceLock:
         return len(alive)
 
     def close(self) -> None:
-        """Give the file handles back."""
+        """Closes the file handles."""
         os.close(self._gate)
         os.close(self._room)
 
@@ -96,7 +93,7 @@ def _open(path: Path) -> int:
 
 
 def _lock_until(handle: int, deadline: float) -> bool:
-    """Lock exclusively; False when the time has come first. The first try is made whatever the time."""
+    """Locks exclusively; returns False when the deadline passes first. Tries at least once."""
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,7 +106,7 @@ def _lock_until(handle: int, deadline: float) -> bool:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a living process holds this member file; one that a killed process left is removed."""
+    """Whether a living process holds this member file. Removes a file that a dead process left."""
     with suppress(FileNotFoundError), path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Fills a ledger with latencies of a base's architectures on this device (`python -m rsopt.latency --ledger`)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from rsopt.latency.setup import load_model, resolve_device
 
 
 def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
+    """Measures the architectures that the options name and returns a summary for `--json`."""
     from rsopt.latency.additive_model import LatencyModel, design
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.latency.ledger import Ledger
@@ -36,7 +37,7 @@ def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
         base = random_base(options.base, base_config(options.base), device, options.dtype or best_dtype(device))
     else:
         base = load_model(options.base, options)
-    # A search looks for exactly its own protocol: what is asked here beyond the length would make entries that never serve.
+    # A search looks up its own protocol exactly, so entries of any other, but for the length, would never be used.
     protocol = Protocol.for_device(base.device, options.new_tokens, options.decoder)
     if options.runs:
         raise UserError("--runs does not go with --ledger: a search only takes entries of its own protocol")
@@ -72,7 +73,7 @@ def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def caption_tokens(path: str) -> int:
-    """New tokens of a ledger's sessions. Raises UserError for a file that is none, or holds several lengths."""
+    """Returns the new tokens of a ledger's sessions. Raises UserError for a file that is no ledger or has several lengths."""
     lengths = {entry.latency.new_tokens for entry in read_ledger(Path(path))}
     if len(lengths) != 1:
         raise UserError(f"latency ledger '{path}' holds latencies of {len(lengths)} lengths: say which, --new-tokens N")
@@ -80,11 +81,11 @@ def caption_tokens(path: str) -> int:
 
 
 def _architectures(path: Path, base: Base) -> list[Architecture]:
-    """Architectures of this base in a ledger, each once. Raises UserError where there are none."""
+    """Returns the architectures of this base in a ledger, each once. Raises UserError where there are none."""
     from rsopt.latency.protocol import shape_context
 
-    model = shape_context(base.model.config)
-    ours = [e for e in read_ledger(path) if all(e.context[name] == value for name, value in model.items())]
+    shape = shape_context(base.model.config)
+    ours = [e for e in read_ledger(path) if all(e.context[name] == value for name, value in shape.items())]
     architectures = list(dict.fromkeys(replace(e.architecture, dtype=base.dtype) for e in ours))
     if not architectures:
         raise UserError(f"latency ledger '{path}' holds no architecture of base '{base.name}'")

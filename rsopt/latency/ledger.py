@@ -1,4 +1,4 @@
-"""The ledger: latencies that were measured, one JSON object a line, so that no architecture is measured twice. No torch."""
+"""Ledger: measured latencies as JSON lines, so that no architecture is measured twice. No torch."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rsopt.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """What one session of the protocol found. Milliseconds; medians, with 95 % bootstrap intervals.
+    """Result of a session of the protocol, in milliseconds: medians, with 95 % bootstrap intervals.
 
-    `latency_ms` is what counts: the candidate's time relative to the reference model that was timed in turn with it, times
-    the ledger's `reference_ms`. Without a ledger the reference is the session's own. `raw_ms` is the plain median.
-    `ratio` is of medians of pairs, `drift` the share by which the reference moved within the session, `voided` how many
-    sessions before this one were thrown away for drifting, `disturbed` why the figure is not to be trusted, if so.
+    `latency_ms` is the one to compare: `ratio`, the candidate's time over that of the reference model timed in turn with it,
+    times the ledger's `reference_ms` (without a ledger, the session's own). `raw_ms` is the median itself. `drift` is the share
+    by which the reference moved within the session, `voided` how many earlier sessions were discarded for their drift, and
+    `disturbed` the reason why the latency is not reliable, if any.
     """
 
     latency_ms: float
@@ -41,10 +41,10 @@ class Latency:
     voided: int = 0
     disturbed: str | None = None
     other_decoders: dict[str, dict[str, float]] = field(default_factory=dict)  # raw_ms, p90_ms, runs; by name
-    state: dict[str, dict[str, float]] = field(default_factory=dict)  # what the device told: before, after
+    state: dict[str, dict[str, float]] = field(default_factory=dict)  # the device's state: before, after
 
     def relative_to(self, reference_ms: float) -> Latency:
-        """The same session on the scale of a ledger whose reference takes `reference_ms`."""
+        """Returns this session on the scale of a ledger whose reference takes `reference_ms`."""
         scale = reference_ms * self.ratio / self.latency_ms
         low, high = (scale * end for end in self.interval_ms)
         return replace(
@@ -56,7 +56,7 @@ class Latency:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict."""
+        """Returns a plain dict, the inverse of `from_json`."""
         return {**asdict(self), "interval_ms": list(self.interval_ms)}
 
     @classmethod
@@ -66,13 +66,13 @@ class Latency:
 
 
 def tied(a: Latency, b: Latency) -> bool:
-    """Whether two latencies are closer than their intervals: neither is faster as far as anyone can tell."""
+    """Whether the intervals of two latencies overlap, so that neither is known to be faster."""
     return a.interval_ms[0] <= b.interval_ms[1] and b.interval_ms[0] <= a.interval_ms[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of a ledger. `context` is everything but the architecture that a latency depends on."""
+    """A line of a ledger. `context` is all that a latency depends on besides the architecture."""
 
     context: dict[str, Any]
     architecture: Architecture  # with its `cross_layers`
@@ -80,11 +80,11 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Digest: equal exactly when one entry may stand for the other."""
+        """Digest, equal for entries of the same architecture and context."""
         return entry_key(self.context, self.architecture)
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict; `from_json` gives the same entry back."""
+        """Returns a plain dict, the inverse of `from_json`."""
         return {"context": self.context, **stored(self.architecture), "latency": self.latency.to_json()}
 
     @classmethod
@@ -95,19 +95,19 @@ class Entry:
 
 
 def stored(architecture: Architecture) -> dict[str, Any]:
-    """An architecture as files hold it: `cross_layers` beside the depths and the dtype."""
+    """Returns an architecture as files hold it, with `cross_layers` outside."""
     fields = asdict(architecture)
     cross_layers = fields.pop("cross_layers")
     return {"architecture": fields, "cross_layers": cross_layers}
 
 
 def entry_key(context: Mapping[str, Any], architecture: Architecture) -> str:
-    """The digest under which an architecture's latency is found."""
+    """Returns the digest under which an architecture's latency is looked up."""
     return digest({"context": context, **stored(architecture)})
 
 
 def read_ledger(path: Path) -> list[Entry]:
-    """All entries of a ledger that somebody named. Raises UserError, in one line, for what is none."""
+    """Returns the entries of a ledger that a user named. Raises UserError where the file is no ledger."""
     if not path.is_file():
         raise UserError(f"latency ledger '{path}' is not a file; a study's is runs/NAME/latency.jsonl")
     try:
@@ -117,10 +117,10 @@ def read_ledger(path: Path) -> list[Entry]:
 
 
 class Ledger:
-    """A file of entries, and behind it one that all studies of this user share.
+    """A file of entries, backed by one that all studies of this user share.
 
-    The first entry of a key counts, and the first of a context gives the reference its time: a search that runs again with
-    a recorded ledger is the same search. What only the shared ledger holds is copied when it is asked for.
+    The first entry of a key counts, and the first of a context sets its scale (`reference_ms`), so that a search repeated with
+    a recorded ledger is the same search. Entries of the shared ledger are copied when they are looked up.
     """
 
     def __init__(self, path: Path, shared: Path | None = None, exchange: Callable[[], None] = lambda: None) -> None:
@@ -129,83 +129,83 @@ class Ledger:
 
     @classmethod
     def of_study(cls, path: Path, exchange: Callable[[], None] = lambda: None) -> Ledger:
-        """A study's ledger, with the one in the cache folder behind it."""
+        """Returns a study's ledger, backed by the one in the cache folder. `exchange` is called before and after writing."""
         return cls(path, cache_dir() / "latency.jsonl", exchange)
 
     def entries(self, context: Mapping[str, Any] | None = None) -> list[Entry]:
-        """Entries in the order they were measured, of one context or of all, each on its context's scale."""
-        found: list[Entry] = []
+        """Returns the entries of one context or of all in the order of their measurement, each on its context's scale."""
+        entries: list[Entry] = []
         reference: dict[str, float] = {}
         seen = set()
         wanted = None if context is None else digest(context)
         for data in json_lines.read(self.path):
-            own = digest(data["context"])
-            scale = reference.setdefault(own, data["latency"]["reference_ms"])
-            if wanted not in (None, own):
+            key = digest(data["context"])
+            scale = reference.setdefault(key, data["latency"]["reference_ms"])
+            if wanted not in (None, key):
                 continue
             entry = Entry.from_json(data)
             entry = replace(entry, latency=entry.latency.relative_to(scale))
             if entry.key not in seen:
                 seen.add(entry.key)
-                found.append(entry)
-        return found
+                entries.append(entry)
+        return entries
 
     def contexts(self) -> list[dict[str, Any]]:
-        """The contexts there are entries of, in the order of their first."""
-        found: dict[str, dict[str, Any]] = {}
+        """Returns the contexts of all entries, in the order of their first entry."""
+        contexts: dict[str, dict[str, Any]] = {}
         for entry in self.entries():
-            found.setdefault(digest(entry.context), entry.context)
-        return list(found.values())
+            contexts.setdefault(digest(entry.context), entry.context)
+        return list(contexts.values())
 
     def reference_ms(self, context: Mapping[str, Any]) -> float | None:
-        """The time of this context's reference model, which its latencies are relative to."""
+        """Returns the milliseconds of this context's reference model, which set its scale; None without entries."""
         entries = self.entries(context)
         return entries[0].latency.reference_ms if entries else None
 
     def get(self, context: Mapping[str, Any], architecture: Architecture) -> Latency | None:
-        """The latency recorded for exactly this, or None."""
+        """Returns the recorded latency of an architecture, or None."""
         key = entry_key(context, architecture)
         return next((e.latency for e in self.entries(context) if e.key == key), None)
 
     def get_or_measure(
         self, context: Mapping[str, Any], architecture: Architecture, measure: Callable[[], Latency]
     ) -> tuple[Latency, bool]:
-        """The recorded latency, or a new one written down; with whether it was measured now. One measures, the rest wait."""
+        """Returns the recorded latency, else measures and records it; and whether it was measured now. Others wait meanwhile."""
 
         def recorded() -> Latency | None:
             return self.get(context, architecture)
 
-        if found := recorded():
-            return found, False
+        if latency := recorded():
+            return latency, False
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"):
             self._exchange()
-            if found := recorded():
-                return found, False
-            if self._adopt(context, architecture):
+            if latency := recorded():
+                return latency, False
+            if self._copy_shared(context, architecture):
                 self._exchange()
-                return self._kept(context, architecture), False
+                return self._recorded(context, architecture), False
             entry = Entry(dict(context), architecture, measure())
             self._append(entry)
             if self.shared is not None and entry.latency.disturbed is None:
                 self.shared.add(entry)
             self._exchange()
-        return self._kept(context, architecture), True
+        return self._recorded(context, architecture), True
 
     def add(self, entry: Entry) -> None:
-        """Write an entry down unless there is one of its key."""
+        """Appends an entry unless there is one of its key."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"):
             if entry.key not in {e.key for e in self.entries(entry.context)}:
                 self._append(entry)
 
-    def _kept(self, context: Mapping[str, Any], architecture: Architecture) -> Latency:
-        kept = self.get(context, architecture)
-        assert kept is not None
-        return kept
+    def _recorded(self, context: Mapping[str, Any], architecture: Architecture) -> Latency:
+        latency = self.get(context, architecture)
+        assert latency is not None
+        return latency
 
-    def _adopt(self, context: Mapping[str, Any], architecture: Architecture) -> Latency | None:
-        """What the shared ledger knows; with it its first entry of this context, so that both have one scale."""
+    def _copy_shared(self, context: Mapping[str, Any], architecture: Architecture) -> Latency | None:
+        """Copies the shared ledger's entry, and its first of this context, so that both ledgers have one scale."""
         known = [] if self.shared is None else self.shared.entries(context)
         if known and not self.entries(context):
             self._append(known[0])

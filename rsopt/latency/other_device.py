@@ -1,4 +1,4 @@
-"""An architecture's latency on a device that is not here: from a ledger written there, or predicted from it. No torch."""
+"""Latency of an architecture on another device, looked up in a ledger of that device or predicted from it. No torch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rsopt.latency.ledger import Entry, Latency
 def latency_on_other_device(
     entries: Sequence[Entry], architecture: Architecture, cross_attention_frequency: int
 ) -> dict[str, float] | None:
-    """Metrics of an architecture from a ledger's entries of one context and dtype; None where they say nothing of it.
+    """Returns an architecture's latency metrics from entries of one context and dtype, or None where they do not give it.
 
-    A predicted latency says so (`latency_predicted` 1) and how far it may be off (`latency_error_ms`).
+    A prediction has `latency_predicted` 1 and its stated error, `latency_error_ms`.
     """
-    there = replace(architecture, dtype=entries[0].architecture.dtype)
+    wanted = replace(architecture, dtype=entries[0].architecture.dtype)
     for entry in entries:
-        if entry.architecture == there:
+        if entry.architecture == wanted:
             return latency_metrics(entry.latency) | {"latency_measured": 0.0}
-    predicted = LatencyModel.fit(entries, cross_attention_frequency).predict(there)
+    predicted = LatencyModel.fit(entries, cross_attention_frequency).predict(wanted)
     if predicted is None:
         return None
     latency_ms, error_ms = predicted
@@ -36,7 +36,7 @@ def latency_on_other_device(
 
 
 def latency_metrics(latency: Latency) -> dict[str, float]:
-    """A latency as metrics: its figure and interval, what it was made from, its parts, and the other decoder's."""
+    """Returns a latency as metrics: value, interval, raw values, parts, and that of the other decoder."""
     metrics = {
         "latency_ms": latency.latency_ms,
         "latency_p90_ms": latency.p90_ms,
@@ -49,4 +49,4 @@ def latency_metrics(latency: Latency) -> dict[str, float]:
     }
     metrics |= {f"latency_{name}_ms": value for name, value in latency.parts_ms.items()}
     scale = latency.latency_ms / latency.raw_ms
-    return metrics | {f"latency_{name}_ms": scale * found["raw_ms"] for name, found in latency.other_decoders.items()}
+    return metrics | {f"latency_{name}_ms": scale * times["raw_ms"] for name, times in latency.other_decoders.items()}

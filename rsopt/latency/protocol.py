@@ -1,4 +1,4 @@
-"""The latency protocol: what is timed and how long, the model it is timed against, and all that a figure depends on."""
+"""The latency protocol: what is timed and how long, the reference model, and the context that a latency depends on."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ UNSTEADY = 4
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What is timed and how long. `new_tokens` is fixed for every candidate: at natural length, verbosity would be timed.
+    """What is timed and how long. `new_tokens` is the same for every candidate; else longer captions would count as latency.
 
-    After `warmups`, candidate and reference take turns for at least `least_runs` rounds, and on until the interval of the
+    After `warmups`, candidate and reference are timed in turn for at least `least_runs` rounds, until the interval of the
     candidate's relative time is within `width` of it, or `seconds` or `most_runs` are spent. A session whose reference moved
-    by more than `drift` from its first half to its second is void and repeated, at most `repeats` times. An interval that
-    is still wider than UNSTEADY times `width` marks the figure.
+    by more than `drift` from its first half to its second is repeated, at most `repeats` times. A latency whose interval is
+    wider than UNSTEADY times `width` is marked as disturbed.
     """
 
     new_tokens: int
@@ -46,7 +46,7 @@ class Protocol:
 
     @classmethod
     def for_device(cls, device: torch.device, new_tokens: int, decoder: str = GENERATE) -> Protocol:
-        """On a GPU 200 rounds or more. On a CPU, where one run is long and the default search is short, eight mostly."""
+        """Returns the protocol of a search: at least 200 rounds on a GPU; mostly 8 on a CPU, where a run takes longer."""
         if device.type == "cuda":
             return cls(new_tokens, decoder=decoder)
         return cls(
@@ -63,19 +63,19 @@ class Protocol:
 
 
 def reference_architecture(shape: BaseShape) -> tuple[int, int, int]:
-    """Layers of the reference model: half of each part of the base, Q-Former layers in whole pairs."""
+    """Returns the depths of the reference model: half of each part of the base, Q-Former layers in whole groups."""
     every = shape.cross_attention_frequency
     whole = min(shape.qformer_layers, max(1, shape.qformer_layers // 2 // every) * every)
     return max(1, shape.vision_layers // 2), whole, max(1, shape.llm_layers // 2)
 
 
 def first_layers(vision: int, qformer: int, llm: int) -> Variant:
-    """The variant that keeps the first layers: which ones are kept does not change what they cost."""
+    """Returns the variant that keeps the first layers. Which layers are kept does not change their latency."""
     return Variant(tuple(range(vision)), tuple(range(qformer)), tuple(range(llm)))
 
 
 def variant_of_depths(architecture: Architecture, shape: BaseShape) -> Variant:
-    """A variant of these depths whose Q-Former has so many layers with cross-attention: all of them, or whole groups."""
+    """Returns a variant of this architecture: Q-Former layers in whole groups, or with cross-attention alone."""
     depth = architecture.qformer_layers
     step = shape.cross_attention_frequency if architecture.cross_layers == depth else 1
     qformer = tuple(range(0, depth * step, step))
@@ -83,7 +83,7 @@ def variant_of_depths(architecture: Architecture, shape: BaseShape) -> Variant:
 
 
 def latency_context(base: Base, protocol: Protocol) -> dict[str, Any]:
-    """All that a latency depends on beside the architecture; a ledger's entry of another context never serves."""
+    """Returns all that a latency depends on besides the architecture. Ledger entries of other contexts are never used."""
     return {
         **model_context(base),
         "reference": list(reference_architecture(base.shape)),
@@ -96,12 +96,12 @@ def latency_context(base: Base, protocol: Protocol) -> dict[str, Any]:
 
 
 def model_context(base: Base) -> dict[str, Any]:
-    """The part of a context that the base gives: widths, vocabulary, image and queries."""
+    """Returns the base's part of a context: widths, vocabulary, image, queries and attention kernel."""
     return {**shape_context(base.model.config), "attention": base.model.config.text_config._attn_implementation}
 
 
 def shape_context(config: Blip2Config) -> dict[str, Any]:
-    """The part of a context that a base's configuration gives; no weights are needed for it."""
+    """Returns the part of a context that follows from a base's configuration, without weights."""
     parts = (config.vision_config, config.qformer_config, config.text_config)
     return {
         "widths": [part.hidden_size for part in parts],

@@ -1,6 +1,6 @@
-"""A session of the latency protocol: candidate and reference timed in turn, alone on the device, until it is known well enough.
+"""A session of the latency protocol: times candidate and reference in turn, alone on the device.
 
-One preprocessed image in, caption ids out, batch 1, vision tower included, adapter merged, a fixed number of new tokens.
+From a preprocessed image to caption ids, batch 1, vision tower included, adapter merged, a fixed number of new tokens.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rsopt.latency.timing import exclusive_device, ratio_interval, timed
 from rsopt.model.base import Base
 from rsopt.model.build import build
 
-OTHER_EVERY = 4  # the decoder that is not the objective's is timed in every fourth round
+OTHER_EVERY = 4  # the decoder whose time does not count is timed in every fourth round
 NATURAL_IMAGES = 4
 PART_RUNS = 5
 
@@ -195,9 +195,15 @@ def natural_latency(
     device_lock: DeviceLock,
     runs: int = 1,
 ) -> tuple[float, float]:
-    """Mean milliseconds and mean new tokens of the model's own captions of `images`, each (1, 3, height, width).
+    """Returns mean milliseconds and mean new tokens of captions that end by themselves. Not an objective: short ones win.
 
-    Each image's time is its median over `runs`. A second figure and never an objective: it rewards saying less.
+    Args:
+        model: The merged model.
+        base: Its base.
+        images: Preprocessed images, each (1, 3, height, width).
+        protocol: Its decoder and beams are used.
+        device_lock: Held exclusively.
+        runs: Timed runs of each image, whose median counts.
     """
     return natural_latency_of(
         [Subject.of(model, base, i, protocol.beams) for i in images], base.device, protocol, device_lock, runs
@@ -208,14 +214,14 @@ def natural_latency(
 def natural_latency_of(
     subjects: Sequence[Subject], device: torch.device, protocol: Protocol, device_lock: DeviceLock, runs: int = 1
 ) -> tuple[float, float]:
-    """The same of any captioner, once before each image."""
+    """As natural_latency, for subjects of one captioner, each with its image."""
     times, lengths = [], []
     with exclusive_device(device_lock, device):
         for index, subject in enumerate(subjects):
-            taken = []
+            run_times = []
             for _ in range(runs + (index == 0)):  # the first warms up
-                spent, ids = timed(partial(subject.caption, protocol.decoder, 0, MAX_NEW_TOKENS), device)
-                taken.append(spent)
-            times.append(float(np.median(taken[-runs:])))
+                milliseconds, ids = timed(partial(subject.caption, protocol.decoder, 0, MAX_NEW_TOKENS), device)
+                run_times.append(milliseconds)
+            times.append(float(np.median(run_times[-runs:])))
             lengths.append(ids.shape[1])
     return float(np.mean(times)), float(np.mean(lengths))

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Device, models, protocol and images that the options of `python -m rsopt.latency` name."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def resolve_device(options: argparse.Namespace) -> torch.device:
+    """Returns the device to measure on; on a CPU, sets torch's number of threads."""
     import torch
 
     from rsopt.model.base import best_device
@@ -25,6 +26,7 @@ def resolve_device(options: argparse.Namespace) -> torch.device:
 
 
 def load_model(name: str, options: argparse.Namespace) -> Base:
+    """Loads a base or an exported model without progress bars."""
     from transformers.utils import logging
 
     from rsopt.model.base import load_base
@@ -35,7 +37,7 @@ def load_model(name: str, options: argparse.Namespace) -> Base:
 
 
 def protocol_for(base: Base, options: argparse.Namespace) -> Protocol:
-    """The search's protocol; on a CPU with more rounds, since no search waits."""
+    """Returns the protocol of a search; on a CPU with more rounds."""
     from rsopt.latency.protocol import Protocol
 
     protocol = Protocol.for_device(base.device, options.new_tokens, options.decoder)
@@ -47,6 +49,7 @@ def protocol_for(base: Base, options: argparse.Namespace) -> Protocol:
 
 
 def timing_images(base: Base, options: argparse.Namespace, count: int) -> list[torch.Tensor]:
+    """Returns preprocessed validation images, each (1, 3, height, width)."""
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.model.vision_features import pixels

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Subject: a captioner before one image, as sessions time it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rsopt.model.base import Base
 
 
 def random_image(base: Base, seed: int = 0) -> torch.Tensor:
-    """An image for bases without a processor, (1, 3, height, width): what it shows does not change the time."""
+    """Returns random pixel values for bases without a processor, (1, 3, height, width)."""
     side = base.model.config.vision_config.image_size
     values = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(seed))
     return values.to(base.device, base.model.dtype)
@@ -29,7 +29,7 @@ def caption_ids(
     pixel_values: torch.Tensor,
     generation: Generation,
 ) -> torch.Tensor:
-    """Ids of the new tokens, (images, new tokens), for images (images, 3, height, width), from pixels on."""
+    """Returns ids of the new tokens, (images, new tokens), of images (images, 3, height, width)."""
     if decoder == SHARED_PREFIX:
         features = model.vision_model(pixel_values).last_hidden_state
         return shared_prefix(model, base, prompt(model, base, features), generation)
@@ -42,15 +42,15 @@ def caption_ids(
         eos_token_id=base.end_id,
         pad_token_id=base.tokenizer.pad_token_id,
     )
-    return ids[:, base.model.config.num_query_tokens + 1 :]  # the prompt comes back too
+    return ids[:, base.model.config.num_query_tokens + 1 :]  # without the prompt
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is timed: a captioner before one image.
+    """A captioner before one image.
 
-    `caption(decoder, least, most)` gives ids of the new tokens, (1, least to most), from pixels on. `stages` are its parts in
-    turn, each fed with what the one before gave: vision tower, what stands between, and the first token by a decoder.
+    `caption(decoder, least, most)` returns ids of `least` to `most` new tokens, (1, new tokens). `stages(decoder)` returns the
+    parts of that, each taking the result of the one before: vision tower, Q-Former with projection, first token.
     """
 
     caption: Callable[[str, int, int], torch.Tensor]
@@ -61,7 +61,7 @@ class Subject:
 
     @classmethod
     def of(cls, model: Blip2ForConditionalGeneration, base: Base, pixel_values: torch.Tensor, beams: int) -> Subject:
-        """A merged model over `base` before one image, (1, 3, height, width)."""
+        """Returns the subject of a merged model over `base` and an image, (1, 3, height, width)."""
 
         def stages(decoder: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any], Any]]:
             decode = shared_prefix if decoder == SHARED_PREFIX else transformers_generate

@@ -1,4 +1,4 @@
-"""Throughput: images captioned in a second at the batch size that is best of those that fit, as for a folder of tiles."""
+"""Throughput: images captioned a second at the fastest batch size that fits."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from rsopt.latency.subject import caption_ids
 from rsopt.latency.timing import exclusive_device, timed
 from rsopt.model.base import Base
 
-THROUGHPUT_FILE = "throughput.jsonl"  # in a study's folder: an architecture and device a line
+THROUGHPUT_FILE = "throughput.jsonl"  # in a study's folder: one architecture on one device a line
 LARGEST = {"cpu": 16, "cuda": 512}  # images at once
 GROWTH = {
     "cpu": 4,
     "cuda": 2,
-}  # from one batch size to the next; on a CPU neighbours differ little and every one is slow
+}  # factor between batch sizes; on a CPU each is slow, and neighbours differ little
 ROUNDS = 3  # of each batch size, after one that warms up; the median counts
-WORSE = 0.98  # of the best so far: a batch size this slow ends the search for a better one
-SECONDS = {"cpu": 20.0, "cuda": 60.0}  # after which no larger batch is begun
+WORSE = 0.98  # share of the best so far: a batch size slower than this is the last
+SECONDS = {"cpu": 20.0, "cuda": 60.0}  # after which no larger batch is tried
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """`captions_per_s` at `batch` images at once; `tried` maps each batch size to its own."""
+    """`captions_per_s` at `batch` images at once; `tried` maps each batch size to its speed."""
 
     captions_per_s: float
     batch: int
@@ -45,7 +45,7 @@ class Throughput:
     disturbed: bool
 
     def metrics(self) -> dict[str, float]:
-        """As a trial reports it."""
+        """Returns the metrics that a trial reports."""
         return {"captions_per_s": self.captions_per_s, "captions_batch": float(self.batch)}
 
 
@@ -53,10 +53,16 @@ class Throughput:
 def measure_throughput(
     model: Blip2ForConditionalGeneration, base: Base, tile: torch.Tensor, protocol: Protocol, device_lock: DeviceLock
 ) -> Throughput:
-    """Time a merged `model` on batches of a preprocessed tile (1, 3, height, width), alone on the device.
+    """Time a merged `model` on batches of a preprocessed tile, alone on the device.
 
-    Decoder, beams and the fixed number of new tokens are the latency protocol's. Batches grow until they are slower, do not
-    fit, or time is up.
+    Batches grow until they are slower, do not fit, or time is up.
+
+    Args:
+        model: The merged model.
+        base: Its base.
+        tile: The preprocessed image, (1, 3, height, width).
+        protocol: Gives decoder, beams and number of new tokens.
+        device_lock: Held exclusively.
     """
     tried: dict[str, float] = {}
     begin, count = time.perf_counter(), 1
@@ -67,7 +73,7 @@ def measure_throughput(
             except (RuntimeError, MemoryError) as error:
                 if count == 1 or not is_out_of_memory(error):
                     raise
-                break  # out of the handler the failed attempt's tensors are gone
+                break  # outside the handler, where the tensors of the failed attempt are freed
             tried[str(count)] = speed
             if speed < WORSE * max(tried.values()) or time.perf_counter() - begin > SECONDS[base.device.type]:
                 break
@@ -80,7 +86,7 @@ def measure_throughput(
 def known_throughput(
     folder: Path, context: Mapping[str, Any], architecture: Architecture, measure: Callable[[], Throughput]
 ) -> Throughput:
-    """What a study's file holds of this architecture, else measured now and written there: weights do not change it."""
+    """Returns this architecture's throughput from the study's file, else measures it and records it there."""
     path, key = folder / THROUGHPUT_FILE, entry_key(context, architecture)
     with FileLock(f"{path}.lock"):
         for entry in json_lines.read(path):
@@ -95,10 +101,10 @@ def known_throughput(
 
 
 def _speed(model: Blip2ForConditionalGeneration, base: Base, tiles: torch.Tensor, protocol: Protocol) -> float:
-    generation, taken = Generation.of_length(protocol.new_tokens, protocol.beams), []
+    generation, times = Generation.of_length(protocol.new_tokens, protocol.beams), []
     for _ in range(ROUNDS + 1):
-        spent_ms, ids = timed(lambda: caption_ids(protocol.decoder, model, base, tiles, generation), base.device)
+        milliseconds, ids = timed(lambda: caption_ids(protocol.decoder, model, base, tiles, generation), base.device)
         expected = (len(tiles), protocol.new_tokens)
         assert ids.shape == expected, f"{tuple(ids.shape)} images and new tokens instead of {expected}"
-        taken.append(spent_ms)
-    return 1e3 * len(tiles) / float(np.median(taken[1:]))
+        times.append(milliseconds)
+    return 1e3 * len(tiles) / float(np.median(times[1:]))

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Timing of calls, the interval of a ratio of times, and exclusive use of a device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rsopt.latency.device_lock import DeviceLock
 
 
 def timed(call: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
-    """Milliseconds of a call, the device's part included, and its result."""
+    """Returns the milliseconds of a call, including its work on the device, and its result."""
     begin = time.perf_counter()
     result = call()
     if device.type == "cuda":
@@ -25,7 +25,7 @@ def timed(call: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
 
 
 def ratio_interval(pairs: np.ndarray, seed: int, draws: int = 1000) -> tuple[float, float]:
-    """95 % bootstrap interval of median(candidate) / median(reference), drawn pair by pair; pairs is (runs, 2)."""
+    """Returns the 95 % bootstrap interval of median(candidate) / median(reference). `pairs`: (runs, 2), reference first."""
     drawn = np.random.default_rng(seed).integers(len(pairs), size=(draws, len(pairs)))
     medians = np.median(pairs[drawn], axis=1)
     low, high = np.percentile(medians[:, 1] / medians[:, 0], [2.5, 97.5])
@@ -34,19 +34,16 @@ def ratio_interval(pairs: np.ndarray, seed: int, draws: int = 1000) -> tuple[flo
 
 @contextmanager
 def exclusive_device(device_lock: DeviceLock, device: torch.device) -> Iterator[str | None]:
-    """The device alone, and no garbage collection, which would land on whichever run is timed.
-
-    Gives the reason why what is timed inside is not to be trusted, None where it is.
-    """
+    """Holds the device alone, with garbage collection off. Yields why times taken inside are not reliable, or None."""
     with device_lock.exclusive() as alone:
-        disturbed = None if alone else "others computed on without a pause"
+        disturbed = None if alone else "other workers did not pause"
         if company := foreign_processes(device, device_lock.members()):
             disturbed = f"{company} other process{'es' * (company > 1)} on the card"
-        was = gc.isenabled()
+        was_enabled = gc.isenabled()
         gc.collect()
         gc.disable()
         try:
             yield disturbed
         finally:
-            if was:
+            if was_enabled:
                 gc.enable()
