@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 
 import numpy as np
@@ -13,9 +14,32 @@ from PIL import Image
 from research.tiny_world.dense_scenes import LABEL_SIZE, draw_crowd
 from research.tiny_world.pictures import draw_picture
 from research.tiny_world.texts import sentence
-from rsopt.pretrain.corpus import SIDE, UNKNOWN, Pictures
-from rsopt.pretrain.model import IMAGE_SIZE
-from rsopt.pretrain.words import COLOUR_NAMES, COUNTED, FACTS, KINDS
+from research.tiny_world.words import COLOUR_NAMES, COUNTED, FACTS, KINDS
+from rsopt.pretrain.model import IMAGE_SIZE, PATCH_SIZE
+
+UNKNOWN = -100  # label of a missing fact; cross-entropy ignores it
+SIDE = IMAGE_SIZE // PATCH_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """N pictures as arrays.
+
+    Attributes:
+        pixels: (N, 64, 64, 3) uint8.
+        cover: (N, 64 patches, K kinds) uint8, the share of a patch that shows a kind, 255 for all of it.
+        centres: (N, 64) uint8, 1 + the index in COUNTED of the thing whose centre is in a patch, 0 for none.
+        tints: (N, 64) int64, the colour of that thing, or UNKNOWN.
+        facts: (N, F) int64, classes in the order of FACTS, or UNKNOWN.
+        captions: Two captions of each picture.
+    """
+
+    pixels: np.ndarray
+    cover: np.ndarray
+    centres: np.ndarray
+    tints: np.ndarray
+    facts: np.ndarray
+    captions: list[tuple[str, ...]]
 
 
 def _one(

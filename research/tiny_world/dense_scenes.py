@@ -8,9 +8,9 @@ from random import Random
 import numpy as np
 from PIL import Image
 
+from research.tiny_world.words import COLOUR_NAMES, KINDS, LAND_NAMES, SIDES, WATER_NAMES
 from rsopt.data.generated import objects as things
 from rsopt.data.generated.canvas import GROUNDS, WATERS, Box, Canvas, Mark, grid
-from rsopt.pretrain.words import COLOUR_NAMES, KINDS, LAND_NAMES, SIDES, WATER_NAMES
 
 RENDER_SIZE, LABEL_SIZE = 128, 64
 

@@ -13,9 +13,7 @@ import numpy as np
 
 from research.tiny_world.dense_scenes import LABEL_SIZE, RENDER_SIZE, Picture, land, put
 from research.tiny_world.ground_scenes import front_picture
-from rsopt.data.generated import objects as things
-from rsopt.data.generated.canvas import COLOURS, GROUNDS, WATERS, Canvas, apart, curve, grid
-from rsopt.pretrain.words import (
+from research.tiny_world.words import (
     ABOVE,
     COLOUR_NAMES,
     COUNTED,
@@ -31,6 +29,8 @@ from rsopt.pretrain.words import (
     caption,
     some,
 )
+from rsopt.data.generated import objects as things
+from rsopt.data.generated.canvas import COLOURS, GROUNDS, WATERS, Canvas, apart, curve, grid
 
 _NAMES = {
     "tank": ("tank", "storage tank", "round tank"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rsopt.cli import Parser, command, positive
+from rsopt.cli import Parser, command, from_repository, positive
 
 
 def parser() -> Parser:
@@ -35,9 +35,8 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Parse, pretrain, save."""
     options = parser().parse_args(argv)
-    from rsopt.pretrain.pretrain import write_base  # after parsing: torch takes seconds to import
-
-    write_base(options.out, options.seed, options.scale, options.keep)
+    tiny = from_repository("research.tiny_world.pretrain")  # after parsing: torch takes seconds to import
+    tiny.write_base(options.out, options.seed, options.scale, options.keep)
     return 0
 
 

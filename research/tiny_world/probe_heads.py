@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from transformers import Blip2ForConditionalGeneration
 
-from rsopt.pretrain.corpus import SIDE, UNKNOWN, Pictures
-from rsopt.pretrain.words import COLOUR_NAMES, COUNTED, FACTS, KINDS
+from research.tiny_world.corpus import SIDE, UNKNOWN, Pictures
+from research.tiny_world.words import COLOUR_NAMES, COUNTED, FACTS, KINDS
 
 _SHOWN = ("count_plane", "colour_plane", "count_tank", "roads", "rows", "land_left", "water_shape")
 

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
-from rsopt.cli import from_repository
+from research.tiny_world.corpus import draw_corpus, draw_sentences
+from research.tiny_world.language_process import keep_stage, load_kept, read_words, report
+from research.tiny_world.probe_heads import Heads
+from research.tiny_world.stages import look, see, tell
 from rsopt.pretrain.common import Budget
-from rsopt.pretrain.language_process import keep_stage, load_kept, read_words, report
 from rsopt.pretrain.model import make_model, make_processor, save, train_tokenizer
-from rsopt.pretrain.probe_heads import Heads
-from rsopt.pretrain.stages import look, see, tell
 
 
 def write_base(out: Path, seed: int, scale: float, keep: Path | None) -> None:
@@ -36,10 +36,9 @@ def pretrain(
 ) -> tuple[Blip2ForConditionalGeneration, Blip2Processor]:
     """Runs all stages in order. Lines of progress count seconds from `started` (time.time()); `keep` stores weights by stage."""
     progress = partial(report, started)
-    world = from_repository("research.tiny_world.corpus")
-    pictures = world.draw_corpus(budget.pictures, seed, 2, progress)
-    crowds = world.draw_corpus(budget.crowds, seed, 2, progress, crowds=True)
-    sentences = world.draw_sentences(budget.sentences, seed)
+    pictures = draw_corpus(budget.pictures, seed, 2, progress)
+    crowds = draw_corpus(budget.crowds, seed, 2, progress, crowds=True)
+    sentences = draw_sentences(budget.sentences, seed)
     texts = [*sentences, *(text for captions in pictures.captions for text in captions)]
     tokenizer = train_tokenizer(texts)
     model = make_model(tokenizer, seed).train()

@@ -11,15 +11,14 @@ import pytest
 import torch
 from transformers import AutoProcessor, Blip2ForConditionalGeneration
 
-from research.tiny_world.corpus import draw_corpus, draw_sentences
+from research.tiny_world.corpus import SIDE, UNKNOWN, draw_corpus, draw_sentences
 from research.tiny_world.pictures import draw_picture
+from research.tiny_world.words import FACTS, KINDS
 from rsopt.cli import command
 from rsopt.data.generated.mini import make_mini
 from rsopt.pretrain.__main__ import main
 from rsopt.pretrain.common import without_random_layers
-from rsopt.pretrain.corpus import SIDE, UNKNOWN
 from rsopt.pretrain.model import make_model, train_tokenizer
-from rsopt.pretrain.words import FACTS, KINDS
 
 
 def _quiet(_: str) -> None:

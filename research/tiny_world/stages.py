@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerBase
 
+from research.tiny_world.corpus import UNKNOWN, Pictures
+from research.tiny_world.probe_heads import Heads, Targets, attention_losses
 from rsopt.pretrain.common import (
     Budget,
     Progress,
@@ -27,8 +29,6 @@ from rsopt.pretrain.common import (
     take_step,
     without_random_layers,
 )
-from rsopt.pretrain.corpus import UNKNOWN, Pictures
-from rsopt.pretrain.probe_heads import Heads, Targets, attention_losses
 
 # Probability that a layer is omitted in a step. At 0.1, half of the LLM's layers caption as well as all of them once they are
 # tuned, which leaves a search over depths no trade-off.

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from research.tiny_world.stages import read
 from rsopt.pretrain.common import Budget
 from rsopt.pretrain.model import make_model
-from rsopt.pretrain.stages import read
 
 
 def report(started: float, text: str) -> None:
