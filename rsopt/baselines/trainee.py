@@ -26,7 +26,7 @@ MODEL = "model"  # folder of the captioner in its last rung
 
 
 class BaselineTrainee:
-    """See `Trainee`. Wraps a `Captioner` of the kind that the leg's candidate names."""
+    """See `Trainee` for the methods. Wraps a `Captioner` of the kind that the leg's candidate names."""
 
     is_trained = True
     recomputed = False
@@ -37,11 +37,9 @@ class BaselineTrainee:
         self._captioner = make(self._leg.candidate.baseline, self._worker, self._leg.seed)
 
     def load_data(self) -> None:
-        """Make the stages of its training."""
         self._training = self._captioner.training()
 
     def train(self, checkpoint: Path | None) -> TrainResult:
-        """Train by the baseline's own stages."""
         if checkpoint is not None:
             self._training.load(checkpoint, self._leg.start)
         with self._context.stopwatch.timed("train"):
@@ -55,26 +53,21 @@ class BaselineTrainee:
             self._captioner.write(folder / MODEL)
 
     def load(self, folder: Path) -> None:
-        """Restore the weights. Raises ValueError where the checkpoint is damaged."""
         self._training.load(folder / STATE, self._leg.stop)
 
     def training_metrics(self, result: TrainResult) -> dict[str, float]:
-        """Loss and throughput."""
         return {"train_loss": result.loss, "images_per_s": result.images / self._context.stopwatch.seconds["train"]}
 
     def prepare_captioning(self) -> None:
         """Nothing to do."""
 
     def caption(self, every: int, beams: int, batch: int) -> list[str]:
-        """Captions of every `every`-th image of the validation split."""
         return self._captioner.caption("val", every, beams, batch, self._context.yield_device)
 
     def validation_loss(self) -> float:
-        """Mean loss over the validation split in nats a token, over its own vocabulary."""
         return self._captioner.validation_loss()
 
     def subject(self, sample: Sample) -> Subject:
-        """The captioner before one image."""
         return self._captioner.subject(self._captioner.pixels([sample]), BEAMS)
 
     def latency(self, subject: Subject, protocol: Protocol) -> dict[str, float]:

@@ -30,7 +30,7 @@ from rsopt.trial.worker_context import pad_id
 
 
 class VariantTrainee:
-    """See `Trainee`. A variant without an adapter is the base as it comes, which is not trained."""
+    """See `Trainee` for the methods. A variant without an adapter is the base as it comes, which is not trained."""
 
     recomputed = False
     _plain: Blip2ForConditionalGeneration  # with the adapter merged
@@ -46,7 +46,6 @@ class VariantTrainee:
         return self._built.variant.lora is not None
 
     def load_data(self) -> None:
-        """Inputs and captions of the training split as the recipe takes them."""
         self._data = recipe_data(self._leg, self._built, self._worker)
 
     def train(self, checkpoint: Path | None) -> TrainResult:
@@ -78,7 +77,6 @@ class VariantTrainee:
         (folder / CURVE).write_text(json.dumps(self._curve))
 
     def load(self, folder: Path) -> None:
-        """Restore the adapter. Raises ValueError where the checkpoint is damaged."""
         trainer = self._make_trainer()
         trainer.load(folder / STATE)
         trainer.drop(False)
@@ -108,7 +106,6 @@ class VariantTrainee:
             _ = self._worker.decode
 
     def caption(self, every: int, beams: int, batch: int) -> list[str]:
-        """Captions of every `every`-th image of the validation split."""
         inputs, queried = self._worker.inputs("val", self._built)
         return caption_features(
             self._plain,
@@ -122,13 +119,11 @@ class VariantTrainee:
         )
 
     def validation_loss(self) -> float:
-        """Mean loss over the validation split in nats a token."""
         data = self._worker.training_set("val", self._built.variant.vision_layers, self._built)
         pad = pad_id(self._worker.base)
         return halve_until_fits(32, lambda images: validation_loss(self._plain, data, pad, images))
 
     def subject(self, sample: Sample) -> Subject:
-        """The merged model before one image."""
         return Subject.of(self._plain, self._worker.base, pixels(self._worker.base, [sample]), BEAMS)
 
     def latency(self, subject: Subject, protocol: Protocol) -> dict[str, float]:

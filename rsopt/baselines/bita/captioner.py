@@ -28,7 +28,7 @@ from rsopt.trial.worker_context import WorkerContext, pad_id
 
 
 class BitaCaptioner:
-    """See `Captioner`. `tower` is the source of the CLIP of the paper's size; None for the tiny one."""
+    """See `Captioner` for the methods. `tower` is the source of the CLIP of the paper's size; None for the tiny one."""
 
     def __init__(self, name: str, worker: WorkerContext, seed: int, tower: str | None) -> None:
         self.name, self.seed, self.tiny = name, seed, tower is None
@@ -53,7 +53,6 @@ class BitaCaptioner:
     def caption(
         self, split: str, every: int, beams: int, batch: int, between_batches: Callable[[], None] | None = None
     ) -> list[str]:
-        """Captions of every `every`-th image of a split."""
         features = self.worker.features(split, self._layers)[::every]
         return caption_features(
             self.model,
@@ -66,19 +65,15 @@ class BitaCaptioner:
         )
 
     def validation_loss(self) -> float:
-        """Mean loss over the validation split in nats a token of the language model."""
         return validation_loss(self.model, self.worker.training_set("val", self._layers), pad_id(self.base))
 
     def pixels(self, samples: Sequence[Sample]) -> Tensor:
-        """Images as CLIP takes them."""
         return pixels(self.base, samples)
 
     def subject(self, pixel_values: Tensor, beams: int) -> Subject:
-        """Captioning one image, timed like a BLIP-2."""
         return Subject.of(self.model, self.base, pixel_values, beams)
 
     def cost(self, load: Workload) -> Cost:
-        """Exact costs."""
         config = self._language_base.model.config
         return bita_cost(bita_config(self.tiny, config.text_config, config.image_token_index), config, load)
 

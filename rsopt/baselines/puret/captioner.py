@@ -40,7 +40,7 @@ MIN_COUNT = {"tiny": 2, "paper": 5}  # of a word in the training captions, to ha
 
 
 class PureTCaptioner:
-    """See `Captioner`. `tower` is the source of the Swin of the paper's size; None for the tiny one."""
+    """See `Captioner` for the methods. `tower` is the source of the Swin of the paper's size; None for the tiny one."""
 
     def __init__(self, name: str, worker: WorkerContext, seed: int, tower: str | None) -> None:
         self.name, self.worker, self.seed, self.tiny = name, worker, seed, tower is None
@@ -85,7 +85,6 @@ class PureTCaptioner:
     def caption(
         self, split: str, every: int, beams: int, batch: int, between_batches: Callable[[], None] | None = None
     ) -> list[str]:
-        """Captions of every `every`-th image of a split."""
         captions: list[str] = []
         for part in self.features(split)[::every].split(batch):
             captions += self.words.decode(self.model.caption(self._to_device(part), Generation(beams)))
@@ -133,7 +132,6 @@ class PureTCaptioner:
         return self._features[start : start + len(data.split(split))]
 
     def pixels(self, samples: Sequence[Sample]) -> Tensor:
-        """Images as Swin takes them."""
         values = self.processor(images=[open_image(s) for s in samples], return_tensors="pt")["pixel_values"]
         return values.to(self.worker.base.device, self.worker.base.model.dtype)
 
@@ -152,7 +150,6 @@ class PureTCaptioner:
         return Subject(caption, lambda _: stages, pixel_values, beams, (GENERATE,))
 
     def cost(self, load: Workload) -> Cost:
-        """Exact costs."""
         return puret_cost(puret_config(self.tiny, self.words.size), load)
 
     def write(self, folder: Path) -> None:
