@@ -1,4 +1,4 @@
-"""Base: the pretrained captioner. Read-only, loaded once per process and shared by every variant built over it."""
+"""Base: the pretrained captioner, loaded once per process, never changed, and shared by all variants built over it."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ class Base:
 
     @property
     def tokenizer(self) -> Any:
-        """The processor's tokenizer."""
+        """Returns the processor's tokenizer."""
         return self.processor.tokenizer
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Returns the device of the weights."""
         return self.model.query_tokens.device
 
     @property
     def start_id(self) -> int:
-        """`</s>`, which stands between the image's query tokens and the caption."""
+        """Returns the id of `</s>`, which is between the image's query tokens and the caption."""
         return self.model.config.text_config.bos_token_id
 
     @property
     def end_id(self) -> int:
-        """The newline token that ends a caption; without it captions run on and both CIDEr and latency are wrong."""
+        """Returns the id of the newline that ends a caption. Without it captions do not end, and CIDEr and latency are wrong."""
         return self.model.config.text_config.eos_token_id
 
 
 def best_device() -> torch.device:
-    """The first GPU if torch sees one, else the CPU."""
+    """Returns the first GPU if torch finds one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def best_dtype(device: torch.device) -> Dtype:
-    """bfloat16 on GPUs that have it in hardware, float16 on older ones (trained with loss scaling), float32 on a CPU."""
+    """Returns bfloat16 on GPUs that support it in hardware, float16 on older ones, float32 on a CPU."""
     if device.type != "cuda":
         return "float32"
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
@@ -73,13 +73,13 @@ def load_base(name: str, device: torch.device | None = None, dtype: Dtype | None
 
     What it leaves out and can be told (`rsopt.model.config_repair`) is repaired, and a warning is logged for each.
     """
-    config = base_config(name)  # refuses what is no BLIP-2 with an OPT before gigabytes are read
+    config = base_config(name)  # refuses other models before gigabytes are read
     device = device or best_device()
     dtype = dtype or best_dtype(device)
     processor = load_processor(name)
     for repair in repair_config(name, config, processor):
         _LOG.warning("base '%s': %s", name, repair)
-    # An export in few bits goes to its device as it is read, and cannot be moved afterwards.
+    # A quantised export is loaded straight to its device and cannot be moved afterwards.
     quantised = getattr(config, "quantization_config", None) is not None
     placed: dict[str, Any] = {"device_map": {"": device}} if quantised else {}
     try:
@@ -94,7 +94,7 @@ def load_base(name: str, device: torch.device | None = None, dtype: Dtype | None
         )
     except (OSError, ValueError, ImportError, SafetensorError, UnpicklingError) as error:
         raise UserError(f"base '{name}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
-    # transformers only warns here and re-initialises what it did not find: every score after that would be wrong.
+    # transformers only warns about missing weights and re-initialises them: every score would be wrong.
     if wrong := {kind: sorted(report[kind])[:3] for kind in ("missing_keys", "mismatched_keys") if report[kind]}:
         raise UserError(f"base '{name}': its weights do not fit its config: {wrong}")
     model.requires_grad_(False).eval()

@@ -1,4 +1,4 @@
-"""build(base, variant): a variant over a resident base. Structure is cloned, weights are shared until an adapter is merged."""
+"""Builds a variant over a loaded base. Modules are cloned; weights are shared until an adapter is merged."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _LAYERS = {"llm": "language_model.model.decoder.layers", "qformer": "qformer.enc
 
 @dataclass(slots=True)
 class Built:
-    """A variant ready to train or caption. `peft` wraps `model` in place when the variant has a LoRA."""
+    """A variant ready to train or caption. If it has a LoRA, `peft` wraps `model` in place."""
 
     model: Blip2ForConditionalGeneration
     variant: Variant
     peft: PeftModel | None = None
 
     def trainable(self) -> dict[str, nn.Parameter]:
-        """Trainable parameters by name, in a fixed order."""
+        """Returns the trainable parameters by name, in a fixed order."""
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
 
 def build(base: Base, variant: Variant, seed: int = 0) -> Built:
-    """Clone the base's structure with the kept layers and a fresh LoRA (B = 0). The base stays bit-identical.
+    """Builds a variant: the base's kept layers and a new LoRA (B = 0) drawn from `seed`. The base is not changed.
 
     Raises UserError for layers the base does not have and Q-Former subsets that plain transformers could not reload.
     """
@@ -53,28 +53,28 @@ def build(base: Base, variant: Variant, seed: int = 0) -> Built:
 
 
 def clone_structure(model: Any, without: Iterable[nn.Module] = ()) -> Any:
-    """A deep copy of the modules over the same parameters and buffers: milliseconds, no weight is copied.
+    """Returns a deep copy of the modules over the same parameters and buffers, in milliseconds.
 
-    Modules in `without` are not cloned, which saves their time: they stay the model's own, for the caller to take out.
+    Modules in `without` are not cloned, to save time: the copy holds the model's own, which the caller removes from it.
     """
     memo: dict[int, object] = {id(t): t for t in (*model.parameters(), *model.buffers(), *without)}
     return copy.deepcopy(model, memo)
 
 
 def _dropped(model: Blip2ForConditionalGeneration, variant: Variant) -> list[nn.Module]:
-    """The base's layers that the variant does not keep."""
+    """Returns the base's layers that the variant does not keep."""
     parts = (
         (model.vision_model.encoder.layers, variant.vision_layers),
         (model.qformer.encoder.layer, variant.qformer_layers),
         (model.language_model.model.decoder.layers, variant.llm_layers),
     )
-    return [layer for layers, kept in parts for index, layer in enumerate(layers) if index not in kept]
+    return [layer for layers, indices in parts for index, layer in enumerate(layers) if index not in indices]
 
 
 def merged(built: Built) -> Blip2ForConditionalGeneration:
-    """A plain transformers model with the adapter merged; `built` and the base keep their weights.
+    """Returns a plain transformers model with the adapter merged; `built` and the base keep their weights.
 
-    PEFT merges into `base_layer.weight` in place, and that tensor is the base's: adapted modules get their own copy first.
+    PEFT merges into `base_layer.weight`, which is the base's tensor, so adapted modules get a copy of it first.
     """
     if built.peft is None:
         return clone_structure(built.model)
@@ -84,7 +84,7 @@ def merged(built: Built) -> Blip2ForConditionalGeneration:
             layer = module.get_base_layer()
             layer.weight = nn.Parameter(layer.weight.detach().clone(), requires_grad=False)
     model = peft.merge_and_unload()
-    for module in model.modules():  # a trained projection is still the one in training
+    for module in model.modules():  # a trained projection is still the tensor in training
         for name, parameter in module.named_parameters(recurse=False):
             if parameter.requires_grad:
                 setattr(module, name, nn.Parameter(parameter.detach().clone(), requires_grad=False))
@@ -92,7 +92,7 @@ def merged(built: Built) -> Blip2ForConditionalGeneration:
 
 
 def lora_config(lora: LoraSpec) -> LoraConfig:
-    """PEFT's configuration: one scoped pattern per component, own rank and alpha for each."""
+    """Returns PEFT's configuration: for each component a pattern, a rank and an alpha."""
     patterns, ranks, alphas = [], {}, {}
     for component, part in (("llm", lora.llm), ("qformer", lora.qformer)):
         if part is not None:
@@ -107,7 +107,9 @@ def lora_config(lora: LoraSpec) -> LoraConfig:
         lora_alpha=first.alpha,
         rank_pattern=ranks,
         alpha_pattern=alphas,
-        target_modules="(" + "|".join(patterns) + ")",  # no task_type: PEFT would wrap the model's forward for it
+        target_modules="("
+        + "|".join(patterns)
+        + ")",  # without task_type, for which PEFT would wrap the model's forward
         lora_dropout=lora.dropout,
         use_rslora=lora.rslora,
         bias="none",
@@ -116,10 +118,10 @@ def lora_config(lora: LoraSpec) -> LoraConfig:
 
 
 def check_loadable(variant: Variant, shape: BaseShape) -> None:
-    """Raise UserError unless every kept layer exists and the Q-Former subset reloads in plain transformers.
+    """Raises UserError unless every kept layer exists and plain transformers can load the Q-Former subset.
 
-    transformers puts cross-attention where `index % cross_attention_frequency == 0`; a kept subset reloads exactly when it
-    is whole (cross, none) groups, or cross layers alone with frequency 1.
+    transformers puts cross-attention where `index % cross_attention_frequency == 0`. A subset can be loaded if it is whole
+    groups of that many layers, or layers with cross-attention alone (frequency 1).
     """
     try:
         variant.check(shape)
@@ -128,27 +130,27 @@ def check_loadable(variant: Variant, shape: BaseShape) -> None:
     _qformer_frequency(variant.qformer_layers, shape)
 
 
-def _qformer_frequency(kept: Sequence[int], shape: BaseShape) -> int:
-    """The `cross_attention_frequency` under which the kept Q-Former layers reload. Raises UserError if there is none."""
+def _qformer_frequency(layers: Sequence[int], shape: BaseShape) -> int:
+    """Returns the `cross_attention_frequency` under which these Q-Former layers load. Raises UserError if there is none."""
     every = shape.cross_attention_frequency
-    if all(i % every == 0 for i in kept):
+    if all(i % every == 0 for i in layers):
         return 1
-    groups = sorted({i // every for i in kept})
+    groups = sorted({i // every for i in layers})
     whole = [i for g in groups for i in range(g * every, min((g + 1) * every, shape.qformer_layers))]
-    if list(kept) == whole:
+    if list(layers) == whole:
         return every
-    cross = [i for i in kept if i % every == 0] or [groups[0] * every]
+    cross = [i for i in layers if i % every == 0] or [groups[0] * every]
     raise UserError(
-        f"Q-Former layers {list(kept)} cannot be reloaded by plain transformers; nearest that can: {whole} or {cross}"
+        f"Q-Former layers {list(layers)} cannot be reloaded by plain transformers; nearest that can: {whole} or {cross}"
     )
 
 
 def _keep_layers(model: Blip2ForConditionalGeneration, variant: Variant, shape: BaseShape) -> None:
-    """Drop the other layers of the clone; renumber cache indices and make every config tell the truth."""
+    """Drop the other layers of the clone, renumber cache slots and update every config."""
     decoder = model.language_model.model.decoder
     decoder.layers = nn.ModuleList(decoder.layers[i] for i in variant.llm_layers)
     for index, layer in enumerate(decoder.layers):
-        layer.self_attn.layer_idx = index  # the cache slot: a wrong one reads another layer's keys
+        layer.self_attn.layer_idx = index  # the cache slot: with a wrong one, another layer's keys are read
     for config in (
         model.config.text_config,
         model.language_model.config,
@@ -172,7 +174,7 @@ def _keep_layers(model: Blip2ForConditionalGeneration, variant: Variant, shape: 
 
 
 def _check_targets(model: Blip2ForConditionalGeneration, variant: Variant) -> None:
-    """Raise unless LoRA sits on exactly the modules it was meant for: PEFT is silent about a pattern that also hits others."""
+    """Raises RuntimeError unless LoRA adapts exactly its target modules. PEFT does not report a pattern that matches others."""
     lora = variant.lora
     assert lora is not None
     adapted = {name for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}

@@ -1,4 +1,4 @@
-"""What bases in the wild leave out: put right where it can be told, one line each, or refused. No weights are read."""
+"""Repairs missing parts of a base's config and processor where they can be inferred; refuses the base otherwise."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def check_base(name: str) -> list[str]:
-    """What `load_base` will repair, told before any work; fetches the base. Raises UserError for what it would refuse."""
+    """Returns what `load_base` will repair, without reading weights; fetches the base. Raises UserError as `load_base` does."""
     return repair_config(name, base_config(name), load_processor(name))
 
 
 def load_processor(name: str) -> Blip2Processor:
-    """The base's processor. Raises UserError, in one line, where it has none that can be used."""
+    """Loads the base's processor. Raises UserError where it has none that can be used."""
     from transformers import Blip2Processor
 
     try:
@@ -28,11 +28,11 @@ def load_processor(name: str) -> Blip2Processor:
 
 
 def repair_config(name: str, config: Blip2Config, processor: Blip2Processor) -> list[str]:
-    """Make config and processor agree on the layout `[<image> x n][</s>][text][newline]`; returns what was repaired.
+    """Makes config and processor agree on the layout `[<image> x n][</s>][text][newline]`; returns what was repaired.
 
-    With too few image tokens a caption is made from another sample's image, without an end token captions run on: both
-    silently. Older uploads know neither the number of image tokens (processor) nor their id (config): those follow from the
-    other half. Raises UserError for what does not.
+    Otherwise captions would silently be wrong: with too few image tokens they describe another sample's image, and without
+    an end token they do not end. Older uploads lack the number of image tokens in the processor or their id in the config;
+    each is inferred from the other file. Raises UserError for what cannot be inferred.
     """
     repairs = []
     if not processor.num_query_tokens:

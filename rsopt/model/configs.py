@@ -1,6 +1,6 @@
-"""Configurations of bases: built in, shipped, from a folder or from the hub. No weights are read.
+"""Configurations of bases: built in, shipped, from a folder or from the hub. Reads no weights.
 
-transformers is imported where it is needed: it brings torch, and a command's --help should not wait for that.
+transformers is imported inside functions: it imports torch, and --help must not wait for that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import Blip2Config
 
 TINY = Path(__file__).parents[1] / "tiny"
-HUB_VOCABULARY = 50304  # rows of today's checkpoints; those of before had 50272
+HUB_VOCABULARY = 50304  # rows in current checkpoints; older ones have 50272
 
 # The language models of Salesforce/blip2-opt-*; vision tower and Q-Former are transformers' own defaults for BLIP-2.
 _OPT: dict[str, dict[str, int]] = {
@@ -30,7 +30,7 @@ KNOWN = f"{', '.join(_OPT)}, tiny, a folder with config.json or a hub id such as
 
 
 def base_config(name: str, vocab_size: int | None = None) -> Blip2Config:
-    """Configuration of the base `name`: opt-2.7b, opt-6.7b, tiny, a folder with config.json or a hub id.
+    """Returns the configuration of the base `name`: opt-2.7b, opt-6.7b, tiny, a folder with config.json or a hub id.
 
     `vocab_size` replaces the rows of the LLM's embedding. Raises UserError when there is no such base, when it is no
     BLIP-2, or when its language model is not an OPT.
@@ -44,7 +44,7 @@ def base_config(name: str, vocab_size: int | None = None) -> Blip2Config:
 
 
 def shape_of(config: Blip2Config) -> BaseShape:
-    """Depths (and the LLM's width) of a base with this configuration."""
+    """Returns the depths (and the LLM's width) of a base with this configuration."""
     return BaseShape(
         vision_layers=config.vision_config.num_hidden_layers,
         qformer_layers=config.qformer_config.num_hidden_layers,
@@ -58,8 +58,8 @@ def _built_in(name: str) -> Blip2Config:
     from transformers import Blip2Config
 
     llm = {**_OPT_COMMON, **_OPT[name], "word_embed_proj_dim": _OPT[name]["hidden_size"], "vocab_size": HUB_VOCABULARY}
-    # 39 x 1408 ViT-g at 224/14 and 12 x 768 Q-Former with cross-attention in every second layer are the defaults, but
-    # the numbers that the project promises must not move with a library's defaults.
+    # 39 x 1408 ViT-g at 224/14 and 12 x 768 Q-Former with cross-attention in every second layer are transformers' defaults,
+    # repeated here so that the counts do not change with that library.
     vision = {"num_hidden_layers": 39, "hidden_size": 1408, "intermediate_size": 6144, "num_attention_heads": 16}
     qformer = {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
     return Blip2Config(
@@ -72,7 +72,7 @@ def _built_in(name: str) -> Blip2Config:
 
 
 def _read(name: str) -> Blip2Config:
-    """The configuration in a folder, or of a hub id (cache first, then network)."""
+    """Reads the configuration in a folder, or of a hub id (cache first, then network)."""
     from transformers import AutoConfig
 
     if "flan-t5" in name and not Path(name).is_dir():
@@ -88,7 +88,7 @@ def _read(name: str) -> Blip2Config:
     cached = local or _cached(name)
     try:
         config = AutoConfig.from_pretrained(source, local_files_only=cached, trust_remote_code=False)
-    except Exception as error:  # transformers answers a bad file with whatever it stumbled over
+    except Exception as error:  # transformers raises any exception for a bad file
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"base '{name}': its config.json cannot be used: {first}") from error
     _check(name, config)
@@ -102,9 +102,9 @@ def _cached(name: str) -> bool:
     if isinstance(try_to_load_from_cache(name, "config.json"), str):
         return True
     try:
-        # One try: left to itself, the hub's client tries six times in half a minute and says so on the screen.
+        # One attempt: the hub's client would try six times in half a minute and print that.
         get_session().head(constants.ENDPOINT, timeout=10)
-    except Exception as error:  # its HTTP library is its own business
+    except Exception as error:  # of whichever HTTP library it uses
         offline = " (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else ""
         raise UserError(
             f"base '{name}' is not a folder, not in the hub's cache, and the hub cannot be reached{offline}"
@@ -113,7 +113,7 @@ def _cached(name: str) -> bool:
 
 
 def _check(name: str, config: Any) -> None:
-    """Raise UserError unless `config` is a BLIP-2 with an OPT, the layers that can be kept and adapted here."""
+    """Raises UserError unless `config` is a BLIP-2 with an OPT language model and at least one layer in each part."""
     if config.model_type != "blip-2":
         raise UserError(f"base '{name}' is a '{config.model_type}'; supported is BLIP-2 with an OPT language model")
     if config.text_config.model_type != "opt":

@@ -1,4 +1,4 @@
-"""Export: a variant as a folder to take away, merged for plain transformers or as an adapter for PEFT. Checked after writing."""
+"""Writes and reloads exports: a merged model for plain transformers, or an adapter for PEFT."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def load_weights(built: Built, state: Path) -> None:
 
 
 def in_dtype(model: Blip2ForConditionalGeneration, base: Base, dtype: Dtype) -> Blip2ForConditionalGeneration:
-    """A merged model in `dtype`; the base's own weights are left alone."""
-    # `to` writes into the parameters it converts, and most of these are the base's: copy them first.
+    """Returns a merged model in `dtype`. The base's weights are not changed."""
+    # `to` changes parameters in place, and most of these are the base's, so they are copied first.
     return model if dtype == base.dtype else copy.deepcopy(model).to(DTYPES[dtype])
 
 
 def write_model(model: Blip2ForConditionalGeneration, base: Base, folder: Path, beams: int = BEAMS) -> None:
-    """Save a merged model in safetensors with processor, tokenizer and the protocol's generation settings."""
+    """Saves a merged model in safetensors with processor, tokenizer and the protocol's generation settings."""
     model.generation_config = protocol_settings(base, beams)
     model.save_pretrained(folder, safe_serialization=True)
     base.processor.save_pretrained(folder)
 
 
 def protocol_settings(base: Base, beams: int = BEAMS) -> GenerationConfig:
-    """How the protocol captions: 5 beams, at most 50 new tokens, a newline ends."""
+    """Returns the protocol's generation settings: 5 beams unless given, at most 50 new tokens, ended by a newline."""
     return GenerationConfig(
         num_beams=beams,
         max_new_tokens=MAX_NEW_TOKENS,
@@ -63,27 +63,27 @@ def protocol_settings(base: Base, beams: int = BEAMS) -> GenerationConfig:
 
 
 def write_adapter(built: Built, base: Base, folder: Path) -> None:
-    """Save the LoRA unmerged, as PEFT reads it, with the layers that must be kept of the base before it is put on.
+    """Saves the LoRA for PEFT, with the list of the base's layers to keep before it is loaded.
 
     Raises UserError for a variant that was not tuned.
     """
     if built.peft is None:
         raise UserError("an untuned base has no adapter; export it without --adapter-only")
     built.peft.peft_config["default"].base_model_name_or_path = base.name
-    # LoRA is never on an embedding; left to itself, PEFT asks the hub whether the vocabulary has grown.
+    # LoRA never adapts an embedding. By default PEFT asks the hub whether the vocabulary has grown.
     built.peft.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's own empty card
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     variant = built.variant
-    kept = {part: list(getattr(variant, f"{part}_layers")) for part in ("vision", "qformer", "llm")}
+    layers = {part: list(getattr(variant, f"{part}_layers")) for part in ("vision", "qformer", "llm")}
     frequency = built.model.config.qformer_config.cross_attention_frequency
-    (folder / KEPT_FILE).write_text(json.dumps(kept | {"cross_attention_frequency": frequency}) + "\n")
+    (folder / KEPT_FILE).write_text(json.dumps(layers | {"cross_attention_frequency": frequency}) + "\n")
     base.processor.save_pretrained(folder)
 
 
 def load_exported(folder: Path, dtype: Dtype = "float32") -> Blip2ForConditionalGeneration:
-    """Load an exported folder as anyone would. Raises RuntimeError on a missing, unexpected or mismatched key.
+    """Loads an exported folder by plain transformers. Raises RuntimeError on a missing, unexpected or mismatched key.
 
-    transformers only warns about them and re-initialises what is missing, so that the captions would be silently wrong.
+    transformers only warns about them and re-initialises missing weights, so that captions would silently be wrong.
     """
     model, report = Blip2ForConditionalGeneration.from_pretrained(
         folder, dtype=DTYPES[dtype], output_loading_info=True, local_files_only=True, trust_remote_code=False
@@ -99,9 +99,9 @@ def load_exported(folder: Path, dtype: Dtype = "float32") -> Blip2ForConditional
 
 
 def load_exported_adapter(base: Base, folder: Path) -> Built:
-    """The variant in a folder of `write_adapter`, put on the base again by PEFT itself."""
-    kept = json.loads((folder / KEPT_FILE).read_text())
-    variant = Variant(tuple(kept["vision"]), tuple(kept["qformer"]), tuple(kept["llm"]))
+    """Loads the variant in a folder of `write_adapter` over its base, by PEFT."""
+    layers = json.loads((folder / KEPT_FILE).read_text())
+    variant = Variant(tuple(layers["vision"]), tuple(layers["qformer"]), tuple(layers["llm"]))
     bare = build(base, variant)
     peft = PeftModel.from_pretrained(bare.model, str(folder))
     return Built(bare.model, variant, peft.eval())

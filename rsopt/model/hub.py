@@ -1,4 +1,4 @@
-"""A base's files on this machine: a folder, or fetched from the hub once, so that a search does not fail in its workers."""
+"""Files of a base on this machine: a folder, or fetched from the hub once, before workers need them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rsopt.errors import UserError
 from rsopt.model.configs import TINY
 
 _CONFIGS = ("*.json", "*.txt", "*.model")
-# File name endings, a single file and the index of a sharded one: the first kind that is there is taken.
+# File name endings, a single file and the index of a sharded one. The first kind that exists is used.
 _WEIGHTS = (
     (".safetensors", "model.safetensors", "model.safetensors.index.json"),
     (".bin", "pytorch_model.bin", "pytorch_model.bin.index.json"),
@@ -17,9 +17,9 @@ _WEIGHTS = (
 
 
 def fetch(name: str) -> Path:
-    """The folder with a base's files; local names need nothing. Raises UserError where it is not here and no hub answers.
+    """Returns the folder with a base's files, fetched if needed. Raises UserError where the hub does not answer.
 
-    Loading from the folder and not by name also keeps transformers from asking the hub to convert pickled weights.
+    Loading from a folder instead of by name also keeps transformers from asking the hub to convert pickled weights.
     """
     if (folder := cached(name)) is not None:
         return folder
@@ -38,10 +38,10 @@ def fetch(name: str) -> Path:
 
 
 def cached(name: str) -> Path | None:
-    """The folder with a base's files where they are all here: its own, or the hub's cache; else None."""
+    """Returns the folder with all of a base's files, its own or one in the hub's cache; None where some are missing."""
     if name == "tiny" or Path(name).is_dir():
         return TINY if name == "tiny" else Path(name)
-    # Imported here: these bring the network stack, and a local base needs none.
+    # Imported here: they import the network stack, which a local base does not need.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -54,14 +54,14 @@ def cached(name: str) -> Path | None:
 
 
 def hub_cache() -> Path:
-    """Where the hub's client keeps what it fetches: below `$HF_HOME`."""
+    """Returns the hub's cache folder, below `$HF_HOME`."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The files that hold a folder's weights, whether or not they are there; empty where nothing names any."""
+    """Returns the files of a folder's weights, which an index may name without their being present."""
     for _, single, index in _WEIGHTS:
         if (folder / single).is_file():
             return [folder / single]

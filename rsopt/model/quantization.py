@@ -1,4 +1,4 @@
-"""A trained model in another form: converted, or its linear layers in 8 or 4 bits by bitsandbytes, as transformers loads them.
+"""Converts a trained model to another precision; 8 and 4 bits by bitsandbytes, of linear layers, as transformers loads them.
 
 Why this library: docs/adr/0007-weights-in-few-bits.md.
 """
@@ -20,12 +20,12 @@ from rsopt.errors import UserError
 from rsopt.model.base import DTYPES, Base
 from rsopt.model.export import in_dtype
 
-BLOCK = 64  # weights that share a scale in 4 bits; a row that is no multiple of it is left as it is
-ROWS = 32  # packed at once by the kernel for CPUs
+BLOCK = 64  # weights that share a scale in 4 bits; rows that are no multiple of it are not quantised
+ROWS = 32  # rows that the CPU kernel packs at once
 
 
 def check_available(weights: Weights) -> None:
-    """Raise UserError where bitsandbytes is needed and not installed."""
+    """Raises UserError where bitsandbytes is needed and not installed."""
     if weights in ("int8", "int4") and find_spec("bitsandbytes") is None:
         raise UserError(
             f"{weights} needs the package bitsandbytes: pip install 'rsopt[quant]', or pip install bitsandbytes"
@@ -35,10 +35,10 @@ def check_available(weights: Weights) -> None:
 def convert_model(
     model: Blip2ForConditionalGeneration, base: Base, form: InferenceConfig, scratch: Path
 ) -> Blip2ForConditionalGeneration:
-    """A merged model with its weights as `form` says, on the base's device; the base's own weights are left alone.
+    """Returns a merged model with weights as of `form`, on the base's device. The base's weights are not changed.
 
-    Quantising goes over a folder below `scratch` that is removed again: that is how transformers does it. Raises UserError
-    without bitsandbytes.
+    transformers quantises while it loads, so the model is saved to a temporary folder below `scratch`. Raises UserError where
+    bitsandbytes is needed and not installed.
     """
     if not form.quantised:
         return in_dtype(model, base, form.weights)  # type: ignore[arg-type]
@@ -49,8 +49,8 @@ def convert_model(
 
 
 def load_quantised(folder: Path, config: BitsAndBytesConfig | None, base: Base) -> Blip2ForConditionalGeneration:
-    """Load a folder in few bits; `config` None: as it was saved. Layers that stay are in the base's dtype."""
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it tells of every cast of an activation
+    """Loads a folder quantised as of `config`, or as it was saved (None). Other layers are in the base's dtype."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it logs every cast of an activation
     more: dict[str, Any] = {} if config is None else {"quantization_config": config}
     model = Blip2ForConditionalGeneration.from_pretrained(
         folder, dtype=DTYPES[base.dtype], device_map={"": base.device}, local_files_only=True, **more
@@ -59,10 +59,10 @@ def load_quantised(folder: Path, config: BitsAndBytesConfig | None, base: Base) 
 
 
 def quantisation(model: Blip2ForConditionalGeneration, weights: Weights) -> BitsAndBytesConfig:
-    """What transformers is told: 8 bits by LLM.int8() (Dettmers et al. 2022), 4 bits by NF4 (Dettmers et al. 2023).
+    """Returns transformers' configuration: LLM.int8() (Dettmers et al. 2022), or NF4 in 4 bits (Dettmers et al. 2023).
 
-    Left as they are: the Q-Former, since transformers keeps it in its own precision; the output layer, which is the
-    embedding; and in 4 bits layers whose shape the kernels do not take.
+    Not quantised are the Q-Former, which transformers keeps in its own precision, the output layer, which is the embedding,
+    and in 4 bits layers whose shape the kernels do not support.
     """
     if weights == "int8":
         return BitsAndBytesConfig(load_in_8bit=True)
@@ -80,7 +80,7 @@ def quantisation(model: Blip2ForConditionalGeneration, weights: Weights) -> Bits
 
 
 def stored_mb(model: nn.Module) -> float:
-    """Megabytes (10^6 bytes) of the weights as they are kept, scales included, tied weights once."""
+    """Returns megabytes (10^6 bytes) of the stored weights, scales included, tied weights once."""
     seen: dict[int, int] = {}
     for tensor in model.state_dict().values():
         if isinstance(tensor, torch.Tensor):

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A base with random weights, for latency and memory, which depend on shapes alone."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from rsopt.model.configs import shape_of
 
 
 class NumberTokenizer:
-    """Stands in for a tokenizer: a caption is its numbers."""
+    """Replaces a tokenizer: a caption is its token ids."""
 
     pad_token_id = 1
 
     def batch_decode(self, ids: torch.Tensor, skip_special_tokens: bool = True) -> list[str]:
-        """Numbers with spaces between, padding left out."""
+        """Returns ids separated by spaces, without padding."""
         return [" ".join(str(t) for t in row if t != self.pad_token_id) for row in ids.tolist()]
 
 
 def random_base(name: str, config: Blip2Config, device: torch.device, dtype: Dtype, seed: int = 0) -> Base:
-    """A base of this configuration with random weights, made in `dtype` on `device`. It has no image processor."""
+    """Returns a base with random weights, made in `dtype` on `device`. It has no image processor."""
     torch.manual_seed(seed)
     before = torch.get_default_dtype()
-    torch.set_default_dtype(DTYPES[dtype])  # in float32 first, a model that fits in half precision might not
+    torch.set_default_dtype(DTYPES[dtype])  # made in float32 first, a model that fits in half precision might not fit
     try:
         with torch.device(device):
             model = Blip2ForConditionalGeneration(config)
-            with torch.no_grad():  # tokens must differ by more than rounding
+            with torch.no_grad():  # logits of tokens must differ by more than rounding
                 for parameter in model.parameters():
                     parameter.add_(torch.randn_like(parameter), alpha=0.02)
     finally:

@@ -1,4 +1,4 @@
-"""Features: outputs of the frozen vision tower for all images, computed once per node and memory-mapped by every trial."""
+"""Features: outputs of the frozen vision tower for all images, computed once per node and memory-mapped by all trials."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from rsopt.model.base import Base
 from rsopt.model.build import clone_structure
 
 BATCH = 32
-SHARE = 0.2  # of free GPU memory that features may take: the rest is for training
+SHARE = 0.2  # share of free GPU memory for features; the rest is for training
 
 
 def load_features(
     base: Base, samples: Sequence[Sample], vision_layers: Sequence[int], progress: Progress | None = None
 ) -> torch.Tensor:
-    """Vision features of `samples`, in their order: (images, tokens, width) in the base's dtype, on the CPU, memory-mapped.
+    """Returns vision features of `samples`, (images, tokens, width), in the base's dtype, on the CPU, memory-mapped.
 
-    Built on first use by all processes that ask at once, each a part. Raises InfrastructureError when the disk is full.
+    Computed on first use, jointly by all processes that call this. Raises InfrastructureError when the disk is full.
     """
     vision = _vision(base, vision_layers)
 
@@ -46,13 +46,21 @@ def cached_features(
     compute: Callable[[int, int], torch.Tensor],
     progress: Progress | None = None,
 ) -> torch.Tensor:
-    """An array (images, tokens, width) from the cache, where `compute(first, last)` gives its rows on first use.
+    """Returns an array from the cache, memory-mapped; computed on first use.
 
-    Raises InfrastructureError when the disk is full.
+    Args:
+        key: Name of the file, a digest of all that the array depends on.
+        shape: (images, tokens, width).
+        dtype: Type of the elements.
+        compute: (first, last) -> rows first to last - 1.
+        progress: Called after each part.
+
+    Raises:
+        InfrastructureError: The disk is full.
     """
     path = cache_dir() / "features" / f"{key}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
-    kind = np.dtype(np.int16 if dtype == "bfloat16" else dtype)  # numpy has no bfloat16: its bits are kept
+    kind = np.dtype(np.int16 if dtype == "bfloat16" else dtype)  # numpy has no bfloat16: its bits are stored
     if not is_whole(path, shape, kind):
 
         def rows(first: int, last: int) -> np.ndarray:
@@ -60,13 +68,13 @@ def cached_features(
             return (values.view(torch.int16) if dtype == "bfloat16" else values).numpy()
 
         build_together(path, shape, kind, BATCH, rows, progress)
-    # Copy on write: torch wants a writable buffer, and nothing may reach the file.
+    # Copy on write: torch needs a writable buffer, and the file must not change.
     array = torch.from_numpy(np.load(path, mmap_mode="c"))
     return array.view(torch.bfloat16) if dtype == "bfloat16" else array
 
 
 def place(features: torch.Tensor, device: torch.device, share: float = SHARE) -> torch.Tensor:
-    """`features` in the GPU's memory where they take at most `share` of what is free there; else where they are."""
+    """Returns `features` in GPU memory if they take at most `share` of what is free there, else unchanged."""
     if device.type != "cuda":
         return features
     free, _ = torch.cuda.mem_get_info(device)
@@ -74,7 +82,7 @@ def place(features: torch.Tensor, device: torch.device, share: float = SHARE) ->
 
 
 def feature_key(base: Base, samples: Sequence[Sample], vision_layers: Sequence[int]) -> str:
-    """Digest of everything the features depend on: image bytes and order, processor, vision weights, kept layers, dtype."""
+    """Returns a digest of all that features depend on: images and their order, processor, vision weights, layers, dtype."""
     return digest(
         {
             "images": images_digest(samples),
@@ -89,7 +97,7 @@ def feature_key(base: Base, samples: Sequence[Sample], vision_layers: Sequence[i
 
 
 def images_digest(samples: Sequence[Sample]) -> str:
-    """Digest of the bytes of all images, in their order."""
+    """Returns a digest of the bytes of all images, in their order."""
     images = hashlib.sha256()
     for sample in samples:
         images.update(hashlib.sha256(image_bytes(sample)).digest())
@@ -97,7 +105,7 @@ def images_digest(samples: Sequence[Sample]) -> str:
 
 
 def weights_digest(module: torch.nn.Module) -> str:
-    """Digest of all weights and buffers of a module, by name."""
+    """Returns a digest of all weights and buffers of a module, by name."""
     weights = hashlib.sha256()
     for name, tensor in module.state_dict().items():
         weights.update(name.encode())
@@ -106,12 +114,12 @@ def weights_digest(module: torch.nn.Module) -> str:
 
 
 def image_bytes(sample: Sample) -> bytes:
-    """The encoded image."""
+    """Returns the encoded image."""
     return sample.data if sample.data is not None else Path(str(sample.path)).read_bytes()
 
 
 def pixels(base: Base, samples: Sequence[Sample]) -> torch.Tensor:
-    """Images through the base's processor: (images, 3, height, width) in the base's dtype, on its device."""
+    """Returns preprocessed images, (images, 3, height, width), in the base's dtype, on its device."""
     values = base.processor.image_processor(images=[open_image(s) for s in samples], return_tensors="pt")[
         "pixel_values"
     ]
@@ -124,14 +132,14 @@ def _shape(base: Base, images: int) -> tuple[int, int, int]:
 
 
 def _vision(base: Base, layers: Sequence[int]) -> Any:
-    """The base's vision tower with these layers, over the same weights."""
+    """Returns the base's vision tower with these layers, over the same weights."""
     vision = clone_structure(base.model.vision_model)
     vision.encoder.layers = torch.nn.ModuleList(vision.encoder.layers[i] for i in layers)
     return vision
 
 
 def _plain(value: object) -> object:
-    """JSON types only: processors hold enums and dict subclasses."""
+    """Converts to JSON types: processors hold enums and dict subclasses."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,7 +1,7 @@
-"""Packing: one image prefix shared by all its distinct captions, so that the LLM reads each image once.
+"""Packing: all distinct captions of an image share one prefix, so that the LLM reads each image once.
 
-The captions stand behind the query tokens one after another; a block-causal mask lets each see the prefix and itself only,
-positions restart after the prefix, and repeated captions become weights. With dropout 0 the loss is the padded loss.
+The captions follow the query tokens one after another. A block-causal mask lets each attend to the prefix and itself only,
+positions restart after the prefix, and repeated captions become weights. With dropout 0 the loss equals the padded loss.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ IGNORE = -100
 
 @dataclass(frozen=True, slots=True)
 class TokenCaption:
-    """`</s>`, the caption's tokens and the newline that ends it; `weight` is how often the caption is repeated."""
+    """`</s>`, the caption's tokens and the newline that ends it. `weight` counts the caption's repetitions."""
 
     ids: tuple[int, ...]
     weight: float
@@ -33,11 +33,11 @@ class Packed:
     visible: torch.Tensor  # (B, 1, Q+S, Q+S), True where attention is allowed
     targets: torch.Tensor  # (B, S), IGNORE where nothing is predicted
     weights: torch.Tensor  # (B, S)
-    chosen: torch.Tensor  # (N,), where in the flattened (B, S) something is predicted: found here, where nothing waits
+    chosen: torch.Tensor  # (N,), targets' indices in the flattened (B, S); computed on the CPU, where no device waits
 
 
 def pack(batch: Sequence[Sequence[TokenCaption]], queries: int, pad_id: int) -> Packed:
-    """Pack the captions of each image behind `queries` prefix positions. Raises ValueError if an image has no caption."""
+    """Packs the captions of each image behind `queries` prefix positions. Raises ValueError if an image has no caption."""
     if not all(batch):
         raise ValueError("an image without caption cannot be packed")
     width = max(sum(len(c.ids) for c in captions) for captions in batch)
@@ -60,30 +60,30 @@ def pack(batch: Sequence[Sequence[TokenCaption]], queries: int, pad_id: int) -> 
             at = end
         positions[row, queries + at :] = 0
     prefix = (segment == 0)[:, None, :]
-    same = segment[:, :, None] == segment[:, None, :]  # padding sees padding: no row of the mask is empty
+    same = segment[:, :, None] == segment[:, None, :]  # padding attends to padding, so that no row of the mask is empty
     visible = np.tril(np.ones((total, total), bool)) & (same | prefix)
     chosen = np.flatnonzero(targets != IGNORE)
     return Packed(*map(torch.from_numpy, (ids, positions, visible[:, None], targets, weights, chosen)))
 
 
 def batches(lengths: Sequence[int], size: int, rng: np.random.Generator, bucket: int = 16) -> Iterator[list[int]]:
-    """Indices in random batches of images of like packed length: shuffled, sorted within `bucket` batches, shuffled again."""
+    """Yields random batches of indices with similar lengths: shuffled, sorted within `bucket` batches, shuffled again."""
     order = rng.permutation(len(lengths))
-    found: list[list[int]] = []
+    parts: list[list[int]] = []
     for start in range(0, len(order), size * bucket):
         part = sorted(order[start : start + size * bucket].tolist(), key=lambda i: lengths[i])
-        found += [part[i : i + size] for i in range(0, len(part), size)]
-    for index in rng.permutation(len(found)):
-        yield found[index]
+        parts += [part[i : i + size] for i in range(0, len(part), size)]
+    for index in rng.permutation(len(parts)):
+        yield parts[index]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
     """Features (images, tokens, width) and token captions of the same images, in the same order.
 
-    `queried`: the features are what a frozen Q-Former read from the images, (images, queries, Q-Former width).
-    `rows`: whose features entry i of `captions` has, where that is not row i; `starts`: where its targets stand among those of
-    the packed set, for what is kept of them elsewhere (a teacher's answers).
+    `queried`: the features are outputs of a frozen Q-Former, (images, queries, Q-Former width). `rows`: the row of features of
+    each entry of `captions`, if not its own index. `starts`: the index of its first target among those of the packed set, which
+    a teacher's answers are stored by.
     """
 
     features: torch.Tensor
@@ -93,22 +93,22 @@ class TrainingSet:
     starts: Sequence[int] | None = None
 
     def features_of(self, chosen: Sequence[int]) -> torch.Tensor:
-        """Features of these entries, (B, tokens, width)."""
+        """Returns the features of these entries, (B, tokens, width)."""
         rows = torch.tensor([i if self.rows is None else self.rows[i] for i in chosen])
         return self.features[move(rows, self.features.device)]
 
 
 def target_starts(captions: Sequence[Sequence[TokenCaption]]) -> list[int]:
-    """Where the targets of each entry begin when all entries are packed, in order; one more for the end."""
-    return [0, *accumulate(sum(len(c.ids) - 1 for c in own) for own in captions)]
+    """Returns the index of each entry's first target among those of all entries, and last the number of targets."""
+    return [0, *accumulate(sum(len(c.ids) - 1 for c in of_image) for of_image in captions)]
 
 
 def in_pairs(data: TrainingSet) -> TrainingSet:
-    """Every caption behind an image of its own, as often as it is repeated, in place of all captions behind one image."""
+    """Returns the set unpacked: each repetition of a caption is an entry of its own."""
     captions: list[tuple[TokenCaption]] = []
     rows, starts = list[int](), list[int]()
-    for image, (own, start) in enumerate(zip(data.captions, target_starts(data.captions), strict=False)):
-        for caption in own:
+    for image, (of_image, start) in enumerate(zip(data.captions, target_starts(data.captions), strict=False)):
+        for caption in of_image:
             times = int(caption.weight)
             captions += [(TokenCaption(caption.ids, 1.0),)] * times
             rows += [image] * times
@@ -118,7 +118,7 @@ def in_pairs(data: TrainingSet) -> TrainingSet:
 
 
 def move(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """On `device`, without waiting for what the device still does: a copy from pageable memory would."""
+    """Moves a tensor to `device` by way of pinned memory: a copy from pageable memory would wait for the device."""
     if tensor.device == device or device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

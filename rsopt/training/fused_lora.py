@@ -1,7 +1,7 @@
-"""LoRA's linear layer in as few operations as there are matrix products: the same numbers as PEFT's, less time and memory.
+"""LoRA's linear layer in one operation a matrix product: PEFT's results in less time and memory.
 
-PEFT adds a scaled second output to the first, in the adapter's dtype: two more passes over every activation, and over a
-bfloat16 base a float32 copy of each input. Here the products accumulate in place and the adapter is cast, not the activations.
+PEFT scales and adds a second output in the adapter's dtype: two more passes over every activation and, over a bfloat16 base,
+a float32 copy of each input. Here the products accumulate in place, and the adapter is cast instead of the activations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ADAPTER = "default"  # PEFT's name for the only adapter
 
 
 def fuse(model: nn.Module) -> int:
-    """Give every LoRA linear of `model` without dropout the fused forward; returns how many. Merging stays PEFT's own."""
+    """Replaces the forward of every LoRA linear without dropout; returns how many. Merging is still done by PEFT."""
     fused = 0
     for module in model.modules():
         if isinstance(module, Linear) and not module.lora_variant and _dropout(module) == 0:
@@ -27,9 +27,9 @@ def fuse(model: nn.Module) -> int:
 
 
 def compile_layers(llm: Any, backend: str = "inductor") -> None:
-    """Compile the LLM's layer once for all of them and for every packed length; `llm` is an OPTForCausalLM.
+    """Compiles the LLM's layers as one graph for all of them and for every packed length. `llm` is an OPTForCausalLM.
 
-    Off by default: on a CPU it was no faster (docs/adr/0005), on a GPU `rsopt.gpu_check` says after how many steps it pays.
+    Off by default: on a CPU it was not faster (docs/adr/0005); on a GPU `rsopt.gpu_check` says after how many steps it pays.
     """
     for layer in llm.model.decoder.layers:  # the same code with the same guards: one graph serves all
         layer.compile(dynamic=True, backend=backend)

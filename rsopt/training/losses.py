@@ -1,4 +1,4 @@
-"""TODO."""
+"""Caption loss of packed and padded batches, for training and validation."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from rsopt.model.build import Built
 from rsopt.model.prefix import query_prefix
 from rsopt.training.dataset import Packed, TrainingSet, move, pack
 
-# (features, batch, its entries of the training set) -> what is minimised and the caption loss within, sums over the targets.
+# (features, batch, its indices in the training set) -> loss to minimise and caption loss, both summed over the targets.
 Losses = Callable[[torch.Tensor, Packed, Sequence[int]], tuple[torch.Tensor, torch.Tensor]]
 
 
 def packed_loss(
     model: Blip2ForConditionalGeneration, features: torch.Tensor, batch: Packed, queried: bool = False
 ) -> torch.Tensor:
-    """Mean cross-entropy over target tokens, repeated captions counted as often as they are repeated. A scalar, float32."""
+    """Returns the mean cross-entropy over target tokens, each weighted by its caption's repetitions. A float32 scalar."""
     return summed_loss(model, features, batch, queried) / batch.weights.sum()
 
 
 def summed_loss(
     model: Blip2ForConditionalGeneration, features: torch.Tensor, batch: Packed, queried: bool = False
 ) -> torch.Tensor:
-    """The same before the division by the sum of weights."""
+    """Returns the weighted sum of cross-entropies over target tokens: `packed_loss` before its division."""
     return caption_loss(caption_logits(model, features, batch, queried), batch)
 
 
 def caption_logits(
     model: Blip2ForConditionalGeneration, features: torch.Tensor, batch: Packed, queried: bool = False
 ) -> torch.Tensor:
-    """What the model says where something is predicted, (N, vocabulary), in float32."""
+    """Returns the model's logits at the targets, (N, vocabulary), in float32."""
     decoder = model.language_model.model.decoder
     prefix = query_prefix(model, features, queried)
     embeds = torch.cat([prefix, decoder.embed_tokens(batch.ids).to(prefix.dtype)], dim=1)
@@ -45,7 +45,7 @@ def caption_logits(
 
 
 def caption_loss(logits: torch.Tensor, batch: Packed) -> torch.Tensor:
-    """Cross-entropy of these logits (N, vocabulary), weighted and summed over the targets. A scalar."""
+    """Returns the weighted sum of cross-entropies of logits (N, vocabulary) at the targets. A scalar."""
     losses = functional.cross_entropy(logits, batch.targets.flatten()[batch.chosen], reduction="none")
     return (losses * batch.weights.flatten()[batch.chosen]).sum()
 
@@ -53,7 +53,7 @@ def caption_loss(logits: torch.Tensor, batch: Packed) -> torch.Tensor:
 def packed_batch(
     model: Blip2ForConditionalGeneration, data: TrainingSet, chosen: Sequence[int], pad_id: int
 ) -> tuple[torch.Tensor, Packed]:
-    """Features (B, tokens, width) and packed captions of the chosen images, on the model's device."""
+    """Returns features (B, tokens, width) and packed captions of the chosen images, on the model's device."""
     device = model.query_tokens.device
     packed = pack([data.captions[i] for i in chosen], model.query_tokens.shape[1], pad_id)
     batch = Packed(*(move(getattr(packed, name), device) for name in Packed.__slots__))
@@ -64,7 +64,7 @@ def packed_batch(
 def validation_loss(
     model: Blip2ForConditionalGeneration, data: TrainingSet, pad_id: int, batch_images: int = 32
 ) -> float:
-    """Weighted mean token loss over `data`, without training."""
+    """Returns the weighted mean loss a token over `data`, in nats, without training."""
     total = weight = 0.0
     for start in range(0, len(data.captions), batch_images):
         chosen = range(start, min(start + batch_images, len(data.captions)))
@@ -76,7 +76,7 @@ def validation_loss(
 
 @torch.inference_mode()
 def padded_loss(built: Built, data: TrainingSet, chosen: Sequence[int]) -> float:
-    """What `packed_loss` must equal: every caption behind its image in a row of its own, repeats counted as often."""
+    """Returns the loss with every caption in a row of its own, which `packed_loss` must equal. For checks."""
     model, device = built.model, built.model.query_tokens.device
     total = weight = 0.0
     for image in chosen:

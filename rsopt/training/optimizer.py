@@ -1,4 +1,4 @@
-"""One optimiser step: all trainable weights in one buffer, gradients accumulated over micro-batches, halved when memory ends."""
+"""Optimizer step: trainable weights in one buffer, gradients summed over micro-batches, halved when memory runs out."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import nn
 from rsopt.common.out_of_memory import is_out_of_memory, release
 from rsopt.core.recipe import Recipe
 
-# Adds the gradients of the loss of these images to the parameters, times the factor; returns the loss. No host sync.
+# (images, scale of the loss) -> their loss; adds the scaled gradients to the parameters. Must not wait for the device.
 Backward = Callable[[Sequence[int], Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
 
 
 class Stepper:
-    """AdamW over float32 copies of the trainable weights, which are views of one buffer: clear, clip and step are one call each.
+    """AdamW over float32 copies of the trainable weights in one buffer: clearing, clipping and stepping are one call each.
 
-    Weights that the base holds in another dtype (a trained projection) keep it and are copied from and to the buffer.
-    float16 gradients underflow, so over a float16 base the loss is scaled, and a step whose gradients overflowed is left out.
+    Weights in another dtype (a trained projection) keep it and are copied to and from the buffer. Over a float16 base, whose
+    gradients underflow, the loss is scaled, and a step whose gradients overflow is skipped.
     """
 
     def __init__(
@@ -46,11 +46,14 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(self.master.device.type, enabled=scaled)
 
     def step(self, chosen: Sequence[int], lr: float, backward: Backward) -> torch.Tensor:
-        """One step over the images `chosen`; the loss, not yet waited for. Raises what is_shortage knows at one image."""
+        """Takes one step over the images `chosen`; returns the loss without waiting for it.
+
+        Raises the out-of-memory error of a micro-batch of one image.
+        """
         loss: torch.Tensor | None = None
         while loss is None:
             loss = self._gradients(chosen, backward)
-            if loss is None:  # out here the failed attempt's tensors are gone
+            if loss is None:  # outside the handler, where the tensors of the failed attempt are freed
                 self.micro_images = max(1, min(self.micro_images, len(chosen)) // 2)
                 release()
         for group in self.optimiser.param_groups:
@@ -68,7 +71,7 @@ class Stepper:
         return loss
 
     def _gradients(self, chosen: Sequence[int], backward: Backward) -> torch.Tensor | None:
-        """Gradients of one batch, or None when memory ended and a smaller micro-batch may help."""
+        """Computes the gradients of one batch; returns its loss, or None when a smaller micro-batch may fit into memory."""
         assert self.master.grad is not None
         self.master.grad.zero_()
         for name in self._apart:
@@ -85,7 +88,7 @@ class Stepper:
         return torch.stack(parts).sum() if len(parts) > 1 else parts[0]
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Weights, moments and loss scale by name, on the CPU."""
+        """Returns weights, moments and loss scale by name, on the CPU."""
         moments = self.optimiser.state.get(self.master, {})
         tensors = {f"weight/{name}": self._weights[name].view_as(p) for name, p in self.parameters.items()}
         if moments:
@@ -102,7 +105,7 @@ class Stepper:
         return {name: t.detach().cpu().clone() for name, t in tensors.items()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Inverse of `state`. Raises ValueError when these are of another candidate."""
+        """Restores `state`. Raises ValueError when it is of another candidate."""
         if {n.removeprefix("weight/") for n in tensors if n.startswith("weight/")} != set(self.parameters):
             raise ValueError("not this candidate's adapter")
         for name, parameter in self.parameters.items():

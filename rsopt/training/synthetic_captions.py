@@ -1,4 +1,4 @@
-"""Stand-ins where no weights or data are at hand: a base of random weights, captions of RSICD's lengths and repetition."""
+"""Random captions with the lengths and repetitions of RSICD's, for measurements without data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WORDS, _WORDS_SD = 10.8, 3.4
 
 
 def random_captions(base: Base, images: int, seed: int = 0) -> list[list[TokenCaption]]:
-    """Distinct captions of each image with their repetition; five captions an image in all."""
+    """Returns the distinct captions of each image, weighted by their repetitions, five captions an image."""
     rng = np.random.default_rng(seed)
     vocabulary = base.model.config.text_config.vocab_size
 
@@ -21,9 +21,9 @@ def random_captions(base: Base, images: int, seed: int = 0) -> list[list[TokenCa
         length = max(3, round(rng.normal(_WORDS, _WORDS_SD)))
         return (base.start_id, *rng.integers(vocabulary // 4, vocabulary - 8, length).tolist(), base.end_id)
 
-    found = []
+    captions = []
     for _ in range(images):
         distinct = [caption() for _ in range(1 + int(rng.choice(5, p=_DISTINCT)))]
         five = (distinct * 5)[:5]
-        found.append([TokenCaption(ids, float(five.count(ids))) for ids in distinct])
-    return found
+        captions.append([TokenCaption(ids, float(five.count(ids))) for ids in distinct])
+    return captions

@@ -27,10 +27,10 @@ from rsopt.training.optimizer import Stepper
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a stretch of training did: steps, mean loss of its last tenth, images and predicted tokens seen.
+    """Result of `Trainer.run`: steps, mean loss of the last tenth of them, images and predicted tokens.
 
-    `micro_images` is how many images a forward pass took at the end: fewer than the batch where memory was short. `losses` are
-    the caption losses step by step, without what a teacher added.
+    `micro_images` is the number of images a forward pass at the end, less than the batch where memory ran out. `losses` are the
+    caption losses by step, without a teacher's terms.
     """
 
     steps: int
@@ -43,9 +43,9 @@ class TrainResult:
 
 @contextmanager
 def recomputed(llm: Any) -> Iterator[None]:
-    """Within, each decoder layer of an OPT is checkpointed (torch.utils.checkpoint); the modules are left as they were.
+    """Checkpoints the activations of each decoder layer of an OPT within the block (torch.utils.checkpoint).
 
-    Not by transformers' own switch, which works in training mode only: the base's dropout stays off.
+    transformers' own switch works in training mode only, where the base's dropout would be on.
     """
     layers = llm.model.decoder.layers
     for layer in layers:
@@ -58,11 +58,18 @@ def recomputed(llm: Any) -> Iterator[None]:
 
 
 class Trainer:
-    """Optimiser and schedule of one candidate. The data order depends on (seed, epoch) alone, so legs join without a seam.
+    """Optimizer and schedule of one candidate. Data order depends on (seed, epoch) alone, so that legs equal one training.
 
-    `micro_images`: images a forward pass, at most the recipe's batch (gradients are summed); it is halved whenever memory ends.
-    `losses`: what is minimised in place of the caption loss, where a teacher has a say.
-    `recompute`: the LLM's layers keep their inputs alone and run again on the way back: less memory, a third more compute.
+    Args:
+        built: The variant to train.
+        data: Features and captions of the training split.
+        recipe: How to tune.
+        seed: Of data order and dropout.
+        pad_id: The padding token.
+        micro_images: Images a forward pass (default: the recipe's batch); halved when memory runs out.
+        fused: Whether to use the fused LoRA.
+        losses: Loss to minimise instead of the caption loss, with a teacher's terms.
+        recompute: Whether the LLM's activations are recomputed in the backward pass: less memory, a third more compute.
     """
 
     def __init__(
@@ -89,7 +96,7 @@ class Trainer:
         self.weights = [sum(c.weight * (len(c.ids) - 1) for c in captions) for captions in data.captions]
 
     def run(self, start: float, stop: float, between_steps: Callable[[], None] | None = None) -> TrainResult:
-        """Train from share `start` to share `stop` of the budget. Raises CandidateError when the loss is not finite."""
+        """Trains from share `start` to share `stop` of the budget. Raises CandidateError when the loss is not finite."""
         first, last = round(start * self.total_steps), round(stop * self.total_steps)
         self.drop(True)
         losses: list[torch.Tensor] = []
@@ -116,17 +123,19 @@ class Trainer:
         return TrainResult(len(values), sum(tail) / len(tail), images, tokens, self.stepper.micro_images, tuple(values))
 
     def drop(self, on: bool) -> None:
-        """Switch LoRA's dropout. The base's own stays off: it is frozen, and packing assumes none."""
+        """Switches LoRA's dropout. The base's stays off, which packing requires."""
         for name, module in self.built.model.named_modules():
             if ".lora_dropout." in name:
                 module.train(on)
 
     def step(self, step: int, chosen: Sequence[int]) -> torch.Tensor:
-        """Train on the images `chosen` as step `step` of the whole budget; returns the caption loss, not yet waited for."""
+        """Trains on the images `chosen` as step `step` of the whole budget; returns the caption loss without waiting for it."""
         lora = self.built.variant.lora
-        if lora is not None and lora.dropout > 0:  # masks depend on (seed, step), not on history
+        if lora is not None and lora.dropout > 0:  # masks depend on (seed, step) alone
             torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)
-        total = sum(self.weights[i] for i in chosen)  # of the whole batch, so that micro-batches add up to its mean
+        total = sum(
+            self.weights[i] for i in chosen
+        )  # of the whole batch, so that the losses of micro-batches add up to its mean
 
         def backward(part: Sequence[int], scale: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
             features, batch = packed_batch(self.built.model, self.data, part, self.pad_id)
@@ -146,14 +155,14 @@ class Trainer:
             raise CandidateError("nan", f"training loss is {value} at step {step} of {self.total_steps}")
 
     def save(self, path: Path) -> None:
-        """Adapter weights and optimiser moments, as safetensors (no pickle). Raises InfrastructureError on a full disk."""
+        """Saves adapter weights and optimizer moments as safetensors. Raises InfrastructureError on a full disk."""
         try:
             save_file(self.stepper.state(), path)
         except SafetensorError as error:
             raise InfrastructureError(f"{path} cannot be written: {error}") from error
 
     def load(self, path: Path) -> None:
-        """Inverse of `save`. Raises ValueError when the file is of another candidate or damaged."""
+        """Loads what `save` wrote. Raises ValueError when the file is of another candidate or damaged."""
         try:
             state = load_file(path)
             self.stepper.load_state(state)
@@ -162,7 +171,7 @@ class Trainer:
 
 
 def schedule(step: int, total: int, warmup_share: float) -> float:
-    """Factor of the learning rate at `step`: linear warm-up, then cosine to a twentieth."""
+    """Returns the factor of the learning rate at `step`: linear warm-up, then cosine decay to a twentieth."""
     warmup = max(1, round(warmup_share * total))
     if step < warmup:
         return (step + 1) / warmup
