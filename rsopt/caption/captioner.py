@@ -61,7 +61,15 @@ def caption_samples(
     on_done: Callable[[int], None] | None = None,
     beams: int = BEAMS,
 ) -> dict[str, str]:
-    """Returns {image id: caption} of a whole split; `on_done(images so far)` is called after each batch."""
+    """Returns {image id: caption} of a whole split.
+
+    Args:
+        model: The merged model.
+        base: Its base.
+        samples: The images.
+        on_done: Called with the number of images so far after each batch.
+        beams: Beams of the search.
+    """
     captioner, captions = Captioner(model, base, beams), dict[str, str]()
     batch = BATCH[base.device.type]
     for start in range(0, len(samples), batch):

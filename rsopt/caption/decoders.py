@@ -25,7 +25,15 @@ def shared_prefix(
     generation: Generation,
     steps: SharedPrefix | None = None,
 ) -> torch.Tensor:
-    """The beam search of rsopt.caption.beam_search: captions as of transformers, in less time. `steps` is passed on to it."""
+    """Decodes by rsopt.caption.beam_search: the captions of transformers in less time.
+
+    Args:
+        model: The model, with its adapter merged or not.
+        base: Its base.
+        prefix: Embedded prefixes, (images, tokens, hidden).
+        generation: Beams and number of new tokens.
+        steps: Passed on to `beam_search`.
+    """
     end_id, pad_id = base.end_id, base.tokenizer.pad_token_id
     return beam_search(model.language_model, prefix, **asdict(generation), end_id=end_id, pad_id=pad_id, steps=steps)
 

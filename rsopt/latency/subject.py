@@ -29,7 +29,15 @@ def caption_ids(
     pixel_values: torch.Tensor,
     generation: Generation,
 ) -> torch.Tensor:
-    """Returns ids of the new tokens, (images, new tokens), of images (images, 3, height, width)."""
+    """Returns ids of the new tokens, (images, new tokens).
+
+    Args:
+        decoder: One of DECODERS.
+        model: The merged model.
+        base: Its base.
+        pixel_values: Preprocessed images, (images, 3, height, width).
+        generation: Beams and number of new tokens.
+    """
     if decoder == SHARED_PREFIX:
         features = model.vision_model(pixel_values).last_hidden_state
         return shared_prefix(model, base, prompt(model, base, features), generation)

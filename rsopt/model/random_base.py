@@ -24,7 +24,15 @@ class NumberTokenizer:
 
 
 def random_base(name: str, config: Blip2Config, device: torch.device, dtype: Dtype, seed: int = 0) -> Base:
-    """Returns a base with random weights, made in `dtype` on `device`. It has no image processor."""
+    """Returns a base with random weights. It has no image processor.
+
+    Args:
+        name: Its name, to which "(random weights)" is added.
+        config: Its configuration.
+        device: Where the weights are made.
+        dtype: In which they are made.
+        seed: Of the weights.
+    """
     torch.manual_seed(seed)
     before = torch.get_default_dtype()
     torch.set_default_dtype(DTYPES[dtype])  # made in float32 first, a model that fits in half precision might not fit
