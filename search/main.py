@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         owners = [p.prog for name in COMMANDS for p in _parsers(name) if error.option in p._option_string_actions]
         if not owners:
             raise
-        raise UserError(f"{error.prog} has no option '{error.option}'; {' and '.join(owners)} have it") from error
+        raise UserError(f"{error.prog} has no option '{error.option}'; it is one of {' and '.join(owners)}") from error
 
 
 def parser() -> Parser:

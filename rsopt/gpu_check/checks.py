@@ -18,7 +18,7 @@ from rsopt.common.disk import free_disk
 from rsopt.core.inference import BATCH, Generation
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from rsopt.cost.memory_plan import USABLE, free_bytes, training_plan
+from rsopt.cost.memory_plan import USABLE, TrainingPlan, free_bytes, training_plan
 from rsopt.cost.model import CostModel
 from rsopt.cost.peak_flops import measured_peak
 from rsopt.errors import UserError
@@ -53,23 +53,20 @@ class Line:
 
 def check(base: Base, images: int, batch_images: int) -> list[Line]:
     """Run all checks with so many `images`. Times and sizes are extrapolated to RSICD."""
-    costs = CostModel(base.model.config)
     built = build(base, Variant.full(base.shape, LORA))
     side = base.model.config.vision_config.image_size
     pictures = torch.randn(images, 3, side, side, generator=torch.Generator().manual_seed(0))
     vision_s, features = _timed(base, lambda: _features(base, pictures))
     data = TrainingSet(features, random_captions(base, images))
-    lines = _fits(base, costs, built, data, batch_images)
+    lines = _fits(base, built, data, batch_images)
     lines += _equal(base, built, data)
-    trainer = _trainer(base, costs, data, batch_images)
+    trainer = _trainer(base, data, batch_images)
     return lines + _costs(base, trainer, features, vision_s / images)
 
 
-def _fits(base: Base, costs: CostModel, built: Built, data: TrainingSet, batch_images: int) -> list[Line]:
+def _fits(base: Base, built: Built, data: TrainingSet, batch_images: int) -> list[Line]:
     """Whether a training step, the file of the features and a study's checkpoints fit."""
-    free = free_bytes(base.device)
-    longest = max(sum(len(c.ids) for c in captions) for captions in data.captions)
-    plan = training_plan(costs, built.variant, base.dtype, longest, batch_images, free)
+    free, plan = free_bytes(base.device), _plan(built, base, data, batch_images)
     again = ", activations recomputed" if plan.recompute else ""
     file_bytes = data.features[0].nbytes * IMAGES
     disk = free_disk(cache_dir())
@@ -184,11 +181,16 @@ def _compiled(base: Base, trainer: Trainer, order: list[int], step_s: float) -> 
     return Line("compiled layers", None, f"{compiled_s:.3f} s a step after {first_s:.0f} s: {pays}")
 
 
-def _trainer(base: Base, costs: CostModel, data: TrainingSet, batch_images: int) -> Trainer:
-    built = build(base, Variant.full(base.shape, LORA))
+def _plan(built: Built, base: Base, data: TrainingSet, batch_images: int) -> TrainingPlan:
+    """How a step with so many images is trained in the memory that is free now."""
     longest = max(sum(len(c.ids) for c in captions) for captions in data.captions)
-    plan = training_plan(costs, built.variant, base.dtype, longest, batch_images, free_bytes(base.device))
-    recipe = Recipe(batch_images=batch_images)
+    costs, free = CostModel(base.model.config), free_bytes(base.device)
+    return training_plan(costs, built.variant, base.dtype, longest, batch_images, free)
+
+
+def _trainer(base: Base, data: TrainingSet, batch_images: int) -> Trainer:
+    built = build(base, Variant.full(base.shape, LORA))
+    plan, recipe = _plan(built, base, data, batch_images), Recipe(batch_images=batch_images)
     placed = TrainingSet(place(data.features, base.device), data.captions)
     return Trainer(built, placed, recipe, 0, base.tokenizer.pad_token_id, plan.images, recompute=plan.recompute)
 
