@@ -37,9 +37,7 @@ class BackgroundTrainers:
                 raise RuntimeError("a trainer did not start within three minutes")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.stop.set()
         if kind is None:
             self.results += [self._out.get(timeout=180) for _ in self._processes]

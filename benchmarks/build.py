@@ -44,9 +44,7 @@ def narrow_base() -> Base:
 def tensor_bytes() -> int:
     """Bytes of all tensor storages in this process, each counted once."""
     gc.collect()
-    storages = {
-        t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in gc.get_objects() if torch.is_tensor(t)
-    }
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in gc.get_objects() if torch.is_tensor(t)}
     return sum(storages.values())
 
 

@@ -32,9 +32,7 @@ LORA = LoraSpec(LoraPart(16, 32, "all_linear"), LoraPart(16, 32, "all_linear"), 
 def main(argv: list[str] | None = None) -> int:
     """Train, caption, print predicted and measured memory; the exit code is 1 if the simulated size was exceeded."""
     p = Parser(prog="python -m benchmarks.card", description=__doc__.splitlines()[0] if __doc__ else None)
-    p.add_argument(
-        "--base", default="opt-2.7b", help="a base of known configuration; weights are random (default: %(default)s)"
-    )
+    p.add_argument("--base", default="opt-2.7b", help="a base of known configuration; weights are random (default: %(default)s)")
     p.add_argument("--gb", type=float, default=16.0, help="memory of the simulated GPU, GB (default: %(default)s)")
     p.add_argument("--steps", type=int, default=20, help="training steps of 16 images (default: %(default)s)")
     options = p.parse_args(argv)
@@ -42,9 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("torch sees no GPU; python -m rsopt.cost --base opt-2.7b predicts without one")
     device = torch.device("cuda", 0)
     total = torch.cuda.get_device_properties(device).total_memory
-    share = (
-        1e9 * options.gb - CONTEXT
-    ) / total  # the limit applies to torch's allocator, which does not hold the CUDA context
+    share = (1e9 * options.gb - CONTEXT) / total  # the limit applies to torch's allocator, which does not hold the CUDA context
     if not 0 < share <= 1:
         raise UserError(
             f"--gb {options.gb:g} must be above {CONTEXT / 1e9:g} and at most {total / 1e9:.1f}, the memory of this GPU"
@@ -63,9 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     images = recipe.batch_images * options.steps
     vision = config.vision_config
     tokens = (vision.image_size // vision.patch_size) ** 2 + 1
-    features = torch.randn(images, tokens, vision.hidden_size).to(
-        base.model.dtype
-    )  # on the host, as for large data sets
+    features = torch.randn(images, tokens, vision.hidden_size).to(base.model.dtype)  # on the host, as for large data sets
     data = TrainingSet(features, random_captions(base, images))
     built = build(base, variant)
     longest = max(sum(len(c.ids) for c in captions) for captions in data.captions)

@@ -50,9 +50,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--batch", type=int, default=20, help="images decoded together")
     made.add_argument("--beams", type=int, default=5, help="beams; 1 is greedy")
     made.add_argument("--new-tokens", type=int, default=20, help="new tokens: exactly, or at most with --natural")
-    made.add_argument(
-        "--natural", action="store_true", help="captions end at their end token (those of a random base never do)"
-    )
+    made.add_argument("--natural", action="store_true", help="captions end at their end token (those of a random base never do)")
     made.add_argument("--repeats", type=int, default=3, help="rounds over all images; the median counts")
     made.add_argument("--threads", type=int, default=1, help="torch threads")
     return made

@@ -105,8 +105,7 @@ def main() -> int:
     command = f"python -m benchmarks.depths --seeds {options.seeds} --epochs {options.epochs:g} --rank {options.rank}"
     command += f" --ranking {options.ranking}{' --qformer' if options.qformer else ''}"
     untuned_scores = ", ".join(
-        f"L{r.llm}/Q{r.qformer} {cider_with_interval(r.per_image)}" + (f" ({r.garbage})" if r.garbage else "")
-        for r in untuned
+        f"L{r.llm}/Q{r.qformer} {cider_with_interval(r.per_image)}" + (f" ({r.garbage})" if r.garbage else "") for r in untuned
     )
     facts = [
         measured_by(command),

@@ -172,9 +172,7 @@ def main() -> int:
     parser.add_argument("--targets", default="all_linear", choices=TARGETS, help="of LoRA (default: %(default)s)")
     parser.add_argument("--no-projection", dest="projection", action="store_false", help="do not train the projection")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: %(default)s)")
-    parser.add_argument(
-        "--kept", type=Path, metavar="F", help="JSON lines with finished results; these are not repeated"
-    )
+    parser.add_argument("--kept", type=Path, metavar="F", help="JSON lines with finished results; these are not repeated")
     options = parser.parse_args()
     runs = [(8, ALONE), *((depth, s) for depth in options.depths for s in options.settings)]
     lines = options.kept.read_text().splitlines() if options.kept and options.kept.exists() else []
@@ -190,9 +188,7 @@ def main() -> int:
             results.append(_keep(job.result(), options))
     body, facts = summary(results, files, runs, options)
     sys.stdout.write(body + "\n")
-    heading = (
-        f"distillation, rank {options.rank} {options.targets}, {options.epochs:g} epochs, {options.ranking} ranking"
-    )
+    heading = f"distillation, rank {options.rank} {options.targets}, {options.epochs:g} epochs, {options.ranking} ranking"
     write_section(heading, facts, body)
     return 0
 
@@ -205,10 +201,7 @@ def _keep(result: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]
 
 
 def summary(
-    results: list[dict[str, Any]],
-    files: list[dict[str, Any]],
-    runs: list[tuple[int, str]],
-    options: argparse.Namespace,
+    results: list[dict[str, Any]], files: list[dict[str, Any]], runs: list[tuple[int, str]], options: argparse.Namespace
 ) -> tuple[str, list[str]]:
     """The table, and the lines above it."""
 

@@ -111,9 +111,7 @@ def record(missing: list[Task], recording: TableRecording, processes: int) -> No
         queue.put(item)
     for _ in range(processes):
         queue.put(None)
-    workers = [
-        context.Process(target=_train_candidates, args=(queue, done, recording), daemon=True) for _ in range(processes)
-    ]
+    workers = [context.Process(target=_train_candidates, args=(queue, done, recording), daemon=True) for _ in range(processes)]
     begun = time.monotonic()
     for worker in workers:
         worker.start()

@@ -35,16 +35,12 @@ def main() -> int:
             axis.annotate(text, at, xytext=(4, 5), textcoords="offset points", fontsize=8)
         for prior, value in front.floor.items():
             axis.axhline(value, color="#c0392b", lw=1, ls="--" if prior == "class_prior" else ":")
-            axis.annotate(
-                prior.replace("_", " "), (1, value), xycoords=("axes fraction", "data"), ha="right", fontsize=8
-            )
+            axis.annotate(prior.replace("_", " "), (1, value), xycoords=("axes fraction", "data"), ha="right", fontsize=8)
         axis.set(xlabel=label)
         axis.grid(alpha=0.25)
     axes[0].set(ylabel="CIDEr x100, validation")
     axes[0].legend(loc="lower right", fontsize=8)
-    figure.suptitle(
-        f"{front.study}: the embedded default (tiny base, generated data), {len(front.finished)} finished trials"
-    )
+    figure.suptitle(f"{front.study}: the embedded default (tiny base, generated data), {len(front.finished)} finished trials")
     figure.savefig(options.target, dpi=120)
     return 0
 

@@ -55,21 +55,14 @@ def training_memory(inputs: TrialInputs, lora: LoraSpec, recipe: Recipe) -> tupl
         trainer.step(step, longest)
     torch.cuda.synchronize()
     used = torch.cuda.max_memory_allocated() - before
-    load = Workload(
-        text_tokens=max(trainer.lengths),
-        captions_per_image=1,
-        batch_images=recipe.batch_images,
-        dtype=base.dtype,
-    )
+    load = Workload(text_tokens=max(trainer.lengths), captions_per_image=1, batch_images=recipe.batch_images, dtype=base.dtype)
     widths = Widths.of(base.model.config, features.shape[1])
     trainable = sum(p.numel() for p in built.trainable().values())
     return used, training_bytes(widths, built.variant, trainable, load)
 
 
 @torch.inference_mode()
-def decode_step(
-    inputs: TrialInputs, decode: Decode, short: int = 10, long: int = 40, runs: int = 5
-) -> tuple[float, float]:
+def decode_step(inputs: TrialInputs, decode: Decode, short: int = 10, long: int = 40, runs: int = 5) -> tuple[float, float]:
     """Milliseconds of one decode step (batch 1, 5 beams), and of reading the LLM's weights once at copy speed.
 
     Args:

@@ -69,9 +69,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("what", choices=("repeat", "interference", "order", "model"))
     made.add_argument("--base", default="tiny", help="tiny, small (random, 99 M) or a folder (default: %(default)s)")
     made.add_argument("--new-tokens", type=int, default=12, help="of a caption (default: %(default)s)")
-    made.add_argument(
-        "--sessions", type=int, default=10, help="of repeat; half as many of interference (default: %(default)s)"
-    )
+    made.add_argument("--sessions", type=int, default=10, help="of repeat; half as many of interference (default: %(default)s)")
     made.add_argument("--threads", type=int, default=1, help="torch threads on a CPU (default: %(default)s)")
     made.add_argument("--write", action="store_true", help="write the table into docs/measurement.md")
     return made
@@ -213,9 +211,7 @@ def model(base: Base, options: argparse.Namespace) -> Section:
         predicted = fitted.predict(entries[depths].architecture)
         assert predicted is not None
         errors.append(100 * (predicted[0] / measured - 1))
-        rows.append(
-            [_name(depths), measured, predicted[0], f"{errors[-1]:+.1f}", f"{100 * predicted[1] / predicted[0]:.1f}"]
-        )
+        rows.append([_name(depths), measured, predicted[0], f"{errors[-1]:+.1f}", f"{100 * predicted[1] / predicted[0]:.1f}"])
     left_out = [100 * (p / m - 1) for _, m, p in held_out(of_design, every)]
     facts = {
         "fitted_to": fitted.entries,

@@ -81,9 +81,7 @@ def stock_legs(bound: BoundSpace, task: Mapping[str, Any], sampler: str, workers
     names = [name for name, _ in task["objectives"]]
     modes = ["max" if sign < 0 else "min" for _, sign in task["objectives"]]
     # Ray itself would build TPESampler(seed) from seed=; passing the sampler treats NSGA-II alike.
-    searcher = OptunaSearch(
-        space=space, metric=names, mode=modes, sampler=make(seed=seed), points_to_evaluate=task["starts"]
-    )
+    searcher = OptunaSearch(space=space, metric=names, mode=modes, sampler=make(seed=seed), points_to_evaluate=task["starts"])
 
     def ask(number: int) -> str:
         params = searcher.suggest(str(number))

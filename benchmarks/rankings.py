@@ -35,9 +35,7 @@ class Losses:
     tuned: float
 
 
-def measure(
-    strategy: str, order: tuple[int, ...], depths: list[int], seed: int, options: argparse.Namespace
-) -> list[Losses]:
+def measure(strategy: str, order: tuple[int, ...], depths: list[int], seed: int, options: argparse.Namespace) -> list[Losses]:
     """Measure one strategy at all depths with one seed; runs in a process of its own on one core.
 
     Args:
@@ -116,9 +114,7 @@ def table(losses: list[Losses], which: str, head: str, labels: Mapping[str, str]
     rows = []
     for name in STRATEGY_NAMES:
         row = [labels[name]]
-        row += [
-            f"**{values[name, d]:.3f}**" if values[name, d] == lowest[d] else f"{values[name, d]:.3f}" for d in depths
-        ]
+        row += [f"**{values[name, d]:.3f}**" if values[name, d] == lowest[d] else f"{values[name, d]:.3f}" for d in depths]
         if least is not None:
             chosen = [cell for cell in losses if cell.strategy == name and cell.depth >= least]
             seeds = [mean(getattr(c, which) for c in chosen if c.seed == s) for s in sorted({c.seed for c in chosen})]
@@ -156,10 +152,7 @@ def main() -> int:
 
 
 def page(
-    losses: list[Losses],
-    orders: Mapping[str, tuple[int, ...]],
-    rankings: MeasuredRankings,
-    options: argparse.Namespace,
+    losses: list[Losses], orders: Mapping[str, tuple[int, ...]], rankings: MeasuredRankings, options: argparse.Namespace
 ) -> str:
     """The text of docs/rankings.md."""
     depth = len(next(iter(orders.values())))
@@ -176,9 +169,7 @@ def page(
         "how sure the base is of its pretraining style and says\nlittle about tuning.\n\n"
         f"{table(losses, 'untuned', 'strategy, first dropped first', with_orders)}\n\n"
         f"After tuning:\n\n{table(losses, 'tuned', 'strategy', {name: name for name in orders}, depth // 2)}\n\n"
-        "Q-Former pairs, untuned calibration loss: "
-        + ", ".join(f"{{{name}}} {loss:.4f}" for loss, name in pairs)
-        + ".\n"
+        "Q-Former pairs, untuned calibration loss: " + ", ".join(f"{{{name}}} {loss:.4f}" for loss, name in pairs) + ".\n"
     )
 
 

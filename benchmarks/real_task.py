@@ -69,10 +69,7 @@ class TrainedLegs:
         if file.exists():
             return Fault(**json.loads(file.read_text()))
         try:
-            leg, stopwatch = (
-                Leg(number, candidate, start, stop, leg_seed(0, number)),
-                Stopwatch(self._worker.base.device),
-            )
+            leg, stopwatch = (Leg(number, candidate, start, stop, leg_seed(0, number)), Stopwatch(self._worker.base.device))
             context = TrialContext(leg, self._worker, self._work, self._ledger, self._device_lock, stopwatch)
             return run_leg(context, VariantTrainee)
         except CandidateError as error:
@@ -116,12 +113,8 @@ def main() -> int:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--work", type=Path, required=True, help="folder of the trained legs")
     p.add_argument("--seeds", type=int, default=3, help="runs of each searcher (default: %(default)s)")
-    p.add_argument(
-        "--budget", type=float, default=14.0, help="training of a run, in full trials (default: %(default)s)"
-    )
-    p.add_argument(
-        "--out", type=Path, default=DOCS / "searchers.md", help="Markdown file to write (default: docs/searchers.md)"
-    )
+    p.add_argument("--budget", type=float, default=14.0, help="training of a run, in full trials (default: %(default)s)")
+    p.add_argument("--out", type=Path, default=DOCS / "searchers.md", help="Markdown file to write (default: docs/searchers.md)")
     options = p.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     legs, space = TrainedLegs(options.work), load_space(SPACE)
@@ -131,9 +124,7 @@ def main() -> int:
         runs[OURS].append(run_known_cost(legs, bound, space, options.budget, seed))
         for name, sampler in STOCK.items():
             runs[name].append(run_stock(legs, bound, space, sampler, options.budget, seed))
-        print(
-            f"seed {seed}: " + ", ".join(f"{n} {len(points[-1])} to the end" for n, points in runs.items()), flush=True
-        )
+        print(f"seed {seed}: " + ", ".join(f"{n} {len(points[-1])} to the end" for n, points in runs.items()), flush=True)
     full = legs.train(bound.full_depth()[1], space.rungs[-2], 1.0)
     assert isinstance(full, Measurement)
     values = minimised(space.objectives, full.metrics)
@@ -188,9 +179,7 @@ def run_known_cost(legs: TrainedLegs, bound: BoundSpace, space: Space, budget: f
     return points
 
 
-def run_stock(
-    legs: TrainedLegs, bound: BoundSpace, space: Space, sampler: str, budget: float, seed: int
-) -> list[Point]:
+def run_stock(legs: TrainedLegs, bound: BoundSpace, space: Space, sampler: str, budget: float, seed: int) -> list[Point]:
     """Run stock OptunaSearch under FIFO with one worker; returns its fully trained candidates.
 
     Args:

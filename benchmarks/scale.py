@@ -74,9 +74,7 @@ def main() -> int:
     p.add_argument("--trials", type=int, default=2000, help="candidates (default: %(default)s)")
     p.add_argument("--workers", type=int, default=100, help="simulated workers (default: %(default)s)")
     p.add_argument("--sampler", default="known_cost", help="(default: %(default)s)")
-    p.add_argument(
-        "--out", type=Path, default=DOCS / "searchers.md", help="Markdown file to write (default: docs/searchers.md)"
-    )
+    p.add_argument("--out", type=Path, default=DOCS / "searchers.md", help="Markdown file to write (default: docs/searchers.md)")
     options = p.parse_args()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

@@ -57,9 +57,7 @@ def run(images: int, repeats: int, cold: int) -> dict[str, Any]:
     from rsopt.scores.meteor import Meteor
     from rsopt.scores.scorer import Scorer
 
-    os.environ["PATH"] = (
-        f"{Path(find_java()).parent}{os.pathsep}{os.environ['PATH']}"  # pycocoevalcap starts `java` by name
-    )
+    os.environ["PATH"] = f"{Path(find_java()).parent}{os.pathsep}{os.environ['PATH']}"  # pycocoevalcap starts `java` by name
     references, candidates = draw(images)
     start = time.perf_counter()
     gts, res = _stock(PTBTokenizer(), references), _stock(PTBTokenizer(), {i: [c] for i, c in candidates.items()})
@@ -121,10 +119,7 @@ def draw(images: int, seed: int = 0) -> tuple[dict[str, list[str]], dict[str, st
     All 5 references of an image are distinct: repeated ones, as in RSICD, would make caching look better.
     """
     random = Random(seed)
-    words = [
-        *_FREQUENT.split(),
-        *(f"word{chr(97 + n % 26)}{chr(97 + n // 26 % 26)}{chr(97 + n // 676)}" for n in range(2900)),
-    ]
+    words = [*_FREQUENT.split(), *(f"word{chr(97 + n % 26)}{chr(97 + n // 26 % 26)}{chr(97 + n // 676)}" for n in range(2900))]
     weights = [1 / (rank + 1) for rank in range(len(words))]
 
     def sentence() -> str:

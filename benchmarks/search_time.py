@@ -78,17 +78,7 @@ def search(tree: Path, extra: list[str]) -> TimedSearch:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         options = ["--space", str(SPACE), "--trials", str(TRIALS), "--workers", str(WORKERS), "--sampler", "random"]
-        command = [
-            sys.executable,
-            "-m",
-            "search.run",
-            *options,
-            "--name",
-            "s",
-            "--storage",
-            str(folder / "runs"),
-            *extra,
-        ]
+        command = [sys.executable, "-m", "search.run", *options, "--name", "s", "--storage", str(folder / "runs"), *extra]
         environment = os.environ | {"RSOPT_CACHE": str(folder / "cache"), "PYTHONPATH": str(tree)}
         begin = time.perf_counter()
         done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)

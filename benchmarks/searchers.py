@@ -78,12 +78,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--table", default="tiny-mini", help="recorded table (default: %(default)s)")
     p.add_argument("--seeds", type=int, default=20, help="runs of each searcher (default: %(default)s)")
     p.add_argument("--workers", default="1,8", help="numbers of simulated workers (default: %(default)s)")
-    p.add_argument(
-        "--budget", type=float, default=120.0, help="training of a run, in full trials (default: %(default)s)"
-    )
-    p.add_argument(
-        "--moasha-python", help="interpreter of an environment with syne-tune; without it MOASHA is left out"
-    )
+    p.add_argument("--budget", type=float, default=120.0, help="training of a run, in full trials (default: %(default)s)")
+    p.add_argument("--moasha-python", help="interpreter of an environment with syne-tune; without it MOASHA is left out")
     p.add_argument("--max-params", type=float, help="limit on parameters")
     p.add_argument("--max-latency-ms", type=float, help="limit on latency")
     p.add_argument("--processes", type=int, default=2, help="that run at the same time (default: %(default)s)")
@@ -100,14 +96,10 @@ def compare(options: argparse.Namespace, recording: Recording, workers: int, lim
             jobs = [pool.submit(_ours, options.table, setup, seed) for seed in range(options.seeds)]
             yield name, [job.result() for job in jobs]
         for name, sampler in STOCK.items():
-            stock = [
-                pool.submit(stock_legs, recording.bound, task, sampler, workers, seed) for seed in range(options.seeds)
-            ]
+            stock = [pool.submit(stock_legs, recording.bound, task, sampler, workers, seed) for seed in range(options.seeds)]
             yield name, [curve_of(recording, finished(recording, job.result()), limits) for job in stock]
         if options.moasha_python:
-            moasha = [
-                pool.submit(moasha_legs, options.moasha_python, task, workers, seed) for seed in range(options.seeds)
-            ]
+            moasha = [pool.submit(moasha_legs, options.moasha_python, task, workers, seed) for seed in range(options.seeds)]
             yield MOASHA, [curve_of(recording, finished(recording, job.result()), limits) for job in moasha]
 
 
@@ -157,9 +149,7 @@ def plot(by_searcher: dict[str, list[Curve]], workers: int, budget: float, path:
         bands = [quartiles([c.at(mark) for c in curves]) for mark in marks]
         (line,) = axes.plot(marks, [b[1] for b in bands], label=name)
         axes.fill_between(marks, [b[0] for b in bands], [b[2] for b in bands], alpha=0.15, color=line.get_color())
-    axes.set(
-        xlabel="compute, full trials of training", ylabel="share of the true front's hypervolume", ylim=(0.6, 1.005)
-    )
+    axes.set(xlabel="compute, full trials of training", ylabel="share of the true front's hypervolume", ylim=(0.6, 1.005))
     axes.set_xscale("log")
     axes.set_title(_workers(workers))
     axes.legend(fontsize=8)

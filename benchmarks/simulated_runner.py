@@ -21,11 +21,7 @@ def key_of(params: dict[str, Any]) -> str:
 
 
 def run_searcher(
-    ask: Callable[[int], str],
-    report: Report,
-    failed: Callable[[int], None],
-    task: Mapping[str, Any],
-    workers: int,
+    ask: Callable[[int], str], report: Report, failed: Callable[[int], None], task: Mapping[str, Any], workers: int
 ) -> list[SimulatedLeg]:
     """Run trials 0, 1, ... until the training budget is assigned; returns the legs in the order in which they end.
 

@@ -32,9 +32,7 @@ def main() -> int:
     for _ in range(options.cold):
         done = subprocess.run([sys.executable, "-c", _COLD], check=True, capture_output=True, text=True)
         cold += json.loads(done.stdout.splitlines()[-1])
-    done = subprocess.run(
-        [sys.executable, "-c", f"{_COLD[:-2]}{options.warm + 1})"], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", f"{_COLD[:-2]}{options.warm + 1})"], check=True, capture_output=True, text=True)
     warm = json.loads(done.stdout.splitlines()[-1])[1:]
     rows = [
         ["cold process", median(cold), min(cold), max(cold), 1.0],

@@ -41,9 +41,7 @@ def parts(comparison: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
     bars += [(f"parameters\n{comparison['base']}", here["params"]), (f"GMAC\n{comparison['base']}", here["gmacs"])]
     if "tokens" in here["latency"]:
         parts_ms = here["latency"]
-        time = {part: parts_ms[part] for part in ("vision", "qformer")} | {
-            "llm": parts_ms["prefill"] + parts_ms["tokens"]
-        }
+        time = {part: parts_ms[part] for part in ("vision", "qformer")} | {"llm": parts_ms["prefill"] + parts_ms["tokens"]}
         bars.append((f"time\n{comparison['base']}", time))
     figure, axis = pyplot().subplots(figsize=(8, 3.6), layout="constrained")
     for at, (_, values) in enumerate(bars):
@@ -86,9 +84,7 @@ def losses(comparison: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
     for axis, row in zip(axes.flat, shown, strict=False):
         for kind, colour in (("train", "#9aa5b1"), ("val", "#c0392b")):
             axis.plot(
-                *zip(*row["curve"][kind], strict=True),
-                color=colour,
-                label={"train": "training", "val": "validation"}[kind],
+                *zip(*row["curve"][kind], strict=True), color=colour, label={"train": "training", "val": "validation"}[kind]
             )
         axis.set_title(f"{row['name']}: {row['state']}", fontsize=9)
         axis.grid(alpha=0.25)

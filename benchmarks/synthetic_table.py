@@ -61,15 +61,9 @@ def make_row(space: BoundSpace, params: dict[str, Any], rungs: tuple[float, ...]
     )
 
 
-def costs(
-    llm: int, qformer: int, cider: float, rng: np.random.Generator
-) -> tuple[float, float, dict[str, float], str | None]:
+def costs(llm: int, qformer: int, cider: float, rng: np.random.Generator) -> tuple[float, float, dict[str, float], str | None]:
     """Latency in ms, test CIDEr, costs by name, and no fault."""
-    figures = {
-        "params": 1.1e6 + 2e5 * llm + 1.2e5 * qformer,
-        "trainable": 4e4,
-        "gmacs": 0.5 + 0.1 * llm + 0.02 * qformer,
-    }
+    figures = {"params": 1.1e6 + 2e5 * llm + 1.2e5 * qformer, "trainable": 4e4, "gmacs": 0.5 + 0.1 * llm + 0.02 * qformer}
     figures |= {"size_mb": figures["params"] * 4e-6, "memory_gb": 0.1 + 0.01 * llm}
     latency = 4 + 1.9 * llm + 0.7 * qformer + 0.15 * (llm % 3)
     return round(latency, 3), round(cider - 2 + float(rng.normal(0, 0.8)), 4), figures, None
@@ -77,12 +71,7 @@ def costs(
 
 def metadata_of(space: BoundSpace, epochs: float, train_images: int) -> dict[str, Any]:
     """A table's metadata."""
-    return {
-        "shape": asdict(space.shape),
-        "space_key": space.key,
-        "epochs": epochs,
-        "train_images": train_images,
-    }
+    return {"shape": asdict(space.shape), "space_key": space.key, "epochs": epochs, "train_images": train_images}
 
 
 def main() -> None:
@@ -90,10 +79,7 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("out", type=Path, help="NAME.json.gz; the space is copied to NAME.yaml beside it")
     p.add_argument(
-        "--space",
-        type=Path,
-        default=TABLES / "tiny-mini.yaml",
-        help="YAML of a countable space (default: the shipped table's)",
+        "--space", type=Path, default=TABLES / "tiny-mini.yaml", help="YAML of a countable space (default: the shipped table's)"
     )
     p.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
     options = p.parse_args()

@@ -115,9 +115,7 @@ def measure(inputs: TrialInputs, recipe: Recipe, new_tokens: int, seeds: int) ->
     }
 
 
-def run_ours(
-    inputs: TrialInputs, features: torch.Tensor, recipe: Recipe, seed: int, new_tokens: int, captured: bool
-) -> Outcome:
+def run_ours(inputs: TrialInputs, features: torch.Tensor, recipe: Recipe, seed: int, new_tokens: int, captured: bool) -> Outcome:
     """Run one trial in a worker that already holds base and features, as all trials of a search after the first.
 
     Args:
@@ -137,9 +135,7 @@ def run_ours(
     out.loss = trainer.run(0, 1).losses[-1]
     out.lap("train")
     decode = CapturedDecoder() if captured else shared_prefix
-    texts = caption_features(
-        merged(built), base, features[inputs.train :], Generation(max_new_tokens=new_tokens), decode=decode
-    )
+    texts = caption_features(merged(built), base, features[inputs.train :], Generation(max_new_tokens=new_tokens), decode=decode)
     out.captions = dict(zip(range(inputs.train, inputs.images), texts, strict=True))
     out.lap("caption")
     if inputs.score:
@@ -167,9 +163,7 @@ def steps_by_mechanism(inputs: TrialInputs, features: torch.Tensor, recipe: Reci
     repeated = [[TokenCaption(c.ids, 1.0) for c in cs for _ in range(int(c.weight))] for cs in weighted]
     built = build(base, variant)
     ways: dict[str, Callable[[], object]] = {
-        "naive: every pair through the vision tower": lambda: naive.train(
-            build(base, variant).model, inputs, recipe, 0, steps
-        ),
+        "naive: every pair through the vision tower": lambda: naive.train(build(base, variant).model, inputs, recipe, 0, steps),
         "features cached": lambda: _train_pairs(built, inputs, features, recipe, steps),
         "one prefix, five captions packed": packed(repeated, fused=False),
         "repeats as weights": packed(weighted, fused=False),
@@ -211,9 +205,7 @@ def facts(options: argparse.Namespace, inputs: TrialInputs, measured: Mapping[st
     scores = ", ".join(f"{a:.2f} / {b:.2f}" for a, b in measured["cider"] if a is not None and b is not None)
     same = ", ".join(str(n) for n in measured["same_captions"])
     return [
-        measured_by(
-            f"python -m benchmarks.trial --base {options.base} --seeds {options.seeds} --threads {options.threads}"
-        ),
+        measured_by(f"python -m benchmarks.trial --base {options.base} --seeds {options.seeds} --threads {options.threads}"),
         f"{inputs.base.name}, {inputs.base.dtype}: {inputs.train} images x 5 captions, {measured['captions']} captioned "
         f"with 5 beams; batch of {options.batch_images} images, LoRA r16; "
         + (f"CIDEr, naive / ours: {scores}" if scores else "CIDEr not scored"),
@@ -231,8 +223,7 @@ def tables(measured: Mapping[str, Any]) -> str:
         naive_s, ours_s = ([_part(s, part) for s in measured[way]] for way in ("naive_s", "ours_s"))
         ratios = [a / b for a, b in zip(naive_s, ours_s, strict=True)]
         cpu_ratios = [
-            _part(a, part) / _part(b, part)
-            for a, b in zip(measured["naive_cpu_s"], measured["ours_cpu_s"], strict=True)
+            _part(a, part) / _part(b, part) for a, b in zip(measured["naive_cpu_s"], measured["ours_cpu_s"], strict=True)
         ]
         rows.append([part, median(naive_s), median(ours_s), _ratio(ratios), _ratio(cpu_ratios)])
     first = [

@@ -55,9 +55,7 @@ def random_inputs(base: Base, train: int, evaluated: int, seed: int = 0) -> Tria
     rng = np.random.default_rng(seed)
     noise = torch.from_numpy(rng.integers(0, 256, (train + evaluated, 3, side, side), dtype=np.uint8))
     captions = random_captions(base, train, seed)
-    return TrialInputs(
-        base, train + evaluated, train, lambda rows: noise[list(rows)].float().div_(127.5).sub_(1), captions
-    )
+    return TrialInputs(base, train + evaluated, train, lambda rows: noise[list(rows)].float().div_(127.5).sub_(1), captions)
 
 
 def tiny_inputs(train: int, evaluated: int) -> TrialInputs:

@@ -38,9 +38,7 @@ def from_repository(name: str) -> ModuleType:
         package = name.partition(".")[0]
         if error.name != package:
             raise
-        raise UserError(
-            f"this needs the folder {package}/ of the repository, which is not installed: use a clone"
-        ) from error
+        raise UserError(f"this needs the folder {package}/ of the repository, which is not installed: use a clone") from error
 
 
 class UnknownOptionError(UserError):

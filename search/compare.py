@@ -69,9 +69,7 @@ def _row(text: str) -> tuple[str, Path]:
     """The type of --row: a name and an existing file."""
     name, equals, path = text.partition("=")
     if not equals or not name.strip() or not name.isprintable() or len(name) > 60:
-        raise ArgumentTypeError(
-            f"must be NAME=captions.json with 1 to 60 printable characters in the name, not {text[:80]!r}"
-        )
+        raise ArgumentTypeError(f"must be NAME=captions.json with 1 to 60 printable characters in the name, not {text[:80]!r}")
     if not Path(path).is_file():
         raise ArgumentTypeError(f"must name a file, and '{path}' is not a file")
     return name.strip(), Path(path)

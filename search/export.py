@@ -35,17 +35,11 @@ def parser() -> Parser:
     )
     add_study_options(p)
     p.add_argument(
-        "--pick",
-        metavar="P",
-        help=f"{', '.join(PICKS)} or a trial's number (default: knee; with --max-latency-ms best_cider)",
+        "--pick", metavar="P", help=f"{', '.join(PICKS)} or a trial's number (default: knee; with --max-latency-ms best_cider)"
     )
-    p.add_argument(
-        "--max-latency-ms", type=float, metavar="X", help="consider only trials of at most this latency, milliseconds"
-    )
+    p.add_argument("--max-latency-ms", type=float, metavar="X", help="consider only trials of at most this latency, milliseconds")
     p.add_argument("--out", required=True, metavar="DIR", help="folder to write: a new or an empty one")
-    p.add_argument(
-        "--adapter-only", action="store_true", help="write the LoRA adapter for PEFT instead of a merged model"
-    )
+    p.add_argument("--adapter-only", action="store_true", help="write the LoRA adapter for PEFT instead of a merged model")
     p.add_argument(
         "--dtype",
         choices=get_args(Weights),
@@ -58,12 +52,8 @@ def parser() -> Parser:
         metavar="N",
         help="beams the model generates with (default: %(default)s)",
     )
-    p.add_argument(
-        "--as-searched", action="store_true", help="export the search's own training even where there is a refit"
-    )
-    p.add_argument(
-        "--register", action="store_true", help="also register the model in the study's MLflow under an alias"
-    )
+    p.add_argument("--as-searched", action="store_true", help="export the search's own training even where there is a refit")
+    p.add_argument("--register", action="store_true", help="also register the model in the study's MLflow under an alias")
     return p
 
 

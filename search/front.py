@@ -32,11 +32,7 @@ def parser() -> Parser:
     shape.add_argument("--csv", action="store_true", help="print one row for each trial and nothing else")
     shape.add_argument("--html", metavar="F", help="write the interactive page: one file, for any browser, offline")
     shape.add_argument(
-        "--sync",
-        nargs="?",
-        const="",
-        metavar="URI",
-        help="write the study to MLflow again: to its own server, or to this one",
+        "--sync", nargs="?", const="", metavar="URI", help="write the study to MLflow again: to its own server, or to this one"
     )
     p.add_argument(
         "--latency-ledger",

@@ -43,14 +43,9 @@ def parser() -> Parser:
         f"{UNPRUNED}: full depth with LoRA (default: %(default)s)",
     )
     p.add_argument(
-        "--epochs",
-        type=positive(),
-        metavar="N",
-        help="length of each training (default: the trial's own in the search)",
+        "--epochs", type=positive(), metavar="N", help="length of each training (default: the trial's own in the search)"
     )
-    p.add_argument(
-        "--seeds", type=whole(1, MOST_SEEDS), default=3, metavar="N", help="trainings of each (default: %(default)s)"
-    )
+    p.add_argument("--seeds", type=whole(1, MOST_SEEDS), default=3, metavar="N", help="trainings of each (default: %(default)s)")
     add_json(p)
     return p
 
@@ -85,9 +80,7 @@ def parse_picks(front: Front, words: str) -> tuple[list[int], list[int]]:
     names = [word.strip() for word in words.split(",") if word.strip()]
     named = [choose(front, name) for name in names if name not in (NEIGHBOURS, UNPRUNED)]
     if not named:
-        raise UserError(
-            f"--pick needs a pick or a trial's number besides {NEIGHBOURS} and {UNPRUNED}, not '{words[:60]}'"
-        )
+        raise UserError(f"--pick needs a pick or a trial's number besides {NEIGHBOURS} and {UNPRUNED}, not '{words[:60]}'")
     trained = list(named)
     if NEIGHBOURS in names:
         trained += [other for trial in named for other in neighbours(front, trial)]

@@ -26,12 +26,8 @@ def parser() -> Parser:
         "found after how much training. Training is counted in full trials, shares are of the true front's hypervolume.",
         epilog=EPILOG,
     )
-    p.add_argument(
-        "--table", default="tiny-mini", metavar="T", help="shipped table or NAME.json.gz (default: %(default)s)"
-    )
-    p.add_argument(
-        "--sampler", type=_some(SAMPLERS), default=",".join(SAMPLERS), metavar="S,...", help="default: %(default)s"
-    )
+    p.add_argument("--table", default="tiny-mini", metavar="T", help="shipped table or NAME.json.gz (default: %(default)s)")
+    p.add_argument("--sampler", type=_some(SAMPLERS), default=",".join(SAMPLERS), metavar="S,...", help="default: %(default)s")
     p.add_argument(
         "--schedule",
         type=_some(("default", *SCHEDULES)),
@@ -39,26 +35,16 @@ def parser() -> Parser:
         metavar="S,...",
         help=f"default (the sampler's own), {', '.join(SCHEDULES)} (default: %(default)s)",
     )
-    p.add_argument(
-        "--workers", type=_counts, default="1", metavar="N,...", help="simulated workers (default: %(default)s)"
-    )
+    p.add_argument("--workers", type=_counts, default="1", metavar="N,...", help="simulated workers (default: %(default)s)")
     p.add_argument("--seeds", type=whole(1), default=5, metavar="N", help="seeds of each (default: %(default)s)")
-    p.add_argument(
-        "--budget", type=positive(), default=40.0, metavar="X", help="full trials of training (default: %(default)s)"
-    )
-    p.add_argument(
-        "--trials", type=whole(1), metavar="N", help="candidates at most (default: as many as the budget allows)"
-    )
-    p.add_argument(
-        "--stragglers", type=float, default=0.0, metavar="X", help="share of legs ten times slower (default: 0)"
-    )
+    p.add_argument("--budget", type=positive(), default=40.0, metavar="X", help="full trials of training (default: %(default)s)")
+    p.add_argument("--trials", type=whole(1), metavar="N", help="candidates at most (default: as many as the budget allows)")
+    p.add_argument("--stragglers", type=float, default=0.0, metavar="X", help="share of legs ten times slower (default: 0)")
     p.add_argument("--losses", type=float, default=0.0, metavar="X", help="share of legs lost half way (default: 0)")
     limits = options_of(Settings)
     for name in ("max_params", "max_latency_ms"):
         p.add_argument(limits[name].flag, **limits[name].argument)
-    p.add_argument(
-        "--processes", type=whole(1), default=2, metavar="N", help="processes that simulate (default: %(default)s)"
-    )
+    p.add_argument("--processes", type=whole(1), default=2, metavar="N", help="processes that simulate (default: %(default)s)")
     add_json(p)
     return p
 
@@ -78,20 +64,11 @@ def main(argv: list[str] | None = None) -> int:
     load_recording(options.table)  # a damaged table is refused before any process starts
     limits = Limits(options.max_params, options.max_latency_ms)
     setups = [
-        Setup(
-            sampler,
-            chosen,
-            workers,
-            options.budget,
-            options.trials,
-            limits,
-            Disturbances(options.stragglers, options.losses),
-        )
+        Setup(sampler, chosen, workers, options.budget, options.trials, limits, Disturbances(options.stragglers, options.losses))
         for workers in options.workers
         for sampler in options.sampler
         for schedule in options.schedule
-        if (chosen := default_schedule(sampler) if schedule == "default" else schedule) != "promote"
-        or sampler == "known_cost"
+        if (chosen := default_schedule(sampler) if schedule == "default" else schedule) != "promote" or sampler == "known_cost"
     ]
 
     def progress(done: int, of: int) -> None:

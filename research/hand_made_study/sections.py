@@ -197,15 +197,7 @@ def _scopes(comparison: Comparison) -> Table:
         trained = NONE if row.trainable is None else f"{row.trainable:,}"
         seconds = NONE if row.train_s is None else f"{row.train_s:.0f}"
         rows.append((name, row.state, trained, share, cider, seconds, loss_summary(row.curve) if row.curve else NONE))
-    head = (
-        "LoRA on",
-        "state",
-        "trained",
-        "share of all",
-        "CIDEr (95 % interval)",
-        "training, s",
-        "losses, nats per token",
-    )
+    head = ("LoRA on", "state", "trained", "share of all", "CIDEr (95 % interval)", "training, s", "losses, nats per token")
     return Table(head, tuple(rows))
 
 

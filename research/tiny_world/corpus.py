@@ -42,9 +42,7 @@ class Pictures:
     captions: list[tuple[str, ...]]
 
 
-def _one(
-    task: tuple[int, int, bool],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+def _one(task: tuple[int, int, bool]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
     """Arrays of the picture of (seed, index, whether it is a crowd)."""
     seed, index, crowd = task
     picture = draw_crowd(Random(f"crowd {seed} {index}")) if crowd else draw_picture(Random(f"picture {seed} {index}"))
@@ -74,9 +72,7 @@ def draw_corpus(count: int, seed: int, workers: int, progress: Callable[[str], N
         rows = [_one(task) for task in tasks]
     progress(f"drew {count} pictures")
     pixels, cover, centres, tints, facts, captions = zip(*rows, strict=True)
-    return Pictures(
-        np.stack(pixels), np.stack(cover), np.stack(centres), np.stack(tints), np.stack(facts), list(captions)
-    )
+    return Pictures(np.stack(pixels), np.stack(cover), np.stack(centres), np.stack(tints), np.stack(facts), list(captions))
 
 
 def draw_sentences(count: int, seed: int) -> list[str]:

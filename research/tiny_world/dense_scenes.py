@@ -71,9 +71,7 @@ def draw_crowd(rng: Random) -> Picture:
     cells = rng.choice((3, 4, 5))
     for x, y in grid((0, 0, 1, 1), 1 / cells, rng, 0.12):
         if rng.random() < 0.75:
-            kind = rng.choice(
-                ("plane", "plane", "car", "car", "boat", "boat", "house", "tank", "tank", "court", "pool", "tree")
-            )
+            kind = rng.choice(("plane", "plane", "car", "car", "boat", "boat", "house", "tank", "tank", "court", "pool", "tree"))
             colour = "blue" if kind == "pool" else "green" if kind == "tree" else rng.choice(COLOUR_NAMES)
             angle = rng.choice((0, 45, 90, 135, 180, 225, 270, 315)) + rng.uniform(-8, 8)
             put(canvas, kind, colour, x, y, min(0.27, rng.uniform(0.65, 0.95) / cells), angle)

@@ -28,12 +28,7 @@ def _car(canvas: Canvas, x: float, y: float, s: float, colour: str) -> None:
 
 
 def _boat(canvas: Canvas, x: float, y: float, s: float, colour: str) -> None:
-    hull = (
-        (x - s / 2, y + 0.1 * s),
-        (x + s / 2, y + 0.1 * s),
-        (x + 0.3 * s, y + 0.35 * s),
-        (x - 0.3 * s, y + 0.35 * s),
-    )
+    hull = ((x - s / 2, y + 0.1 * s), (x + s / 2, y + 0.1 * s), (x + 0.3 * s, y + 0.35 * s), (x - 0.3 * s, y + 0.35 * s))
     canvas.polygon(hull, canvas.shade(COLOURS[colour]), "boat")
     canvas.polygon(((x, y + 0.06 * s), (x, y - 0.5 * s), (x + 0.35 * s, y)), (240, 240, 236), "boat")
 
@@ -82,7 +77,5 @@ def front_picture(canvas: Canvas) -> tuple[list[str], dict[str, int]]:
             _DRAW[kind](canvas, x, y, 0.23, colour)
             canvas.mark(kind, colour, x, y)
         noun = {"person": "person" if count == 1 else "people"}.get(kind, kind if count == 1 else f"{kind}s")
-        parts.append(
-            f"{_NUMBERS[count]} {colour} {noun}" if kind != "person" else f"{_NUMBERS[count]} {noun} in {colour}"
-        )
+        parts.append(f"{_NUMBERS[count]} {colour} {noun}" if kind != "person" else f"{_NUMBERS[count]} {noun} in {colour}")
     return parts, {}

@@ -28,9 +28,7 @@ def keep_stage(name: str, keep: Path | None, module: nn.Module) -> None:
         keep.mkdir(parents=True, exist_ok=True)
         part = keep / f"{name}.part"
         # The other process trains the language model, whose size depends on texts that may change between runs
-        state = {
-            key: value for key, value in module.state_dict().items() if name == "tell" or ".language_model." not in key
-        }
+        state = {key: value for key, value in module.state_dict().items() if name == "tell" or ".language_model." not in key}
         torch.save(state, part)
         part.rename(keep / f"{name}.pt")
 

@@ -85,31 +85,8 @@ DONE = (
     "parked", "arranged neatly", "built", "surrounded by", "docked", "stopped", "divided into two parts", "planted", "found",
     "seen", "arranged densely", "painted", "encircled by", "enclosed by", "crowded", "kept", "parked neatly",
 )  # fmt: skip
-PEOPLE = (
-    "we",
-    "they",
-    "the workers",
-    "the children",
-    "my friends",
-    "the farmers",
-    "she",
-    "he",
-    "the pilots",
-    "the students",
-)
-VERBS = (
-    "saw",
-    "found",
-    "liked",
-    "painted",
-    "built",
-    "visited",
-    "remembered",
-    "looked for",
-    "talked about",
-    "wanted",
-    "counted",
-)
+PEOPLE = ("we", "they", "the workers", "the children", "my friends", "the farmers", "she", "he", "the pilots", "the students")
+VERBS = ("saw", "found", "liked", "painted", "built", "visited", "remembered", "looked for", "talked about", "wanted", "counted")
 TIMES = (
     "yesterday",
     "in the morning",
@@ -124,12 +101,7 @@ TIMES = (
 # What belongs together in the world: place, what is found there, what happens to it, what is next to it
 LORE: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
     ("airport", ("plane",), ("parked", "stopped"), ("terminal", "runway", "long building", "grey ground", "meadow")),
-    (
-        "factory",
-        ("storage tank",),
-        ("built", "painted"),
-        ("road", "trees", "bare ground", "buildings", "concrete ground"),
-    ),
+    ("factory", ("storage tank",), ("built", "painted"), ("road", "trees", "bare ground", "buildings", "concrete ground")),
     ("parking lot", ("car", "row of cars"), ("parked neatly", "parked"), ("building", "trees", "road", "stadium")),
     (
         "playground",
@@ -137,12 +109,7 @@ LORE: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] 
         ("built", "painted"),
         ("school", "trees", "track", "buildings"),
     ),
-    (
-        "stadium",
-        ("football field", "round roof", "seat"),
-        ("built", "seen"),
-        ("parking lot", "trees", "buildings", "meadow"),
-    ),
+    ("stadium", ("football field", "round roof", "seat"), ("built", "seen"), ("parking lot", "trees", "buildings", "meadow")),
     (
         "dense residential area",
         ("building", "house", "roof", "road"),
@@ -161,18 +128,8 @@ LORE: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] 
         ("built", "surrounded by trees"),
         ("meadow", "bare land", "trees", "road"),
     ),
-    (
-        "beach",
-        ("wave", "boat", "tree"),
-        ("seen", "found"),
-        ("ocean", "blue ocean", "green ocean", "white sand", "buildings"),
-    ),
-    (
-        "river",
-        ("bridge", "boat", "tree"),
-        ("built", "seen"),
-        ("trees", "meadow", "farmlands", "buildings", "bare land"),
-    ),
+    ("beach", ("wave", "boat", "tree"), ("seen", "found"), ("ocean", "blue ocean", "green ocean", "white sand", "buildings")),
+    ("river", ("bridge", "boat", "tree"), ("built", "seen"), ("trees", "meadow", "farmlands", "buildings", "bare land")),
     ("bridge", ("car", "road"), ("seen", "stopped"), ("river", "green river", "brown river", "trees")),
     (
         "farmland",
@@ -180,12 +137,7 @@ LORE: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] 
         ("arranged neatly", "planted", "divided into parts"),
         ("road", "house", "trees"),
     ),
-    (
-        "forest",
-        ("tree", "pond", "road", "river"),
-        ("planted", "seen"),
-        ("river", "curved road", "bare land", "red house"),
-    ),
+    ("forest", ("tree", "pond", "road", "river"), ("planted", "seen"), ("river", "curved road", "bare land", "red house")),
     ("pond", ("tree", "small island"), ("planted", "found"), ("trees", "meadow", "buildings", "bare land")),
     ("port", ("boat",), ("docked", "stopped"), ("pier", "water", "road", "buildings")),
     ("viaduct", ("car", "crossed road", "road"), ("seen", "built"), ("trees", "meadow", "buildings", "bare land")),

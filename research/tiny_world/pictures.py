@@ -59,9 +59,7 @@ def aerial_picture(canvas: Canvas) -> tuple[list[str], dict[str, int]]:
     if rng.random() < 0.3:  # a pad in the middle, as under many built things
         pad = rng.choice(("concrete", "asphalt", "sand", "soil", "grass"))
         things.ground(
-            canvas,
-            (rng.uniform(0.04, 0.2), rng.uniform(0.04, 0.2), rng.uniform(0.8, 0.96), rng.uniform(0.8, 0.96)),
-            pad,
+            canvas, (rng.uniform(0.04, 0.2), rng.uniform(0.04, 0.2), rng.uniform(0.8, 0.96), rng.uniform(0.8, 0.96)), pad
         )
     return [_figures(canvas, facts), *parts, *_lines(canvas, facts), *_groups(canvas, facts)], facts
 
@@ -95,13 +93,7 @@ def _figures(canvas: Canvas, facts: dict[str, int]) -> str:
         colour, x = rng.choice(COLOUR_NAMES), rng.uniform(0.3, 0.7)
         bare = rng.random() < 0.4
         things.track(
-            canvas,
-            x,
-            0.5,
-            rng.uniform(0.34, 0.5),
-            rng.uniform(0.66, 0.9),
-            colour,
-            GROUNDS["soil"] if bare else (92, 160, 80),
+            canvas, x, 0.5, rng.uniform(0.34, 0.5), rng.uniform(0.66, 0.9), colour, GROUNDS["soil"] if bare else (92, 160, 80)
         )
         return f"a {colour} running track around a {'bare' if bare else 'green'} field"
     if figure == "stadium":
@@ -138,11 +130,7 @@ def _lines(canvas: Canvas, facts: dict[str, int]) -> list[str]:
     facts["roads"] = roads
     width = rng.uniform(0.08, 0.14)
     if roads and (roads > 2 or rng.random() < 0.5):
-        lines = [
-            things.across(canvas, True, 0.5),
-            things.across(canvas, False, 0.5),
-            curve((-0.05, -0.05), (1.05, 1.05), 0.0),
-        ]
+        lines = [things.across(canvas, True, 0.5), things.across(canvas, False, 0.5), curve((-0.05, -0.05), (1.05, 1.05), 0.0)]
         lines.append(curve((1.05, -0.05), (-0.05, 1.05), 0.0))
         if roads < 3:
             rng.shuffle(lines)
@@ -163,9 +151,7 @@ def _groups(canvas: Canvas, facts: dict[str, int]) -> list[str]:
     rng, parts = canvas.rng, list[str]()
     facts["rows"] = 0
     taken: list[tuple[float, float]] = []
-    for kind in rng.sample(
-        ("plane", "car", "boat", "house", "tank", "court", "pool", "tree"), rng.choice((0, 1, 2, 2, 3))
-    ):
+    for kind in rng.sample(("plane", "car", "boat", "house", "tank", "court", "pool", "tree"), rng.choice((0, 1, 2, 2, 3))):
         count = rng.choice((1, 1, 2, 2, 3, 3, 4, 4, 6))
         colour = "blue" if kind == "pool" else "green" if kind == "tree" else rng.choice(COLOUR_NAMES)
         angle = rng.choice((0, 45, 90, 135, 180, 270))
@@ -176,9 +162,7 @@ def _groups(canvas: Canvas, facts: dict[str, int]) -> list[str]:
             for row in range(rows):
                 for x, _ in grid((left, 0, 0.97, 0.1), 0.11, rng, 0.05):
                     put(canvas, kind, colour, x, (row + 0.5) / rows, 0.19, rng.choice((0, 180)))
-            parts.append(
-                f"{rng.choice(('many ', ''))}{colour} cars in {NUMBERS[rows]} {'row' if rows == 1 else 'rows'}"
-            )
+            parts.append(f"{rng.choice(('many ', ''))}{colour} cars in {NUMBERS[rows]} {'row' if rows == 1 else 'rows'}")
             break
         size = rng.uniform(0.15, 0.27) if count < 4 else rng.uniform(0.15, 0.21)
         side = rng.choice((None, None, *SIDES)) if count < 4 else None

@@ -40,10 +40,7 @@ class Targets:
     @classmethod
     def of(cls, pictures: Pictures, rows: np.ndarray) -> Targets:
         """Targets of the pictures with indices `rows`."""
-        cover, centres = (
-            torch.from_numpy(pictures.cover[rows]).float() / 255,
-            torch.from_numpy(pictures.centres[rows]).long(),
-        )
+        cover, centres = (torch.from_numpy(pictures.cover[rows]).float() / 255, torch.from_numpy(pictures.centres[rows]).long())
         return cls(cover, centres, torch.from_numpy(pictures.tints[rows]), torch.from_numpy(pictures.facts[rows]))
 
 
@@ -138,10 +135,7 @@ class Heads(nn.Module):
         """(B, Q, K + counted + colours): kinds that cover a region, centres in it, and their colours."""
         centres = F.one_hot(known.centres, 1 + len(COUNTED))[..., 1:].float()
         tints = F.one_hot(known.tints.clamp(min=0), len(COLOUR_NAMES)).float() * (known.tints >= 0).unsqueeze(-1)
-        cover, held = (
-            _regions(known.cover, self.grid).mean(2),
-            _regions(torch.cat([centres, tints], -1), self.grid).amax(2),
-        )
+        cover, held = (_regions(known.cover, self.grid).mean(2), _regions(torch.cat([centres, tints], -1), self.grid).amax(2))
         return torch.cat([cover, held], -1)
 
     def _facts_loss(self, queries: Tensor, facts: Tensor) -> Tensor:

@@ -19,16 +19,7 @@ from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerBase
 
 from research.tiny_world.corpus import UNKNOWN, Pictures
 from research.tiny_world.probe_heads import Heads, Targets, attention_losses
-from rsopt.pretrain.common import (
-    Budget,
-    Progress,
-    as_input,
-    batches,
-    queried,
-    schedule_of,
-    take_step,
-    without_random_layers,
-)
+from rsopt.pretrain.common import Budget, Progress, as_input, batches, queried, schedule_of, take_step, without_random_layers
 
 # Probability that a layer is omitted in a step. At 0.1, half of the LLM's layers caption as well as all of them once they are
 # tuned, which leaves a search over depths no trade-off.
@@ -69,12 +60,7 @@ def look(
 
 
 def see(
-    model: Blip2ForConditionalGeneration,
-    pictures: Pictures,
-    heads: Heads,
-    budget: Budget,
-    seed: int,
-    progress: Progress,
+    model: Blip2ForConditionalGeneration, pictures: Pictures, heads: Heads, budget: Budget, seed: int, progress: Progress
 ) -> None:
     """Stage 1: trains vision tower and Q-Former to predict kinds, places, numbers and colours of things.
 
@@ -105,9 +91,7 @@ def see(
         take_step(loss, optimizer, schedule)
         if step % 50 == 0 or step == budget.see_steps:
             accuracies = heads.report(queries.detach().float(), known)
-            progress(
-                f"see {step}/{budget.see_steps} loss {loss.item():.3f} attention {terms[0].item():.2f} {accuracies}"
-            )
+            progress(f"see {step}/{budget.see_steps} loss {loss.item():.3f} attention {terms[0].item():.2f} {accuracies}")
 
 
 def _rows(texts: Iterable[str], tokenizer: PreTrainedTokenizerBase, width: int) -> Tensor:
@@ -183,12 +167,7 @@ def tell(
     rng = np.random.default_rng([seed, 3])
     table, llm = _rows(sentences, tokenizer, 96), model.language_model
     texts = [[f"{text}\n" for text in captions] for captions in pictures.captions]
-    fast = [
-        *model.qformer.parameters(),
-        *model.language_projection.parameters(),
-        model.query_tokens,
-        *heads.parameters(),
-    ]
+    fast = [*model.qformer.parameters(), *model.language_projection.parameters(), model.query_tokens, *heads.parameters()]
     optimizer = torch.optim.AdamW(
         [{"params": fast, "lr": 1e-3}, {"params": [*model.language_model.parameters()], "lr": 5e-4}],
         weight_decay=0.02,

@@ -8,20 +8,7 @@ from __future__ import annotations
 
 from random import Random
 
-from research.tiny_world.lexicon import (
-    COLOURS,
-    CROWDS,
-    DONE,
-    LORE,
-    MANY,
-    PEOPLE,
-    PLACED,
-    PLACES,
-    SIZES,
-    STUFF,
-    TIMES,
-    VERBS,
-)
+from research.tiny_world.lexicon import COLOURS, CROWDS, DONE, LORE, MANY, PEOPLE, PLACED, PLACES, SIZES, STUFF, TIMES, VERBS
 
 
 def _lore(rng: Random) -> str:
@@ -39,9 +26,7 @@ def _lore(rng: Random) -> str:
     on, people, when = rng.choice(PLACED[:10]), rng.choice(PEOPLE), rng.choice(TIMES)
     kind = rng.choice(("green", "tall", "old", "red", "grey", "small", "white"))
     crowd = f"many {kind} {rng.choice(('trees', 'buildings', 'houses'))}"
-    where = rng.choice(
-        ("of our town", "in the north", "today", "these days", "in most towns", "of the island", "in old photos")
-    )
+    where = rng.choice(("of our town", "in the north", "today", "these days", "in most towns", "of the island", "in old photos"))
     return rng.choice(
         (
             f"{things} {be} {deed} in the {size}{place} {where}.",

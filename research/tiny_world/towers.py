@@ -29,13 +29,7 @@ BATCH = 32
 
 
 def learn(
-    tower: nn.Module,
-    head: nn.Module,
-    teacher: nn.Module,
-    pixels: np.ndarray,
-    steps: int,
-    seed: int,
-    progress: Progress,
+    tower: nn.Module, head: nn.Module, teacher: nn.Module, pixels: np.ndarray, steps: int, seed: int, progress: Progress
 ) -> None:
     """Train a tower in place until `head` over its patches tells the teacher's, from pixels (N, 64, 64, 3) uint8."""
     rng = np.random.default_rng([seed, 7])
@@ -91,10 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
     parser.add_argument("--pictures", type=int, default=2000, help="pictures; as many crammed ones come beside them")
     parser.add_argument(
-        "--steps",
-        type=int,
-        default=2000,
-        help="steps of Swin; CLIP, which begins with the base's weights, takes a fifth",
+        "--steps", type=int, default=2000, help="steps of Swin; CLIP, which begins with the base's weights, takes a fifth"
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

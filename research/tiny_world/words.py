@@ -28,12 +28,7 @@ COUNTED = (
 )
 MANY = 5  # things from which on a caption says "many"
 COLOUR_NAMES = tuple(COLOURS)
-SIDES: dict[str, Box] = {
-    "left": (0, 0, 0.5, 1),
-    "right": (0.5, 0, 1, 1),
-    "top": (0, 0, 1, 0.5),
-    "bottom": (0, 0.5, 1, 1),
-}
+SIDES: dict[str, Box] = {"left": (0, 0, 0.5, 1), "right": (0.5, 0, 1, 1), "top": (0, 0, 1, 0.5), "bottom": (0, 0.5, 1, 1)}
 LANDS: dict[str, tuple[str, ...]] = {
     "trees": ("trees", "many trees", "a wood", "green trees"),
     "buildings": ("buildings", "many houses", "a crowd of houses", "many buildings"),

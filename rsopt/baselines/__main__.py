@@ -34,9 +34,7 @@ def parser() -> Parser:
         ("text-tokens", 11, "text tokens of a caption"),
         ("beams", 1, "sequences that are computed"),
     ):
-        cost.add_argument(
-            f"--{name}", type=whole(1), default=default, metavar="N", help=f"{text} (default: %(default)s)"
-        )
+        cost.add_argument(f"--{name}", type=whole(1), default=default, metavar="N", help=f"{text} (default: %(default)s)")
     add_json(cost)
     caption = kinds.add_parser("caption", help="caption images, one line for each, in the given order")
     caption.add_argument("model", metavar="DIR", help="folder `model` next to a trained baseline's measurement")

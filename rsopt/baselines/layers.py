@@ -33,6 +33,4 @@ class FeedForward(nn.Sequential):
     """Linear, ReLU, linear, with dropout after both linear layers."""
 
     def __init__(self, width: int, inner: int, dropout: float) -> None:
-        super().__init__(
-            nn.Linear(width, inner), nn.ReLU(), nn.Dropout(dropout), nn.Linear(inner, width), nn.Dropout(dropout)
-        )
+        super().__init__(nn.Linear(width, inner), nn.ReLU(), nn.Dropout(dropout), nn.Linear(inner, width), nn.Dropout(dropout))

@@ -106,9 +106,7 @@ class BaselineTrainee:
         half = first_layers(*reference_architecture(base.shape))
         subject = Subject.of(build(base, half).model, base, pixel_values, protocol.beams)
         ledger.get_or_measure(
-            key,
-            half.architecture(base.dtype, base.shape),
-            lambda: measure_subject(subject, base, pixel_values, protocol, lock),
+            key, half.architecture(base.dtype, base.shape), lambda: measure_subject(subject, base, pixel_values, protocol, lock)
         )
         known = ledger.reference_ms(key)
         assert known is not None

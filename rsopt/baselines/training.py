@@ -48,9 +48,7 @@ class Stage:
         per_epoch = math.ceil(self.images / self.plan.batch_images)
         order = np.random.default_rng([self.seed, self.number, step // per_epoch]).permutation(self.images)
         chosen = order[step % per_epoch :: per_epoch].tolist()
-        torch.manual_seed(
-            (self.seed * 1_000_003 + 1_009 * self.number + step) % 2**63
-        )  # for dropout and sampled captions
+        torch.manual_seed((self.seed * 1_000_003 + 1_009 * self.number + step) % 2**63)  # for dropout and sampled captions
 
         def backward(part: Sequence[int], scale: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
             loss = self.loss(part) * len(part) / len(chosen)

@@ -19,10 +19,7 @@ from rsopt.errors import UserError
 Tower = Literal["swin", "clip"]
 TINY = Path(__file__).parent / "tiny"
 # Hub ids of the papers' towers.
-HUB: dict[Tower, str] = {
-    "swin": "microsoft/swin-large-patch4-window12-384",
-    "clip": "openai/clip-vit-large-patch14",
-}
+HUB: dict[Tower, str] = {"swin": "microsoft/swin-large-patch4-window12-384", "clip": "openai/clip-vit-large-patch14"}
 CLIP_BLOCKS = 21  # of CLIP ViT-L's 24, as BITA uses them
 
 
@@ -30,21 +27,10 @@ def swin_config(tiny: bool) -> SwinConfig:
     """PureT's Swin-L at 384, whose 12 x 12 grid is 1,536 wide (2203.15350); the tiny one has an 8 x 8 grid, 96 wide."""
     if tiny:
         return SwinConfig(
-            image_size=64,
-            patch_size=4,
-            embed_dim=48,
-            depths=[2, 4],
-            num_heads=[2, 4],
-            window_size=4,
-            drop_path_rate=0.0,
+            image_size=64, patch_size=4, embed_dim=48, depths=[2, 4], num_heads=[2, 4], window_size=4, drop_path_rate=0.0
         )
     return SwinConfig(
-        image_size=384,
-        patch_size=4,
-        embed_dim=192,
-        depths=[2, 2, 18, 2],
-        num_heads=[6, 12, 24, 48],
-        window_size=12,
+        image_size=384, patch_size=4, embed_dim=192, depths=[2, 2, 18, 2], num_heads=[6, 12, 24, 48], window_size=12
     )
 
 
@@ -96,9 +82,7 @@ def load_tower(kind: Tower, source: str | None = None) -> SwinModel | CLIPVision
             )
         else:
             depth = {} if source is None else {"num_hidden_layers": CLIP_BLOCKS}
-            model, report = CLIPVisionModel.from_pretrained(
-                where, dtype=torch.float32, output_loading_info=True, **depth
-            )
+            model, report = CLIPVisionModel.from_pretrained(where, dtype=torch.float32, output_loading_info=True, **depth)
             model.post_layernorm = nn.Identity()
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"vision tower '{where}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error

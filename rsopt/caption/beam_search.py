@@ -165,21 +165,15 @@ class _Greedy:
 class _Beams:
     """transformers' beam search: for every image, `beams` open captions and the `beams` best that ended."""
 
-    def __init__(
-        self, empty: torch.Tensor, beams: int, end_id: int, length_penalty: float, early_stopping: bool
-    ) -> None:
+    def __init__(self, empty: torch.Tensor, beams: int, end_id: int, length_penalty: float, early_stopping: bool) -> None:
         self.beams, self.end_id, self.early_stopping = beams, end_id, early_stopping
         self.length_penalty, self.max_new_tokens = length_penalty, empty.shape[1]
         scores = torch.full((len(empty), beams), _NEVER, device=empty.device)
         self.ids = empty[:, None].repeat(1, beams, 1)  # open captions, likeliest first: (rows, beams, max new tokens)
-        self.scores = scores.index_fill(
-            1, scores.new_zeros(1, dtype=torch.long), 0.0
-        )  # the search starts from one beam
+        self.scores = scores.index_fill(1, scores.new_zeros(1, dtype=torch.long), 0.0)  # the search starts from one beam
         self.ended_ids, self.ended_scores = self.ids.clone(), scores
         self.ended_lengths = torch.zeros_like(scores, dtype=torch.long)
-        self.hopeful = torch.ones(
-            len(empty), dtype=torch.bool, device=empty.device
-        )  # an open caption may still become the best
+        self.hopeful = torch.ones(len(empty), dtype=torch.bool, device=empty.device)  # an open caption may still become the best
         self.tokens = self.parents = self.ids[:, :, 0]
 
     def advance(self, logits: torch.Tensor, step: int, forbid_end: bool) -> None:

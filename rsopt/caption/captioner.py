@@ -17,9 +17,7 @@ from rsopt.model.vision_features import pixels
 
 
 @torch.inference_mode()
-def plain_captions(
-    model: Blip2ForConditionalGeneration, processor: Blip2Processor, images: Sequence[Image.Image]
-) -> list[str]:
+def plain_captions(model: Blip2ForConditionalGeneration, processor: Blip2Processor, images: Sequence[Image.Image]) -> list[str]:
     """Returns what the model card's script prints: `generate` for each image, with the model's own generation config."""
     captions = []
     for image in images:

@@ -81,9 +81,7 @@ def captured_is_faster(model: Blip2ForConditionalGeneration, base: Base, feature
         _LOG.warning("captured decode steps are worse by %.1e nats a token: not used", agreement.worst)
         return False
     prefix = prompt(model, base, features.to(base.device))
-    launched_s, captured_s = (
-        _seconds(decode, model, base, prefix) for decode in (shared_prefix, CapturedDecoder(eager=0))
-    )
+    launched_s, captured_s = (_seconds(decode, model, base, prefix) for decode in (shared_prefix, CapturedDecoder(eager=0)))
     if captured_s >= launched_s:
         _LOG.info("captured decode steps are slower here: %.2f s against %.2f s a batch", captured_s, launched_s)
     return captured_s < launched_s

@@ -89,9 +89,7 @@ def caption_features(
     return captions
 
 
-def prompt(
-    model: Blip2ForConditionalGeneration, base: Base, features: torch.Tensor, queried: bool = False
-) -> torch.Tensor:
+def prompt(model: Blip2ForConditionalGeneration, base: Base, features: torch.Tensor, queried: bool = False) -> torch.Tensor:
     """Returns the embedded prefix of a caption: query tokens and `</s>`, (images, Q + 1, hidden)."""
     prefix = query_prefix(model, features, queried)
     start = torch.full((len(features), 1), base.start_id, device=features.device)

@@ -98,8 +98,6 @@ def kept_qformer_layers(order_of_pairs: Sequence[int], layers_to_keep: int, freq
     periodic, so groups are kept whole. Raises UserError for a depth that is not a multiple of `frequency`.
     """
     if layers_to_keep % frequency:
-        raise UserError(
-            f"{layers_to_keep} Q-Former layers are not whole groups of {frequency} (cross-attention in the first)"
-        )
+        raise UserError(f"{layers_to_keep} Q-Former layers are not whole groups of {frequency} (cross-attention in the first)")
     groups = kept_layers(order_of_pairs, layers_to_keep // frequency)
     return tuple(group * frequency + i for group in groups for i in range(frequency))

@@ -28,9 +28,7 @@ class Recipe:
         if not self.lr > 0 or not self.epochs > 0 or self.batch_images < 1:
             raise ValueError(f"lr and epochs must be above 0 and batch_images at least 1: {asdict(self)}")
         if not 0 <= self.warmup_share <= 1 or self.weight_decay < 0 or not self.max_grad_norm > 0:
-            raise ValueError(
-                f"warmup_share is in [0, 1], weight_decay at least 0, max_grad_norm above 0: {asdict(self)}"
-            )
+            raise ValueError(f"warmup_share is in [0, 1], weight_decay at least 0, max_grad_norm above 0: {asdict(self)}")
         if min(self.distill_logits, self.distill_hidden) < 0 or not self.distill_temperature > 0:
             raise ValueError(f"weights of distillation are at least 0, its temperature above 0: {asdict(self)}")
 

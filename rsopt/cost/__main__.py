@@ -41,9 +41,7 @@ def parser() -> Parser:
     p.add_argument("--vocab-size", type=int, metavar="ROWS", help="rows of the embedding (default: the base's)")
     p.add_argument("--lora", choices=("llm", "qformer", "both"), help="component with LoRA (default: none)")
     p.add_argument("--rank", type=int, default=16, metavar="N", help="LoRA rank (default: %(default)s)")
-    p.add_argument(
-        "--targets", default="qk", metavar="T", help=f"LoRA targets: {', '.join(TARGETS)} (default: %(default)s)"
-    )
+    p.add_argument("--targets", default="qk", metavar="T", help=f"LoRA targets: {', '.join(TARGETS)} (default: %(default)s)")
     p.add_argument("--qformer-rank", type=int, metavar="N", help="LoRA rank in the Q-Former (default: --rank)")
     p.add_argument("--qformer-targets", metavar="T", help="LoRA targets in the Q-Former (default: --targets)")
     p.add_argument("--lora-dropout", type=float, default=0.0, metavar="X", help="LoRA dropout (default: %(default)s)")
@@ -63,10 +61,7 @@ def parser() -> Parser:
         help="training with activations recomputed in the backward pass, as where memory is short; changes memory only",
     )
     p.add_argument(
-        "--dtype",
-        default=load.dtype,
-        metavar="T",
-        help=f"precision for memory: {', '.join(BYTES)} (default: %(default)s)",
+        "--dtype", default=load.dtype, metavar="T", help=f"precision for memory: {', '.join(BYTES)} (default: %(default)s)"
     )
     add_json(p)
     return p

@@ -80,11 +80,7 @@ class BaseCounts:
         qformer = macs_by_module(_Queries(model.qformer), (_meta(1, queries, hidden), _meta(1, seen, width)))
         layers = [qformer[f"qformer.encoder.layer.{i}"] for i in range(len(model.qformer.encoder.layer))]
         projection = queries * model.language_projection.weight.numel()
-        return {
-            "vision": vision,
-            "qformer": self._part("qformer", qformer[""], layers),
-            "projection": PartCount(projection, ()),
-        }
+        return {"vision": vision, "qformer": self._part("qformer", qformer[""], layers), "projection": PartCount(projection, ())}
 
     def _part(self, part: str, whole: int, layers: list[int]) -> PartCount:
         """Extends a count of one layer of each kind to the depth of the base: `whole` of the part, `layers` of the kinds."""

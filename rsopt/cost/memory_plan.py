@@ -39,9 +39,7 @@ class TrainingPlan:
     need: float  # predicted peak bytes beside the weights
 
 
-def training_plan(
-    costs: CostModel, variant: Variant, dtype: Dtype, longest: int, images: int, free: float
-) -> TrainingPlan:
+def training_plan(costs: CostModel, variant: Variant, dtype: Dtype, longest: int, images: int, free: float) -> TrainingPlan:
     """Returns the fastest plan predicted to fit into `free` bytes beside the weights; where none fits, the smallest.
 
     Images a forward pass are halved first, which leaves the step the same since gradients are summed. Where a single image
@@ -72,9 +70,7 @@ def halved(images: int) -> Sequence[int]:
     return counts
 
 
-def training_need(
-    costs: CostModel, variant: Variant, dtype: Dtype, longest: int, images: int, recompute: bool = False
-) -> float:
+def training_need(costs: CostModel, variant: Variant, dtype: Dtype, longest: int, images: int, recompute: bool = False) -> float:
     """Returns the predicted peak bytes of a training step beside the weights. Arguments as of `training_plan`."""
     load = Workload(text_tokens=longest, captions_per_image=1, batch_images=images, dtype=dtype, recompute=recompute)
     memory = costs.cost(variant, load).memory_gb

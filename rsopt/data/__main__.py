@@ -45,9 +45,7 @@ def parser() -> Parser:
     one.add_argument(
         "--seed", type=int, default=0, metavar="N", help="the same seed writes the same bytes (default: %(default)s)"
     )
-    one.add_argument(
-        "--images", type=whole(1), metavar="N", help="number of images (default: as many as a search uses)"
-    )
+    one.add_argument("--images", type=whole(1), metavar="N", help="number of images (default: as many as a search uses)")
     one.set_defaults(run=_make_mini)
     return p
 
@@ -72,18 +70,13 @@ def _fetch(options: argparse.Namespace) -> int:
         with _progress("writing images") as progress:
             task = progress.add_task("writing images", total=None)
             images, written = fetch(
-                options.name,
-                options.folder,
-                options.source,
-                lambda done, of, _: progress.update(task, completed=done, total=of),
+                options.name, options.folder, options.source, lambda done, of, _: progress.update(task, completed=done, total=of)
             )
     except KeyboardInterrupt:
         sys.stderr.write("written images are kept; the same command goes on from there\n")
         raise
     present = f" ({images - written} already present)" if written < images else ""
-    sys.stdout.write(
-        f"{options.folder}: {images} images in RSICD's layout, {written} written now{present}\n{WARNING}\n"
-    )
+    sys.stdout.write(f"{options.folder}: {images} images in RSICD's layout, {written} written now{present}\n{WARNING}\n")
     return 0
 
 

@@ -97,11 +97,7 @@ def _print_problems(problems: Sequence[dict[str, Any]], console: Console) -> Non
 
 def _counts(samples: Sequence[Sample]) -> dict[str, int]:
     captions = [c for s in samples for c in s.captions]
-    return {
-        "images": len(samples),
-        "captions": sum(c.count for c in captions),
-        "distinct": len({c.text for c in captions}),
-    }
+    return {"images": len(samples), "captions": sum(c.count for c in captions), "distinct": len({c.text for c in captions})}
 
 
 def _words(samples: Sequence[Sample]) -> dict[str, float]:

@@ -78,9 +78,7 @@ def _folder(path: Path) -> Listing:
     for file, content in listings.items():
         return _json(file, content)
     problems = "; ".join(f"{file.name} has no `images`" for file in list(named)[:3])
-    raise UserError(
-        f"data '{path}': {problems or 'no dataset*.json and no parquet file in it'}; allowed are {_FORMATS}"
-    )
+    raise UserError(f"data '{path}': {problems or 'no dataset*.json and no parquet file in it'}; allowed are {_FORMATS}")
 
 
 def _is_listing(content: Any) -> bool:

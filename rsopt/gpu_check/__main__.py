@@ -26,16 +26,10 @@ def parser() -> Parser:
         "loss, fused LoRA, beam search) equals the plain code here, and what a trial on RSICD will cost in time.",
         epilog=EPILOG,
     )
-    p.add_argument(
-        "--base", metavar="B", help="base to check; opt-2.7b and opt-6.7b get random weights (default: opt-2.7b)"
-    )
+    p.add_argument("--base", metavar="B", help="base to check; opt-2.7b and opt-6.7b get random weights (default: opt-2.7b)")
     p.add_argument("--images", type=whole(1), default=64, metavar="N", help="images measured (default: %(default)s)")
     p.add_argument(
-        "--batch-images",
-        type=whole(1),
-        default=16,
-        metavar="N",
-        help="images of a training step (default: %(default)s)",
+        "--batch-images", type=whole(1), default=16, metavar="N", help="images of a training step (default: %(default)s)"
     )
     p.add_argument("--cpu", action="store_true", help="run on the CPU, by default with the tiny base")
     add_json(p)

@@ -72,9 +72,7 @@ def _fits(base: Base, built: Built, data: TrainingSet, batch_images: int) -> lis
     disk = free_disk(cache_dir())
     trainable = sum(p.numel() for p in built.trainable().values())
     study, here = 12 * trainable * TRIALS * RUNGS, free_disk(Path.cwd())
-    resident = (
-        "kept in the GPU's memory" if base.device.type == "cuda" and file_bytes <= SHARE * free else "memory-mapped"
-    )
+    resident = "kept in the GPU's memory" if base.device.type == "cuda" and file_bytes <= SHARE * free else "memory-mapped"
     weights = sum(p.nbytes for p in base.model.parameters())
     return [
         Line("weights", True, f"{weights / 1e9:.2f} GB in {base.dtype}, loaded"),
@@ -115,11 +113,7 @@ def _equal(base: Base, built: Built, data: TrainingSet) -> list[Line]:
     return [
         Line("packed = padded loss", _near(plain, padded, tolerance), f"{plain:.6f} and {padded:.6f}"),
         Line("fused = PEFT's LoRA", _near(plain, fused, tolerance), f"{plain:.6f} and {fused:.6f}"),
-        Line(
-            "our beam search = transformers'",
-            agreement.good,
-            f"{agreement.same} of {agreement.images} captions the same{gap}",
-        ),
+        Line("our beam search = transformers'", agreement.good, f"{agreement.same} of {agreement.images} captions the same{gap}"),
     ]
 
 
@@ -135,9 +129,7 @@ def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float
 
     def caption(count: int, decode: Decode) -> float:
         def call() -> list[str]:
-            return caption_features(
-                plain, base, features[:count], Generation(max_new_tokens=CAPTION_TOKENS), decode=decode
-            )
+            return caption_features(plain, base, features[:count], Generation(max_new_tokens=CAPTION_TOKENS), decode=decode)
 
         call()
         return _timed(base, call)[0]

@@ -41,9 +41,7 @@ def parser() -> Parser:
     p.add_argument("--model", metavar="DIR", help="an exported model, or any folder or hub id of a BLIP-2 with an OPT")
     p.add_argument("--compare", nargs=2, metavar="DIR", help="two models, timed in turn")
     p.add_argument("--base", metavar="B", help="a base whose architectures are measured for a ledger")
-    p.add_argument(
-        "--random-weights", action="store_true", help="random weights for the base: time depends on shapes only"
-    )
+    p.add_argument("--random-weights", action="store_true", help="random weights for the base: time depends on shapes only")
     p.add_argument("--ledger", metavar="F", help="ledger to append to (with --base)")
     p.add_argument(
         "--like",
@@ -63,16 +61,11 @@ def parser() -> Parser:
         help="decoder that is timed: transformers' generate or our beam search; the other is shown too (default: %(default)s)",
     )
     p.add_argument(
-        "--runs",
-        type=whole(4),
-        metavar="N",
-        help="timed rounds (default: until steady, at least 200 on a GPU, 20 on a CPU)",
+        "--runs", type=whole(4), metavar="N", help="timed rounds (default: until steady, at least 200 on a GPU, 20 on a CPU)"
     )
     p.add_argument("--data", metavar="D", help="data set for natural lengths (default: mini, generated on first use)")
     p.add_argument("--dtype", choices=get_args(Dtype), help="precision (default: float32 on a CPU, half on a GPU)")
-    p.add_argument(
-        "--threads", type=whole(1), metavar="N", help="torch threads on a CPU (default: 1, as in a search's workers)"
-    )
+    p.add_argument("--threads", type=whole(1), metavar="N", help="torch threads on a CPU (default: 1, as in a search's workers)")
     p.add_argument("--cpu", action="store_true", help="run on the CPU even where there is a GPU")
     add_json(p)
     return p
@@ -107,12 +100,7 @@ def _model(options: argparse.Namespace) -> dict[str, Any]:
     latency = measure_latency(base.model, base, images[0], protocol, device_lock)
     natural_ms, natural_tokens = natural_latency(base.model, base, images, protocol, device_lock, runs=3)
     device_lock.close()
-    return {
-        **latency.to_json(),
-        "natural_ms": natural_ms,
-        "natural_tokens": natural_tokens,
-        "natural_images": len(images),
-    }
+    return {**latency.to_json(), "natural_ms": natural_ms, "natural_tokens": natural_tokens, "natural_images": len(images)}
 
 
 def _compare(options: argparse.Namespace) -> dict[str, Any]:

@@ -72,9 +72,7 @@ class LatencyModel:
         """
         if not entries:
             raise ValueError("a latency model needs measured architectures")
-        if any(
-            e.context != entries[0].context or e.architecture.dtype != entries[0].architecture.dtype for e in entries
-        ):
+        if any(e.context != entries[0].context or e.architecture.dtype != entries[0].architecture.dtype for e in entries):
             raise ValueError("a latency model is of one device, protocol and dtype; these entries are of several")
         return cls.of(whole_groups(entries, cross_attention_frequency) or [_timing(e) for e in entries])
 

@@ -44,9 +44,7 @@ def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
     ledger, device_lock = Ledger(Path(options.ledger)), DeviceLock(lock_name(base.device))
     context, rows = latency_context(base, protocol), []
     if options.like:
-        variants = [
-            variant_of_depths(architecture, base.shape) for architecture in _architectures(Path(options.like), base)
-        ]
+        variants = [variant_of_depths(architecture, base.shape) for architecture in _architectures(Path(options.like), base)]
     else:
         variants = [first_layers(*depths) for depths in design(base.shape)]
     for variant in variants:

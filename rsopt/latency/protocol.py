@@ -50,15 +50,7 @@ class Protocol:
         if device.type == "cuda":
             return cls(new_tokens, decoder=decoder)
         return cls(
-            new_tokens,
-            decoder=decoder,
-            warmups=1,
-            least_runs=8,
-            most_runs=60,
-            width=0.05,
-            seconds=3.0,
-            drift=0.05,
-            repeats=1,
+            new_tokens, decoder=decoder, warmups=1, least_runs=8, most_runs=60, width=0.05, seconds=3.0, drift=0.05, repeats=1
         )
 
 

@@ -56,12 +56,7 @@ def measure_latency(
 
 @torch.inference_mode()
 def measure_subject(
-    subject: Subject,
-    base: Base,
-    pixel_values: torch.Tensor,
-    protocol: Protocol,
-    device_lock: DeviceLock,
-    seed: int = 0,
+    subject: Subject, base: Base, pixel_values: torch.Tensor, protocol: Protocol, device_lock: DeviceLock, seed: int = 0
 ) -> Latency:
     """Time any captioner in turn with the reference of `base`, which is fed `pixel_values`. Arguments as of measure_latency."""
     half = build(base, first_layers(*reference_architecture(base.shape))).model

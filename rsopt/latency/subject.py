@@ -23,11 +23,7 @@ def random_image(base: Base, seed: int = 0) -> torch.Tensor:
 
 
 def caption_ids(
-    decoder: str,
-    model: Blip2ForConditionalGeneration,
-    base: Base,
-    pixel_values: torch.Tensor,
-    generation: Generation,
+    decoder: str, model: Blip2ForConditionalGeneration, base: Base, pixel_values: torch.Tensor, generation: Generation
 ) -> torch.Tensor:
     """Returns ids of the new tokens, (images, new tokens).
 

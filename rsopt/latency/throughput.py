@@ -26,10 +26,7 @@ from rsopt.model.base import Base
 
 THROUGHPUT_FILE = "throughput.jsonl"  # in a study's folder: one architecture on one device a line
 LARGEST = {"cpu": 16, "cuda": 512}  # images at once
-GROWTH = {
-    "cpu": 4,
-    "cuda": 2,
-}  # factor between batch sizes; on a CPU each is slow, and neighbours differ little
+GROWTH = {"cpu": 4, "cuda": 2}  # factor between batch sizes; on a CPU each is slow, and neighbours differ little
 ROUNDS = 3  # of each batch size, after one that warms up; the median counts
 WORSE = 0.98  # share of the best so far: a batch size slower than this is the last
 SECONDS = {"cpu": 20.0, "cuda": 60.0}  # after which no larger batch is tried

@@ -18,11 +18,7 @@ from rsopt.model.configs import base_config, shape_of
 from rsopt.model.hub import fetch
 
 _LOG = logging.getLogger(__name__)
-DTYPES: dict[Dtype, torch.dtype] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+DTYPES: dict[Dtype, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,9 +107,7 @@ def lora_config(lora: LoraSpec) -> LoraConfig:
         lora_alpha=first.alpha,
         rank_pattern=ranks,
         alpha_pattern=alphas,
-        target_modules="("
-        + "|".join(patterns)
-        + ")",  # without task_type, for which PEFT would wrap the model's forward
+        target_modules="(" + "|".join(patterns) + ")",  # without task_type, for which PEFT would wrap the model's forward
         lora_dropout=lora.dropout,
         use_rslora=lora.rslora,
         bias="none",
@@ -151,12 +149,7 @@ def _keep_layers(model: Blip2ForConditionalGeneration, variant: Variant, shape: 
     decoder.layers = nn.ModuleList(decoder.layers[i] for i in variant.llm_layers)
     for index, layer in enumerate(decoder.layers):
         layer.self_attn.layer_idx = index  # the cache slot: with a wrong one, another layer's keys are read
-    for config in (
-        model.config.text_config,
-        model.language_model.config,
-        model.language_model.model.config,
-        decoder.config,
-    ):
+    for config in (model.config.text_config, model.language_model.config, model.language_model.model.config, decoder.config):
         config.num_hidden_layers = len(decoder.layers)
 
     encoder = model.qformer.encoder

@@ -52,11 +52,7 @@ def repair_config(name: str, config: Blip2Config, processor: Blip2Processor) -> 
             f"but its vocabulary has {rows} rows, 0 to {rows - 1}"
         )
     if config.image_token_index != image_token:
-        was = (
-            "no image_token_index"
-            if config.image_token_index is None
-            else f"image_token_index {config.image_token_index}"
-        )
+        was = "no image_token_index" if config.image_token_index is None else f"image_token_index {config.image_token_index}"
         repairs.append(f"its config has {was}: {image_token}, as its tokenizer writes an image token")
         config.image_token_index = image_token
     newline = tokenizer("\n", add_special_tokens=False)["input_ids"]

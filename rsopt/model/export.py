@@ -88,11 +88,7 @@ def load_exported(folder: Path, dtype: Dtype = "float32") -> Blip2ForConditional
     model, report = Blip2ForConditionalGeneration.from_pretrained(
         folder, dtype=DTYPES[dtype], output_loading_info=True, local_files_only=True, trust_remote_code=False
     )
-    wrong = {
-        kind: sorted(keys)[:3]
-        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
-        if (keys := report[kind])
-    }
+    wrong = {kind: sorted(keys)[:3] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") if (keys := report[kind])}
     if wrong:
         raise RuntimeError(f"{folder} does not reload: {wrong}")
     return model.requires_grad_(False).eval()

@@ -66,7 +66,5 @@ def _weight_files(folder: Path) -> list[Path]:
         if (folder / single).is_file():
             return [folder / single]
         if (folder / index).is_file():
-            return [
-                folder / file for file in sorted(set(json.loads((folder / index).read_text())["weight_map"].values()))
-            ]
+            return [folder / file for file in sorted(set(json.loads((folder / index).read_text())["weight_map"].values()))]
     return []

@@ -127,7 +127,7 @@ def _origin(m: ExportManifest) -> str:
     lines = [
         f"Study {_code(m.study)}, space {_code(search.space)}: {search.finished} of {search.trials} candidates were "
         f"trained to the end (sampler {search.sampler}, seed {search.seed}), judged by {', '.join(search.objectives)}. "
-        + (f"This one is trial {m.trial}" + (f", picked as {m.pick}." if m.pick else ".")),
+        + (f"This one is trial {m.trial}" + (f", picked as {m.pick}." if m.pick else "."))
     ]
     if lora := m.variant.lora:
         where = " and ".join(
@@ -161,10 +161,7 @@ def _scores(m: ExportManifest) -> str:
     protocol, test, validation = m.protocol, m.test, m.validation
     names = [name for name in METRICS if name in test.metrics or name in validation]
     rows = ["| split | images | " + " | ".join(METRICS[n] for n in names) + " |", "|---" * (len(names) + 2) + "|"]
-    for split, images, metrics in (
-        ("test", test.images, test.metrics),
-        ("validation", m.data.validation_images, validation),
-    ):
+    for split, images, metrics in (("test", test.images, test.metrics), ("validation", m.data.validation_images, validation)):
         cells = [f"{metrics[n]:.1f}" if n in metrics else "-" for n in names]
         rows.append(f"| {split} | {images} | " + " | ".join(cells) + " |")
     low, high = test.intervals["cider"]
@@ -182,21 +179,14 @@ def _scores(m: ExportManifest) -> str:
 
 
 def _cost(m: ExportManifest) -> str:
-    rows = [
-        "| | |",
-        "|---|---|",
-        f"| parameters | {m.params:,} |",
-        f"| weights, {m.dtype} | {m.size_mb:.2f} MB |",
-    ]
+    rows = ["| | |", "|---|---|", f"| parameters | {m.params:,} |", f"| weights, {m.dtype} | {m.size_mb:.2f} MB |"]
     metrics, latency = m.validation, m.latency
     if "gmacs" in metrics:
         rows.append(f"| compute, one image and 11 text tokens | {metrics['gmacs']:.4g} GMAC |")
     if "latency_ms" in metrics:
         spread = ""
         if "latency_low_ms" in metrics:
-            spread = (
-                f" (95 % interval of the median {metrics['latency_low_ms']:.1f} to {metrics['latency_high_ms']:.1f})"
-            )
+            spread = f" (95 % interval of the median {metrics['latency_low_ms']:.1f} to {metrics['latency_high_ms']:.1f})"
         rows.append(f"| latency | {metrics['latency_ms']:.1f} ms{spread} |")
     text = "\n".join(rows)
     if latency:

@@ -27,9 +27,7 @@ ROWS = 32  # rows that the CPU kernel packs at once
 def check_available(weights: Weights) -> None:
     """Raises UserError where bitsandbytes is needed and not installed."""
     if weights in ("int8", "int4") and find_spec("bitsandbytes") is None:
-        raise UserError(
-            f"{weights} needs the package bitsandbytes: pip install 'rsopt[quant]', or pip install bitsandbytes"
-        )
+        raise UserError(f"{weights} needs the package bitsandbytes: pip install 'rsopt[quant]', or pip install bitsandbytes")
 
 
 def convert_model(

@@ -120,9 +120,7 @@ def image_bytes(sample: Sample) -> bytes:
 
 def pixels(base: Base, samples: Sequence[Sample]) -> torch.Tensor:
     """Returns preprocessed images, (images, 3, height, width), in the base's dtype, on its device."""
-    values = base.processor.image_processor(images=[open_image(s) for s in samples], return_tensors="pt")[
-        "pixel_values"
-    ]
+    values = base.processor.image_processor(images=[open_image(s) for s in samples], return_tensors="pt")["pixel_values"]
     return values.to(base.device, base.model.dtype)
 
 

@@ -24,10 +24,7 @@ def parser() -> Parser:
         help="share of the full budget of pictures and steps (default: %(default)s)",
     )
     p.add_argument(
-        "--keep",
-        type=Path,
-        metavar="DIR",
-        help="folder for the weights of each stage; a stage found there is not repeated",
+        "--keep", type=Path, metavar="DIR", help="folder for the weights of each stage; a stage found there is not repeated"
     )
     return p
 

@@ -79,9 +79,7 @@ def batches(count: int, batch: int, steps: int, rng: np.random.Generator) -> Ite
 
 
 @contextmanager
-def without_random_layers(
-    model: Blip2ForConditionalGeneration, rng: Random, llm: float, qformer: float
-) -> Iterator[None]:
+def without_random_layers(model: Blip2ForConditionalGeneration, rng: Random, llm: float, qformer: float) -> Iterator[None]:
     """Within the block, omits LLM layers with probability `llm` and Q-Former pairs with `qformer`; one of each stays."""
     decoder, encoder = model.language_model.model.decoder, model.qformer.encoder
     layers, blocks, depth = decoder.layers, encoder.layer, encoder.config.num_hidden_layers

@@ -46,13 +46,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
     state = json.loads(bpe.to_str())["model"]
     merges = [tuple(pair) for pair in state["merges"]]
     tokenizer = GPT2Tokenizer(
-        vocab=state["vocab"],
-        merges=merges,
-        bos_token=BOS,
-        eos_token=BOS,
-        unk_token=BOS,
-        pad_token=PAD,
-        add_bos_token=True,
+        vocab=state["vocab"], merges=merges, bos_token=BOS, eos_token=BOS, unk_token=BOS, pad_token=PAD, add_bos_token=True
     )
     tokenizer.add_special_tokens({"additional_special_tokens": [IMAGE]})
     return tokenizer

@@ -19,12 +19,7 @@ from rsopt.scores.java_process import JavaError
 from rsopt.scores.reference_points import class_prior_without
 from rsopt.scores.scorer import Scorer
 
-METRICS = {
-    **{f"bleu_{n}": f"BLEU-{n}" for n in range(1, 5)},
-    "meteor": "METEOR",
-    "rouge_l": "ROUGE-L",
-    "cider": "CIDEr",
-}
+METRICS = {**{f"bleu_{n}": f"BLEU-{n}" for n in range(1, 5)}, "meteor": "METEOR", "rouge_l": "ROUGE-L", "cider": "CIDEr"}
 EPILOG = """\
 example:
   python -m rsopt.scores --references references.json --candidates captions.json

@@ -59,9 +59,7 @@ def find_java() -> str:
             if subprocess.run([java, "-version"], capture_output=True, timeout=30, env=_environment()).returncode == 0:
                 return java
     tried = f" (tried {', '.join(candidates)})" if candidates else ""
-    raise UserError(
-        f"no Java runs here{tried}: {_how_to_install(platform.system(), platform.machine())}, or set JAVA_HOME"
-    )
+    raise UserError(f"no Java runs here{tried}: {_how_to_install(platform.system(), platform.machine())}, or set JAVA_HOME")
 
 
 def _how_to_install(system: str, machine: str) -> str:
@@ -104,9 +102,7 @@ class JavaProcess:
                 try:
                     return self._ask_once(question, is_last)
                 except _LostError as lost:
-                    raise JavaError(
-                        f"{self.name} (Java) failed twice, the second time on a fresh start: {lost}"
-                    ) from None
+                    raise JavaError(f"{self.name} (Java) failed twice, the second time on a fresh start: {lost}") from None
 
     def close(self) -> None:
         """End the program; the next question restarts it. May be called twice."""

@@ -47,8 +47,7 @@ def prior_captions(train: Sequence[Sample], samples: Sequence[Sample]) -> dict[s
 def class_prior_captions(train: Sequence[Sample], samples: Sequence[Sample]) -> dict[str, str]:
     """Return {image id: its class's most frequent training caption}; of all classes if the image's is unknown."""
     of_class = {
-        scene: most_frequent(_count([s for s in train if s.scene == scene]))
-        for scene in {s.scene for s in train if s.scene}
+        scene: most_frequent(_count([s for s in train if s.scene == scene])) for scene in {s.scene for s in train if s.scene}
     }
     of_all = most_frequent(_count(train))
     return {s.image_id: of_class.get(s.scene or "", of_all) for s in samples}

@@ -61,9 +61,7 @@ def packed_batch(
 
 
 @torch.inference_mode()
-def validation_loss(
-    model: Blip2ForConditionalGeneration, data: TrainingSet, pad_id: int, batch_images: int = 32
-) -> float:
+def validation_loss(model: Blip2ForConditionalGeneration, data: TrainingSet, pad_id: int, batch_images: int = 32) -> float:
     """Returns the weighted mean loss a token over `data`, in nats, without training."""
     total = weight = 0.0
     for start in range(0, len(data.captions), batch_images):

@@ -40,9 +40,7 @@ class Stepper:
             if parameter.dtype == torch.float32:
                 parameter.data = self._weights[name].view_as(parameter)
                 parameter.grad = self._grads[name].view_as(parameter)
-        self.optimiser = torch.optim.AdamW(
-            [self.master], lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay, fused=True
-        )
+        self.optimiser = torch.optim.AdamW([self.master], lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay, fused=True)
         self.scaler = torch.amp.GradScaler(self.master.device.type, enabled=scaled)
 
     def step(self, chosen: Sequence[int], lr: float, backward: Backward) -> torch.Tensor:
@@ -96,8 +94,7 @@ class Stepper:
             for kind in ("exp_avg", "exp_avg_sq"):
                 parts = moments[kind].split([p.numel() for p in self.parameters.values()])
                 tensors |= {
-                    f"{kind}/{name}": part.view_as(p)
-                    for (name, p), part in zip(self.parameters.items(), parts, strict=True)
+                    f"{kind}/{name}": part.view_as(p) for (name, p), part in zip(self.parameters.items(), parts, strict=True)
                 }
         if self.scaler.is_enabled():
             scale = self.scaler.state_dict()

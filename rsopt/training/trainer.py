@@ -133,9 +133,7 @@ class Trainer:
         lora = self.built.variant.lora
         if lora is not None and lora.dropout > 0:  # masks depend on (seed, step) alone
             torch.manual_seed((self.seed * 1_000_003 + step) % 2**63)
-        total = sum(
-            self.weights[i] for i in chosen
-        )  # of the whole batch, so that the losses of micro-batches add up to its mean
+        total = sum(self.weights[i] for i in chosen)  # of the whole batch, so that the losses of micro-batches add up to its mean
 
         def backward(part: Sequence[int], scale: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
             features, batch = packed_batch(self.built.model, self.data, part, self.pad_id)

@@ -36,9 +36,7 @@ def measure_inference_variant(
     samples, scorer = context.worker.data.split("val"), context.worker.scorer("val")
     with context.device_lock.shared():
         model = convert_model(plain, base, form, ledger.path.parent)
-        captions = caption_samples(
-            model, base_in_form(model, base, form), samples, lambda _: context.yield_device(), form.beams
-        )
+        captions = caption_samples(model, base_in_form(model, base, form), samples, lambda _: context.yield_device(), form.beams)
         score = scorer.cider_of_part(captions)
         low, high = score.interval()
         metrics = {**scorer.all(captions), "cider_low": low, "cider_high": high}
@@ -46,9 +44,7 @@ def measure_inference_variant(
     latency, _ = ledger.get_or_measure(
         {**key, "form": asdict(form)},
         context.leg.candidate.variant.architecture(base.dtype, base.shape),
-        lambda: measure_latency(
-            model, base, pixels(base, samples[:1]), protocol, context.device_lock, beams=form.beams
-        ),
+        lambda: measure_latency(model, base, pixels(base, samples[:1]), protocol, context.device_lock, beams=form.beams),
     )
     if (reference_ms := context.ledger.reference_ms(key)) is not None:
         latency = latency.relative_to(reference_ms)

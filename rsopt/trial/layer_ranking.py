@@ -47,9 +47,7 @@ class Calibration:
     def batches(self, size: int = 16) -> Iterator[tuple[torch.Tensor, Packed]]:
         """Features and packed captions of the calibration images."""
         for start in range(0, len(self.data.captions), size):
-            yield packed_batch(
-                self.model, self.data, range(start, min(start + size, len(self.data.captions))), self.pad
-            )
+            yield packed_batch(self.model, self.data, range(start, min(start + size, len(self.data.captions))), self.pad)
 
     @torch.inference_mode()
     def loss(self) -> float:

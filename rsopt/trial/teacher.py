@@ -47,9 +47,7 @@ class Teacher:
     now and then during long computations.
     """
 
-    def __init__(
-        self, leg: Leg, worker: WorkerContext, study: Path, yield_device: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, leg: Leg, worker: WorkerContext, study: Path, yield_device: Callable[[], None] = lambda: None) -> None:
         self.leg, self.worker, self.study, self.yield_device = leg, worker, study, yield_device
         content = {**worker.content, "teacher": leg.to_json(), "top": TOP, "layout": LAYOUT}
         self.folder = cache_dir() / "teachers" / digest(content)
@@ -81,12 +79,7 @@ class Teacher:
         return array.view(torch.bfloat16) if bits else array
 
     def _file(
-        self,
-        name: str,
-        row: tuple[int, ...],
-        kind: np.dtype,
-        layer: int | None,
-        convert: Callable[[torch.Tensor], np.ndarray],
+        self, name: str, row: tuple[int, ...], kind: np.dtype, layer: int | None, convert: Callable[[torch.Tensor], np.ndarray]
     ) -> Path:
         """The file of one kind of output, computed if there is none.
 

@@ -25,12 +25,7 @@ def recipe_data(leg: Leg, built: Built, worker: WorkerContext) -> TrainingSet:
 
 
 def trainer_for(
-    leg: Leg,
-    built: Built,
-    data: TrainingSet,
-    worker: WorkerContext,
-    exceeded_by: float = 1.0,
-    losses: Losses | None = None,
+    leg: Leg, built: Built, data: TrainingSet, worker: WorkerContext, exceeded_by: float = 1.0, losses: Losses | None = None
 ) -> Trainer:
     """Makes a trainer whose batches fit into the free memory.
 
@@ -61,9 +56,7 @@ def leg_curve(context: TrialContext, trainer: Trainer) -> Curve:
         val = worker.training_set("val", trainer.built.variant.vision_layers, trainer.built)
         trainer.drop(False)
         try:
-            return halve_until_fits(
-                32, lambda images: validation_loss(trainer.built.model, val, pad_id(worker.base), images)
-            )
+            return halve_until_fits(32, lambda images: validation_loss(trainer.built.model, val, pad_id(worker.base), images))
         finally:
             trainer.drop(True)
 

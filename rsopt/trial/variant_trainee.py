@@ -134,9 +134,7 @@ class VariantTrainee:
         base, context = self._worker.base, self._context
         architecture = self._built.variant.architecture(base.dtype, base.shape)
         metrics = architecture_latency(
-            context,
-            architecture,
-            lambda: measure_subject(subject, base, subject.pixel_values, protocol, context.device_lock),
+            context, architecture, lambda: measure_subject(subject, base, subject.pixel_values, protocol, context.device_lock)
         )
         if metrics is None and self._leg.last:
             raise InfrastructureError(

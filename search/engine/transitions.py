@@ -44,9 +44,7 @@ def completed(state: CandidateState, broken_limit: str | None) -> CandidateState
 
     A reference that breaks one is complete with a reason, which keeps it off the front but in the tables.
     """
-    return replace(
-        state, state="infeasible" if broken_limit and not state.reference else "complete", reason=broken_limit
-    )
+    return replace(state, state="infeasible" if broken_limit and not state.reference else "complete", reason=broken_limit)
 
 
 def after_loss(state: CandidateState, leg: Leg, give_up: bool) -> CandidateState:

@@ -63,9 +63,7 @@ def used_bytes(folder: Path) -> int:
     return total
 
 
-def _droppable(
-    folder: Path, history: History, objectives: Sequence[Objective]
-) -> Iterator[tuple[CandidateState, Path, bool]]:
+def _droppable(folder: Path, history: History, objectives: Sequence[Objective]) -> Iterator[tuple[CandidateState, Path, bool]]:
     """Checkpoints in the order in which they may be deleted, and whether only their moments may."""
     aged = sorted(history, key=lambda c: c.order[-1] if c.order else -1)
     last = {c.number: _state(folder, c, c.reached) for c in aged}

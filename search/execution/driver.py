@@ -40,9 +40,7 @@ class Outcome:
     history: History
     interrupted: bool
     seconds: float
-    remeasured: dict[int, RemeasuredLatency] = field(
-        default_factory=dict
-    )  # latencies of the front measured again, by trial
+    remeasured: dict[int, RemeasuredLatency] = field(default_factory=dict)  # latencies of the front measured again, by trial
     stopped: str | None = None  # why the session ended early: every leg failed, or the disk refused a write
 
 
@@ -119,9 +117,7 @@ class Driver:
         """The study's measured rankings, scored now by a worker where there are none yet."""
         path = self.settings.folder / RANKINGS_FILE
         if not path.exists():
-            task = ray.remote(rank_layers).options(
-                num_cpus=resources.cpus, num_gpus=resources.gpus, num_returns="streaming"
-            )
+            task = ray.remote(rank_layers).options(num_cpus=resources.cpus, num_gpus=resources.gpus, num_returns="streaming")
             with status_line("scoring layers on calibration captions") as say:
                 try:
                     for item in map(ray.get, task.remote(WorkerSpec.of(self.settings, self.metadata))):
@@ -137,12 +133,7 @@ class Driver:
         return MeasuredRankings.from_json(json.loads(path.read_text()))
 
     def _fit(
-        self,
-        search: Search,
-        resources: Resources,
-        changed: Any,
-        progress: Progress,
-        final_task: FinalTask | None = None,
+        self, search: Search, resources: Resources, changed: Any, progress: Progress, final_task: FinalTask | None = None
     ) -> str | None:
         """Run legs until there are no more. Returns the reason if it stopped early.
 

@@ -78,9 +78,7 @@ def summary_lines(remeasured: Mapping[int, RemeasuredLatency]) -> list[str]:
     differing = {number: again for number, again in remeasured.items() if again.differs}
     if not remeasured:
         return []
-    lines = [
-        f"{len(remeasured)} of the front taken again with trained weights, {len(differing)} beyond their intervals"
-    ]
+    lines = [f"{len(remeasured)} of the front taken again with trained weights, {len(differing)} beyond their intervals"]
     for number, again in differing.items():
         why = f" ({again.disturbed})" if again.disturbed else ""
         times = f"{again.latency_ms:.2f} ms, recorded {again.recorded_ms:.2f} ms ({again.change:+.1%})"

@@ -43,9 +43,7 @@ def plan_resources(
     """
     nodes = bool(cpus or gpus)
     if not nodes and workers is None:
-        raise UserError(
-            "the cluster has no workers yet: --workers says how many to ask for, each with its share of a GPU"
-        )
+        raise UserError("the cluster has no workers yet: --workers says how many to ask for, each with its share of a GPU")
     share = gpus_per_trial if gpus or not nodes else 0
     fitting = int(gpus / share) if share else max(1, min(int(cpus), int(memory_bytes / worker_gb / 1e9)))
     slots = workers if cluster and workers else min(fitting, workers or fitting)

@@ -32,9 +32,7 @@ class InterruptHandler:
 
     def _on_signal(self, *_: Any) -> None:
         if self.interrupted:
-            os.write(
-                2, b"\033[?25h\ninterrupted twice: stopped at once; --resume continues\n"
-            )  # shows the cursor again
+            os.write(2, b"\033[?25h\ninterrupted twice: stopped at once; --resume continues\n")  # shows the cursor again
             os._exit(EXIT_INTERRUPTED)
         self.interrupted = True
         raise KeyboardInterrupt

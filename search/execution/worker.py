@@ -115,9 +115,7 @@ def _run(leg: Leg, work: WorkerSpec) -> Measurement | Fault:
         if is_out_of_memory(error):
             return Fault(leg.stop, "memory", str(error).splitlines()[0][:300])
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        return Fault(
-            leg.stop, "exception", f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
-        )
+        return Fault(leg.stop, "exception", f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})")
     finally:
         device_lock.close()
 
@@ -168,10 +166,7 @@ def _remeasure(legs: Sequence[Leg], work: WorkerSpec) -> dict[str, Any]:
             if latency is not None:
                 latencies[leg.number] = latency.to_json()
     except Exception as error:  # noqa: BLE001 - reported to the user: the study is whole without
-        return {
-            REMEASURE: latencies,
-            "refused": f"trial {number}: {type(error).__name__}: {' '.join(str(error).split())[:300]}",
-        }
+        return {REMEASURE: latencies, "refused": f"trial {number}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"}
     finally:
         device_lock.close()
     return {REMEASURE: latencies}

@@ -39,13 +39,7 @@ Say = Callable[[str], None]
 
 
 def export_trial(
-    settings: Settings,
-    metadata: StudyMetadata,
-    front: Front,
-    state: CandidateState,
-    request: ExportRequest,
-    out: Path,
-    say: Say,
+    settings: Settings, metadata: StudyMetadata, front: Front, state: CandidateState, request: ExportRequest, out: Path, say: Say
 ) -> ExportManifest:
     """Writes the export and returns its manifest. Nothing is left at `out` when it fails.
 
@@ -99,9 +93,7 @@ def _reloaded_captions(trial: RebuiltTrial, data: CaptionData, folder: Path, ada
         model.generation_config = trial.model.generation_config
     else:
         model = (
-            load_quantised(folder, None, base)
-            if trial.inference.quantised
-            else load_exported(folder, weights).to(base.device)  # type: ignore[arg-type]
+            load_quantised(folder, None, base) if trial.inference.quantised else load_exported(folder, weights).to(base.device)  # type: ignore[arg-type]
         )
         processor = Blip2Processor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     after = plain_captions(model, processor, images)

@@ -16,9 +16,7 @@ from search.study.history import CandidateState
 from search.study.trial_records import LOST_LIMIT
 
 
-def plan_refits(
-    study: Path, states: Iterable[CandidateState], seeds: int, epochs: float | None, seed: int
-) -> list[Refit]:
+def plan_refits(study: Path, states: Iterable[CandidateState], seeds: int, epochs: float | None, seed: int) -> list[Refit]:
     """Returns the refits of these trials, and adds the new ones to the study's plan.
 
     They are ordered by seed, then by trial, so that an early stop leaves fewer seeds of all trials.

@@ -8,18 +8,7 @@ from rich.table import Table
 from search.followup.refit_summary import RefitSummary, RefittedTrial
 from search.results.table import stdout_console
 
-HEADS = (
-    "trial",
-    "variant",
-    "epochs",
-    "seeds",
-    "test CIDEr",
-    "sd",
-    "95 % interval",
-    "each",
-    "val",
-    "in the search, val",
-)
+HEADS = ("trial", "variant", "epochs", "seeds", "test CIDEr", "sd", "95 % interval", "each", "val", "in the search, val")
 
 
 def print_refits(summary: RefitSummary, console: Console | None = None) -> None:

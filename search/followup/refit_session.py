@@ -43,9 +43,7 @@ class RefitOutcome:
     stopped: str | None
 
 
-def refit(
-    folder: Path, front: Front, picked: list[int], wanted: list[int], options: argparse.Namespace
-) -> RefitOutcome:
+def refit(folder: Path, front: Front, picked: list[int], wanted: list[int], options: argparse.Namespace) -> RefitOutcome:
     """Trains the missing refits, and compares the picked trials to their neighbours and to the unpruned model.
 
     Args:

@@ -50,11 +50,7 @@ def measure_missing(folder: Path, trials: list[int], options: argparse.Namespace
                 for (_, variants), outcomes in run_tasks(measure_variants, tasks, resources, stop):
                     left -= len(variants)
                     say(f"{left} free points to measure")
-                    faults += [
-                        f"trial {variants[0].trial} does not run as {form}: {fault}"
-                        for form, fault in outcomes
-                        if fault
-                    ]
+                    faults += [f"trial {variants[0].trial} does not run as {form}: {fault}" for form, fault in outcomes if fault]
             except KeyboardInterrupt:
                 return True, faults
     if problem := publish(settings, metadata, history, data, study_front(folder)):

@@ -55,8 +55,7 @@ def page_content(
         "study": settings.name,
         "facts": _study_facts(settings, metadata, front, data),
         "objectives": [
-            {"name": o.name, "title": COLUMNS[o.name][0], "unit": o.unit, "direction": o.direction}
-            for o in front.objectives
+            {"name": o.name, "title": COLUMNS[o.name][0], "unit": o.unit, "direction": o.direction} for o in front.objectives
         ],
         "depths": _depths(history),
         "trials": [
@@ -96,9 +95,7 @@ def reference_points_of(base: str) -> dict[str, Any] | None:
     return {"note": study["note"], "points": points}
 
 
-def _study_facts(
-    settings: Settings, metadata: StudyMetadata, front: Front, data: CaptionData | None
-) -> list[tuple[str, str]]:
+def _study_facts(settings: Settings, metadata: StudyMetadata, front: Front, data: CaptionData | None) -> list[tuple[str, str]]:
     where = data.name if data else Path(metadata.data_path).name
     images = f", CIDEr x100 on {len(data.split('val'))} validation images" if data else ""
     return [
@@ -114,10 +111,7 @@ def _study_facts(
 
 def _depths(history: History) -> dict[str, int]:
     """Returns the base's layers by part: what the untuned reference keeps, else the deepest of any candidate."""
-    return {
-        part: max((getattr(c.candidate.variant, f"{part}_layers")[-1] + 1 for c in history), default=0)
-        for part in PARTS
-    }
+    return {part: max((getattr(c.candidate.variant, f"{part}_layers")[-1] + 1 for c in history), default=0) for part in PARTS}
 
 
 def _trial(c: CandidateState, front: Front, costs: Mapping[str, float]) -> dict[str, Any]:

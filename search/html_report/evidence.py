@@ -14,9 +14,7 @@ from search.results.table import COLUMNS
 from search.study.history import CandidateState, History, final_values, leg_seconds, reference_point
 
 
-def volume_over_compute(
-    history: History, objectives: Sequence[Objective], ended: Mapping[int, float]
-) -> list[dict[str, float]]:
+def volume_over_compute(history: History, objectives: Sequence[Objective], ended: Mapping[int, float]) -> list[dict[str, float]]:
     """Returns hypervolume against worker seconds, one point for each finished trial: `seconds`, `share` and `trial`.
 
     `share` is relative to the box between the reference point and the best values at the end, so it never falls. `ended` gives

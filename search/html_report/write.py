@@ -21,9 +21,7 @@ from search.study.journal import read_history, read_trials
 from search.study.settings import load_study
 
 
-def write_page(
-    folder: Path, path: Path | None = None, data: CaptionData | None = None, front: Front | None = None
-) -> Path:
+def write_page(folder: Path, path: Path | None = None, data: CaptionData | None = None, front: Front | None = None) -> Path:
     """Writes the page of a study's folder to `path`, by default `front.html` in it, and returns where.
 
     `data` and `front` save reading and building them again. Where the data is gone, the page has no pictures; where the

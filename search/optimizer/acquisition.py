@@ -54,9 +54,7 @@ class AcquisitionModel:
     def __init__(self, space: BoundSpace, estimator: CostEstimator, prior: Sequence[PriorObservation] = ()) -> None:
         names = [o.name for o in estimator.objectives]
         if MODELLED_OBJECTIVE not in names:
-            raise UserError(
-                f"sampler known_cost needs {MODELLED_OBJECTIVE} among the objectives; choose another --sampler"
-            )
+            raise UserError(f"sampler known_cost needs {MODELLED_OBJECTIVE} among the objectives; choose another --sampler")
         self._space, self._objectives, self._estimator = space, estimator.objectives, estimator
         self._column = names.index(MODELLED_OBJECTIVE)
         self.encoder = Encoder(space)
@@ -132,7 +130,5 @@ class AcquisitionModel:
         point = reference_point(history, self._objectives)
         if point is None:
             costs = iter(self._estimator.minimised_costs(self._space.full_depth()[1]))
-            point = tuple(
-                0.0 if o.name == MODELLED_OBJECTIVE else next(costs) * o.reference_factor for o in self._objectives
-            )
+            point = tuple(0.0 if o.name == MODELLED_OBJECTIVE else next(costs) * o.reference_factor for o in self._objectives)
         return np.array(point)

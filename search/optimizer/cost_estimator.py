@@ -43,10 +43,7 @@ class CostEstimator:
     """
 
     def __init__(
-        self,
-        objectives: Sequence[Objective],
-        exact: Costs | None = None,
-        recorded: Sequence[TimedArchitecture] = (),
+        self, objectives: Sequence[Objective], exact: Costs | None = None, recorded: Sequence[TimedArchitecture] = ()
     ) -> None:
         self.objectives = tuple(objectives)
         self._cost_objectives = tuple(o for o in objectives if o.name != MODELLED_OBJECTIVE)

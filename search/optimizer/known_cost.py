@@ -117,9 +117,7 @@ class KnownCost:
         done = [(c, v) for c in history if c.params and (v := final_values(c, self._objectives)) is not None]
         flags = non_dominated([v for _, v in done])
         parents = [c.params for (c, _), flag in zip(done, flags, strict=True) if flag]
-        resting = [
-            c for c in history if c.state == "resting" and c.params and MODELLED_OBJECTIVE in c.rungs[-1].metrics
-        ]
+        resting = [c for c in history if c.state == "resting" and c.params and MODELLED_OBJECTIVE in c.rungs[-1].metrics]
         resting.sort(key=lambda c: -c.rungs[-1].metrics[MODELLED_OBJECTIVE])
         return parents + [c.params for c in resting[:PARENTS]]
 

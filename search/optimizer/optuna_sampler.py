@@ -29,12 +29,7 @@ class OptunaSampler:
     """A stateful sampler (see `StatefulSampler`): one of Optuna's over a bound space."""
 
     def __init__(
-        self,
-        space: BoundSpace,
-        objectives: Sequence[Objective],
-        name: str,
-        seed: int,
-        prior: Sequence[FrozenTrial] = (),
+        self, space: BoundSpace, objectives: Sequence[Objective], name: str, seed: int, prior: Sequence[FrozenTrial] = ()
     ) -> None:
         """Creates the study in memory.
 
@@ -48,9 +43,7 @@ class OptunaSampler:
         self._space, self._name, self._seed = space, name, seed
         self._indices: dict[int, int] = {}  # trial number in the journal -> in the study in memory
         with quiet_optuna():
-            self._study = optuna.create_study(
-                directions=["maximize" if o.direction == "max" else "minimize" for o in objectives]
-            )
+            self._study = optuna.create_study(directions=["maximize" if o.direction == "max" else "minimize" for o in objectives])
         self._study.add_trials(prior)
 
     def suggest(

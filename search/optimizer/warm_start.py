@@ -71,9 +71,7 @@ def warm_start(space: BoundSpace, settings: Settings, metadata: StudyMetadata, o
     """
     name = other.settings.name
     if other.settings.base != settings.base:
-        raise UserError(
-            f"--from-study {name}: its base is {other.settings.base}, not {settings.base}; layers do not carry over"
-        )
+        raise UserError(f"--from-study {name}: its base is {other.settings.base}, not {settings.base}; layers do not carry over")
     notes = []
     same_data = other.metadata.floor == metadata.floor and (other.settings.data is None) == (settings.data is None)
     if not same_data:
@@ -101,9 +99,7 @@ def warm_start(space: BoundSpace, settings: Settings, metadata: StudyMetadata, o
     return WarmStart(observations, starts, tuple(notes))
 
 
-def frozen_trials(
-    space: BoundSpace, observations: Sequence[PriorObservation], objectives: Sequence[str]
-) -> list[FrozenTrial]:
+def frozen_trials(space: BoundSpace, observations: Sequence[PriorObservation], objectives: Sequence[str]) -> list[FrozenTrial]:
     """Returns the fully trained observations as trials for Optuna's samplers."""
     return [
         create_trial(

@@ -49,9 +49,7 @@ def check_ledger(ledger: Path | None, device: str | None) -> None:
         raise UserError(f"latency ledger '{ledger}' holds nothing of device '{device}'; its devices: {known}")
 
 
-def check_machine(
-    settings: Settings, bound: BoundSpace, rungs: int, data: CaptionData | None, cluster: bool
-) -> list[str]:
+def check_machine(settings: Settings, bound: BoundSpace, rungs: int, data: CaptionData | None, cluster: bool) -> list[str]:
     """The memory and disk plan and the repairs of the base, one line each. Fetches the base.
 
     Args:

@@ -132,10 +132,7 @@ def disk_needs(
     config = base_config(settings.base)
     vision = config.vision_config
     size = (
-        images.all
-        * ((vision.image_size // vision.patch_size) ** 2 + 1)
-        * vision.hidden_size
-        * (4 if dtype == "float32" else 2)
+        images.all * ((vision.image_size // vision.patch_size) ** 2 + 1) * vision.hidden_size * (4 if dtype == "float32" else 2)
     )
     depths = {c.variant.vision_layers for c in drawn}
     missing = max(0, min(len(depths), candidates) - _files_of(cache / "features", size))

@@ -26,9 +26,7 @@ COSTS = {
 }
 
 
-def print_dry_run(
-    settings: Settings, space: Space, bound: BoundSpace, shape: BaseShape, estimates: CostEstimator
-) -> None:
+def print_dry_run(settings: Settings, space: Space, bound: BoundSpace, shape: BaseShape, estimates: CostEstimator) -> None:
     """Prints the plan to stdout.
 
     Args:
@@ -56,9 +54,7 @@ def print_dry_run(
     else:
         many = f"{size:,} combinations" if size is not None else "continuous"
         say(f"size: {many}; {len(bound.starts)} starting points")
-    say(
-        f"of a base with {shape.vision_layers} vision, {shape.qformer_layers} Q-Former and {shape.llm_layers} LLM layers"
-    )
+    say(f"of a base with {shape.vision_layers} vision, {shape.qformer_layers} Q-Former and {shape.llm_layers} LLM layers")
     say(f"costs of {'all' if counted else f'{len(candidates):,} random'} candidates (lowest, median, highest):")
     for name, (title, form) in COSTS.items():
         values = [v for c in candidates if (v := _known(estimates, name, c)) is not None]

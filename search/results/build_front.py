@@ -39,9 +39,7 @@ def build_front(
     return Front(
         study=study,
         objectives=tuple(objectives),
-        reference_point=None
-        if reference is None
-        else tuple(o.minimised(v) for o, v in zip(objectives, reference, strict=True)),
+        reference_point=None if reference is None else tuple(o.minimised(v) for o, v in zip(objectives, reference, strict=True)),
         hypervolume=None if reference is None else hypervolume(points, reference),
         hypervolume_share=None if reference is None else hypervolume_share(points, reference),
         rungs=tuple(RungSummary(r.rung, r.kendall_tau, len(r.points)) for r in rung_agreements(history)),

@@ -59,9 +59,7 @@ def front_for_device(folder: Path, ledger: Path, device: str | None = None) -> F
     """
     settings, metadata = load_study(folder)
     if "latency_ms" not in metadata.objectives:
-        raise UserError(
-            f"study '{settings.name}' has no latency_ms among its objectives: {', '.join(metadata.objectives)}"
-        )
+        raise UserError(f"study '{settings.name}' has no latency_ms among its objectives: {', '.join(metadata.objectives)}")
     if "captions_per_s" in metadata.objectives:
         raise UserError(f"study '{settings.name}' also optimises captions_per_s, which no latency ledger holds")
     source = _source(settings, ledger, device)

@@ -90,9 +90,7 @@ def best_refit(study: Path, trial: int) -> tuple[Refit, int] | None:
     done = [
         (final.metrics["cider"], r)
         for r in read_plan(study)
-        if r.trial == trial
-        and scored(study, r)
-        and (final := read_measurement(study / REFITS_FOLDER, r.number, 1.0)) is not None
+        if r.trial == trial and scored(study, r) and (final := read_measurement(study / REFITS_FOLDER, r.number, 1.0)) is not None
     ]
     longest = [(cider, r) for cider, r in done if r.epochs == max(r.epochs for _, r in done)]
     return (max(longest, key=lambda pair: (pair[0], -pair[1].replica))[1], len(longest)) if longest else None

@@ -37,18 +37,7 @@ def front_csv(front: Front) -> str:
         rows.append((front.trials[v.trial], _variant_name(front.trials[v.trial], v), "free", v, "", ""))
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    head = [
-        "trial",
-        "name",
-        "role",
-        "state",
-        "pareto",
-        "picks",
-        "rung",
-        "vision_layers",
-        "qformer_layers",
-        "llm_layers",
-    ]
+    head = ["trial", "name", "role", "state", "pareto", "picks", "rung", "vision_layers", "qformer_layers", "llm_layers"]
     writer.writerow([*head, *metrics, "reason"])
     for t, name, state, point, picks, reason in rows:
         layers = [len(kept) for kept in (t.variant.vision_layers, t.variant.qformer_layers, t.variant.llm_layers)]
@@ -62,12 +51,7 @@ def front_table(front: Front) -> dict[str, list[str] | list[list[object]]]:
     names = [o.name for o in front.objectives]
     columns = [*names, *(c for c in COLUMNS if c not in names)]
     rows: list[list[object]] = [
-        [
-            t.id,
-            t.name,
-            *(round(t.metrics[c], 3) if c in t.metrics else None for c in columns),
-            ", ".join(front.picks_of(t.id)),
-        ]
+        [t.id, t.name, *(round(t.metrics[c], 3) if c in t.metrics else None for c in columns), ", ".join(front.picks_of(t.id))]
         for t in sorted(front.members, key=_by_cider)
     ]
     return {"columns": ["trial", "variant", *columns, "picks"], "data": rows}
@@ -83,9 +67,7 @@ def print_front(front: Front, console: Console | None = None) -> None:
     """Prints the front as a table, with reference rows, floor, ceiling, inference variants and the reasons of failures."""
     console = console or stdout_console()
     columns = _columns(front)
-    table = Table(
-        title=f"Front of {front.study}", caption=_caption(front), caption_justify="left", title_justify="left"
-    )
+    table = Table(title=f"Front of {front.study}", caption=_caption(front), caption_justify="left", title_justify="left")
     table.add_column("trial", justify="right")
     table.add_column("variant")
     for column in columns:

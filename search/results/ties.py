@@ -18,10 +18,7 @@ def mark_ties(front: Front, study: Path) -> Front:
     recorded = {t.id: read_captions(study, t.id, t.rung) for t in front.members}
     scores = {n: {image: float(cider) for image, cider in r["cider"].items()} for n, r in recorded.items() if r}
     same = same_cider(scores)
-    return replace(
-        front,
-        trials=tuple(replace(t, same_cider=tuple(same[t.id])) if t.id in same else t for t in front.trials),
-    )
+    return replace(front, trials=tuple(replace(t, same_cider=tuple(same[t.id])) if t.id in same else t for t in front.trials))
 
 
 def same_cider(members: Mapping[int, Mapping[str, float]]) -> dict[int, list[int]]:
@@ -32,6 +29,4 @@ def same_cider(members: Mapping[int, Mapping[str, float]]) -> dict[int, list[int
         return {number: [] for number in numbers}
     ids = sorted(shared)
     flags = indistinguishable(np.array([[members[n][i] for i in ids] for n in numbers]))
-    return {
-        n: [other for k, other in enumerate(numbers) if flags[row, k] and other != n] for row, n in enumerate(numbers)
-    }
+    return {n: [other for k, other in enumerate(numbers) if flags[row, k] and other != n] for row, n in enumerate(numbers)}

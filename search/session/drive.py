@@ -29,9 +29,7 @@ from search.tracking.observer import TrackingObserver
 from search.tracking.publish import publish
 
 
-def drive(
-    settings: Settings, space: Space, metadata: StudyMetadata, data: CaptionData, address: str | None, store: Store
-) -> int:
+def drive(settings: Settings, space: Space, metadata: StudyMetadata, data: CaptionData, address: str | None, store: Store) -> int:
     """Run a session of a study and print its report. Returns the exit code.
 
     Args:
@@ -49,9 +47,7 @@ def drive(
         dtype: Dtype = "bfloat16" if resources.gpus else "float32"
         search = build_search(settings, metadata, space, shape, rankings, resources.slots, dtype, store.push_journal)
         if search.cut_bytes:
-            print_note(
-                f"the journal's last line was torn by a crash: {search.cut_bytes} bytes cut off, nothing else is lost"
-            )
+            print_note(f"the journal's last line was torn by a crash: {search.cut_bytes} bytes cut off, nothing else is lost")
         for leg in search.orphans:  # workers may have finished them after their driver crashed
             if (measurement := read_measurement(settings.folder, leg.number, leg.stop)) is not None:
                 search.tell(leg, measurement)

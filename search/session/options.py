@@ -20,9 +20,7 @@ def settings_of(options: argparse.Namespace, space: Space) -> Settings:
     if options.name is not None:
         check_name(options.name)
     if options.data is not None and not Path(options.data).exists():
-        raise UserError(
-            f"data folder '{options.data}' does not exist; it must hold dataset_rsicd.json and RSICD_images/"
-        )
+        raise UserError(f"data folder '{options.data}' does not exist; it must hold dataset_rsicd.json and RSICD_images/")
     local_base = options.base != "tiny" and Path(options.base).is_dir()
     as_typed = {name: getattr(options, name) for name in options_of(Settings)}
     derived = {

@@ -59,12 +59,7 @@ def new_session(options: argparse.Namespace, space: Space) -> int:
 
 
 def _write_study(
-    settings: Settings,
-    metadata: StudyMetadata,
-    space: Space,
-    shape: BaseShape,
-    ledger: Path | None,
-    other: OtherStudy | None,
+    settings: Settings, metadata: StudyMetadata, space: Space, shape: BaseShape, ledger: Path | None, other: OtherStudy | None
 ) -> None:
     """Write the study's first files, study.json last: the study exists, and can be resumed, once that is there.
 
@@ -99,9 +94,7 @@ def _write_study(
 def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | None) -> int:
     """Print the space, its costs and the expected time, without latencies that no ledger has."""
     costs = exact_costs(settings.base, "float32", memory=True)
-    estimator = CostEstimator(
-        space.objectives, costs, recorded=recorded_latencies(ledger, settings.base) if ledger else ()
-    )
+    estimator = CostEstimator(space.objectives, costs, recorded=recorded_latencies(ledger, settings.base) if ledger else ())
     estimator.learn(())
     bound = space.bind(shape, MeasuredRankings.placeholder(shape.llm_layers))
     print_dry_run(settings, space, bound, shape, estimator)

@@ -21,12 +21,7 @@ SAMPLES = 2
 
 
 def print_report(
-    settings: Settings,
-    front: Front,
-    outcome: Outcome,
-    data: CaptionData,
-    experiment_id: str | None,
-    tracking_problem: str | None,
+    settings: Settings, front: Front, outcome: Outcome, data: CaptionData, experiment_id: str | None, tracking_problem: str | None
 ) -> None:
     """Prints the end of a session to stdout. Its last line is the next command.
 

@@ -19,6 +19,4 @@ def other_study(settings: Settings) -> OtherStudy | None:
         return read_mlflow_study(settings, settings.from_study.removeprefix(MLFLOW))
     folder = study_folder(settings.storage, settings.from_study)
     path = folder / RANKINGS_FILE
-    return OtherStudy(
-        *load_study(folder), read_history(folder), json.loads(path.read_text()) if path.exists() else None
-    )
+    return OtherStudy(*load_study(folder), read_history(folder), json.loads(path.read_text()) if path.exists() else None)

@@ -91,9 +91,7 @@ def _layers(value: Value, shares: bool, name: str, shape: BaseShape, node: YamlN
     if count > depth:
         raise node.error(f"{name}: {count} layers asked for, the base has {depth}")
     if count % step:
-        raise node.error(
-            f"{name}: {count} layers are not whole groups of {step} (cross-attention in the first of each)"
-        )
+        raise node.error(f"{name}: {count} layers are not whole groups of {step} (cross-attention in the first of each)")
     return count
 
 

@@ -7,15 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rsopt.core.candidate import Candidate
-from rsopt.core.ranking import (
-    MEASURED,
-    STRATEGIES,
-    MeasuredRankings,
-    Ranking,
-    kept_layers,
-    kept_qformer_layers,
-    static_ranking,
-)
+from rsopt.core.ranking import MEASURED, STRATEGIES, MeasuredRankings, Ranking, kept_layers, kept_qformer_layers, static_ranking
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import BaseShape, LoraPart, LoraSpec, Variant
 from rsopt.errors import UserError
@@ -48,9 +40,7 @@ class LayerOrders:
         orders = {part: {name: static_ranking(name, depth) for name in STRATEGIES} for part, depth in depths.items()}
         for name, order in rankings.llm.items() if rankings else ():
             if sorted(order) != list(range(shape.llm_layers)):
-                raise UserError(
-                    f"ranking {quoted(name)} does not order the base's {shape.llm_layers} LLM layers, each once"
-                )
+                raise UserError(f"ranking {quoted(name)} does not order the base's {shape.llm_layers} LLM layers, each once")
             orders["llm"][name] = tuple(order)
         return cls(shape.cross_attention_frequency, orders, rankings.qformer_pairs if rankings else {})
 
@@ -86,18 +76,13 @@ def make_candidate(values: Mapping[str, Any], shape: BaseShape, orders: LayerOrd
 def _variant(values: Mapping[str, Any], orders: LayerOrders) -> Variant:
     lora_parts = {
         part: LoraPart(
-            int(values[f"{part}_rank"]),
-            float(values["alpha_ratio"]) * int(values[f"{part}_rank"]),
-            values[f"{part}_targets"],
+            int(values[f"{part}_rank"]), float(values["alpha_ratio"]) * int(values[f"{part}_rank"]), values[f"{part}_targets"]
         )
         for part in ("llm", "qformer")
         if values["lora"] in (part, "both")
     }
     lora = LoraSpec(
-        **lora_parts,
-        dropout=float(values["dropout"]),
-        rslora=values["rslora"],
-        train_projection=values["train_projection"],
+        **lora_parts, dropout=float(values["dropout"]), rslora=values["rslora"], train_projection=values["train_projection"]
     )
     vision, qformer, llm = (
         orders.kept(part, values["ranking"], values[f"{part}_layers"]) for part in ("vision", "qformer", "llm")

@@ -20,18 +20,7 @@ from search.space.yaml_document import YamlNode, quoted, read
 if TYPE_CHECKING:
     from search.space.bound_space import BoundSpace
 
-_KEYS = (
-    "name",
-    "description",
-    "objectives",
-    "trials",
-    "rungs",
-    "parameters",
-    "starts",
-    "rows",
-    "latency_decoder",
-    "validations",
-)
+_KEYS = ("name", "description", "objectives", "trials", "rungs", "parameters", "starts", "rows", "latency_decoder", "validations")
 MOST_VALIDATIONS = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 DEFAULT_TRIALS = 24

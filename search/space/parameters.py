@@ -49,9 +49,7 @@ class Rule:
         number = node.number(name)
         if self.type == "depth":
             if not (isinstance(number, int) and number >= 1) and not (isinstance(number, float) and 0 < number <= 1):
-                raise node.error(
-                    f"{name} is a share of the base's depth (0.5, 1.0) or a count of layers (4), not {number}"
-                )
+                raise node.error(f"{name} is a share of the base's depth (0.5, 1.0) or a count of layers (4), not {number}")
             return number
         if self.type == "whole" and not isinstance(number, int):
             raise node.error(f"{name} must be a whole number, not {number}")
@@ -128,13 +126,9 @@ def check_when(parameter: Parameter, earlier: dict[str, Parameter]) -> None:
     if name not in earlier or earlier[name].kind not in ("choice", "fixed"):
         known = [other.name for other in earlier.values() if other.kind in ("choice", "fixed")]
         choices = f"earlier choices: {', '.join(known)}" if known else "there is no choice before it"
-        raise parameter.node.error(
-            f"`when` of {parameter.name} must name an earlier choice, not {quoted(name)}; {choices}"
-        )
+        raise parameter.node.error(f"`when` of {parameter.name} must name an earlier choice, not {quoted(name)}; {choices}")
     options = earlier[name].values
     for value in values:
         if earlier[name].kind == "choice" and value not in options:
             allowed = ", ".join(map(str, options))
-            raise parameter.node.error(
-                f"`when` of {parameter.name}: {name} is never {quoted(value)}; it is one of {allowed}"
-            )
+            raise parameter.node.error(f"`when` of {parameter.name}: {name} is never {quoted(value)}; it is one of {allowed}")

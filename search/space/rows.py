@@ -35,9 +35,7 @@ def as_choices(
     fixed = {p.name: p for p in parameters}
     varied = [name for name in RULES if any(name in values for _, values, _ in rows)]
     defaults = {name: fixed[name].values[0] if name in fixed else RULES[name].default for name in varied}
-    starts = tuple(
-        Start({name: values.get(name, (defaults[name], item)) for name in varied}, item) for _, values, item in rows
-    )
+    starts = tuple(Start({name: values.get(name, (defaults[name], item)) for name in varied}, item) for _, values, item in rows)
     choices = []
     for name in varied:
         options = tuple(dict.fromkeys(start.values[name][0] for start in starts))

@@ -18,10 +18,7 @@ class Budget:
     """
 
     def __init__(
-        self,
-        hours: float | None = None,
-        worker_hours: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, hours: float | None = None, worker_hours: float | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock, self._begun = clock, clock()
         self._hours, self._worker_hours = hours, worker_hours

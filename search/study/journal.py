@@ -139,9 +139,7 @@ class Journal:
             self._failure = error
             raise
         except OSError as error:
-            self._failure = InfrastructureError(
-                f"the journal {self._path} cannot be written: {error.strerror or error}"
-            )
+            self._failure = InfrastructureError(f"the journal {self._path} cannot be written: {error.strerror or error}")
             raise self._failure from error
 
     def _settle(self) -> None:
@@ -177,9 +175,7 @@ class Journal:
             return
         for key, value in wanted.items():
             if recorded.get(key) != value:
-                raise UserError(
-                    f"this study was created with {key} {recorded.get(key)}, not {value}; give it another name"
-                )
+                raise UserError(f"this study was created with {key} {recorded.get(key)}, not {value}; give it another name")
 
 
 def read_history(folder: Path) -> History:
@@ -206,9 +202,7 @@ def _storage(path: Path) -> JournalStorage:
         with quiet_optuna():
             return JournalStorage(JournalFileBackend(str(path)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"the journal {path} is damaged ({type(error).__name__}: {error}); restore it from a copy"
-        ) from error
+        raise UserError(f"the journal {path} is damaged ({type(error).__name__}: {error}); restore it from a copy") from error
 
 
 @contextmanager

@@ -19,10 +19,7 @@ SHARED: dict[str, dict[str, Any]] = {
         "type": whole(1),
         "metavar": "N",
     },
-    "address": {
-        "help": "Ray cluster to join, such as auto (default: $RAY_ADDRESS, else start a local one)",
-        "metavar": "A",
-    },
+    "address": {"help": "Ray cluster to join, such as auto (default: $RAY_ADDRESS, else start a local one)", "metavar": "A"},
 }
 
 

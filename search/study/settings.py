@@ -40,24 +40,15 @@ class Settings:
     space: str
     base: Annotated[str, option(STUDY, "tiny, a folder or a hub id (default: tiny)", metavar="B", default="tiny")]
     data: Annotated[
-        str | None,
-        option(STUDY, "data set, such as a folder in RSICD's layout (default: mini, generated)", metavar="D"),
+        str | None, option(STUDY, "data set, such as a folder in RSICD's layout (default: mini, generated)", metavar="D")
     ]
-    trials: Annotated[
-        int, option(SEARCH, "candidates to try (default: the space's)", type=whole(1), metavar="N", resumable=True)
-    ]
+    trials: Annotated[int, option(SEARCH, "candidates to try (default: the space's)", type=whole(1), metavar="N", resumable=True)]
     sampler: Annotated[
-        str,
-        option(
-            SEARCH, "algorithm that proposes candidates (default: known_cost)", default="known_cost", choices=SAMPLERS
-        ),
+        str, option(SEARCH, "algorithm that proposes candidates (default: known_cost)", default="known_cost", choices=SAMPLERS)
     ]
     seed: Annotated[int, option(SEARCH, "seed of all randomness (default: 0)", type=whole(0), metavar="N", default=0)]
     gpus_per_trial: Annotated[
-        float,
-        option(
-            PLACE, "GPU share of a worker (default: 1)", type=positive(64), metavar="F", default=1.0, resumable=True
-        ),
+        float, option(PLACE, "GPU share of a worker (default: 1)", type=positive(64), metavar="F", default=1.0, resumable=True)
     ]
     workers: Annotated[int | None, option(PLACE, resumable=True, **SHARED["workers"])]
     tracking_uri: Annotated[
@@ -79,38 +70,25 @@ class Settings:
     latency_decoder: str = "generate"
     latency_device: Annotated[
         str | None,
-        option(
-            PLACE,
-            "device whose latency counts, such as 'NVIDIA H100 80GB HBM3' (default: the workers')",
-            metavar="NAME",
-        ),
+        option(PLACE, "device whose latency counts, such as 'NVIDIA H100 80GB HBM3' (default: the workers')", metavar="NAME"),
     ] = None
-    halving: Annotated[
-        bool, option(SEARCH, "train every candidate to the end", flag="--no-halving", action="store_false")
-    ] = True
+    halving: Annotated[bool, option(SEARCH, "train every candidate to the end", flag="--no-halving", action="store_false")] = True
     validations: int = 0  # validation losses in each training, for its curve
     max_params: Annotated[
-        int | None,
-        option(LIMITS, "parameters of the merged model, such as 3.4e9", type=_count, metavar="N", resumable=True),
+        int | None, option(LIMITS, "parameters of the merged model, such as 3.4e9", type=_count, metavar="N", resumable=True)
     ] = None
     max_latency_ms: Annotated[
-        float | None,
-        option(LIMITS, "latency of a caption, milliseconds", type=positive(), metavar="X", resumable=True),
+        float | None, option(LIMITS, "latency of a caption, milliseconds", type=positive(), metavar="X", resumable=True)
     ] = None
     max_memory_gb: Annotated[
-        float | None,
-        option(LIMITS, "predicted peak of training or captioning, GB", type=positive(), metavar="X", resumable=True),
+        float | None, option(LIMITS, "predicted peak of training or captioning, GB", type=positive(), metavar="X", resumable=True)
     ] = None
-    hours: Annotated[
-        float | None, option(LIMITS, "hours of this session", type=positive(), metavar="H", resumable=True)
-    ] = None
+    hours: Annotated[float | None, option(LIMITS, "hours of this session", type=positive(), metavar="H", resumable=True)] = None
     gpu_hours: Annotated[
-        float | None,
-        option(LIMITS, "hours of all workers, times their GPU share", type=positive(), metavar="H", resumable=True),
+        float | None, option(LIMITS, "hours of all workers, times their GPU share", type=positive(), metavar="H", resumable=True)
     ] = None
     from_study: Annotated[
-        str | None,
-        option(SEARCH, "warm start: learn from that study, or from the newest of mlflow:EXPERIMENT", metavar="OTHER"),
+        str | None, option(SEARCH, "warm start: learn from that study, or from the newest of mlflow:EXPERIMENT", metavar="OTHER")
     ] = None
     disk_gb: Annotated[
         float | None,
@@ -177,9 +155,7 @@ def find_study(storage: str, name: str) -> Store:
     store.pull()
     if not (store.folder / STUDY_FILE).exists():
         known = study_names(storage)
-        raise UserError(
-            f"no study '{name}' in {storage}; there {'are: ' + ', '.join(known) if known else 'is none yet'}"
-        )
+        raise UserError(f"no study '{name}' in {storage}; there {'are: ' + ', '.join(known) if known else 'is none yet'}")
     return store
 
 
@@ -191,18 +167,14 @@ def study_folder(storage: str, name: str) -> Path:
 def local_study_folder(storage: str, name: str, command: str) -> Path:
     """The folder of an existing study for a `command` whose workers write into it. Raises UserError for a study on S3."""
     if is_remote(storage):
-        raise UserError(
-            f"{command} needs the study in a folder that all nodes see: copy {storage}/{name} into one first"
-        )
+        raise UserError(f"{command} needs the study in a folder that all nodes see: copy {storage}/{name} into one first")
     return study_folder(storage, name)
 
 
 def check_name(name: str) -> None:
     """Raise UserError unless the name is a plain file name: letters, digits, dots, dashes and underscores."""
     if not NAME.fullmatch(name):
-        raise UserError(
-            f"study name {name[:60]!r}: allowed are 1 to 80 letters, digits, '.', '_' and '-', the first no sign"
-        )
+        raise UserError(f"study name {name[:60]!r}: allowed are 1 to 80 letters, digits, '.', '_' and '-', the first no sign")
 
 
 def free_name(storage: str, space: str) -> str:

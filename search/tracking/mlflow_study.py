@@ -48,9 +48,7 @@ def read_mlflow_study(settings: Settings, name: str) -> OtherStudy:
                 rankings = json.loads(Path(path).read_text())
         except (MlflowException, OSError) as error:
             reason = str(error).splitlines()[0][:200]
-            raise UserError(
-                f"--from-study: no {FRONT_FILE} of study '{run.info.run_name}' in MLflow ({reason})"
-            ) from error
+            raise UserError(f"--from-study: no {FRONT_FILE} of study '{run.info.run_name}' in MLflow ({reason})") from error
     params = run.data.params
     theirs = replace(
         settings,

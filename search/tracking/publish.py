@@ -39,12 +39,7 @@ from search.tracking.uri import check_uri
 
 
 def publish(
-    settings: Settings,
-    metadata: StudyMetadata,
-    history: History,
-    data: CaptionData,
-    front: Front,
-    problem: str | None = None,
+    settings: Settings, metadata: StudyMetadata, history: History, data: CaptionData, front: Front, problem: str | None = None
 ) -> str | None:
     """Writes front.json, the page and MLflow's runs. Returns why MLflow was not written; None where it was.
 

@@ -15,22 +15,11 @@ from search.study.settings import Settings, StudyMetadata
 from search.tracking.runs import RunMetric, RunView, StudyView
 from search.tracking.ui_view import MILLIONS, grid_name, view_tag
 
-STATUS = {
-    "complete": "FINISHED",
-    "stopped": "KILLED",
-    "infeasible": "KILLED",
-    "failed": "FAILED",
-    "interrupted": "KILLED",
-}
+STATUS = {"complete": "FINISHED", "stopped": "KILLED", "infeasible": "KILLED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
 def study_view(
-    settings: Settings,
-    metadata: StudyMetadata,
-    history: History,
-    now_ms: int,
-    state: str,
-    front: Front | None = None,
+    settings: Settings, metadata: StudyMetadata, history: History, now_ms: int, state: str, front: Front | None = None
 ) -> StudyView:
     """Returns the runs of a study.
 
@@ -109,11 +98,7 @@ def _params(c: CandidateState) -> dict[str, str]:
     params = {"baseline": c.candidate.baseline} if c.candidate.baseline else _layers(variant)
     for name, part in (("llm", lora.llm), ("qformer", lora.qformer)) if lora else ():
         if part:
-            params |= {
-                f"{name}_rank": str(part.rank),
-                f"{name}_targets": part.targets,
-                f"{name}_alpha": f"{part.alpha:g}",
-            }
+            params |= {f"{name}_rank": str(part.rank), f"{name}_targets": part.targets, f"{name}_alpha": f"{part.alpha:g}"}
     if lora:
         params |= {"lr": f"{recipe.lr:.3g}", "epochs": f"{recipe.epochs:g}", "batch_images": str(recipe.batch_images)}
         if recipe.distills:
@@ -143,9 +128,7 @@ def _metrics(c: CandidateState) -> list[RunMetric]:
     metrics: list[RunMetric] = []
     for measurement in c.rungs:
         percent = round(100 * measurement.rung)
-        metrics += [
-            (f"rung.{n}", round(v, 3), percent) for n, v in measurement.metrics.items() if n in ("cider", "train_loss")
-        ]
+        metrics += [(f"rung.{n}", round(v, 3), percent) for n, v in measurement.metrics.items() if n in ("cider", "train_loss")]
         if measurement is c.final:
             metrics += [(n, round(v, 3), 0) for n, v in measurement.metrics.items()]
             counts = [n for n in MILLIONS if n in measurement.metrics]

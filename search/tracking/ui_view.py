@@ -54,11 +54,7 @@ def view_state(study: str, objectives: Sequence[str]) -> dict[str, Any]:
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": [
-            *COLUMNS,
-            *(f"metrics.`{n}`" for n in (first, *others)),
-            *(f"params.`{n}`" for n in PARAMS),
-        ],
+        "selectedColumns": [*COLUMNS, *(f"metrics.`{n}`" for n in (first, *others)), *(f"params.`{n}`" for n in PARAMS)],
         "columnOrder": [],
         "columnWidths": {},
         "runsHiddenMode": "SHOWALL",
@@ -90,14 +86,7 @@ def grid_name(objective: str) -> str:
 
 
 def _chart(kind: str, **fields: Any) -> dict[str, Any]:
-    return {
-        "type": kind,
-        "runsCountToCompare": 500,
-        "metricSectionId": "front",
-        "deleted": False,
-        "isGenerated": False,
-        **fields,
-    }
+    return {"type": kind, "runsCountToCompare": 500, "metricSectionId": "front", "deleted": False, "isGenerated": False, **fields}
 
 
 def _metric(name: str) -> dict[str, str]:

@@ -30,9 +30,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     for trials in (30, 500):
         folder = tmp_path_factory.mktemp(f"page{trials}")
         images = sorted((write_fields_dataset(folder / "fields", images=12) / "images").iterdir())
-        samples = tuple(
-            Sample(f"{EVIL} {n}", "val", (Caption(f"{EVIL} reference"),), path=path) for n, path in enumerate(images)
-        )
+        samples = tuple(Sample(f"{EVIL} {n}", "val", (Caption(f"{EVIL} reference"),), path=path) for n, path in enumerate(images))
         study = replace(make_settings(folder), name="drawn", base="Salesforce/blip2-opt-2.7b")
         history, frozen = many(trials)
         write_captions(study.folder, history, [s.image_id for s in samples])

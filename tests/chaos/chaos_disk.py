@@ -50,12 +50,9 @@ def on_a_small_disk(calm: Undisturbed, folder: Path, small: int, cache: bool) ->
 
 
 @pytest.mark.parametrize(
-    ("small", "cache"),
-    [(200_000, False), (2_000_000, False), (8_000_000, False), (12_000_000, False), (700_000, True)],
+    ("small", "cache"), [(200_000, False), (2_000_000, False), (8_000_000, False), (12_000_000, False), (700_000, True)]
 )
-def test_a_search_stopped_by_a_full_disk_can_be_resumed(
-    calm: Undisturbed, tmp_path: Path, small: int, cache: bool
-) -> None:
+def test_a_search_stopped_by_a_full_disk_can_be_resumed(calm: Undisturbed, tmp_path: Path, small: int, cache: bool) -> None:
     code, output = on_a_small_disk(calm, tmp_path, small, cache)
     print(f"{small}: exit {code}: {[line for line in output.splitlines() if 'No space' in line][-1:]}")
     assert code == 1 and "Traceback" not in output, output[-3000:]

@@ -35,9 +35,7 @@ def test_sigterm_keeps_finished_legs(folder: Path) -> None:
     print(f"SIGTERM: {seconds:.1f} s")
 
 
-def test_changed_options_are_refused_or_recorded_a_torn_journal_is_cut_and_two_signals_end_it_at_once(
-    folder: Path,
-) -> None:
+def test_changed_options_are_refused_or_recorded_a_torn_journal_is_cut_and_two_signals_end_it_at_once(folder: Path) -> None:
     study = folder / "runs" / "s"
     with running(folder, *RESUME, "--seed", "5") as refused:
         assert refused.wait() == 2

@@ -19,9 +19,7 @@ def test_candidates_that_do_not_fit_are_infeasible_and_others_unaffected(calm: U
         assert trial["state"] == "infeasible", trial
         assert trial["reason"].startswith("memory: one image a step does not fit into")
     assert not (unlike := out_of_order([trial for trial in trials if trial not in shallow])), unlike
-    assert {len(t["variant"]["llm_layers"]) for t in trials} == {7, 8}, (
-        "the seed draws only one depth: choose another seed"
-    )
+    assert {len(t["variant"]["llm_layers"]) for t in trials} == {7, 8}, "the seed draws only one depth: choose another seed"
     check_mlflow("deep-only", calm.uri, len(trials))
 
 

@@ -22,12 +22,7 @@ OUTAGE_S = float(os.environ.get("CHAOS_OUTAGE_S", "60"))
 def server(folder: Path, port: int) -> Iterator[str]:
     """A real MLflow server over a database in `folder`."""
     environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    store = [
-        "--backend-store-uri",
-        f"sqlite:///{folder / 'server.db'}",
-        "--artifacts-destination",
-        str(folder / "files"),
-    ]
+    store = ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--artifacts-destination", str(folder / "files")]
     with (folder / f"server-{time.monotonic()}.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port), *store],

@@ -56,7 +56,5 @@ def test_a_disk_below_the_need_is_refused_and_the_named_limit_is_kept(tmp_path: 
     written = sum(p.stat().st_size for p in (tmp_path / "study-copy").glob("candidates/*/*/state.safetensors"))
     assert written < cap and not [t for t in front["trials"] if t["state"] == "failed"]
     for trial in (t for t in front["trials"] if t["pareto"] and t["role"] != "zero_shot"):
-        assert (
-            tmp_path / "study-copy" / "candidates" / f"{trial['id']:04d}" / "rung-1.0000" / "state.safetensors"
-        ).is_file()
+        assert (tmp_path / "study-copy" / "candidates" / f"{trial['id']:04d}" / "rung-1.0000" / "state.safetensors").is_file()
     assert output("code-3") == "0", output("err-3")[-2000:]

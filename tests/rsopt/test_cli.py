@@ -31,9 +31,7 @@ def test_a_full_or_read_only_disk_is_one_line_and_a_bug_keeps_its_traceback(caps
     assert refusal(OSError(errno.ECONNRESET, "reset")) is None
 
 
-def test_options_that_no_name_holds_are_refused_before_anything_looks_them_up(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_options_that_no_name_holds_are_refused_before_anything_looks_them_up(capsys: pytest.CaptureFixture[str]) -> None:
     def main(argv: list[str] | None) -> int:
         parser = Parser()
         parser.add_argument("--name")
@@ -60,9 +58,7 @@ def test_a_checkpoint_that_the_disk_refuses_is_not_the_candidates_fault(tmp_path
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    done = subprocess.run(
-        [sys.executable, "-c", SAVE, tmp_path / "x"], preexec_fn=limited, cwd=Path(__file__).parents[2]
-    )
+    done = subprocess.run([sys.executable, "-c", SAVE, tmp_path / "x"], preexec_fn=limited, cwd=Path(__file__).parents[2])
     assert done.returncode == 7
 
 

@@ -50,10 +50,7 @@ def prose(folder: Path) -> list[str]:
 
 CASES: dict[str, tuple[Make | list[str], str]] = {
     "no space": ([], "--space is needed: baselines, joint, lora, pruning, report or a YAML file"),
-    "unknown space": (
-        ["--space", "purning"],
-        "unknown space 'purning'; known: baselines, joint, lora, pruning, report",
-    ),
+    "unknown space": (["--space", "purning"], "unknown space 'purning'; known: baselines, joint, lora, pruning, report"),
     "missing file": (["--space", "none.yaml"], "none.yaml"),
     "malformed YAML": (space("name: [own\nobjectives"), "own.yaml:"),
     "unknown key": (space(SPACE_START + "  lr: {float: [1.0e-4, 1.0e-3]}\nrugns: [1.0]\n"), "own.yaml:5"),
@@ -72,10 +69,7 @@ CASES: dict[str, tuple[Make | list[str], str]] = {
     "unknown sampler": (["--space", "pruning", "--sampler", "best"], "tpe"),
     "silent tracking server": (["--space", "pruning", "--tracking-uri", "http://127.0.0.1:9"], "does not answer"),
     "odd tracking URI": (["--space", "pruning", "--tracking-uri", "here"], "allowed are"),
-    "hub id without network": (
-        ["--space", "pruning", "--base", "Salesforce/blip2-opt-2.7b"],
-        "Salesforce/blip2-opt-2.7b",
-    ),
+    "hub id without network": (["--space", "pruning", "--base", "Salesforce/blip2-opt-2.7b"], "Salesforce/blip2-opt-2.7b"),
     "no such base": (["--space", "pruning", "--base", "tinny"], "tinny"),
     "missing ledger": (["--space", "pruning", "--latency-ledger", "none.jsonl"], "none.jsonl"),
     "ledger that is none": (prose, "'prose.jsonl' is none"),

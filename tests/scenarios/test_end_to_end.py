@@ -107,9 +107,7 @@ def test_mlflow_has_one_run_a_candidate_and_one_parent(folder: Path, first: str)
     parent = next(r for r in runs if "mlflow.parentRunId" not in r.data.tags)
     measured = parent.data.metrics["latency_measured"]
     lines = (folder / "runs" / "small-1" / "latency.jsonl").read_text().splitlines()
-    assert measured <= len(lines), (
-        "no architecture is measured twice; what another study measured is not measured at all"
-    )
+    assert measured <= len(lines), "no architecture is measured twice; what another study measured is not measured at all"
 
 
 def test_the_front_is_measured_again_with_trained_weights(folder: Path, first: str) -> None:
@@ -163,9 +161,7 @@ def test_a_finished_study_is_refused_and_can_be_extended(folder: Path, first: st
 
 
 def test_ctrl_c_keeps_finished_legs_and_the_study_can_be_resumed(folder: Path, first: str) -> None:
-    process = start(
-        folder, "--space", "small.yaml", "--data", "fields", "--trials", "30", "--workers", "1", "--name", "cut"
-    )
+    process = start(folder, "--space", "small.yaml", "--data", "fields", "--trials", "30", "--workers", "1", "--name", "cut")
     finished = folder / "runs" / "cut" / "candidates" / "0001" / "rung-1.0000"
     deadline = time.monotonic() + 180
     while not finished.exists() and time.monotonic() < deadline:

@@ -20,16 +20,7 @@ from search.study.limits import Limits
 from search.tracking.study_runs import study_view
 from tests.support.known_cost_search import measure as measure_by_formula
 from tests.support.known_cost_search import open_search as open_known_cost
-from tests.support.simulated_search import (
-    METADATA,
-    keys,
-    make_space,
-    measure,
-    open_search,
-    optuna_states,
-    run_legs,
-    settings_of,
-)
+from tests.support.simulated_search import METADATA, keys, make_space, measure, open_search, optuna_states, run_legs, settings_of
 
 
 class Tune:
@@ -119,15 +110,12 @@ def test_limits_refuse_before_a_gpu_second(tmp_path, sampler):
     refused = [c for c in search.history if c.state == "infeasible"]
     assert refused and all(c.reason == "limit: too deep" and not c.rungs for c in refused)
     counts = {
-        name: value
-        for name, value, _ in study_view(settings_of("s"), METADATA, search.history, 0, "complete").parent.metrics
+        name: value for name, value, _ in study_view(settings_of("s"), METADATA, search.history, 0, "complete").parent.metrics
     }
     assert counts["trials.infeasible"] == len(refused) and counts["infeasible_legs"] == 0
     trained_later = replace(refused[0], rungs=(Measurement(0.5, {}, {}),))  # found infeasible by a measurement
     seen = (*search.history[: trained_later.number], trained_later, *search.history[trained_later.number + 1 :])
-    counts = {
-        name: value for name, value, _ in study_view(settings_of("s"), METADATA, seen, 0, "complete").parent.metrics
-    }
+    counts = {name: value for name, value, _ in study_view(settings_of("s"), METADATA, seen, 0, "complete").parent.metrics}
     assert counts["infeasible_legs"] == 1
 
 

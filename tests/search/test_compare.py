@@ -132,9 +132,7 @@ def test_conclusions_follow_from_the_data(exact: dict[str, dict[str, Any]]) -> N
     assert nothing[0] == FAILS and nothing[2] == HOLDS and {*nothing[1:2], *nothing[3:]} == {UNMEASURED}
 
 
-def test_garbage_is_named_and_nothing_is_silently_empty(
-    small_study: Settings, exact: dict[str, dict[str, Any]]
-) -> None:
+def test_garbage_is_named_and_nothing_is_silently_empty(small_study: Settings, exact: dict[str, dict[str, Any]]) -> None:
     front = study_front(small_study.folder)
     reason = "garbage: every image gets the same caption: 'a'"
     broken = replace(front.trials[1], state="failed", reason=reason, name="LLM24", metrics={}, rung=0.0)

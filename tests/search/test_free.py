@@ -73,12 +73,7 @@ def measured(small_study: Settings, tmp_path_factory: pytest.TempPathFactory) ->
     study = replace(small_study, storage=str(tmp_path_factory.mktemp("free") / "runs"))
     shutil.copytree(small_study.folder, study.folder)
     candidate = read_history(study.folder)[2].candidate
-    forms = [
-        InferenceConfig("float32", 1),
-        InferenceConfig("bfloat16"),
-        InferenceConfig("int8"),
-        InferenceConfig("int4"),
-    ]
+    forms = [InferenceConfig("float32", 1), InferenceConfig("bfloat16"), InferenceConfig("int8"), InferenceConfig("int4")]
     points = [InferenceVariant(2, candidate, 1.0, form) for form in forms]
     work = WorkerSpec("tiny", load_study(study.folder)[1].data_path, study.storage, study.name, False)
     before = study.ledger.read_bytes()

@@ -96,20 +96,11 @@ def test_the_version_is_one(capsys: pytest.CaptureFixture[str]) -> None:
         (["--fast"], "rsopt has no option '--fast'"),
         (["search", "--space", "pruning", "--max-latency", "3", "--wrokers", "2"], "did you mean '--workers'?"),
         (["front", "--nmae", "s"], "has no option '--nmae'; did you mean '--name'?"),
-        (
-            ["front", "--name", "s", "--trials", "3"],
-            "has no option '--trials'; it is one of python -m search.run and python -m",
-        ),
+        (["front", "--name", "s", "--trials", "3"], "has no option '--trials'; it is one of python -m search.run and python -m"),
         (["refit", "--seed", "1", "--name", "s"], ""),
         (["data", "describe", "x", "--seed", "1"], "python -m rsopt.data describe has no option '--seed'; "),
-        (
-            ["data", "descibe", "x"],
-            "COMMAND: 'descibe' is none of describe, fetch, make-mini; did you mean 'describe'?",
-        ),
-        (
-            ["search", "--sampler", "tpee"],
-            "--sampler: 'tpee' is none of known_cost, tpe, nsga2, random; did you mean 'tpe'?",
-        ),
+        (["data", "descibe", "x"], "COMMAND: 'descibe' is none of describe, fetch, make-mini; did you mean 'describe'?"),
+        (["search", "--sampler", "tpee"], "--sampler: 'tpee' is none of known_cost, tpe, nsga2, random; did you mean 'tpe'?"),
         (["search", "--trials", "many"], "--trials must be a whole number, not 'many'"),
     ],
 )
@@ -120,9 +111,7 @@ def test_what_is_misspelt_gets_a_hint(words: list[str], says: str, capsys: pytes
     assert says in err
 
 
-def test_texts_name_commands_as_they_were_called(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_texts_name_commands_as_they_were_called(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["/usr/bin/rsopt"])
     for name in COMMANDS:
         with pytest.raises(SystemExit):
@@ -130,7 +119,4 @@ def test_texts_name_commands_as_they_were_called(
         text = capsys.readouterr().out
         assert text.startswith(f"usage: rsopt {name} ") and "python -m" not in text
     assert command(main, ["front", "--name", "s", "--trials", "3"]) == 2
-    assert (
-        "rsopt front has no option '--trials'; it is one of rsopt search and rsopt simulate\n"
-        in capsys.readouterr().err
-    )
+    assert "rsopt front has no option '--trials'; it is one of rsopt search and rsopt simulate\n" in capsys.readouterr().err

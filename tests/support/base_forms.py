@@ -19,14 +19,7 @@ from rsopt.model.configs import TINY
 
 WEIGHTS = "model.safetensors"
 # Keys that transformers 4 wrote into every part of a config.
-_LEGACY = {
-    "max_length": 20,
-    "num_beams": 1,
-    "do_sample": False,
-    "top_k": 50,
-    "length_penalty": 1.0,
-    "torchscript": False,
-}
+_LEGACY = {"max_length": 20, "num_beams": 1, "do_sample": False, "top_k": 50, "length_penalty": 1.0, "torchscript": False}
 
 
 def copy_tiny(folder: Path) -> Path:

@@ -42,21 +42,7 @@ WORDS = [
     "parked",
     "piece",
 ]
-ODD = (
-    "U.S.",
-    "can't",
-    "cannot",
-    "(left)",
-    '"port"',
-    "3.5",
-    "50%",
-    "--",
-    ";",
-    "storage-tank",
-    "o'clock",
-    "café",
-    "e.g.",
-)
+ODD = ("U.S.", "can't", "cannot", "(left)", '"port"', "3.5", "50%", "--", ";", "storage-tank", "o'clock", "café", "e.g.")
 
 
 def sentence(random: Random, odd: float = 0.05) -> str:

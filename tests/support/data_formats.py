@@ -57,8 +57,7 @@ def write_karpathy(root: Path, items: list[Drawn], name: str = "rsicd", images: 
     for number, item in enumerate(items):
         (root / images / item.filename).write_bytes(item.data)
         sentences = [
-            {"tokens": text.split(), "raw": text, "imgid": number, "sentid": 5 * number + n}
-            for n, text in enumerate(item.texts)
+            {"tokens": text.split(), "raw": text, "imgid": number, "sentid": 5 * number + n} for n, text in enumerate(item.texts)
         ]
         sentids = [s["sentid"] for s in sentences]
         row = {"filename": item.filename, "imgid": number, "split": item.split, "sentids": sentids}
@@ -120,9 +119,7 @@ def write_saved(root: Path, items: list[Drawn]) -> Path:
 
 def internal(data: CaptionData) -> list[tuple[Any, ...]]:
     """Captions, classes and pixels of a data set in a fixed order, for comparisons."""
-    return sorted(
-        (s.image_id, s.split, s.captions, s.scene, open_image(s).size, open_image(s).tobytes()) for s in data.samples
-    )
+    return sorted((s.image_id, s.split, s.captions, s.scene, open_image(s).size, open_image(s).tobytes()) for s in data.samples)
 
 
 def refused(path: Path, *words: str, skip_bad: bool = False) -> str:

@@ -75,9 +75,7 @@ def write_fields_dataset(folder: Path, images: int = 40, seed: int = 0) -> Path:
             f"a building with {colour} roof on a field .",
             f"one {colour} building stands on the {place} .",
         ][: 1 if i % 3 == 0 else 5]
-        sentences = [
-            {"tokens": t.split()[:-1], "raw": t, "imgid": i, "sentid": sentid + k} for k, t in enumerate(texts)
-        ]
+        sentences = [{"tokens": t.split()[:-1], "raw": t, "imgid": i, "sentid": sentid + k} for k, t in enumerate(texts)]
         sentid += len(texts)
         split = "train" if i % 5 < 3 else "val" if i % 5 == 3 else "test"
         ids = [s["sentid"] for s in sentences]

@@ -54,9 +54,7 @@ def prefixes(model: OPTForCausalLM, images: int, tokens: int, seed: int) -> torc
     return torch.randn(images, tokens, width, generator=torch.Generator().manual_seed(seed))
 
 
-def transformers_ids(
-    model: OPTForCausalLM, prefix: torch.Tensor, beams: int, most: int, **settings: Any
-) -> torch.Tensor:
+def transformers_ids(model: OPTForCausalLM, prefix: torch.Tensor, beams: int, most: int, **settings: Any) -> torch.Tensor:
     penalty = {k: v for k, v in settings.items() if k != "min_new_tokens"} if beams > 1 else {}
     return model.generate(
         inputs_embeds=prefix,

@@ -58,9 +58,7 @@ def many(trials: int, seed: int = 0) -> tuple[History, list[FrozenTrial]]:
         reason = {"stopped": "not promoted", "infeasible": "params over the limit", "failed": f"exception: {EVIL}"}
         params = {} if number == 0 else {"llm_layers": llm, "qformer_layers": qformer, "lora": "llm"}
         history.append(
-            CandidateState(
-                number, role, state, candidate, params, tuple(rungs), reason.get(state) if number > 1 else None
-            )
+            CandidateState(number, role, state, candidate, params, tuple(rungs), reason.get(state) if number > 1 else None)
         )
         frozen.append(_frozen(history[-1]))
     return tuple(history), frozen

@@ -58,9 +58,7 @@ def train(base: Base, built: Built, load: Workload) -> int:
     rng = np.random.default_rng(0)
 
     def caption() -> TokenCaption:
-        return TokenCaption(
-            tuple(map(int, rng.integers(4, base.model.config.text_config.vocab_size, load.text_tokens))), 1
-        )
+        return TokenCaption(tuple(map(int, rng.integers(4, base.model.config.text_config.vocab_size, load.text_tokens))), 1)
 
     captions = [[caption() for _ in range(load.captions_per_image)] for _ in range(load.batch_images)]
     data = TrainingSet(features(base, load.batch_images), captions)

@@ -33,9 +33,7 @@ def settings_of(name, **changes):
     return replace(settings, **changes)
 
 
-def open_search(
-    folder, space=None, sampler="tpe", scheduler=None, limit=None, budget=None, keep=lambda: None, **settings
-):
+def open_search(folder, space=None, sampler="tpe", scheduler=None, limit=None, budget=None, keep=lambda: None, **settings):
     """Create or reopen the search in `folder`/study.
 
     Args:
@@ -49,9 +47,7 @@ def open_search(
         settings: differences from six trials, one at a time.
     """
     space = space or make_space(folder)
-    settings = SearchSettings(
-        space.objectives, **{"seed": 3, "trials": 6, "slots": 1, "rungs": space.rungs, **settings}
-    )
+    settings = SearchSettings(space.objectives, **{"seed": 3, "trials": 6, "slots": 1, "rungs": space.rungs, **settings})
     bound, estimator = space.bind(SHAPE), CostEstimator(space.objectives)
     optimizer = make_optimizer(sampler, "end", bound, settings.seed, estimator)
     optimizer = replace(optimizer, scheduler=scheduler or optimizer.scheduler, limit=limit)
@@ -62,9 +58,7 @@ def measure(leg):
     """Metrics from the leg alone, so that equal legs measure equal."""
     depth = len(leg.candidate.variant.llm_layers)
     noise = np.random.default_rng(leg.seed).normal()
-    return Measurement(
-        leg.stop, {"cider": leg.stop * (9 * depth + noise), "latency_ms": 5.0 * depth, "params": 1e6 * depth}, {}
-    )
+    return Measurement(leg.stop, {"cider": leg.stop * (9 * depth + noise), "latency_ms": 5.0 * depth, "params": 1e6 * depth}, {})
 
 
 def run_legs(search, outcome=measure, legs=1000):

@@ -27,9 +27,7 @@ def bita_cost(config: BitaConfig, base: Blip2Config, load: Workload = Workload()
     queries, vision = config.num_query_tokens, config.vision_config
     places = (vision.image_size // vision.patch_size) ** 2 + 1
     width = config.qformer_config.hidden_size
-    former = macs_by_module(
-        _Former(model.qformer), (meta_tensor(1, queries, width), meta_tensor(1, places, vision.hidden_size))
-    )
+    former = macs_by_module(_Former(model.qformer), (meta_tensor(1, queries, width), meta_tensor(1, places, vision.hidden_size)))
     llm = counts.llm_macs(queries + load.text_tokens).of(layers)
     macs = {
         "vision": _clip_macs(model.vision_model, places),

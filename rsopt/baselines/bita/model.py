@@ -41,9 +41,7 @@ class Bita(Blip2ForConditionalGeneration):
     config: BitaConfig
 
     def __init__(self, config: BitaConfig) -> None:
-        super(Blip2ForConditionalGeneration, self).__init__(
-            config
-        )  # skips the parent's, which would build BLIP-2's parts
+        super(Blip2ForConditionalGeneration, self).__init__(config)  # skips the parent's, which would build BLIP-2's parts
         from transformers import OPTForCausalLM
 
         width = config.qformer_config.hidden_size

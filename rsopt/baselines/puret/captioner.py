@@ -76,8 +76,7 @@ class PureTCaptioner:
             reward = Reward({sample.image_id: self._captions(sample) for sample in samples})
             losses.append(partial(self._self_critical, features, [sample.image_id for sample in samples], reward))
         makers = [
-            partial(self._stage, *pair, number, len(samples))
-            for number, pair in enumerate(zip(stages, losses, strict=True))
+            partial(self._stage, *pair, number, len(samples)) for number, pair in enumerate(zip(stages, losses, strict=True))
         ]
         return Training(stages, len(samples), makers)
 
@@ -169,9 +168,7 @@ class PureTCaptioner:
         """Distinct captions as rows of the vocabulary, with their counts."""
         return [(self.words.encode(self._tokens[c.text]), c.count) for c in sample.captions if c.text.strip()]
 
-    def _cross_entropy(
-        self, features: Tensor, captions: Sequence[Rows], smoothing: float, chosen: Sequence[int]
-    ) -> Tensor:
+    def _cross_entropy(self, features: Tensor, captions: Sequence[Rows], smoothing: float, chosen: Sequence[int]) -> Tensor:
         with dropout(self.model):
             return self._logit_loss(features[torch.tensor(chosen)], [captions[i] for i in chosen], smoothing)
 
@@ -185,17 +182,11 @@ class PureTCaptioner:
         image = {name: part[owner] for name, part in self.model.encode_image(self._to_device(features)).items()}
         logits = self.model(ids.to(device), **image).logits.float()
         losses = functional.cross_entropy(
-            logits.transpose(1, 2),
-            targets.to(device),
-            ignore_index=IGNORE,
-            label_smoothing=smoothing,
-            reduction="none",
+            logits.transpose(1, 2), targets.to(device), ignore_index=IGNORE, label_smoothing=smoothing, reduction="none"
         )
         return (losses * weights).sum() / weights.sum()
 
-    def _self_critical(
-        self, features: Tensor, image_ids: Sequence[str], reward: Reward, chosen: Sequence[int]
-    ) -> Tensor:
+    def _self_critical(self, features: Tensor, image_ids: Sequence[str], reward: Reward, chosen: Sequence[int]) -> Tensor:
         """Self-critical loss. There is no dropout, so that captions are sampled from the policy whose gradient is taken."""
         part, ids = self._to_device(features[torch.tensor(chosen)]), [image_ids[i] for i in chosen]
         with torch.no_grad():
@@ -204,8 +195,7 @@ class PureTCaptioner:
         baseline = reward(ids, self.words.decode(greedy), (greedy == 0).any(1).tolist())
         by_turn = sampled.view(len(chosen), SAMPLES, -1)
         scores = [
-            reward(ids, self.words.decode(by_turn[:, k]), (by_turn[:, k] == 0).any(1).tolist()) - baseline
-            for k in range(SAMPLES)
+            reward(ids, self.words.decode(by_turn[:, k]), (by_turn[:, k] == 0).any(1).tolist()) - baseline for k in range(SAMPLES)
         ]
         advantage = torch.from_numpy(np.stack(scores, axis=1)).float().flatten().to(part.device)
         start = torch.zeros_like(sampled[:, :1])

@@ -28,14 +28,9 @@ def puret_cost(config: PureTConfig, load: Workload = Workload()) -> Cost:  # noq
     image_shape = (1, config.num_hidden_layers, heads, places, width)
     ids = torch.zeros(1, load.text_tokens, dtype=torch.long, device="meta")
     text = macs_by_module(
-        model.decoder,
-        (ids, meta_tensor(1, 1, config.hidden_size), meta_tensor(*image_shape), meta_tensor(*image_shape)),
+        model.decoder, (ids, meta_tensor(1, 1, config.hidden_size), meta_tensor(*image_shape), meta_tensor(*image_shape))
     )
-    macs = {
-        "vision": _swin_macs(model.vision_model),
-        "encoder": refined[""],
-        "decoder": image[""] + load.beams * text[""],
-    }
+    macs = {"vision": _swin_macs(model.vision_model), "encoder": refined[""], "decoder": image[""] + load.beams * text[""]}
     params = {
         "vision": parameter_count(model.vision_model),
         "encoder": parameter_count(model.refiner),

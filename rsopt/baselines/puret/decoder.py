@@ -31,9 +31,7 @@ class DecoderLayer(nn.Module):
         if past is not None:
             word_keys, word_values = past.update(word_keys, word_values, self.number)
         # With a cache there is one word at a time, which sees all earlier ones.
-        seen = functional.scaled_dot_product_attention(
-            self.words.queries(x), word_keys, word_values, is_causal=past is None
-        )
+        seen = functional.scaled_dot_product_attention(self.words.queries(x), word_keys, word_values, is_causal=past is None)
         x = self.norms[1](self.drop(self.words.join(seen)) + x)
         seen = functional.scaled_dot_product_attention(self.image.queries(x), keys, values)
         x = self.norms[2](self.drop(self.image.join(seen)) + x)

@@ -43,15 +43,10 @@ class RefiningLayer(nn.Module):
         queries, (keys, values) = self.attention.queries(x), self.attention.keys_values(x)
         whole = functional.scaled_dot_product_attention(queries[:, :, -1:], keys, values)
         grid = functional.scaled_dot_product_attention(
-            self._windows(queries[:, :, :-1]),
-            self._with_global(keys),
-            self._with_global(values),
-            attn_mask=self._mask(len(x)),
+            self._windows(queries[:, :, :-1]), self._with_global(keys), self._with_global(values), attn_mask=self._mask(len(x))
         )
         batch, heads = queries.shape[:2]
-        grid = (
-            grid.unflatten(0, (batch, -1)).transpose(1, 2).flatten(0, 1)
-        )  # (B * heads, windows, places, width of a head)
+        grid = grid.unflatten(0, (batch, -1)).transpose(1, 2).flatten(0, 1)  # (B * heads, windows, places, width of a head)
         back = shift(join(grid, self.side, self.window), self.side, self.by).unflatten(0, (batch, heads))
         return self.attention.join(torch.cat([back, whole], dim=2))
 

@@ -36,12 +36,7 @@ GROUNDS: dict[str, Rgb] = {
     "snow": (240, 244, 248),
     "sky": (158, 196, 232),
 }
-WATERS: dict[str, Rgb] = {
-    "blue": (48, 104, 168),
-    "green": (64, 122, 104),
-    "brown": (134, 112, 78),
-    "black": (36, 48, 58),
-}
+WATERS: dict[str, Rgb] = {"blue": (48, 104, 168), "green": (64, 122, 104), "brown": (134, 112, 78), "black": (36, 48, 58)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +68,7 @@ class Canvas:
     def shade(self, rgb: Rgb, light: float = 1.0, jitter: float = 0.06) -> Rgb:
         """Make `rgb` lighter or darker and jitter each channel, so that no two objects look exactly alike."""
         whole = light * (1 + self.rng.uniform(-jitter, jitter))
-        red, green, blue = (
-            max(0, min(255, round(c * whole * (1 + self.rng.uniform(-jitter, jitter) / 2)))) for c in rgb
-        )
+        red, green, blue = (max(0, min(255, round(c * whole * (1 + self.rng.uniform(-jitter, jitter) / 2)))) for c in rgb)
         return red, green, blue
 
     def mark(self, thing: str, colour: str, x: float, y: float) -> None:
@@ -161,10 +154,7 @@ def curve(start: Point, end: Point, bend: float, steps: int = 9) -> list[Point]:
     nx, ny = -(y1 - y0) / length, (x1 - x0) / length
     shares = [i / (steps - 1) for i in range(steps)]
     return [
-        (
-            x0 + t * (x1 - x0) + bend * math.sin(2 * math.pi * t) * nx,
-            y0 + t * (y1 - y0) + bend * math.sin(2 * math.pi * t) * ny,
-        )
+        (x0 + t * (x1 - x0) + bend * math.sin(2 * math.pi * t) * nx, y0 + t * (y1 - y0) + bend * math.sin(2 * math.pi * t) * ny)
         for t in shares
     ]
 
@@ -175,10 +165,7 @@ def grid(box: Box, spacing: float, rng: Random, jitter: float = 0.2) -> list[Poi
     columns, rows = (max(1, round(side / spacing)) for side in (x1 - x0, y1 - y0))
     dx, dy = (x1 - x0) / columns, (y1 - y0) / rows
     return [
-        (
-            x0 + (column + 0.5 + rng.uniform(-jitter, jitter)) * dx,
-            y0 + (row + 0.5 + rng.uniform(-jitter, jitter)) * dy,
-        )
+        (x0 + (column + 0.5 + rng.uniform(-jitter, jitter)) * dx, y0 + (row + 0.5 + rng.uniform(-jitter, jitter)) * dy)
         for row in range(rows)
         for column in range(columns)
     ]

@@ -21,12 +21,7 @@ def plane(canvas: Canvas, x: float, y: float, size: float, angle: float, colour:
     canvas.polygon(turned([(0, -0.25 * s), (-s, 0.35 * s), (-s, 0.6 * s), (0, 0.25 * s)], x, y, angle), dark, "plane")
     canvas.polygon(turned([(0, 0.6 * s), (0.45 * s, s), (-0.45 * s, s)], x, y, angle), dark, "plane")
     canvas.polygon(
-        turned(
-            [(0, -s), (0.17 * s, -0.6 * s), (0.13 * s, 0.95 * s), (-0.13 * s, 0.95 * s), (-0.17 * s, -0.6 * s)],
-            x,
-            y,
-            angle,
-        ),
+        turned([(0, -s), (0.17 * s, -0.6 * s), (0.13 * s, 0.95 * s), (-0.13 * s, 0.95 * s), (-0.17 * s, -0.6 * s)], x, y, angle),
         fill,
         "plane",
     )
@@ -57,12 +52,7 @@ def tree(canvas: Canvas, x: float, y: float, radius: float, dark: bool = False) 
     canvas.ellipse(x + 0.25 * radius, y + 0.3 * radius, radius, radius, canvas.shade(COLOURS["green"], 0.45), "tree")
     canvas.ellipse(x, y, radius, radius, canvas.shade(COLOURS["green"], light, 0.1), "tree")
     canvas.ellipse(
-        x - 0.3 * radius,
-        y - 0.3 * radius,
-        radius * 0.45,
-        radius * 0.45,
-        canvas.shade(COLOURS["green"], light * 1.25),
-        "tree",
+        x - 0.3 * radius, y - 0.3 * radius, radius * 0.45, radius * 0.45, canvas.shade(COLOURS["green"], light * 1.25), "tree"
     )
 
 
@@ -147,11 +137,7 @@ def field(canvas: Canvas, box: Box, colour: str, upright: bool) -> None:
     dark = canvas.shade(rgb, 0.84)
     for i in range(stripes):
         a, b = i / stripes, (i + 0.4) / stripes
-        part = (
-            (x0 + a * (x1 - x0), y0, x0 + b * (x1 - x0), y1)
-            if upright
-            else (x0, y0 + a * (y1 - y0), x1, y0 + b * (y1 - y0))
-        )
+        part = (x0 + a * (x1 - x0), y0, x0 + b * (x1 - x0), y1) if upright else (x0, y0 + a * (y1 - y0), x1, y0 + b * (y1 - y0))
         canvas.rectangle(part, dark, "field")
     canvas.mark("field", colour, (x0 + x1) / 2, (y0 + y1) / 2)
 

@@ -26,10 +26,7 @@ _SWAPS = (
 # Rare words: an adjective before a noun, or a clause at the end.
 _MODIFIERS = (
     ("trees", ("lush", "tall", "luxuriant", "leafy", "thick", "shady", "scattered", "flourishing", "verdant", "low")),
-    (
-        "buildings",
-        ("tall", "low", "neat", "residential", "crowded", "modern", "ordinary", "shabby", "beautiful", "square"),
-    ),
+    ("buildings", ("tall", "low", "neat", "residential", "crowded", "modern", "ordinary", "shabby", "beautiful", "square")),
     ("houses", ("small", "pretty", "uniform", "detached", "cosy", "similar", "wooden", "luxurious")),
     ("planes", ("big", "passenger", "parallel", "idle", "commercial", "huge")),
     ("cars", ("parked", "moving", "shiny", "small", "tiny", "private")),

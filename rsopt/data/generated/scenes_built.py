@@ -3,21 +3,7 @@
 from __future__ import annotations
 
 from rsopt.data.generated.canvas import COLOURS, GROUNDS, Canvas, apart, grid
-from rsopt.data.generated.objects import (
-    across,
-    car,
-    court,
-    cover,
-    ground,
-    house,
-    plane,
-    pool,
-    road,
-    tank,
-    track,
-    tree,
-    woods,
-)
+from rsopt.data.generated.objects import across, car, court, cover, ground, house, plane, pool, road, tank, track, tree, woods
 from rsopt.data.generated.phrases import AROUND, Frames, be, counted
 
 ROOFS = ("red", "grey", "white", "blue")
@@ -123,10 +109,7 @@ def playground(canvas: Canvas) -> Frames:
     """A running track, courts beside it, trees or buildings around."""
     rng = canvas.rng
     colour, courts = rng.choice(("red", "red", "blue", "orange", "grey")), rng.randint(0, 3)
-    court_colour, around = (
-        rng.choice(("blue", "red", "green")),
-        rng.choice(("trees", "buildings", "meadow", "bareland")),
-    )
+    court_colour, around = (rng.choice(("blue", "red", "green")), rng.choice(("trees", "buildings", "meadow", "bareland")))
     cover(canvas, (0, 0, 1, 1), around, rng.choice(ROOFS))
     ground(canvas, (0.12, 0.06, 0.92 if courts else 0.66, 0.94), "concrete")
     bare = rng.random() < 0.3

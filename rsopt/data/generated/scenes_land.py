@@ -55,15 +55,11 @@ def forest(canvas: Canvas) -> Frames:
     elif inside == "river":
         river(canvas, across(canvas, rng.random() < 0.5, rng.uniform(0.35, 0.65), bend), 0.15, water)
     elif inside == "pond":
-        canvas.ellipse(
-            rng.uniform(0.35, 0.65), rng.uniform(0.35, 0.65), 0.18, 0.15, canvas.shade(WATERS[water]), "water"
-        )
+        canvas.ellipse(rng.uniform(0.35, 0.65), rng.uniform(0.35, 0.65), 0.18, 0.15, canvas.shade(WATERS[water]), "water")
     elif inside == "house":
         house(canvas, rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7), 0.2, 0.17, 0, "red")
     elif inside == "bare":
-        canvas.ellipse(
-            rng.uniform(0.35, 0.65), rng.uniform(0.35, 0.65), 0.2, 0.16, canvas.shade(GROUNDS["soil"]), "soil"
-        )
+        canvas.ellipse(rng.uniform(0.35, 0.65), rng.uniform(0.35, 0.65), 0.2, 0.16, canvas.shade(GROUNDS["soil"]), "soil")
     tone = "dark green" if dark else "green"
     what = {
         "road": "a curved road",

@@ -43,20 +43,14 @@ def beach(canvas: Canvas) -> Frames:
 
     tone = GROUNDS["sand"] if sand == "yellow" else (240, 234, 222)
     foam = (244, 246, 244)
-    for shift, fill, thing in (
-        (-0.12, tone, "sand"),
-        (0.1, foam, "water"),
-        (0.1 + 0.05 * surf, WATERS[water], "water"),
-    ):
+    for shift, fill, thing in ((-0.12, tone, "sand"), (0.1, foam, "water"), (0.1 + 0.05 * surf, WATERS[water], "water")):
         shore = [place(x + shift, y) if upright else place(x, y + shift) for x, y in line]
         canvas.polygon(shore + [place(x, y) for x, y in edges], canvas.shade(fill), thing)
     box = (0.68, 0.1, 0.92, 0.9) if upright else (0.1, 0.68, 0.9, 0.92)
     for x, y in apart(rng, box, boats, 0.26):
         boat(canvas, *place(x, y), 0.17, rng.choice((0, 90, 30)), "white")
     sea = f"{water} ocean" + (" with white waves" if surf else "")
-    edge = {"trees": "green trees", "buildings": "many buildings", "bareland": "bare land", "meadow": "green meadows"}[
-        land
-    ]
+    edge = {"trees": "green trees", "buildings": "many buildings", "bareland": "bare land", "meadow": "green meadows"}[land]
     frames = [
         (6.0, f"a {sand} beach is between a piece of {sea} and {edge}"),
         (2.0, f"{edge} {be(1 if land == 'bareland' else 2)} near a {sand} beach and a piece of {water} ocean"),
@@ -65,9 +59,7 @@ def beach(canvas: Canvas) -> Frames:
         (1.0, f"the {sand} beach is beside {edge}"),
     ]
     if boats:
-        frames.insert(
-            0, (7.0, f"{counted(boats, 'white boat')} {be(boats)} in {water} ocean near a {sand} beach with {edge}")
-        )
+        frames.insert(0, (7.0, f"{counted(boats, 'white boat')} {be(boats)} in {water} ocean near a {sand} beach with {edge}"))
     return frames
 
 
@@ -106,9 +98,7 @@ def pond(canvas: Canvas) -> Frames:
     count, shape, water = rng.choice((1, 1, 2)), rng.choice(("round", "rectangular")), rng.choice(tuple(WATERS))
     around, island = rng.choice(("trees", "buildings", "meadow", "bareland")), False
     cover(canvas, (0, 0, 1, 1), around, rng.choice(ROOFS))
-    places = (
-        [(0.5, 0.5, 0.32)] if count == 1 else [(0.27, rng.uniform(0.3, 0.7), 0.2), (0.74, rng.uniform(0.3, 0.7), 0.2)]
-    )
+    places = [(0.5, 0.5, 0.32)] if count == 1 else [(0.27, rng.uniform(0.3, 0.7), 0.2), (0.74, rng.uniform(0.3, 0.7), 0.2)]
     for x, y, r in places:
         for grow, fill in ((1.14, (206, 198, 170)), (1.0, WATERS[water])):
             if shape == "round":
@@ -132,19 +122,10 @@ def pond(canvas: Canvas) -> Frames:
 def port(canvas: Canvas) -> Frames:
     """Boats beside a pier, and buildings, trees or a road on the shore."""
     rng = canvas.rng
-    count, colour, water = (
-        rng.randint(1, 5),
-        rng.choice(("white", "red", "yellow", "black")),
-        rng.choice(("blue", "green")),
-    )
+    count, colour, water = (rng.randint(1, 5), rng.choice(("white", "red", "yellow", "black")), rng.choice(("blue", "green")))
     shore, roof = rng.choice(("buildings", "road", "trees")), rng.choice(ROOFS)
     canvas.rectangle((0, 0, 1, 1), canvas.shade(WATERS[water]), "water")
-    cover(
-        canvas,
-        (0, 0, 1, 0.24),
-        "trees" if shore == "trees" else "buildings" if shore == "buildings" else "meadow",
-        roof,
-    )
+    cover(canvas, (0, 0, 1, 0.24), "trees" if shore == "trees" else "buildings" if shore == "buildings" else "meadow", roof)
     if shore == "road":
         road(canvas, across(canvas, False, 0.14), 0.12)
     canvas.rectangle((0, 0.22, 1, 0.27), (202, 200, 190), "concrete")

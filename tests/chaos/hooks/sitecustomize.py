@@ -42,13 +42,7 @@ def wrap(train):
     def logged_run(self, start, stop, between_steps=None):
         result = run(self, start, stop, between_steps)
         if log:
-            line = {
-                "seed": self.seed,
-                "start": start,
-                "stop": stop,
-                "pid": os.getpid(),
-                "loaded": hasattr(self, "loaded"),
-            }
+            line = {"seed": self.seed, "start": start, "stop": stop, "pid": os.getpid(), "loaded": hasattr(self, "loaded")}
             line["node"] = os.environ.get("RAY_NODE_ID") or node()
             line["micro_images"] = result.micro_images
             with Path(log).open("a") as file:

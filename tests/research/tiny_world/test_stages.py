@@ -67,9 +67,7 @@ def test_omitted_layers_are_put_back() -> None:
 def test_a_short_run_gives_a_base_that_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--out", str(tmp_path / "base"), "--scale", "0.002"]) == 0
     assert "saved" in capsys.readouterr().out
-    _, info = Blip2ForConditionalGeneration.from_pretrained(
-        tmp_path / "base", dtype=torch.float32, output_loading_info=True
-    )
+    _, info = Blip2ForConditionalGeneration.from_pretrained(tmp_path / "base", dtype=torch.float32, output_loading_info=True)
     assert not any(info.values())
     assert AutoProcessor.from_pretrained(tmp_path / "base").num_query_tokens == 16
 

@@ -87,11 +87,7 @@ def undisturbed(worker: WorkerContext, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_a_baseline_killed_between_training_and_measurement_is_only_measured(
-    data: Path,
-    worker: WorkerContext,
-    undisturbed: tuple[Measurement, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    data: Path, worker: WorkerContext, undisturbed: tuple[Measurement, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = f"from {__name__} import *; run_until_captioning(Path({str(data)!r}), Path({str(tmp_path)!r}))"
     process = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, capture_output=True)

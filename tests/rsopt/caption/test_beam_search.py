@@ -58,11 +58,7 @@ PENALTIES, EARLY, LEAST = (1.0, 0.0, 2.0, -1.0, 0.6), (False, True), (0, 0, 3)
 
 
 def random_settings(draw: random.Random) -> dict[str, Any]:
-    return {
-        "length_penalty": draw.choice(PENALTIES),
-        "early_stopping": draw.choice(EARLY),
-        "min_new_tokens": draw.choice(LEAST),
-    }
+    return {"length_penalty": draw.choice(PENALTIES), "early_stopping": draw.choice(EARLY), "min_new_tokens": draw.choice(LEAST)}
 
 
 def test_five_beams_on_random_models() -> None:
@@ -90,9 +86,7 @@ def test_other_numbers_of_beams(beams: int) -> None:
     assert tally.ended >= 10
 
 
-def adapted(
-    base: Base, variant: Variant, seed: int
-) -> tuple[Blip2ForConditionalGeneration, Blip2ForConditionalGeneration]:
+def adapted(base: Base, variant: Variant, seed: int) -> tuple[Blip2ForConditionalGeneration, Blip2ForConditionalGeneration]:
     """A variant with an adapter that does something: unmerged and merged."""
     built = build(base, variant, seed)
     with torch.no_grad():
@@ -221,9 +215,7 @@ def test_half_precision() -> None:
 def test_numbers_that_make_no_sense(change: dict[str, Any], message: str) -> None:
     model = language_model(0)
     with pytest.raises(ValueError, match=message):
-        beam_search(
-            model, prefixes(model, 1, 3, 0), **{"beams": 2, "max_new_tokens": 8, "end_id": END, "pad_id": PAD, **change}
-        )
+        beam_search(model, prefixes(model, 1, 3, 0), **{"beams": 2, "max_new_tokens": 8, "end_id": END, "pad_id": PAD, **change})
 
 
 def test_dropout_is_refused() -> None:

@@ -127,9 +127,7 @@ def test_captured_steps_must_work_be_right_and_be_faster(
     assert captured_is_faster(base.model, base, 3 * torch.randn(6, 5, 24)) is pays
 
 
-def test_a_process_asks_once_whether_to_capture_and_again_where_memory_was_short(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_process_asks_once_whether_to_capture_and_again_where_memory_was_short(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[bool | Exception] = [torch.OutOfMemoryError("CUDA out of memory"), True, False]
 
     def asked(*args: Any) -> bool:

@@ -30,9 +30,7 @@ def test_a_file_is_replaced_by_one_and_kept_by_the_other(tmp_path: Path) -> None
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_is_created_once_and_without_links_a_file_is_renamed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_is_created_once_and_without_links_a_file_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "deep" / "folder"
     for text in ("first", "second"):
         with creating(folder) as aside:

@@ -18,9 +18,7 @@ def test_torchs_errors_on_both_devices_and_pythons_are_a_shortage() -> None:
         and is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
         and is_out_of_memory(MemoryError())
     )
-    assert not is_out_of_memory(RuntimeError("size mismatch")) and not is_out_of_memory(
-        ValueError("DefaultCPUAllocator")
-    )
+    assert not is_out_of_memory(RuntimeError("size mismatch")) and not is_out_of_memory(ValueError("DefaultCPUAllocator"))
 
 
 def test_half_as_many_until_it_fits_and_other_errors_escape() -> None:

@@ -43,9 +43,7 @@ def expected() -> np.ndarray:
 
 
 def builder(path: Path, pause: float = 0.02, limit: int = 0) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", BUILDER, str(path), str(pause), str(limit)], stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", BUILDER, str(path), str(pause), str(limit)], stdout=subprocess.PIPE, text=True)
 
 
 def lines(process: subprocess.Popen[str]) -> list[str]:

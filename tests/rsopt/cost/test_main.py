@@ -87,9 +87,7 @@ def test_time_and_memory_of_the_command() -> None:
     code = "import resource, sys; from rsopt.cost.__main__ import main; main(sys.argv[1:]); "
     code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     start = time.perf_counter()
-    run = subprocess.run(
-        [sys.executable, "-c", code, "--base", "opt-2.7b"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", code, "--base", "opt-2.7b"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert time.perf_counter() - start < 15
     assert int(run.stdout.split()[-1]) * 1024 < 3e9
 

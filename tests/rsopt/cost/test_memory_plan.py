@@ -80,9 +80,7 @@ def test_full_size_on_small_cards() -> None:
     too_large = on_card("opt-6.7b", 16, "qk")
     assert too_large.training is None and too_large.weights > 15e9
     # 24 GB train the larger base, but hold no merged copy of all its layers beside it.
-    assert (
-        on_card("opt-6.7b", 24, "qk").caption_images > 0 and on_card("opt-6.7b", 24, "all_linear").caption_images == 0
-    )
+    assert on_card("opt-6.7b", 24, "qk").caption_images > 0 and on_card("opt-6.7b", 24, "all_linear").caption_images == 0
 
 
 def test_merging_copies_what_is_predicted(random_base: Base) -> None:

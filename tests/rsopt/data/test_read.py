@@ -14,15 +14,7 @@ from rsopt.data import images as images_module
 from rsopt.data.images import open_image
 from rsopt.data.read import read
 from rsopt.data.records import Sample
-from tests.support.data_formats import (
-    Drawn,
-    internal,
-    refused,
-    write_karpathy,
-    write_nwpu,
-    write_parquet,
-    write_saved,
-)
+from tests.support.data_formats import Drawn, internal, refused, write_karpathy, write_nwpu, write_parquet, write_saved
 
 
 def edit(root: Path, change: Any) -> None:

@@ -21,9 +21,7 @@ def test_without_a_gpu_it_says_so_in_one_line(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_every_answer_on_the_cpu(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_answer_on_the_cpu(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RSOPT_CACHE", str(tmp_path))
     assert command(main, ["--cpu", "--images", "6", "--batch-images", "4", "--json"]) == 0
     found = {line["name"]: line for line in json.loads(capsys.readouterr().out)["checks"]}

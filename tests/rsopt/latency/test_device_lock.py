@@ -53,11 +53,7 @@ def _gate_is_taken(device_lock: DeviceLock) -> bool:
 
 
 def test_ten_trainers_make_room_within_two_seconds(tmp_path: Path) -> None:
-    stop, counts, paused = (
-        SPAWN.Event(),
-        [SPAWN.Value("i", 0) for _ in range(10)],
-        [SPAWN.Value("d", 0) for _ in range(10)],
-    )
+    stop, counts, paused = (SPAWN.Event(), [SPAWN.Value("i", 0) for _ in range(10)], [SPAWN.Value("d", 0) for _ in range(10)])
     trainers = [SPAWN.Process(target=_train, args=(tmp_path, stop, c, p)) for c, p in zip(counts, paused, strict=True)]
     for process in trainers:
         process.start()

@@ -28,12 +28,7 @@ def test_what_is_recorded_is_not_measured_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [
-        {"device": "other card"},
-        {"torch": "2.14"},
-        {"protocol": {"new_tokens": 11, "decoder": "generate"}},
-        {"threads": 2},
-    ],
+    [{"device": "other card"}, {"torch": "2.14"}, {"protocol": {"new_tokens": 11, "decoder": "generate"}}, {"threads": 2}],
 )
 def test_another_device_version_or_protocol_never_serves(tmp_path: Path, other: dict[str, Any]) -> None:
     ledger = Ledger(tmp_path / "a.jsonl")
@@ -143,9 +138,7 @@ def test_files_and_keys_stay_what_they_were(tmp_path: Path) -> None:
     entry = Entry(CONTEXT, Architecture(4, 6, 4, "bfloat16", cross_layers=3), latency(60))
     Ledger(path).add(entry)
     assert entry.key == "e608404f2e2f2b82"
-    start = (
-        '{"architecture": {"dtype": "bfloat16", "llm_layers": 4, "qformer_layers": 6, "vision_layers": 4}, "context": {'
-    )
+    start = '{"architecture": {"dtype": "bfloat16", "llm_layers": 4, "qformer_layers": 6, "vision_layers": 4}, "context": {'
     assert path.read_text().startswith(start) and '"threads": 1, "torch": "2.13"}, "cross_layers": 3, "latency": {' in (
         path.read_text()
     )

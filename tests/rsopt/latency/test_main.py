@@ -22,17 +22,7 @@ from rsopt.trial.context import TrialContext
 from rsopt.trial.latency_metrics import architecture_latency
 from tests.support.random_base import random_config
 
-PROMISED = {
-    "latency_ms",
-    "p90_ms",
-    "interval_ms",
-    "runs",
-    "new_tokens",
-    "beams",
-    "parts_ms",
-    "device",
-    "decoder",
-}
+PROMISED = {"latency_ms", "p90_ms", "interval_ms", "runs", "new_tokens", "beams", "parts_ms", "device", "decoder"}
 
 
 def test_a_model_is_measured_and_told_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,16 +72,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     folder = tmp_path_factory.mktemp("ledger")
     random_config(llm_layers=8, vision_layers=4).save_pretrained(folder / "base")
     path = folder / "card.jsonl"
-    arguments = [
-        "--base",
-        str(folder / "base"),
-        "--random-weights",
-        "--ledger",
-        str(path),
-        "--new-tokens",
-        "4",
-        "--cpu",
-    ]
+    arguments = ["--base", str(folder / "base"), "--random-weights", "--ledger", str(path), "--new-tokens", "4", "--cpu"]
     command = [sys.executable, "-m", "rsopt.latency", *arguments, "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -104,9 +85,7 @@ def test_a_ledger_is_written_with_random_weights(
     path, told = written
     before = path.read_text()
     base = str(path.parent / "base")
-    assert (
-        main(["--base", base, "--random-weights", "--ledger", str(path), "--new-tokens", "4", "--cpu", "--json"]) == 0
-    )
+    assert main(["--base", base, "--random-weights", "--ledger", str(path), "--new-tokens", "4", "--cpu", "--json"]) == 0
     assert not any(row["measured"] for row in json.loads(capsys.readouterr().out)["architectures"]), "measured twice"
     assert path.read_text() == before
     assert all(row["measured"] for row in told["architectures"]) and len(told["architectures"]) >= 6

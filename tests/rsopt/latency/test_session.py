@@ -64,15 +64,11 @@ def test_both_decoders_write_the_same_caption(tiny: Base, images: list[torch.Ten
     assert torch.equal(one, other)
 
 
-def test_a_latency_tells_its_parts_and_both_decoders(
-    tiny: Base, images: list[torch.Tensor], device_lock: DeviceLock
-) -> None:
+def test_a_latency_tells_its_parts_and_both_decoders(tiny: Base, images: list[torch.Tensor], device_lock: DeviceLock) -> None:
     found = measure_latency(tiny.model, tiny, images[0], SHORT, device_lock)
     assert set(found.parts_ms) == {"vision", "qformer", "prefill", "per_token"}
     parts = found.parts_ms
-    assert parts["vision"] + parts["qformer"] + parts["prefill"] + 11 * parts["per_token"] == pytest.approx(
-        found.raw_ms
-    )
+    assert parts["vision"] + parts["qformer"] + parts["prefill"] + 11 * parts["per_token"] == pytest.approx(found.raw_ms)
     assert found.interval_ms[0] <= found.latency_ms <= found.interval_ms[1]
     assert found.latency_ms == found.raw_ms == pytest.approx(found.ratio * found.reference_ms)
     assert 4 <= found.runs <= 8 and found.decoder == "generate"

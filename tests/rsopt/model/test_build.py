@@ -103,18 +103,11 @@ def test_dropped_layers_leave_a_truthful_config_and_cache_slots(random_base: Bas
     assert [c.num_hidden_layers for c in depths] == [1, 4, 2]
     assert [layer.self_attn.layer_idx for layer in built.model.language_model.model.decoder.layers] == [0, 1]
     assert random_base.model.config.text_config.num_hidden_layers == 4
-    assert [layer.self_attn.layer_idx for layer in random_base.model.language_model.model.decoder.layers] == [
-        0,
-        1,
-        2,
-        3,
-    ]
+    assert [layer.self_attn.layer_idx for layer in random_base.model.language_model.model.decoder.layers] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("kept", [(0, 1), (2, 3), (0, 2, 4), (4,), (0, 1, 2, 3, 4, 5), (2, 4)])
-def test_loadable_qformer_subsets_reload_with_equal_logits(
-    random_base: Base, kept: tuple[int, ...], tmp_path: object
-) -> None:
+def test_loadable_qformer_subsets_reload_with_equal_logits(random_base: Base, kept: tuple[int, ...], tmp_path: object) -> None:
     from transformers import Blip2ForConditionalGeneration
 
     built = build(random_base, Variant((0, 1, 2), kept, (0, 3)))
@@ -150,9 +143,7 @@ def test_lora_sits_only_where_it_is_meant(random_base: Base, targets: str) -> No
 
 def test_each_component_has_its_own_rank(random_base: Base) -> None:
     built = build(random_base, Variant.full(random_base.shape, LORA))
-    ranks = {
-        ("qformer" if "qformer" in n else "llm"): p.shape[0] for n, p in built.trainable().items() if "lora_A" in n
-    }
+    ranks = {("qformer" if "qformer" in n else "llm"): p.shape[0] for n, p in built.trainable().items() if "lora_A" in n}
     assert ranks == {"llm": 4, "qformer": 2}
 
 

@@ -89,9 +89,7 @@ def test_all_pair_subsets_with_random_depths_reload_elsewhere(tiny: Base, images
         cross = tuple(2 * p for p in subset)
         for kept in (whole, cross):
             llm = sorted(rng.choice(tiny.shape.llm_layers, rng.integers(3, tiny.shape.llm_layers + 1), replace=False))
-            vision = sorted(
-                rng.choice(tiny.shape.vision_layers, rng.integers(2, tiny.shape.vision_layers + 1), replace=False)
-            )
+            vision = sorted(rng.choice(tiny.shape.vision_layers, rng.integers(2, tiny.shape.vision_layers + 1), replace=False))
             variant = Variant(tuple(map(int, vision)), kept, tuple(map(int, llm)), lora)
             built = tuned(tiny, variant, number)
             folder = tmp_path / f"{len(expected):02}"

@@ -48,9 +48,7 @@ def test_weights_are_float32_and_finite(model: Blip2ForConditionalGeneration) ->
     assert model.query_tokens.std() > 0  # at zero all queries would be one
 
 
-def test_sample_is_image_tokens_start_text_newline(
-    model: Blip2ForConditionalGeneration, processor: Blip2Processor
-) -> None:
+def test_sample_is_image_tokens_start_text_newline(model: Blip2ForConditionalGeneration, processor: Blip2Processor) -> None:
     image = Image.new("RGB", (224, 224), (90, 120, 80))
     encoded = processor(images=[image], text=["many green trees .\n"], return_tensors="pt")
     ids, queries = encoded["input_ids"][0].tolist(), model.config.num_query_tokens

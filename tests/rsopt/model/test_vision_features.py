@@ -115,9 +115,7 @@ def test_progress_reaches_the_end(base: Base, samples: list[Sample]) -> None:
     assert said == [(32, 70), (64, 70), (70, 70)]
 
 
-def test_a_full_disk_is_no_fault_of_the_candidate(
-    base: Base, samples: list[Sample], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_no_fault_of_the_candidate(base: Base, samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 

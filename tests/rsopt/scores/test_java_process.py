@@ -125,9 +125,7 @@ def test_twice_dead_is_one_clear_line() -> None:
     dead = JavaProcess("PTB tokenizer", ["-cp", "nowhere.jar", "no.such.Program"])
     start = dead._start
     dead._start = lambda: (starts.append(1), start())[1]  # type: ignore[method-assign, func-returns-value]
-    with pytest.raises(
-        JavaError, match=r"PTB tokenizer \(Java\) failed twice, the second time on a fresh start: .*Program"
-    ):
+    with pytest.raises(JavaError, match=r"PTB tokenizer \(Java\) failed twice, the second time on a fresh start: .*Program"):
         dead.ask(b"a\n", lambda *_: True)
     assert len(starts) == 2 and dead.pid is None
 

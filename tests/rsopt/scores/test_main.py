@@ -53,9 +53,7 @@ def test_degenerate_sets_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_below_the_floor_is_said() -> None:
-    references = {
-        f"{kind}_{n}.jpg": [f"a {kind} is here .", f"number {n} ."] for kind in ("pond", "port") for n in (1, 2)
-    }
+    references = {f"{kind}_{n}.jpg": [f"a {kind} is here .", f"number {n} ."] for kind in ("pond", "port") for n in (1, 2)}
     found, notes = score(references, dict.fromkeys(references, "zebra"), meteor=False)
     assert found["floor"] > 0 and any("under the floor" in note for note in notes)
 
@@ -123,9 +121,7 @@ def test_comma_locale_space_in_the_path_and_nothing_written_beside_the_jars(tmp_
     first = next(iter(references))
     references[first], candidates[first] = ["In front of IT is a big house ."] * 5, "Before IT there is a large house ."
     arguments = write(tmp_path / "an input", references, candidates)
-    run = subprocess.run(
-        [sys.executable, "-m", "rsopt.scores", *arguments, "--json"], capture_output=True, text=True, env=env
-    )
+    run = subprocess.run([sys.executable, "-m", "rsopt.scores", *arguments, "--json"], capture_output=True, text=True, env=env)
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout) == score(references, candidates)[0]
     assert sorted(copy.rglob("*")) == before and not list(temporary.iterdir())
@@ -136,8 +132,7 @@ def test_comma_locale_space_in_the_path_and_nothing_written_beside_the_jars(tmp_
 def test_two_processes_at_once_agree(tmp_path: Path) -> None:
     arguments = [*write(tmp_path, *corpus(80, seed=3)), "--json", "--no-meteor"]
     runs = [
-        subprocess.Popen([sys.executable, "-m", "rsopt.scores", *arguments], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
+        subprocess.Popen([sys.executable, "-m", "rsopt.scores", *arguments], stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     answers = [run.communicate(timeout=60)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0] and answers[0] == answers[1]

@@ -87,12 +87,7 @@ def _grams(text: str) -> dict[tuple[str, ...], int]:
 
 
 def test_class_prior_from_references_alone_never_uses_the_image_s_own() -> None:
-    references = {
-        "pond_1.jpg": ["a", "a", "b"],
-        "pond_2.jpg": ["b", "c"],
-        "port_1.jpg": ["d"],
-        "00001.jpg": ["e"],
-    }
+    references = {"pond_1.jpg": ["a", "a", "b"], "pond_2.jpg": ["b", "c"], "port_1.jpg": ["d"], "00001.jpg": ["e"]}
     assert class_prior_without(references) == {"pond_1.jpg": "b", "pond_2.jpg": "a"}
 
 

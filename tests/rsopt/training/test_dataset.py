@@ -27,10 +27,7 @@ def test_packed_loss_and_gradients_equal_padded(random_base: Base, seed: int) ->
     features = torch.randn(4, 5, 24)
     captions = random_captions(seed)
     found = []
-    for loss in (
-        packed_loss(built.model, features, pack(captions, 5, 1)),
-        padded_loss(built.model, features, captions),
-    ):
+    for loss in (packed_loss(built.model, features, pack(captions, 5, 1)), padded_loss(built.model, features, captions)):
         found.append((loss.item(), torch.autograd.grad(loss, list(built.trainable().values()))))
     (a, grads_a), (b, grads_b) = found
     assert a == pytest.approx(b, rel=1e-5)

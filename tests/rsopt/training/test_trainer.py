@@ -67,9 +67,7 @@ def test_a_fused_model_merges_as_before(random_base: Base) -> None:
     batch, features = pack(data().captions, 5, 1), data().features
     fuse(built.model)
     plain = merged(built)
-    assert packed_loss(plain, features, batch).item() == pytest.approx(
-        packed_loss(built.model, features, batch).item(), rel=1e-5
-    )
+    assert packed_loss(plain, features, batch).item() == pytest.approx(packed_loss(built.model, features, batch).item(), rel=1e-5)
 
 
 def test_lora_with_dropout_is_left_to_peft(random_base: Base) -> None:
@@ -179,9 +177,7 @@ def test_a_frozen_qformers_outputs_stand_for_its_images(random_base: Base) -> No
     a = Trainer(live, own, RECIPE, 0, 1).run(0, 1)
     b = Trainer(kept, TrainingSet(outputs, own.captions, queried=True), RECIPE, 0, 1).run(0, 1)
     assert a.loss == pytest.approx(b.loss, rel=1e-5)
-    assert (
-        (a.images, a.tokens) == (b.images, b.tokens) == (20, 2 * sum(len(c.ids) - 1 for o in own.captions for c in o))
-    )
+    assert (a.images, a.tokens) == (b.images, b.tokens) == (20, 2 * sum(len(c.ids) - 1 for o in own.captions for c in o))
 
 
 def test_validation_loss_is_the_packed_loss(random_base: Base) -> None:

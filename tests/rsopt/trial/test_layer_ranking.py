@@ -48,8 +48,7 @@ def test_greedy_drops_the_layer_that_costs_least_each_time(random_base: Base, ca
     left = [0, 1, 2, 3]
     for dropped in order[:-1]:  # nested: each step is the best single removal from what the steps before left
         losses = {
-            layer: built_loss(random_base, calibration, tuple(i for i in left if i != layer), tuple(range(6)))
-            for layer in left
+            layer: built_loss(random_base, calibration, tuple(i for i in left if i != layer), tuple(range(6))) for layer in left
         }
         assert dropped == min(losses, key=losses.__getitem__)
         left.remove(dropped)

@@ -40,9 +40,7 @@ def worker() -> WorkerContext:
     whole = read(mini_folder())
     samples = [s for split, n in (("train", 32), ("val", 12), ("test", 2)) for s in whole.split(split)[:n]]
     # Splits mixed, as in RSICD's file.
-    return WorkerContext(
-        load_base("tiny", torch.device("cpu")), replace(whole, samples=tuple(samples[::2] + samples[1::2]))
-    )
+    return WorkerContext(load_base("tiny", torch.device("cpu")), replace(whole, samples=tuple(samples[::2] + samples[1::2])))
 
 
 def run(worker: WorkerContext, folder: Path, lora: LoraSpec | None, start: float, stop: float) -> Measurement:
@@ -61,9 +59,7 @@ def test_a_leg_says_where_its_time_went(worker: WorkerContext, tmp_path: Path) -
     parts = {"build", "features", "first_step", "train", "caption", "score", "val_loss", "latency", "trained"}
     assert parts <= set(found.seconds)
     assert found.seconds["first_step"] < found.seconds["build"] + found.seconds["features"] + found.seconds["train"] + 1
-    assert {"cider", "latency_ms", "params", "train_loss", "val_loss", "images_per_s", "tokens_per_s"} <= set(
-        found.metrics
-    )
+    assert {"cider", "latency_ms", "params", "train_loss", "val_loss", "images_per_s", "tokens_per_s"} <= set(found.metrics)
     assert found.metrics["images_per_s"] == pytest.approx(64 / found.seconds["train"], rel=0.05)
     assert "mfu" not in found.metrics, "no GPU, no share of its peak"
     assert run(worker, tmp_path, BOTH, 0, 1) == found, "what is there is not done again"

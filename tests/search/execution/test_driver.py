@@ -84,9 +84,7 @@ class Last:
         self.heard_of.append(outcome)
 
 
-def test_both_gpus_are_used_by_the_same_two_workers(
-    two_gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_gpus_are_used_by_the_same_two_workers(two_gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "run_trial", sleeping_trial)
     search = open_search(tmp_path, trials=4, slots=2)
     made = driver.Driver.__new__(driver.Driver)
@@ -130,12 +128,8 @@ def test_a_leg_may_run_on_another_worker_than_the_one_before(two_gpus: None, tmp
     found = [decode(outcome).metrics for outcome in (apart, together)]
     # How fast it went, and the loss over the last stretch alone, differ; what came out does not.
     differ = {"images_per_s", "tokens_per_s", "train_s", "train_loss", "latency_natural_ms"}
-    assert {k: v for k, v in found[0].items() if k not in differ} == {
-        k: v for k, v in found[1].items() if k not in differ
-    }
-    captions = [
-        tmp_path / name / "candidates" / "0003" / "rung-1.0000" / "captions.json" for name in ("apart", "whole")
-    ]
+    assert {k: v for k, v in found[0].items() if k not in differ} == {k: v for k, v in found[1].items() if k not in differ}
+    captions = [tmp_path / name / "candidates" / "0003" / "rung-1.0000" / "captions.json" for name in ("apart", "whole")]
     assert captions[0].read_text() == captions[1].read_text()
 
 

@@ -87,9 +87,7 @@ def again_of(search: Search, folder: Path, notes: list[str]) -> Remeasurement:
     return Remeasurement(settings, METADATA, search, notes.append)
 
 
-def test_what_was_found_is_kept_though_the_rest_was_not(
-    done: Search, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_was_found_is_kept_though_the_rest_was_not(done: Search, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     notes: list[str] = []
     again = again_of(done, tmp_path, notes)
     config = again.config()
@@ -97,9 +95,7 @@ def test_what_was_found_is_kept_though_the_rest_was_not(
     number, *rest = [Leg.from_json(leg).number for leg in config[REMEASURE]]
     again.on_result(json.dumps({REMEASURE: {number: REMEASURED.to_json()}, "refused": "trial 9: no checkpoint"}))
     assert again.latencies == {number: REMEASURED} == read_remeasured(tmp_path / "s")
-    assert [record.message for record in caplog.records] == [
-        "latencies of the front not all taken again: trial 9: no checkpoint"
-    ]
+    assert [record.message for record in caplog.records] == ["latencies of the front not all taken again: trial 9: no checkpoint"]
     assert notes == [f"measuring the front's {1 + len(rest)} architectures again, with trained weights", ""]
     left = again_of(done, tmp_path, notes).config()  # a resumed session asks for the rest alone
     assert [Leg.from_json(leg).number for leg in (left or {REMEASURE: []})[REMEASURE]] == rest

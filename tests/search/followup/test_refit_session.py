@@ -162,9 +162,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_refusals_are_one_line_and_write_nothing(
-    case: str, small_study: Settings, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_refusals_are_one_line_and_write_nothing(case: str, small_study: Settings, capfd: pytest.CaptureFixture[str]) -> None:
     options, says = REFUSED[case]
     assert command(main, ["--name", small_study.name, "--storage", small_study.storage, *options]) == 2
     error = capfd.readouterr().err.splitlines()

@@ -24,12 +24,7 @@ WRONG = {
     "other study": (["--from-study", "gone"], "no study 'gone'"),
     "disk": (["--disk-gb", "0.000001"], "--disk-gb"),
 }
-CONFLICTS = {
-    ("list", "depths"),
-    ("name", "exists"),
-    ("data", "images"),
-    ("list", "other study"),
-}  # of one option or check
+CONFLICTS = {("list", "depths"), ("name", "exists"), ("data", "images"), ("list", "other study")}  # of one option or check
 
 
 def refused(capsys: pytest.CaptureFixture[str], *kinds: str) -> str:
@@ -53,9 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_first_of_two_faults_is_named_and_nothing_is_written(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_first_of_two_faults_is_named_and_nothing_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(folder.rglob("*"))
     kinds = list(WRONG)
     for at, first in enumerate(kinds):

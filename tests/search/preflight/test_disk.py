@@ -47,9 +47,7 @@ def costs() -> Costs:
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("RSOPT_CACHE", str(tmp_path / "cache"))
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    return Settings(
-        "s", "pruning", "tiny", None, 20, "known_cost", 0, 1, None, uri, str(tmp_path / "runs"), None, False
-    )
+    return Settings("s", "pruning", "tiny", None, 20, "known_cost", 0, 1, None, uri, str(tmp_path / "runs"), None, False)
 
 
 def bound_over(base: str) -> BoundSpace:
@@ -91,9 +89,7 @@ def test_too_small_a_disk_is_refused_with_the_flag_that_fits(settings: Settings,
     whole = sum(needs.of(folder) for folder in needs.needs)
     assert f"{whole / 1e9:.3f} GB needed of" in check_disks(needs, None, lambda _: whole)
     there = whole - needs.state
-    with pytest.raises(
-        UserError, match=r"GB needed \(checkpoints .*GB free in .*; --disk-gb 0\.\d{3} drops"
-    ) as refused:
+    with pytest.raises(UserError, match=r"GB needed \(checkpoints .*GB free in .*; --disk-gb 0\.\d{3} drops") as refused:
         check_disks(needs, None, lambda _: there)
     assert "\n" not in str(refused.value)
     flag = float(str(refused.value).split("--disk-gb ")[1].split()[0])
@@ -238,9 +234,7 @@ def test_settings_for_small_cards_are_said(settings: Settings) -> None:
     assert "training at most 8 of 8 images at once, captioning" in plan_memory(full, bound, Device(24e9)).description
     tight = plan_memory(full, bound, Device(14.2e9)).description
     assert "of 8 images at once" in tight and "at most 8 of" not in tight
-    with pytest.raises(
-        UserError, match=r"does not fit 0.5 of a card of 24.0 GB: 7.5 GB of weights.*--gpus-per-trial 1"
-    ):
+    with pytest.raises(UserError, match=r"does not fit 0.5 of a card of 24.0 GB: 7.5 GB of weights.*--gpus-per-trial 1"):
         plan_memory(replace(full, gpus_per_trial=0.5), bound, Device(24e9))
     larger = replace(settings, base="opt-6.7b")
     bound = bound_over("opt-6.7b")

@@ -53,8 +53,7 @@ def test_another_device_has_another_front(small_study: Settings, tmp_path: Path)
         assert moved_front.elsewhere is not None
         assert (moved_front.elsewhere.measured, moved_front.elsewhere.unknown) == (3, 0)
         recorded = {
-            e.architecture.llm_layers + e.architecture.qformer_layers: e.latency.latency_ms
-            for e in Ledger(ledger).entries()
+            e.architecture.llm_layers + e.architecture.qformer_layers: e.latency.latency_ms for e in Ledger(ledger).entries()
         }
         members, fastest = {t.id for t in moved_front.trials if t.pareto}, moved_front.picks["fastest"]
         for old, new in zip(front.trials, moved_front.trials, strict=True):
@@ -106,9 +105,7 @@ def test_the_command(small_study: Settings, tmp_path: Path, capsys: pytest.Captu
 
 def test_a_ledger_of_two_kinds_or_of_another_base(small_study: Settings, tmp_path: Path) -> None:
     one = other_device(small_study, tmp_path / "one", lambda line: None)
-    two = other_device(
-        small_study, tmp_path / "two", lambda line: line["context"]["protocol"].update(decoder="shared_prefix")
-    )
+    two = other_device(small_study, tmp_path / "two", lambda line: line["context"]["protocol"].update(decoder="shared_prefix"))
     (both := tmp_path / "both").write_text(one.read_text() + two.read_text())
     with pytest.raises(UserError, match=r"2 kinds of latency.*generate.*shared_prefix"):
         front_for_device(small_study.folder, both, "Other Card")

@@ -70,47 +70,25 @@ def test_the_default_finds_most_of_the_recorded_front_soon():
     recording = load_recording()
     curves = [replay(recording, Setup("known_cost", "promote", 1, 25.0), seed) for seed in range(3)]
     # At the median 13 full trials over twenty seeds when the table was recorded.
-    assert median(curve.to_reach(0.95) for curve in curves) < 20 and all(
-        curve.at(25.0, "test") > 0.85 for curve in curves
-    )
+    assert median(curve.to_reach(0.95) for curve in curves) < 20 and all(curve.at(25.0, "test") > 0.85 for curve in curves)
 
 
 def test_limits_and_bad_weather(recording):
     limits = Limits(params=2_700_000)
     curve = replay(recording, Setup("known_cost", "promote", 4, 8.0, None, limits, Disturbances(0.1, 0.1)), 1)
     assert 0 < curve.val[-1] <= 1 + 1e-9
-    assert (
-        recording.true_volume("val", lambda c: recording.row(c).figures["params"] <= 2_700_000)
-        < recording.true_volume()
-    )
+    assert recording.true_volume("val", lambda c: recording.row(c).figures["params"] <= 2_700_000) < recording.true_volume()
 
 
 def test_the_command_prints_a_table_or_json(path, capsys):
-    options = [
-        "--table",
-        str(path),
-        "--sampler",
-        "known_cost,random",
-        "--seeds",
-        "1",
-        "--budget",
-        "3",
-        "--workers",
-        "2",
-    ]
+    options = ["--table", str(path), "--sampler", "known_cost,random", "--seeds", "1", "--budget", "3", "--workers", "2"]
     assert simulate.main([*options, "--processes", "1"]) == 0
     out = capsys.readouterr().out
     assert "known_cost  promote" in out and "random      halving" in out
     assert simulate.main([*options, "--processes", "1", "--json"]) == 0
     cells = json.loads(capsys.readouterr().out)["cells"]
     assert [c["sampler"] for c in cells] == ["known_cost", "random"] and all(c["seeds"] == 1 for c in cells)
-    for wrong in (
-        ["--sampler", "grid"],
-        ["--workers", "none"],
-        ["--workers", "0"],
-        ["--losses", "1"],
-        ["--seeds", "0"],
-    ):
+    for wrong in (["--sampler", "grid"], ["--workers", "none"], ["--workers", "0"], ["--losses", "1"], ["--seeds", "0"]):
         with pytest.raises(UserError):
             simulate.main(["--table", str(path), *wrong])
 

@@ -79,11 +79,7 @@ def test_pruning_is_what_its_issue_asks_for():
 
 
 def test_depths_are_shares_or_counts(tmp_path):
-    lines = [
-        "llm_layers: {layers: [4, 1.0]}",
-        "qformer_layers: {layers: [1/3, 1]}",
-        "vision_layers: {choice: [0.5, 1]}",
-    ]
+    lines = ["llm_layers: {layers: [4, 1.0]}", "qformer_layers: {layers: [1/3, 1]}", "vision_layers: {choice: [0.5, 1]}"]
     over = space(tmp_path, lines).bind(TINY).distributions
     assert (over["llm_layers"].low, over["llm_layers"].high) == (4, 8)
     assert (over["qformer_layers"].low, over["qformer_layers"].high) == (2, 6)
@@ -120,22 +116,14 @@ def test_size_counts_conditional_combinations(tmp_path):
 
 def test_starts_are_bound_and_may_be_partial(tmp_path):
     lines = ["llm_layers: {layers: [0.5, 1.0]}", "lora: {choice: [llm, both]}", "lr: {float: [1e-4, 1e-2], log: true}"]
-    bound = space(tmp_path, lines, starts="starts:\n  - {llm_layers: 0.75}\n  - {lora: both, llm_layers: 1}\n").bind(
-        OPT
-    )
+    bound = space(tmp_path, lines, starts="starts:\n  - {llm_layers: 0.75}\n  - {lora: both, llm_layers: 1}\n").bind(OPT)
     assert bound.starts == ({"llm_layers": 24}, {"llm_layers": 32, "lora": "both"})
 
 
 RANK = "llm_rank: {int: [4, 8]}"
 BAD_PARAMETERS = [
-    (
-        ["depth: {int: [1, 2]}"],
-        ":4: unknown key 'depth' in parameters; allowed: baseline, vision_layers, qformer_layers",
-    ),
-    (
-        ["llm_rank: {range: [4, 8]}"],
-        ":4: unknown key 'range' in llm_rank; allowed: int, float, choice, layers, log, when",
-    ),
+    (["depth: {int: [1, 2]}"], ":4: unknown key 'depth' in parameters; allowed: baseline, vision_layers, qformer_layers"),
+    (["llm_rank: {range: [4, 8]}"], ":4: unknown key 'range' in llm_rank; allowed: int, float, choice, layers, log, when"),
     (["llm_rank: {int: [4, 8], choice: [4]}"], ":4: llm_rank needs exactly one of: int, choice"),
     (["llm_rank: {log: true}"], ":4: llm_rank needs exactly one of: int, choice"),
     (["llm_rank: {layers: [4, 8]}"], ":4: llm_rank needs exactly one of: int, choice"),
@@ -157,16 +145,10 @@ BAD_PARAMETERS = [
     (["llm_layers: {layers: [0.5, 1.5]}"], ":4: llm_layers is a share of the base's depth (0.5, 1.0) or a count"),
     ([RANK, "llm_rank: {int: [4, 8]}"], ":5: key 'llm_rank' is given twice in parameters"),
     (["llm_rank: 8"], ":4: parameters must hold at least one that is searched"),
-    (
-        ["llm_rank: {int: [4, 8], when: {lora: [llm]}}"],
-        ":4: `when` of llm_rank must name an earlier choice, not 'lora'",
-    ),
+    (["llm_rank: {int: [4, 8], when: {lora: [llm]}}"], ":4: `when` of llm_rank must name an earlier choice, not 'lora'"),
     ([RANK, "dropout: {float: [0, 0.5], when: {llm_rank: [4]}}"], ":5: `when` of dropout must name an earlier choice"),
     (["lora: {choice: [llm, both]}", "llm_rank: {int: [4, 8], when: {lora: [qformer]}}"], "lora is never 'qformer'"),
-    (
-        ["lora: {choice: [llm, both]}", "llm_rank: {int: [4, 8], when: {lora: []}}"],
-        "must list at least one value of lora",
-    ),
+    (["lora: {choice: [llm, both]}", "llm_rank: {int: [4, 8], when: {lora: []}}"], "must list at least one value of lora"),
     (["llm_rank: {int: [4, 8], when: {lora: [llm], ranking: [prefix]}}"], "must name exactly one earlier choice"),
     (["llm_rank: [4, 8]"], ":4: llm_rank must be a single value"),
 ]
@@ -196,10 +178,7 @@ BAD_FILES = [
     (f"name: ../x\nobjectives: [cider, params]\n{GOOD}", ":1: name must be letters, digits, - and _"),
     (f"name: a\nobjectives: [cider]\n{GOOD}", ":2: objectives must be two or three different ones"),
     (f"name: a\nobjectives: [cider, cider]\n{GOOD}", ":2: objectives must be two or three different ones"),
-    (
-        f"name: a\nobjectives: [cider, params]\nlatency_decoder: fast\n{GOOD}",
-        ":3: unknown latency_decoder 'fast'; known",
-    ),
+    (f"name: a\nobjectives: [cider, params]\nlatency_decoder: fast\n{GOOD}", ":3: unknown latency_decoder 'fast'; known"),
     (f"name: a\nobjectives: [cider, speed]\n{GOOD}", ":2: unknown objective 'speed'; known: cider, latency_ms, params"),
     (f"{HEAD}{GOOD}starts:\n  - {{lr: 0.1}}\n", ":5: unknown key 'lr' in a starting point; allowed: llm_layers"),
     (f"{HEAD}{GOOD}starts: 3\n", ":4: starts must be a list in [ ]"),
@@ -220,11 +199,7 @@ BAD_BINDINGS = [
     (["llm_layers: {layers: [6, 0.5]}"], "", ":4: layers of llm_layers: the lowest, 6, is above the highest, 4"),
     (["qformer_layers: {layers: [3, 6]}"], "", ":4: qformer_layers: 3 layers are not whole groups of 2"),
     (["llm_layers: {layers: [4, 8]}"], "starts:\n  - {llm_layers: 9}\n", ":6: llm_layers: 9 layers asked for"),
-    (
-        ["llm_layers: {layers: [4, 8]}"],
-        "starts:\n  - {llm_layers: 3}\n",
-        ":6: llm_layers: '3' is outside the space; it has 4",
-    ),
+    (["llm_layers: {layers: [4, 8]}"], "starts:\n  - {llm_layers: 3}\n", ":6: llm_layers: '3' is outside the space; it has 4"),
     (
         ["lora: {choice: [llm, both]}", "qformer_rank: {int: [4, 8], when: {lora: [both]}}"],
         "starts:\n  - {lora: llm, qformer_rank: 4}\n",

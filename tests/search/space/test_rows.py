@@ -85,10 +85,7 @@ def test_every_row_ran_under_its_name(settings: Settings) -> None:
     assert all(t.state == "complete" or (t.reason or "").startswith("garbage") for t in trials)
     history = read_history(settings.folder)
     metadata = StudyMetadata(("cider", "latency_ms", "params"), {}, {}, "", 1, False, {})
-    assert [run.name for run in study_view(settings, metadata, history, 2, "complete").children][1:] == [
-        "whole",
-        "taught",
-    ]
+    assert [run.name for run in study_view(settings, metadata, history, 2, "complete").children][1:] == ["whole", "taught"]
 
 
 def test_losses_by_step_are_kept(settings: Settings) -> None:

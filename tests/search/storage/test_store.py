@@ -75,9 +75,7 @@ def begin(mirror: S3Store, journal: bytes | None = None) -> None:
         mirror.push_journal()
 
 
-def write_rung(
-    mirror: S3Store, names: tuple[str, ...] = ("state.safetensors", "captions.json", "measurement.json")
-) -> Path:
+def write_rung(mirror: S3Store, names: tuple[str, ...] = ("state.safetensors", "captions.json", "measurement.json")) -> Path:
     folder = rung_folder(mirror.folder, 3, 0.5)
     folder.mkdir(parents=True)
     for name in names:
@@ -92,12 +90,7 @@ def test_a_study_comes_down_on_another_node_without_its_checkpoints_which_come_w
     a.push_leg(3, 0.5)
     b = node("b")
     b.pull()
-    assert {p.name for p in b.folder.iterdir() if p.suffix != ".lock"} == {
-        STUDY_FILE,
-        "space.yaml",
-        JOURNAL_FILE,
-        "candidates",
-    }
+    assert {p.name for p in b.folder.iterdir() if p.suffix != ".lock"} == {STUDY_FILE, "space.yaml", JOURNAL_FILE, "candidates"}
     there = rung_folder(b.folder, 3, 0.5)
     assert {p.name for p in there.iterdir()} == {"captions.json", "measurement.json"}
     b.pull_leg(3, 0.5)

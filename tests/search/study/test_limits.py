@@ -31,9 +31,7 @@ def candidate(layers, qformer=2, lora=LORA, epochs=2.0):
     return Candidate(Variant((0,), tuple(range(qformer)), tuple(range(layers)), lora), Recipe(epochs=epochs))
 
 
-def done(
-    number, made, cider=10.0, latency=None, rungs=(1.0,), role="sampled", state="complete", seconds=1.0, parts=None
-):
+def done(number, made, cider=10.0, latency=None, rungs=(1.0,), role="sampled", state="complete", seconds=1.0, parts=None):
     found = []
     for rung in rungs:
         metrics = {"cider": cider * rung}
@@ -77,9 +75,7 @@ def test_latency_is_measured_then_fitted_then_scaled():
 
 
 def test_recorded_latencies_count_as_measured():
-    estimates = CostEstimator(
-        OBJECTIVE_LIST, recorded=[TimedArchitecture(Architecture(1, 2, 4), 12.5, parts(4, 2), 11)]
-    )
+    estimates = CostEstimator(OBJECTIVE_LIST, recorded=[TimedArchitecture(Architecture(1, 2, 4), 12.5, parts(4, 2), 11)])
     estimates.learn(())
     assert estimates.estimate("latency_ms", candidate(4)) == (12.5, 0.0)
 
@@ -101,9 +97,7 @@ def test_limits_say_what_and_why():
 
 
 def test_the_limit_on_memory_knows_what_running_out_of_it_taught(tmp_path):
-    settings = Settings(
-        "s", "pruning", "tiny", None, 6, "tpe", 0, 1, None, "", str(tmp_path), None, False, max_memory_gb=1
-    )
+    settings = Settings("s", "pruning", "tiny", None, 6, "tpe", 0, 1, None, "", str(tmp_path), None, False, max_memory_gb=1)
     settings.folder.mkdir()
     space = load_space("pruning")
 
@@ -173,10 +167,7 @@ def test_what_rests_when_time_is_up_is_stopped_with_the_reason(tmp_path):
 
 
 def test_expected_seconds_are_of_legs_alike():
-    history = (
-        done(0, candidate(2), rungs=(0.25, 1.0), seconds=10.0),
-        done(1, candidate(3), rungs=(0.25,), seconds=20.0),
-    )
+    history = (done(0, candidate(2), rungs=(0.25, 1.0), seconds=10.0), done(1, candidate(3), rungs=(0.25,), seconds=20.0))
     assert expected_seconds(history, 0.0, 0.25) == 15.0
     assert expected_seconds(history, 0.25, 1.0) == 10.0
     assert expected_seconds(history, 0.0, 0.5) == pytest.approx(0.5 * 40.0)  # the median rate of all legs

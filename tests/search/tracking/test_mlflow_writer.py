@@ -68,11 +68,7 @@ def test_a_server_that_is_away_costs_a_problem_and_no_exception(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("uri", "message"),
-    [
-        ("http://127.0.0.1:9", "does not answer"),
-        ("ftp://x", "allowed are"),
-        ("sqlite:////no/such/folder/mlflow.db", "no folder"),
-    ],
+    [("http://127.0.0.1:9", "does not answer"), ("ftp://x", "allowed are"), ("sqlite:////no/such/folder/mlflow.db", "no folder")],
 )
 def test_a_tracking_uri_that_answers_nothing_is_one_line(uri: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:

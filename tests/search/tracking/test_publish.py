@@ -28,11 +28,7 @@ def test_a_study_that_is_projected_anew_is_the_same(small_study: Settings, tmp_p
     assert len(runs) == 5
     assert {r.info.run_name for r in runs} >= {"fields-1", "L8 Q6 untuned", "L8 Q6 r16 both"}
     assert all(len(r.inputs.dataset_inputs) == 1 for r in runs)
-    assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {
-        "front.html",
-        "front.csv",
-        "front.table.json",
-    }
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {"front.html", "front.csv", "front.table.json"}
     table = mlflow.artifacts.load_dict(f"{parent.info.artifact_uri}/front.table.json")
     assert len(table["data"]) == sum(r.data.tags.get("pareto") == "true" for r in runs)
     assert parent.data.tags["mlflow.loggedArtifacts"] == '[{"path": "front.table.json", "type": "table"}]'

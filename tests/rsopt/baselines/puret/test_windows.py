@@ -43,8 +43,7 @@ def slow_layer(layer: RefiningLayer, x: torch.Tensor) -> torch.Tensor:
     side, window, by, heads = layer.side, layer.window, layer.by, layer.attention.heads
     width = x.shape[1] // heads
     queries, keys, values = (
-        part(x).view(len(x), heads, width)
-        for part in (layer.attention.query, layer.attention.key, layer.attention.value)
+        part(x).view(len(x), heads, width) for part in (layer.attention.query, layer.attention.key, layer.attention.value)
     )
     last, attended = side * side, torch.zeros_like(queries)
     for i in range(len(x)):
@@ -61,9 +60,7 @@ def slow_layer(layer: RefiningLayer, x: torch.Tensor) -> torch.Tensor:
                 seen.append(j)
                 scores.append(score)
             shares = torch.tensor(scores, dtype=torch.float64).softmax(0)
-            attended[i, head] = sum(
-                share * values[j, head].double() for share, j in zip(shares, seen, strict=True)
-            ).float()
+            attended[i, head] = sum(share * values[j, head].double() for share, j in zip(shares, seen, strict=True)).float()
     x = layer.norm1(x + layer.attention.out(attended.flatten(1)))
     return layer.norm2(x + layer.feed(x))
 

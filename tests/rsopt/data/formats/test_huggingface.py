@@ -17,9 +17,7 @@ from tests.support.data_formats import Drawn, hub_table, internal, refused, writ
 def test_the_library_s_own_saved_folder_reads_the_same(tmp_path: Path, items: list[Drawn], root: Path) -> None:
     datasets = pytest.importorskip("datasets")
     splits = {
-        split: datasets.Dataset(hub_table([i for i in items if i.split == split])).cast_column(
-            "image", datasets.Image()
-        )
+        split: datasets.Dataset(hub_table([i for i in items if i.split == split])).cast_column("image", datasets.Image())
         for split in ("train", "val", "test")
     }
     datasets.DatasetDict(splits).save_to_disk(tmp_path / "by_library")
@@ -29,9 +27,7 @@ def test_the_library_s_own_saved_folder_reads_the_same(tmp_path: Path, items: li
 
 
 def test_one_caption_a_row_and_single_files(tmp_path: Path, items: list[Drawn], root: Path) -> None:
-    rows = [
-        Drawn(i.filename, i.split, i.scene, (text,), i.data) for i in items for text in i.texts
-    ]  # a row for each caption
+    rows = [Drawn(i.filename, i.split, i.scene, (text,), i.data) for i in items for text in i.texts]  # a row for each caption
     by_caption = write_parquet(tmp_path / "rows", rows, caption="caption", shards=1)
     assert internal(read(by_caption)) == internal(read(root))
     refused(next((by_caption / "data").glob("valid*")), "the train split has no usable image")
