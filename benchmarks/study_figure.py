@@ -59,18 +59,18 @@ def parts(comparison: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
 
 def scores(comparison: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
     """Draw the CIDEr of all rows with intervals, and the floor."""
-    shown = [row for row in rows if "cider" in row["metrics"]]
-    figure, axis = pyplot().subplots(figsize=(9, 0.28 * len(shown) + 1.2), layout="constrained")
-    for at, row in enumerate(reversed(shown)):
+    chosen = [row for row in rows if "cider" in row["metrics"]]
+    figure, axis = pyplot().subplots(figsize=(9, 0.28 * len(chosen) + 1.2), layout="constrained")
+    for at, row in enumerate(reversed(chosen)):
         low, high = row["intervals"]["cider"]
         colour = next((c for end, (_, c) in KINDS.items() if end in row["name"]), "#444444")
         axis.plot([low, high], [at, at], color=colour, lw=2)
         axis.plot(row["metrics"]["cider"], at, "o", color=colour)
     for name, value in comparison["floor"].items():
         axis.axvline(value, color="#c0392b", lw=1, ls="--" if name == "class_prior" else ":")
-        axis.annotate(name.replace("_", " "), (value, len(shown) - 0.4), fontsize=8, color="#c0392b")
-    axis.set(yticks=range(len(shown)), xlabel=f"CIDEr x100 on {comparison['data']}, 95 % interval over images")
-    axis.set_yticklabels([row["name"] for row in reversed(shown)], fontsize=8)
+        axis.annotate(name.replace("_", " "), (value, len(chosen) - 0.4), fontsize=8, color="#c0392b")
+    axis.set(yticks=range(len(chosen)), xlabel=f"CIDEr x100 on {comparison['data']}, 95 % interval over images")
+    axis.set_yticklabels([row["name"] for row in reversed(chosen)], fontsize=8)
     axis.set_title(f"Rows of the study over `{comparison['base']}`, not over BLIP-2", fontsize=10)
     axis.grid(alpha=0.25, axis="x")
     return figure
@@ -79,9 +79,9 @@ def scores(comparison: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
 def losses(comparison: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
     """Draw training and validation loss by step of six rows."""
     names = ("LoRA LLM", "LoRA Q-Former", "LoRA both", "Q8 both", "LLM24", "LLM28+Q8")
-    shown = [row for name in names for row in rows if row["name"] == name and row["curve"]]
+    chosen = [row for name in names for row in rows if row["name"] == name and row["curve"]]
     figure, axes = pyplot().subplots(2, 3, figsize=(9, 4.4), sharex=True, sharey=True, layout="constrained")
-    for axis, row in zip(axes.flat, shown, strict=False):
+    for axis, row in zip(axes.flat, chosen, strict=False):
         for kind, colour in (("train", "#9aa5b1"), ("val", "#c0392b")):
             axis.plot(
                 *zip(*row["curve"][kind], strict=True), color=colour, label={"train": "training", "val": "validation"}[kind]

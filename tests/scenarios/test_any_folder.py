@@ -55,9 +55,9 @@ def test_it_runs_beside_packages_of_the_same_names(folder: Path, tmp_path: Path,
     script = installed(tmp_path / "bin")
     plan = rsopt(script, ROOT, folder, "search", "--space", "pruning", "--dry-run")
     assert plan.returncode == 0 and plan.stdout.startswith("space pruning:"), plan.stderr
-    shown = rsopt(script, ROOT, folder, "front", "--name", small_study.name, "--storage", small_study.storage, "--json")
-    assert shown.returncode == 0, shown.stderr
-    assert json.loads(shown.stdout)["study"] == small_study.name
+    front = rsopt(script, ROOT, folder, "front", "--name", small_study.name, "--storage", small_study.storage, "--json")
+    assert front.returncode == 0, front.stderr
+    assert json.loads(front.stdout)["study"] == small_study.name
     refused = rsopt(script, ROOT, folder, "front", "--nmae", "s")
     assert refused.returncode == 2
     assert refused.stderr == "error: rsopt front has no option '--nmae'; did you mean '--name'? (see --help)\n"

@@ -69,10 +69,10 @@ def test_refits_are_not_trained_again_and_are_exported(tmp_path: Path) -> None:
 
 def test_an_interrupted_study_goes_on_from_the_training_that_was_kept(tmp_path: Path) -> None:
     unpack("interrupted", tmp_path)
-    kept = tmp_path / "runs" / "interrupted" / "candidates" / "0001"
-    trained = json.loads((kept / ".trained-0.5000" / "training.json").read_text())
+    candidate = tmp_path / "runs" / "interrupted" / "candidates" / "0001"
+    trained = json.loads((candidate / ".trained-0.5000" / "training.json").read_text())
     run(tmp_path, "search.run", "--resume", "--name", "interrupted", "--workers", "1")
-    measured = json.loads((kept / "rung-0.5000" / "measurement.json").read_text())
+    measured = json.loads((candidate / "rung-0.5000" / "measurement.json").read_text())
     assert measured["seconds"]["train"] == pytest.approx(trained["seconds"]["train"], abs=1e-4)
     front = json.loads((tmp_path / "runs" / "interrupted" / "front.json").read_text())
     assert [t["state"] for t in front["trials"]] == ["complete"] * 3
