@@ -25,7 +25,7 @@ from rsopt.core.variant import LoraSpec
 from rsopt.model.base import DTYPES
 from rsopt.model.build import lora_config
 from rsopt.training.dataset import batches
-from rsopt.training.trainer import schedule
+from rsopt.training.optimizer import learning_rate_share
 
 MICRO = 80  # pairs a forward pass: a whole step of 16 images where memory allows
 
@@ -162,7 +162,7 @@ def train(model: Any, inputs: TrialInputs, recipe: Recipe, seed: int, steps: int
             loss.backward()
             last += loss.detach()
         for group in optimiser.param_groups:
-            group["lr"] = recipe.lr * schedule(step, len(data), recipe.warmup_share)
+            group["lr"] = recipe.lr * learning_rate_share(step, len(data), recipe.warmup_share)
         torch.nn.utils.clip_grad_norm_(parameters, recipe.max_grad_norm)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)

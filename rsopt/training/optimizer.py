@@ -1,7 +1,8 @@
-"""Optimizer step: trainable weights in one buffer, gradients summed over micro-batches, halved when memory runs out."""
+"""Optimizer step and learning-rate schedule: weights in one buffer, summed gradients, batches halved when memory runs out."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -119,3 +120,11 @@ class Stepper:
         if "scale" in tensors and self.scaler.is_enabled():
             scale, growth = tensors["scale"].tolist()
             self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
+
+
+def learning_rate_share(step: int, total: int, warmup_share: float) -> float:
+    """Returns the factor of the learning rate at `step`: linear warm-up, then cosine decay to a twentieth."""
+    warmup = max(1, round(warmup_share * total))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))

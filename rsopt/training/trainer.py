@@ -22,7 +22,7 @@ from rsopt.model.build import Built
 from rsopt.training.dataset import TrainingSet, batches
 from rsopt.training.fused_lora import fuse
 from rsopt.training.losses import Losses, packed_batch, summed_loss
-from rsopt.training.optimizer import Stepper
+from rsopt.training.optimizer import Stepper, learning_rate_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Trainer:
             scale(minimised).backward()
             return loss.detach()
 
-        lr = self.recipe.lr * schedule(step, self.total_steps, self.recipe.warmup_share)
+        lr = self.recipe.lr * learning_rate_share(step, self.total_steps, self.recipe.warmup_share)
         return self.stepper.step(chosen, lr, backward)
 
     def _check(self, loss: torch.Tensor, step: int) -> None:
@@ -166,11 +166,3 @@ class Trainer:
             self.stepper.load_state(state)
         except (ValueError, SafetensorError) as error:
             raise ValueError(f"{path}: {error}") from error
-
-
-def schedule(step: int, total: int, warmup_share: float) -> float:
-    """Returns the factor of the learning rate at `step`: linear warm-up, then cosine decay to a twentieth."""
-    warmup = max(1, round(warmup_share * total))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))

@@ -38,8 +38,8 @@ class WarmStart:
 
     def to_json(self) -> dict[str, Any]:
         """Returns a plain dict; `from_json` gives the same value back."""
-        told = [{"params": o.params, "rungs": [list(r) for r in o.rungs], "final": o.final} for o in self.observations]
-        return {"told": told, "starts": list(self.starts), "notes": list(self.notes)}
+        observations = [{"params": o.params, "rungs": [list(r) for r in o.rungs], "final": o.final} for o in self.observations]
+        return {"told": observations, "starts": list(self.starts), "notes": list(self.notes)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WarmStart:
