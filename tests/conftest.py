@@ -28,8 +28,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest file first: whatever begins last keeps one of two cores waiting."""
-    items.sort(key=lambda item: "test_end_to_end" not in item.nodeid)
+    """The longest files first: whatever begins last keeps one of two cores waiting."""
+    longest = ("test_end_to_end", "test_earlier_studies", "test_killed_baseline", "test_any_folder")
+    items.sort(key=lambda item: not any(name in item.nodeid for name in longest))
 
 
 @pytest.fixture
