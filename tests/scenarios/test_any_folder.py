@@ -95,3 +95,7 @@ def test_a_wheel_holds_all_that_the_command_needs(folder: Path, tmp_path: Path) 
     for words in (["search", "--space", "pruning", "--dry-run"], ["cost", "--base", "tiny"], ["--version"]):
         done = rsopt(script, code, folder, *words)
         assert done.returncode == 0 and done.stdout, done.stderr
+    pretrain = [sys.executable, "-m", "rsopt.pretrain", "--out", "base"]
+    refused = subprocess.run(pretrain, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(code)}, capture_output=True, text=True)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1) and "use a clone" in refused.stderr
+    assert not (tmp_path / "base").exists() and not list(code.glob("research*"))
