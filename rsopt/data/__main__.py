@@ -39,6 +39,7 @@ def parser() -> Parser:
     one.add_argument("name", metavar="NAME", help="rsicd")
     one.add_argument("folder", metavar="DIR", type=Path, help="folder to write to")
     one.add_argument("--source", help="hub id, or folder of parquet files in the hub's form (default: arampacha/rsicd)")
+    one.add_argument("--skip-bad", action="store_true", help="leave out rows and captions that cannot be read")
     one.set_defaults(run=_fetch)
     one = commands.add_parser("make-mini", help="generate the mini data set in RSICD's layout")
     one.add_argument("folder", metavar="DIR", type=Path, help="new or empty folder")
@@ -69,14 +70,22 @@ def _fetch(options: argparse.Namespace) -> int:
     try:
         with _progress("writing images") as progress:
             task = progress.add_task("writing images", total=None)
-            images, written = fetch(
-                options.name, options.folder, options.source, lambda done, of, _: progress.update(task, completed=done, total=of)
+            fetched = fetch(
+                options.name,
+                options.folder,
+                options.source,
+                lambda done, of, _: progress.update(task, completed=done, total=of),
+                options.skip_bad,
             )
     except KeyboardInterrupt:
         sys.stderr.write("written images are kept; the same command goes on from there\n")
         raise
+    images, written = fetched.images, fetched.written
     present = f" ({images - written} already present)" if written < images else ""
     sys.stdout.write(f"{options.folder}: {images} images in RSICD's layout, {written} written now{present}\n{WARNING}\n")
+    if left_out := fetched.left_out:
+        more = ", ..." if len(left_out) > 3 else ""
+        sys.stdout.write(f"left out by --skip-bad: {len(left_out)}: {', '.join(left_out[:3])}{more}\n")
     return 0
 
 

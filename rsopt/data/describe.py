@@ -26,7 +26,8 @@ def describe(path_or_id: str | Path, on_done: Callable[[int, int], None] | None 
     Raises UserError only if there is no data set. Words are separated by spaces, without periods; lengths are of distinct
     captions.
     """
-    data, findings = check(find(path_or_id))
+    checked = check(find(path_or_id))
+    data, findings = checked.data, checked.findings
     total = len(data.samples)
     inspection = inspect_images(data.samples, (lambda done: on_done(done, total)) if on_done else None)
     for image_id, reason in inspection.broken.items():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rsopt.common.atomic_files import replacing
+from rsopt.common.text import printable
 from rsopt.data.formats.hub import cached_parquet
 from rsopt.data.formats.huggingface import count_rows, is_hugging_face, rows_of
-from rsopt.data.formats.listing import Row, is_inside, split_of
+from rsopt.data.formats.listing import Fault, Row, is_inside, split_of
 from rsopt.errors import UserError
 
 SOURCES = {"rsicd": "arampacha/rsicd"}
@@ -21,19 +23,33 @@ WARNING = (
 _IMAGES = "RSICD_images"
 
 
-def fetch(
-    name: str, folder: Path, source: str | None = None, on_done: Callable[[int, int, int], None] | None = None
-) -> tuple[int, int]:
-    """Write a data set into `folder`: `RSICD_images/` and, last, `dataset_rsicd.json`; returns (images, written now).
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a call wrote: images in all, images written now, and the rows and captions that `skip_bad` left out."""
 
-    Images that an interrupted call wrote are not written again. Raises UserError if the source is missing or not in the
-    hub's form.
+    images: int
+    written: int
+    left_out: tuple[str, ...]
+
+
+def fetch(
+    name: str,
+    folder: Path,
+    source: str | None = None,
+    on_done: Callable[[int, int, int], None] | None = None,
+    skip_bad: bool = False,
+) -> Fetched:
+    """Write a data set into `folder`: `RSICD_images/` and, last, `dataset_rsicd.json`.
+
+    Images that an interrupted call wrote are not written again. Raises UserError if the source is missing, not in the hub's
+    form, or has a row that cannot be read.
 
     Args:
         name: a key of SOURCES.
         folder: to write to.
         source: hub id, or folder of parquet files in the hub's form; None takes SOURCES.
         on_done: is called with (image number, total, written now).
+        skip_bad: leaves out rows and captions that cannot be read.
     """
     if name not in SOURCES:
         raise UserError(f"unknown data set '{name}'; known: {', '.join(SOURCES)}")
@@ -49,9 +65,15 @@ def fetch(
     # Image bytes are not kept in memory. A row may hold one of several captions.
     texts_of: dict[tuple[str, str], list[str]] = {}
     written = 0
+    left_out: list[str] = []
     for number, row in enumerate(rows_of(parquet), start=1):
-        written += _write(images, row, origin)
-        texts_of.setdefault((row.filename, split_of(row.split) or row.split), []).extend(row.texts)
+        faults = [row.reason] if isinstance(row, Fault) else [*_faults(row), *row.faults]
+        if faults and not skip_bad:
+            raise UserError(f"{origin}: {printable(faults[0])}. Leave it out with --skip-bad")
+        left_out += map(printable, faults)
+        if isinstance(row, Row) and not _faults(row):
+            written += _write(images, row)
+            texts_of.setdefault((row.filename, split_of(row.split) or row.split), []).extend(row.texts)
         if on_done:
             on_done(number, total, written)
     for partial in images.glob(".*.part"):  # of a call that was killed
@@ -59,15 +81,19 @@ def fetch(
     entries = [_entry(n, filename, split, texts) for n, ((filename, split), texts) in enumerate(texts_of.items())]
     with replacing(listing) as aside:
         aside.write_text(json.dumps({"images": entries, "dataset": f"{name} of {origin}"}), encoding="utf-8")
-    return len(entries), written
+    return Fetched(len(entries), written, tuple(left_out))
 
 
-def _write(folder: Path, row: Row, origin: str) -> bool:
-    """Write one image unless its file is complete; returns whether it was written."""
+def _faults(row: Row) -> list[str]:
+    """Why the row's image cannot be written; empty if it can."""
     if row.data is None:
-        raise UserError(f"{origin}: {row.filename} has no image bytes")
-    if not is_inside(row.filename):
-        raise UserError(f"{origin}: file name '{row.filename}' leaves the image folder")
+        return [f"{row.filename} has no image bytes"]
+    return [] if is_inside(row.filename) else [f"file name '{row.filename}' leaves the image folder"]
+
+
+def _write(folder: Path, row: Row) -> bool:
+    """Write one image unless its file is complete; returns whether it was written."""
+    assert row.data is not None
     target = folder / row.filename
     if target.is_file() and target.stat().st_size == len(row.data):
         return False

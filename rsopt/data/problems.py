@@ -6,8 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from rsopt.common.text import printable
+
 # Kind -> text for people. Those in REFUSED make scores wrong; the others are only reported by `describe`.
 KINDS = {
+    "bad_entry": "entries without a usable file name or split",
+    "bad_caption": "captions that are not text",
     "unsafe_path": "file names that leave the image folder",
     "missing_image": "images that are listed but missing",
     "broken_image": "images that cannot be decoded",
@@ -17,10 +21,20 @@ KINDS = {
     "empty_split": "splits without an image",
     "empty_caption": "empty captions (left out)",
     "listed_twice": "images listed twice in a split (merged)",
+    "two_classes": "images in several class lists (which then decide nothing)",
     "same_picture": "images in two splits under two names",
     "unused_file": "image files that are not listed",
 }
-REFUSED = ("unsafe_path", "missing_image", "broken_image", "no_caption", "two_splits", "unknown_split")
+REFUSED = (
+    "bad_entry",
+    "bad_caption",
+    "unsafe_path",
+    "missing_image",
+    "broken_image",
+    "no_caption",
+    "two_splits",
+    "unknown_split",
+)
 _EXAMPLES = 3
 
 
@@ -49,7 +63,7 @@ class Findings:
 
     def add(self, kind: str, name: str) -> None:
         """Record that `name` has this problem."""
-        self._names[kind].append(name)
+        self._names[kind].append(printable(name))
 
     def problems(self, kinds: Iterable[str] = tuple(KINDS)) -> list[Problem]:
         """Return the problems of these kinds, in the order of KINDS."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.data.check import check
+from rsopt.data.classes import CLASSES_FILE
 from rsopt.data.formats.huggingface import is_hugging_face, read_hugging_face
 from rsopt.data.formats.karpathy import load_json, read_karpathy
 from rsopt.data.formats.listing import Listing
@@ -29,8 +30,8 @@ def read(path_or_id: str | Path, skip_bad: bool = False, verify: bool = False) -
     that would be refused and counts them in `skipped`; it implies `verify`. Raises UserError if problems would make scores
     wrong, or if a split has no image.
     """
-    listing = find(path_or_id)
-    data, findings = check(listing)
+    checked = check(find(path_or_id))
+    data, findings = checked.data, checked.findings
     if verify or skip_bad:
         broken = broken_images(data.samples)
         for image_id, reason in broken.items():
@@ -67,18 +68,24 @@ def is_hub_id(text: str) -> bool:
 
 
 def _folder(path: Path) -> Listing:
-    named = {file: load_json(file) for file in sorted(path.glob("dataset*.json"))}
+    named = _jsons(path, "dataset*.json")
     if not any(map(_is_listing, named.values())):
         if is_hugging_face(path):  # its dataset_info.json lists no images
             return read_hugging_face(path)
-        named = named or {file: load_json(file) for file in sorted(path.glob("*.json"))}
+        named = named or _jsons(path, "*.json") or _jsons(path, "*/dataset*.json")
     listings = {file: content for file, content in named.items() if _is_listing(content)}
     if len(listings) > 1:
-        raise UserError(f"{path}: several listings ({', '.join(f.name for f in listings)}); name the file instead")
+        raise UserError(
+            f"{path}: several listings ({', '.join(f.relative_to(path).as_posix() for f in listings)}); name the file instead"
+        )
     for file, content in listings.items():
         return _json(file, content)
     problems = "; ".join(f"{file.name} has no `images`" for file in list(named)[:3])
     raise UserError(f"data '{path}': {problems or 'no dataset*.json and no parquet file in it'}; allowed are {_FORMATS}")
+
+
+def _jsons(path: Path, pattern: str) -> dict[Path, Any]:
+    return {file: load_json(file) for file in sorted(path.glob(pattern)) if file.name != CLASSES_FILE}
 
 
 def _is_listing(content: Any) -> bool:

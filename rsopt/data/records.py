@@ -21,7 +21,7 @@ class Caption:
 class Sample:
     """One image with its distinct captions. Exactly one of `path` and `data` (encoded image bytes) is set.
 
-    `scene` is the scene class if the data set names one (in RSICD the file name before `_<n>`), else None.
+    `scene` is the scene class, None if no source of classes knows one (`rsopt/data/classes.py`).
     """
 
     image_id: str
@@ -39,13 +39,18 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class CaptionData:
-    """A data set. `changes` counts changed captions by cleaning rule, `skipped` samples left out by kind of problem."""
+    """A data set.
+
+    `changes` counts changed captions by cleaning rule, `skipped` what was left out by kind of problem. `class_source` says where
+    scene classes come from, such as "file names"; None if no image has one.
+    """
 
     name: str
     format: str
     samples: tuple[Sample, ...]
     changes: Mapping[str, int] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
+    class_source: str | None = None
 
     def split(self, name: str) -> Sequence[Sample]:
         """Return the samples of `train`, `val` or `test` in file order."""

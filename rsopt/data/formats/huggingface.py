@@ -6,7 +6,6 @@ its folder.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,9 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet
 
-from rsopt.data.formats.listing import Listing, Row, scene_of, split_of
+from rsopt.common.text import printable
+from rsopt.data.formats.karpathy import load_json
+from rsopt.data.formats.listing import Fault, Listing, Row, separate, split_of, text_or_fault
 from rsopt.errors import UserError
 
 _SHARD = re.compile(r"[-._]")
@@ -30,20 +31,27 @@ def is_hugging_face(path: Path) -> bool:
 
 def read_hugging_face(path: Path, name: str | None = None) -> Listing:
     """Read the listing of a parquet file, a folder of them, or a saved data set. Image bytes stay encoded."""
-    rows = tuple(rows_of(path))
-    if not rows:
+    rows, bad = separate(rows_of(path))
+    if not rows and not bad:
         raise UserError(f"{path}: holds no rows")
-    return Listing(name or path.stem, "huggingface", rows, path if path.is_dir() else path.parent)
+    folder = path if path.is_dir() else path.parent
+    return Listing(printable(name or path.stem), "huggingface", rows, folder, folder, bad)
 
 
-def rows_of(path: Path) -> Iterator[Row]:
+def rows_of(path: Path) -> Iterator[Row | Fault]:
     """Yield the rows one by one, so that a set may be larger than memory."""
     number = 0
     for file in _files(path):
-        split = _split(path, file)
+        split, before = _split(path, file), number
         for batch in _batches(file):
-            yield from _rows(file, split, number, batch)
-            number += batch.num_rows
+            captions = _captions_column(file, batch)
+            names = _values(batch["filename"]) if "filename" in batch.schema.names else [None] * batch.num_rows
+            for name, texts, image in zip(names, _values(batch[captions]), _values(batch["image"]), strict=True):
+                data, path_of = _image(image)
+                place = f"{file.name}: row {number - before}"
+                filename = text_or_fault(f"{place}: filename", name or path_of or f"{split}_{number}")
+                yield filename if isinstance(filename, Fault) else _row(f"{place}: {captions}", split, filename, texts, data)
+                number += 1
 
 
 def count_rows(path: Path) -> int:
@@ -62,12 +70,14 @@ def _files(path: Path) -> list[Path]:
 
 def _current(folder: Path) -> set[str]:
     """Names of a saved split's arrow files; other files in the folder come from earlier saves."""
-    return {entry["filename"] for entry in _state(folder).get("_data_files", [])}
+    listed = _state(folder).get("_data_files", [])
+    return {str(entry.get("filename")) for entry in listed if isinstance(entry, dict)} if isinstance(listed, list) else set()
 
 
 def _state(folder: Path) -> dict[str, Any]:
     file = folder / "state.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    state = load_json(file) if file.is_file() else {}
+    return state if isinstance(state, dict) else {}
 
 
 def _split(root: Path, file: Path) -> str:
@@ -90,31 +100,52 @@ def _batches(file: Path) -> Iterator[pa.RecordBatch]:
         raise UserError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from None
 
 
-def _rows(file: Path, split: str, first: int, batch: pa.RecordBatch) -> Iterator[Row]:
+def _captions_column(file: Path, batch: pa.RecordBatch) -> str:
     columns = batch.schema.names
     captions = next((c for c in _CAPTIONS if c in columns), None)
     if captions is None or "image" not in columns:
         raise UserError(f"{file}: columns are {', '.join(columns)}; needed: captions or caption, image (and filename)")
-    names = batch["filename"].to_pylist() if "filename" in columns else [None] * batch.num_rows
-    for offset, (name, texts, image) in enumerate(
-        zip(names, batch[captions].to_pylist(), batch["image"].to_pylist(), strict=True)
-    ):
-        data, path = _image(image)
-        filename = name or path or f"{split}_{first + offset}"
-        # The hub's RSICD lists `rsicd_images/airport_1.jpg`, but no copy has this folder.
-        filename = PurePosixPath(filename).name if data is not None and ".." not in filename else filename
-        yield Row(filename, split, _texts(f"{file}: {filename}", texts), scene_of(filename), data)
+    return captions
 
 
-def _image(image: Any) -> tuple[bytes | None, str | None]:
+def _row(place: str, split: str, filename: str, captions: Any, data: bytes | None) -> Row:
+    """The row of one image.
+
+    Args:
+        place: Of its captions: file, row and column.
+        split: As the file's name says.
+        filename: As listed.
+        captions: The column's value: a text, or a list of texts.
+        data: Encoded bytes of the image, None where it is a file.
+    """
+    # The hub's RSICD lists `rsicd_images/airport_1.jpg`, but no copy has this folder.
+    filename = PurePosixPath(filename).name if data is not None and ".." not in filename else filename
+    listed = [(f"{place}[{n}]", c) for n, c in enumerate(captions)] if isinstance(captions, list) else [(place, captions)]
+    texts, faults = separate(text_or_fault(*pair) for pair in listed)
+    return Row(filename, split, texts, data=data, faults=faults)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """The column's values; bytes that are not UTF-8 become text that `text_fault` tells from Unicode."""
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError:
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    if isinstance(scalar, pa.ListScalar | pa.LargeListScalar) and scalar.is_valid:
+        return [_value(item) for item in scalar.values]
+    if isinstance(scalar, pa.StructScalar) and scalar.is_valid:
+        return {key: _value(item) for key, item in scalar.items()}
+    if isinstance(scalar, pa.StringScalar | pa.LargeStringScalar) and scalar.is_valid:
+        return scalar.as_buffer().to_pybytes().decode(errors="surrogateescape")
+    return scalar.as_py()
+
+
+def _image(image: Any) -> tuple[bytes | None, Any]:
+    """Encoded bytes, and a path, of an image column's value; None where it has none."""
     if isinstance(image, dict):
-        return image.get("bytes"), image.get("path")
+        data = image.get("bytes")
+        return data if isinstance(data, bytes) else None, image.get("path")
     return (image, None) if isinstance(image, bytes) else (None, image if isinstance(image, str) else None)
-
-
-def _texts(where: str, texts: Any) -> tuple[str, ...]:
-    if texts is None or isinstance(texts, str):
-        return (texts,) if texts else ()
-    if not isinstance(texts, list) or not all(t is None or isinstance(t, str) for t in texts):
-        raise UserError(f"{where}: captions must be text or a list of texts")
-    return tuple(t or "" for t in texts)

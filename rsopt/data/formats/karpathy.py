@@ -6,18 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rsopt.data.formats.listing import Listing, Row, image_folder, scene_of
+from rsopt.common.text import printable
+from rsopt.data.formats.listing import Fault, Listing, Row, image_folder, separate, text_or_fault
 from rsopt.errors import UserError
 
 
 def read_karpathy(file: Path, content: dict[str, Any]) -> Listing:
-    """Return the listing in `content`, which was read from `file`. Raises UserError that names a wrong entry."""
+    """Return the listing in `content`, which was read from `file`. Raises UserError if it lists nothing."""
     images = content["images"]
     if not isinstance(images, list) or not images:
         raise UserError(f"{file}: `images` must be a list with at least one image")
-    rows = tuple(_row(file, number, image) for number, image in enumerate(images))
-    name = content.get("dataset") or file.stem.removeprefix("dataset_")
-    return Listing(str(name), "karpathy", rows, image_folder(file.parent, [row.filename for row in rows]))
+    rows, bad = separate(_row(f"images[{number}]", image) for number, image in enumerate(images))
+    name = printable(str(content.get("dataset") or file.stem.removeprefix("dataset_")))
+    folder = image_folder(file.parent, [row.filename for row in rows])
+    return Listing(name, "karpathy", rows, folder, file.parent, bad)
 
 
 def load_json(file: Path) -> Any:
@@ -30,28 +32,40 @@ def load_json(file: Path) -> Any:
         raise UserError(f"{file}: nested too deeply") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not UTF-8: byte {error.start}") from None
+    except ValueError:  # of Python itself, for whole numbers of thousands of digits
+        raise UserError(f"{file}: holds a number of too many digits") from None
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
 
 
-def _row(file: Path, number: int, image: Any) -> Row:
-    where = f"{file}: images[{number}]"
-    if not isinstance(image, dict) or not isinstance(image.get("filename"), str):
-        raise UserError(f"{where} has no `filename`; an entry needs filename, split and sentences")
+def _row(place: str, image: Any) -> Row | Fault:
+    if not isinstance(image, dict):
+        return Fault(f"{place} is not an object with filename, split and sentences")
+    if "filename" not in image:
+        return Fault(f"{place} has no `filename`")
+    filename = text_or_fault(f"{place}.filename", image["filename"])
+    split = text_or_fault(f"{place}.split", image.get("split", ""))
+    folder = text_or_fault(f"{place}.filepath", image.get("filepath") or "")
+    for value in (filename, split, folder):
+        if isinstance(value, Fault):
+            return value
     sentences = image.get("sentences", [])
-    if not isinstance(sentences, list):
-        raise UserError(f"{where} ({image['filename']}): `sentences` must be a list")
-    texts = tuple(_text(f"{where} ({image['filename']}): sentences[{i}]", s) for i, s in enumerate(sentences))
-    folder = image.get("filepath")
-    filename = f"{folder}/{image['filename']}" if isinstance(folder, str) and folder else image["filename"]
-    return Row(filename, str(image.get("split", "")), texts, scene_of(filename))
+    if isinstance(sentences, list):
+        texts, faults = separate(_caption(f"{place}.sentences[{i}]", s) for i, s in enumerate(sentences))
+    else:
+        texts, faults = (), (f"{place}.sentences is not a list",)
+    return Row(f"{folder}/{filename}" if folder else str(filename), str(split), texts, faults=faults)
 
 
-def _text(where: str, sentence: Any) -> str:
+def _caption(place: str, sentence: Any) -> str | Fault:
     """The raw text, or the joined tokens if there is none; in some sets the two differ."""
-    if isinstance(sentence, dict):
-        if isinstance(raw := sentence.get("raw"), str):
-            return raw
-        if isinstance(tokens := sentence.get("tokens"), list):
-            return " ".join(map(str, tokens))
-    raise UserError(f"{where} has no `raw` text")
+    if isinstance(sentence, str):
+        return Fault(f"{place} is plain text, not an object with `raw`")
+    if not isinstance(sentence, dict):
+        return text_or_fault(place, sentence)
+    if "raw" in sentence:
+        return text_or_fault(f"{place}.raw", sentence["raw"])
+    if not isinstance(tokens := sentence.get("tokens"), list):
+        return Fault(f"{place} has no `raw` text")
+    words, faults = separate(text_or_fault(f"{place}.tokens[{i}]", token) for i, token in enumerate(tokens))
+    return Fault(faults[0]) if faults else " ".join(words)

@@ -1,4 +1,4 @@
-"""`python -m rsopt.data describe`: what is in a set, and eleven kinds of damage, each found and counted."""
+"""`python -m rsopt.data describe`: what is in a set, and each kind of damage, each found and counted."""
 
 from __future__ import annotations
 
@@ -83,12 +83,20 @@ def damage(root: Path) -> dict[str, int]:
     rows.append(dict(val[0], filename="copy_1.jpg", split="train"))
     Image.new("RGB", (9, 9)).save(folder / "nobody_lists_me.png")
     (folder / "notes.txt").write_text("not an image, not told")
+    rows.append({"filename": None, "split": "train", "sentences": []})
+    train[12]["sentences"][:2] = [{"raw": "half an emoji \ud83d"}, None]
+    (root / "txtclasses_rsicd").mkdir()
+    for scene in ("one", "other"):
+        (root / "txtclasses_rsicd" / f"{scene}.txt").write_text(train[12]["filename"])
     for row in rows:
         row["split"] = "unseen" if row["split"] == "test" else row["split"]
     file.write_text(json.dumps(content))
     unknown = sum(r["split"] in ("unseen", "holdout") for r in rows)
-    empties = 1 + sum(s["raw"] == "" for r in rows if r["split"] in ("train", "val") for s in r["sentences"])
+    empties = 1 + sum(s["raw"] == "" for r in rows if r["split"] in ("train", "val") for s in r["sentences"] if s)
     return {
+        "bad_entry": 1,
+        "bad_caption": 2,
+        "two_classes": 1,
         "missing_image": 4,
         "broken_image": 2,
         "no_caption": 1,

@@ -161,7 +161,25 @@ def test_what_is_no_data_set(tmp_path: Path, root: Path) -> None:
     edit(root, lambda content: content["images"][3].pop("filename"))
     refused(root, "images[3] has no `filename`")
     edit(root, lambda content: content["images"][3].update(filename="x.jpg", sentences=[{}]))
-    refused(root, "images[3] (x.jpg): sentences[0] has no `raw` text")
+    refused(root, "captions that are not text: x.jpg (images[3].sentences[0] has no `raw` text)")
+
+
+def test_a_listing_in_a_folder_of_its_own_beside_the_images(root: Path) -> None:
+    expected = internal(read(root))
+    (root / "original").mkdir()
+    (root / "dataset_rsicd.json").rename(root / "original" / "dataset_rsicd.json")
+    for path in (root, root / "original", root / "original" / "dataset_rsicd.json"):
+        assert internal(read(path)) == expected
+
+
+def test_a_number_of_too_many_digits(root: Path) -> None:
+    (root / "dataset_rsicd.json").write_text('{"images": [' + "1" * 5000 + "]}")
+    refused(root, "holds a number of too many digits")
+
+
+def test_a_list_of_images_alone_is_no_nwpu(root: Path) -> None:
+    edit(root, lambda content: content.pop("dataset"))
+    assert read(root).format == "karpathy" and len(read(root).samples) == 24
 
 
 def test_the_json_wins_over_stray_files_and_must_be_one(tmp_path: Path, items: list[Drawn], root: Path) -> None:

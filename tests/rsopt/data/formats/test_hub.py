@@ -10,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from rsopt.cli import command
 from rsopt.data.__main__ import main
-from rsopt.data.fetch import fetch
+from rsopt.data.fetch import Fetched, fetch
 from rsopt.data.images import open_image
 from rsopt.data.read import read
 from rsopt.errors import UserError
@@ -57,7 +59,7 @@ def test_interrupted_and_resumed(hub: Path, tmp_path: Path) -> None:
     times = {f: f.stat().st_mtime_ns for f in written}
     written[0].write_bytes(b"half")  # as after a lost machine
     (out / "RSICD_images" / ".pond_9.jpg.part").write_bytes(b"half")
-    assert fetch("rsicd", out, str(hub)) == (24, 15)
+    assert fetch("rsicd", out, str(hub)) == Fetched(24, 15, ())
     assert all(f.stat().st_mtime_ns == times[f] for f in written[1:])
     assert len(read(out, verify=True).samples) == 24 and not list((out / "RSICD_images").glob(".*"))
 
@@ -80,7 +82,7 @@ def test_ctrl_c_leaves_what_a_second_call_completes(hub: Path, tmp_path: Path) -
     assert process.returncode == 130 and "goes on from there" in told and "Traceback" not in told
     before = len(list(out.glob("RSICD_images/*.jpg")))
     assert 0 < before < 24 and not (out / "dataset_rsicd.json").exists()
-    assert fetch("rsicd", out, str(hub)) == (24, 24 - before)
+    assert fetch("rsicd", out, str(hub)) == Fetched(24, 24 - before, ())
 
 
 def test_what_cannot_be_fetched(hub: Path, tmp_path: Path) -> None:
@@ -90,3 +92,20 @@ def test_what_cannot_be_fetched(hub: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no parquet file"):
         fetch("rsicd", tmp_path / "out", str(tmp_path / "bare"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_row_of_the_source_is_refused_or_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hub = write_parquet(tmp_path / "hub", drawn_set(tmp_path / "drawn"), shards=1)
+    file = next((hub / "data").glob("train*"))
+    table = pyarrow.parquet.read_table(file)
+    captions, images = table["captions"].to_pylist(), table["image"].to_pylist()
+    captions[0][1], images[2] = None, None
+    table = table.set_column(1, "captions", [captions]).set_column(2, "image", pa.array(images, table["image"].type))
+    pyarrow.parquet.write_table(table, file)
+    arguments = ["fetch", "rsicd", str(tmp_path / "out"), "--source", str(hub)]
+    assert command(main, arguments) == 2
+    assert f"{file.name}: row 0: captions[1] is null. Leave it out with --skip-bad" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "dataset_rsicd.json").exists()
+    assert command(main, [*arguments, "--skip-bad"]) == 0
+    assert "left out by --skip-bad: 2: " in capsys.readouterr().out
+    assert len(read(tmp_path / "out", verify=True).samples) == 23

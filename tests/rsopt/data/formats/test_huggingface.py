@@ -65,7 +65,7 @@ def test_parquet_that_is_not_ours(tmp_path: Path, items: list[Drawn]) -> None:
     table = hub_table(items).set_column(1, "captions", [[{"raw": "a"}]] * len(items))
     (tmp_path / "odd").mkdir()
     pyarrow.parquet.write_table(table, tmp_path / "odd" / "train.parquet")
-    refused(tmp_path / "odd", "train.parquet: pond_1.jpg: captions must be text or a list of texts")
+    refused(tmp_path / "odd", "24 captions that are not text: pond_1.jpg (train.parquet: row 0: captions is an object, not text)")
     torn = write_parquet(tmp_path / "torn", items)
     file = next((torn / "data").glob("train*"))
     file.write_bytes(file.read_bytes()[:-100])
