@@ -26,3 +26,9 @@ def text_fault(value: Any) -> str | None:
 def printable(text: str) -> str:
     """The text with each half of a character as an escape such as `\\ud83d`, so that it can be printed and stored."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def shown(text: str, longest: int = 160) -> str:
+    """The text for a message: printable, and cut where it is very long."""
+    text = printable(text)
+    return text if len(text) <= longest else f"{text[:longest]}..."

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsopt.common.text import text_fault
+from rsopt.common.text import shown, text_fault
 from rsopt.data.formats.karpathy import load_json
 from rsopt.data.formats.listing import IMAGE_SUFFIXES, Listing, Row, scene_of
 from rsopt.errors import UserError
@@ -65,12 +65,12 @@ def _own_file(listing: Listing) -> dict[str, str]:
     for name, scene in given.items():
         fault = text_fault(name) or text_fault(scene) or ("is empty" if not scene.strip() else None)
         if fault:
-            raise UserError(f"{file}: the class of {name!a} {fault}; it must be text")
+            raise UserError(f"{file}: the class of '{shown(name)}' {fault}; it must be text")
     classes = {row.filename: given[key] for row in listing.rows for key in (row.name, row.filename) if key in given}
     known = {key for row in listing.rows for key in (row.name, row.filename)}
     if unknown := [name for name in given if name not in known]:
         more = ", ..." if len(unknown) > 3 else ""
-        raise UserError(f"{file}: {len(unknown)} names are not in the listing: {', '.join(unknown[:3])}{more}")
+        raise UserError(f"{file}: {len(unknown)} names are not in the listing: {', '.join(map(shown, unknown[:3]))}{more}")
     return {filename: " ".join(scene.split()) for filename, scene in classes.items()}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rsopt.common.atomic_files import replacing
-from rsopt.common.text import printable
+from rsopt.common.text import shown
 from rsopt.data.formats.hub import cached_parquet
 from rsopt.data.formats.huggingface import count_rows, is_hugging_face, rows_of
 from rsopt.data.formats.listing import Fault, Row, is_inside, split_of
@@ -69,8 +69,8 @@ def fetch(
     for number, row in enumerate(rows_of(parquet), start=1):
         faults = [row.reason] if isinstance(row, Fault) else [*_faults(row), *row.faults]
         if faults and not skip_bad:
-            raise UserError(f"{origin}: {printable(faults[0])}. Leave it out with --skip-bad")
-        left_out += map(printable, faults)
+            raise UserError(f"{origin}: {shown(faults[0])}. Leave it out with --skip-bad")
+        left_out += map(shown, faults)
         if isinstance(row, Row) and not _faults(row):
             written += _write(images, row)
             texts_of.setdefault((row.filename, split_of(row.split) or row.split), []).extend(row.texts)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rsopt.common.text import printable
+from rsopt.common.text import shown
 
 # Kind -> text for people. Those in REFUSED make scores wrong; the others are only reported by `describe`.
 KINDS = {
@@ -63,7 +63,7 @@ class Findings:
 
     def add(self, kind: str, name: str) -> None:
         """Record that `name` has this problem."""
-        self._names[kind].append(printable(name))
+        self._names[kind].append(shown(name))
 
     def problems(self, kinds: Iterable[str] = tuple(KINDS)) -> list[Problem]:
         """Return the problems of these kinds, in the order of KINDS."""

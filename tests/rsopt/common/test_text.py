@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsopt.common.text import printable, text_fault
+from rsopt.common.text import printable, shown, text_fault
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,8 @@ def test_what_is_printable_is_unicode_and_the_same_where_it_was(text: str) -> No
     shown = printable(text)
     assert text_fault(shown) is None
     assert (shown == text) == (text_fault(text) is None)
+
+
+def test_long_names_are_cut_in_messages() -> None:
+    assert shown("pond_1.jpg") == "pond_1.jpg"
+    assert shown("x" * 5000) == "x" * 160 + "..."
