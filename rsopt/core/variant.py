@@ -18,7 +18,8 @@ TARGETS = tuple(LORA_TARGETS)
 class BaseShape:
     """Depths of a base, and the LLM's width, which sets the scale of learning rates.
 
-    `cross_attention_frequency` is the Q-Former's: 2 means that every second layer has cross-attention.
+    `cross_attention_frequency` is the Q-Former's: 2 means that every second layer has cross-attention. `caption_room` is the
+    number of a caption's own tokens that the LLM has positions for, behind the queries and between start and end.
     """
 
     vision_layers: int
@@ -26,6 +27,7 @@ class BaseShape:
     llm_layers: int
     cross_attention_frequency: int = 2
     llm_width: int = 2560
+    caption_room: int = 2014
 
 
 @dataclass(frozen=True, slots=True)

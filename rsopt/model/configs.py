@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rsopt.core.inference import MAX_NEW_TOKENS
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
 
@@ -44,14 +45,25 @@ def base_config(name: str, vocab_size: int | None = None) -> Blip2Config:
 
 
 def shape_of(config: Blip2Config) -> BaseShape:
-    """Returns the depths (and the LLM's width) of a base with this configuration."""
+    """Returns the depths of a base with this configuration, its LLM's width and its room for captions."""
     return BaseShape(
         vision_layers=config.vision_config.num_hidden_layers,
         qformer_layers=config.qformer_config.num_hidden_layers,
         llm_layers=config.text_config.num_hidden_layers,
         cross_attention_frequency=config.qformer_config.cross_attention_frequency,
         llm_width=config.text_config.hidden_size,
+        caption_room=config.text_config.max_position_embeddings - config.num_query_tokens - 2,
     )
+
+
+def check_positions(whose: str, config: Blip2Config) -> None:
+    """Raises UserError unless the LLM has positions for the queries and the longest caption that is generated."""
+    has, queries = config.text_config.max_position_embeddings, config.num_query_tokens
+    if queries + MAX_NEW_TOKENS > has:  # the start token takes one more, the last token of a caption none
+        raise UserError(
+            f"{whose} has {has} positions: {queries} query tokens leave {max(0, has - queries)}, "
+            f"and captions take up to {MAX_NEW_TOKENS} tokens"
+        )
 
 
 def _built_in(name: str) -> Blip2Config:
@@ -122,3 +134,4 @@ def _check(name: str, config: Any) -> None:
     shape = shape_of(config)
     if min(shape.vision_layers, shape.qformer_layers, shape.llm_layers, shape.cross_attention_frequency) < 1:
         raise UserError(f"base '{name}' has a part without layers: {shape}")
+    check_positions(f"base '{name}'", config)

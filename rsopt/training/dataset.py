@@ -18,10 +18,18 @@ IGNORE = -100
 
 @dataclass(frozen=True, slots=True)
 class TokenCaption:
-    """`</s>`, the caption's tokens and the newline that ends it. `weight` counts the caption's repetitions."""
+    """`</s>`, the caption's tokens and the newline that ends it. `weight` counts the caption's repetitions.
+
+    A caption that was cut has no newline: a model that learned it would learn to stop in the middle of a sentence.
+    """
 
     ids: tuple[int, ...]
     weight: float
+
+    @classmethod
+    def cut(cls, start: int, tokens: Sequence[int], end: int, weight: float, limit: int) -> TokenCaption:
+        """Returns the caption of these `tokens`, of which the first `limit` stay."""
+        return cls((start, *tokens[:limit], *(() if len(tokens) > limit else (end,))), weight)
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,4 +206,4 @@ def score_layers(calibration: Calibration, progress: Progress | None = None) -> 
 
 def _key(worker: WorkerContext) -> str:
     """Digest of everything that the scores depend on."""
-    return digest({**worker.content, "images": CALIBRATION_IMAGES, "version": 1})
+    return digest({**worker.content, "images": CALIBRATION_IMAGES, "version": 2})

@@ -23,6 +23,7 @@ from rsopt.common.cache import cache_dir
 from rsopt.common.shared_array import build_together, is_whole
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import STATE, rung_folder
+from rsopt.core.recipe import CAPTION_TOKENS
 from rsopt.core.variant import digest
 from rsopt.errors import CandidateError
 from rsopt.model.build import Built, build
@@ -37,18 +38,25 @@ from rsopt.trial.worker_context import WorkerContext, pad_id
 TOP = 64  # tokens stored at each target; docs/benchmarks.md: how much of the teacher's probability they hold
 ROWS = 1024  # targets computed at once
 POLL_S = 0.5
-LAYOUT = 1  # version of the files, a part of the digest
+LAYOUT = 2  # version of the files, a part of the digest
 
 
 class Teacher:
     """The teacher of one study. It is tuned and run only for outputs that are not in its files yet.
 
     `leg` is its whole training. If `study`, the study's folder, holds its checkpoint, that one is used. `yield_device` is called
-    now and then during long computations.
+    now and then during long computations. `limit` cuts the captions that it answers, as its student's are.
     """
 
-    def __init__(self, leg: Leg, worker: WorkerContext, study: Path, yield_device: Callable[[], None] = lambda: None) -> None:
-        self.leg, self.worker, self.study, self.yield_device = leg, worker, study, yield_device
+    def __init__(
+        self,
+        leg: Leg,
+        worker: WorkerContext,
+        study: Path,
+        yield_device: Callable[[], None] = lambda: None,
+        limit: int = CAPTION_TOKENS,
+    ) -> None:
+        self.leg, self.worker, self.study, self.yield_device, self.limit = leg, worker, study, yield_device, limit
         content = {**worker.content, "teacher": leg.to_json(), "top": TOP, "layout": LAYOUT}
         self.folder = cache_dir() / "teachers" / digest(content)
 
@@ -63,7 +71,7 @@ class Teacher:
             rows["ids"], rows["log_p"] = ids.cpu().numpy(), log_p.cpu().numpy()
             return rows
 
-        logits = np.load(self._file(f"logits-{TOP}", (), kind, None, top), mmap_mode="r")
+        logits = np.load(self._file(f"logits-{TOP}-{self.limit}", (), kind, None, top), mmap_mode="r")
         return Answers(logits["ids"], logits["log_p"], {layer: self._hidden(layer) for layer in layers})
 
     def _hidden(self, layer: int) -> torch.Tensor:
@@ -75,7 +83,8 @@ class Teacher:
             return (states.view(torch.int16) if bits else states).cpu().numpy()
 
         kind = np.dtype(np.int16 if bits else base.dtype)
-        array = torch.from_numpy(np.load(self._file(f"hidden-{layer}", (width,), kind, layer, as_array), mmap_mode="c"))
+        path = self._file(f"hidden-{layer}-{self.limit}", (width,), kind, layer, as_array)
+        array = torch.from_numpy(np.load(path, mmap_mode="c"))
         return array.view(torch.bfloat16) if bits else array
 
     def _file(
@@ -111,7 +120,7 @@ class Teacher:
 
     @cached_property
     def _starts(self) -> list[int]:
-        captions = [tokens for sample in self.worker.data.split("train") if (tokens := self.worker.tokens(sample))]
+        captions = [tokens for sample in self.worker.data.split("train") if (tokens := self.worker.tokens(sample, self.limit))]
         return target_starts(captions)
 
     @cached_property
@@ -124,7 +133,7 @@ class Teacher:
             if not weights.exists():
                 self._tune(built, weights)
         load_weights(built, weights)
-        return built, self.worker.training_set("train", variant.vision_layers, built)
+        return built, self.worker.training_set("train", variant.vision_layers, built, self.limit)
 
     def _tune(self, built: Built, weights: Path) -> None:
         """Writes its checkpoint: a copy of the study's, or trained now, which gives the same."""
@@ -163,6 +172,7 @@ def distillation_losses(context: TrialContext, built: Built, data: TrainingSet) 
         raise ValueError(f"trial {leg.number} distils, but its study names no teacher")
     recipe, depth = leg.candidate.recipe, worker.base.shape.llm_layers
     layers = [taught for _, taught in cuts(built.variant.llm_layers, depth)] if recipe.distill_hidden > 0 else []
-    teacher = Teacher(context.teacher, worker, context.study or context.folder, context.yield_device)
+    study = context.study or context.folder
+    teacher = Teacher(context.teacher, worker, study, context.yield_device, recipe.caption_tokens)
     answers = teacher.answers(layers)
     return Distiller(built, data, answers, recipe, depth)

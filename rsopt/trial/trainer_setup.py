@@ -19,9 +19,10 @@ from rsopt.trial.worker_context import WorkerContext, pad_id
 
 
 def recipe_data(leg: Leg, built: Built, worker: WorkerContext) -> TrainingSet:
-    """The training split as the leg's recipe takes it: captions packed by image, or in image-caption pairs."""
-    data = worker.training_set("train", leg.candidate.variant.vision_layers, built)
-    return data if leg.candidate.recipe.packed else in_pairs(data)
+    """The training split as the leg's recipe takes it: captions cut, and packed by image or in image-caption pairs."""
+    recipe = leg.candidate.recipe
+    data = worker.training_set("train", leg.candidate.variant.vision_layers, built, recipe.caption_tokens)
+    return data if recipe.packed else in_pairs(data)
 
 
 def trainer_for(

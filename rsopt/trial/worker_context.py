@@ -13,7 +13,9 @@ from rsopt.caption.decoder_check import Agreement, captured_is_faster, compare_d
 from rsopt.caption.decoders import Decode, shared_prefix, transformers_generate
 from rsopt.common.out_of_memory import is_out_of_memory, release
 from rsopt.core.inference import BATCH, CHECKED_IMAGES
+from rsopt.core.recipe import CAPTION_TOKENS
 from rsopt.cost.model import CostModel
+from rsopt.data.garbled import learned_captions
 from rsopt.data.records import SPLITS, CaptionData, Sample
 from rsopt.model.base import Base
 from rsopt.model.build import Built
@@ -37,7 +39,7 @@ class WorkerContext:
     _features: dict[tuple[int, ...], torch.Tensor] = field(default_factory=dict)
     _queried: dict[tuple[tuple[int, ...], tuple[int, ...]], dict[str, torch.Tensor]] = field(default_factory=dict)
     _keys: dict[tuple[int, ...], str] = field(default_factory=dict)
-    _tokens: dict[str, tuple[TokenCaption, ...]] = field(default_factory=dict)
+    _tokens: dict[tuple[str, int], tuple[TokenCaption, ...]] = field(default_factory=dict)
     _scorers: dict[str, Scorer] = field(default_factory=dict)
     _costs: CostModel | None = None
     _agreement: Agreement | None = None
@@ -78,14 +80,19 @@ class WorkerContext:
             return self.queried(split, built), True
         return self.features(split, built.variant.vision_layers), False
 
-    def training_set(self, split: str, vision_layers: Sequence[int], built: Built | None = None) -> TrainingSet:
-        """Inputs and token captions of the images of a split that have a caption. Without `built` the inputs are features."""
+    def training_set(
+        self, split: str, vision_layers: Sequence[int], built: Built | None = None, limit: int = CAPTION_TOKENS
+    ) -> TrainingSet:
+        """Inputs and token captions of the images of a split that have a caption, each caption cut to `limit` tokens.
+
+        Without `built` the inputs are features. Validation losses leave `limit` alone, so that they compare.
+        """
         samples = self.data.split(split)
-        captioned = [i for i, sample in enumerate(samples) if self.tokens(sample)]
+        captioned = [i for i, sample in enumerate(samples) if self.tokens(sample, limit)]
         features, queried = (self.features(split, vision_layers), False) if built is None else self.inputs(split, built)
         if len(captioned) < len(samples):
             features = features[torch.tensor(captioned)]
-        return TrainingSet(features, [self.tokens(samples[i]) for i in captioned], queried)
+        return TrainingSet(features, [self.tokens(samples[i], limit) for i in captioned], queried)
 
     def feature_key(self, vision_layers: Sequence[int]) -> str:
         """Digest of everything that the features depend on."""
@@ -106,15 +113,18 @@ class WorkerContext:
             }
         return self._content
 
-    def tokens(self, sample: Sample) -> tuple[TokenCaption, ...]:
-        """Distinct, non-empty captions of an image as `</s> text newline`, weighted by repetition."""
-        if sample.image_id not in self._tokens:
-            self._tokens[sample.image_id] = tuple(
-                TokenCaption((self.base.start_id, *self._encode(c.text), self.base.end_id), float(c.count))
-                for c in sample.captions
-                if c.text.strip()
+    def tokens(self, sample: Sample, limit: int = CAPTION_TOKENS) -> tuple[TokenCaption, ...]:
+        """Distinct captions of an image as `</s> text newline`, weighted by repetition; garbled ones are left out.
+
+        Captions are cut to `limit` tokens, or to what the base has positions for.
+        """
+        limit = min(limit, self.base.shape.caption_room)
+        if (key := (sample.image_id, limit)) not in self._tokens:
+            start, end = self.base.start_id, self.base.end_id
+            self._tokens[key] = tuple(
+                TokenCaption.cut(start, self._encode(c.text), end, float(c.count), limit) for c in learned_captions(sample)
             )
-        return self._tokens[sample.image_id]
+        return self._tokens[key]
 
     def scorer(self, split: str) -> Scorer:
         """The scorer of a split; references are tokenised and counted once."""

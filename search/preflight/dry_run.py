@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -26,7 +28,9 @@ COSTS = {
 }
 
 
-def print_dry_run(settings: Settings, space: Space, bound: BoundSpace, shape: BaseShape, estimates: CostEstimator) -> None:
+def print_dry_run(
+    settings: Settings, space: Space, bound: BoundSpace, shape: BaseShape, estimates: CostEstimator, notes: Sequence[str] = ()
+) -> None:
     """Prints the plan to stdout.
 
     Args:
@@ -35,6 +39,7 @@ def print_dry_run(settings: Settings, space: Space, bound: BoundSpace, shape: Ba
         bound: The space over the base.
         shape: Depths of the base.
         estimates: Costs of candidates.
+        notes: Lines about the data.
     """
     console = stdout_console()
 
@@ -55,6 +60,8 @@ def print_dry_run(settings: Settings, space: Space, bound: BoundSpace, shape: Ba
         many = f"{size:,} combinations" if size is not None else "continuous"
         say(f"size: {many}; {len(bound.starts)} starting points")
     say(f"of a base with {shape.vision_layers} vision, {shape.qformer_layers} Q-Former and {shape.llm_layers} LLM layers")
+    for note in notes:
+        say(note)
     say(f"costs of {'all' if counted else f'{len(candidates):,} random'} candidates (lowest, median, highest):")
     for name, (title, form) in COSTS.items():
         values = [v for c in candidates if (v := _known(estimates, name, c)) is not None]

@@ -16,15 +16,18 @@ from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.scores.reference_points import ceiling_of, floor_of
+from rsopt.training.caption_lengths import CaptionLengths
 from search.execution.ray_runtime import cluster_address
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.exact_costs import exact_costs, recorded_latencies
 from search.optimizer.warm_start import OtherStudy, warm_start
+from search.preflight.captions import caption_notes, caption_summary, count_captions
 from search.preflight.checks import check_depths, check_ledger, check_machine, check_new
 from search.preflight.dry_run import print_dry_run
 from search.session.drive import drive, print_note
 from search.session.options import settings_of
 from search.session.warm_start_source import other_study
+from search.space.bound_space import BoundSpace
 from search.space.load import Space
 from search.storage.layout import RANKINGS_FILE, SPACE_FILE, WARM_START_FILE
 from search.study.settings import Settings, StudyMetadata, save_study
@@ -42,8 +45,9 @@ def new_session(options: argparse.Namespace, space: Space) -> int:
     ledger = Path(options.latency_ledger) if options.latency_ledger else None
     check_ledger(ledger, settings.latency_device)
     if options.dry_run:
-        return dry_run(settings, space, shape, ledger)
+        return dry_run(settings, space, shape, rough, ledger)
     data = read(settings.data, skip_bad=settings.skip_bad, verify=True) if settings.data else None
+    counts = count_captions(settings, rough, data) if data else None
     other = other_study(settings)
     cluster = cluster_address(options.address) is not None
     notes = check_machine(settings, rough, len(space.rungs), data, cluster)
@@ -53,7 +57,11 @@ def new_session(options: argparse.Namespace, space: Space) -> int:
     if data.skipped:
         skipped = ", ".join(f"{count} {kind}" for kind, count in data.skipped.items())
         print_note(f"left out by --skip-bad: {skipped}")
-    metadata = _metadata(space, data, data_path)
+    if counts is None or counts.estimated:  # by now the data is drawn, and the base fetched
+        counts = count_captions(settings, rough, data)
+    for note in caption_notes(counts, shape.caption_room):
+        print_note(f"  {note}")
+    metadata = _metadata(space, data, data_path, counts)
     _write_study(settings, metadata, space, shape, ledger, other)
     return drive(settings, space, metadata, data, options.address, store)
 
@@ -91,13 +99,23 @@ def _write_study(
     save_study(settings, metadata)
 
 
-def dry_run(settings: Settings, space: Space, shape: BaseShape, ledger: Path | None) -> int:
-    """Print the space, its costs and the expected time, without latencies that no ledger has."""
+def dry_run(settings: Settings, space: Space, shape: BaseShape, bound: BoundSpace, ledger: Path | None) -> int:
+    """Print the space, its costs and the expected time, without latencies that no ledger has. Bad data is refused first.
+
+    Args:
+        settings: Settings of the study.
+        space: Its space.
+        shape: Shape of its base.
+        bound: The space over that shape.
+        ledger: Recorded latencies.
+    """
+    data = read(settings.data, skip_bad=settings.skip_bad) if settings.data else None
+    counts = count_captions(settings, bound, data) if data else None
     costs = exact_costs(settings.base, "float32", memory=True)
     estimator = CostEstimator(space.objectives, costs, recorded=recorded_latencies(ledger, settings.base) if ledger else ())
     estimator.learn(())
-    bound = space.bind(shape, MeasuredRankings.placeholder(shape.llm_layers))
-    print_dry_run(settings, space, bound, shape, estimator)
+    notes = [caption_summary(counts), *caption_notes(counts, shape.caption_room)] if counts else []
+    print_dry_run(settings, space, bound, shape, estimator, notes)
     return 0
 
 
@@ -108,7 +126,7 @@ def _rankings(shape: BaseShape, other: OtherStudy | None) -> MeasuredRankings:
     return MeasuredRankings.placeholder(shape.llm_layers)
 
 
-def _metadata(space: Space, data: CaptionData, data_path: str) -> StudyMetadata:
+def _metadata(space: Space, data: CaptionData, data_path: str, counts: CaptionLengths) -> StudyMetadata:
     names = ("torch", "transformers", "peft", "ray", "optuna", "mlflow", "pycocoevalcap")
     return StudyMetadata(
         objectives=tuple(o.name for o in space.objectives),
@@ -119,6 +137,7 @@ def _metadata(space: Space, data: CaptionData, data_path: str) -> StudyMetadata:
         needs_rankings=space.needs_measuring,
         versions={"python": platform.python_version(), **{name: version(name) for name in names}},
         skipped=dict(data.skipped),
+        captions=counts.to_json(),
     )
 
 

@@ -58,8 +58,10 @@ def _start(start: Start, space: BoundSpace, named: Mapping[str, Parameter]) -> P
 
 
 def _values(parameter: Parameter, shape: BaseShape, rankings: Mapping[str, Ranking]) -> tuple[Value, ...]:
-    """Returns a parameter's values with depths as counts. Raises UserError for a depth or a ranking that this base lacks."""
+    """Returns a parameter's values with depths as counts. Raises UserError for what this base does not have."""
     name, node = parameter.name, parameter.node
+    if name == "caption_tokens" and (most := max(map(int, parameter.values))) > shape.caption_room:
+        raise node.error(f"{name}: {most} asked for, the base has positions for {shape.caption_room}")
     if name == "ranking":
         for strategy in parameter.values:
             if strategy not in rankings:

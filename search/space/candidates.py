@@ -69,6 +69,7 @@ def make_candidate(values: Mapping[str, Any], shape: BaseShape, orders: LayerOrd
         distill_logits=float(values["distill_logits"]),
         distill_hidden=float(values["distill_hidden"]),
         distill_temperature=float(values["distill_temperature"]),
+        caption_tokens=min(int(values["caption_tokens"]), shape.caption_room),  # the default may be more than the base has
     )
     return Candidate(_variant(values, orders), recipe)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rsopt.core.candidate import BASELINES
+from rsopt.core.recipe import CAPTION_TOKENS
 from rsopt.core.variant import TARGETS
 from search.space.yaml_document import YamlNode, quoted
 
@@ -86,6 +87,7 @@ RULES: dict[str, Rule] = {
     "weight_decay": Rule("number", 0.0),
     "warmup_share": Rule("number", 0.05, high=1.0),
     "packed": Rule("flag", True),  # false: steps of batch_images image-caption pairs, as in the original manual study
+    "caption_tokens": Rule("whole", CAPTION_TOKENS, low=1),  # longer captions are cut, never above the base's room
     # Weights of the losses that compare with the tuned full depth; the caption loss has weight 1.
     "distill_logits": Rule("number", 0.0),
     "distill_hidden": Rule("number", 0.0),

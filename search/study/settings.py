@@ -145,6 +145,7 @@ class StudyMetadata:
     needs_rankings: bool
     versions: dict[str, str]
     skipped: dict[str, int] = field(default_factory=dict)  # by --skip-bad: images or captions, by kind of problem
+    captions: dict[str, int] = field(default_factory=dict)  # of train and val: limit in tokens, cut, garbled, images left out
 
 
 def find_study(storage: str, name: str) -> Store:

@@ -18,7 +18,7 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2QForme
 from rsopt.baselines.bita.fourier_transformer import FourierTransformer
 from rsopt.baselines.vision_towers import clip, clip_config, load_tower
 from rsopt.model.base import Base
-from rsopt.model.configs import shape_of
+from rsopt.model.configs import check_positions, shape_of
 
 WEIGHTS = "bita.safetensors"
 
@@ -67,7 +67,7 @@ def bita_config(tiny: bool, text_config: OPTConfig, image_token: int) -> BitaCon
     qformer = {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
     if tiny:
         qformer = {"num_hidden_layers": 4, "hidden_size": 96, "intermediate_size": 384, "num_attention_heads": 4}
-    return BitaConfig(
+    config = BitaConfig(
         vision_config=clip_config(tiny).to_dict(),
         qformer_config=Blip2QFormerConfig(
             **qformer, cross_attention_frequency=1, hidden_dropout_prob=0.0 if tiny else 0.1
@@ -77,6 +77,8 @@ def bita_config(tiny: bool, text_config: OPTConfig, image_token: int) -> BitaCon
         image_token_index=image_token,
         tune_language_model=tiny,
     )
+    check_positions("the language model that BITA takes from the base", config)
+    return config
 
 
 def bita_base(base: Base, tiny: bool, seed: int, tower: str | None = None) -> Base:

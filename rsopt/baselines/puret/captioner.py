@@ -22,9 +22,11 @@ from rsopt.baselines.schedules import Plan, plans
 from rsopt.baselines.training import Stage, Training, dropout
 from rsopt.baselines.vision_towers import load_tower
 from rsopt.core.inference import GENERATE, Generation
+from rsopt.core.recipe import CAPTION_TOKENS
 from rsopt.core.variant import digest
 from rsopt.cost.memory import Workload
 from rsopt.cost.model import Cost
+from rsopt.data.garbled import learned_captions
 from rsopt.data.images import open_image
 from rsopt.data.records import SPLITS, Sample
 from rsopt.latency.subject import Subject
@@ -33,7 +35,7 @@ from rsopt.scores.token_cache import learn_tokens, tokenizer
 from rsopt.training.dataset import IGNORE
 from rsopt.trial.worker_context import WorkerContext
 
-Rows = list[tuple[list[int], int]]  # distinct captions of an image as rows of the vocabulary, with their counts
+Rows = list[tuple[list[int], int]]  # distinct captions of an image as rows of the vocabulary, ended by 0, with their counts
 SMOOTHING = 0.1
 SAMPLES = 5  # sampled captions an image in self-critical training
 MIN_COUNT = {"tiny": 2, "paper": 5}  # of a word in the training captions, to have a row in the vocabulary
@@ -46,7 +48,7 @@ class PureTCaptioner:
         self.name, self.worker, self.seed, self.tiny = name, worker, seed, tower is None
         base = worker.base
         samples = worker.data.samples
-        texts = sorted({caption.text for sample in samples for caption in sample.captions if caption.text.strip()})
+        texts = sorted({caption.text for sample in samples for caption in learned_captions(sample)})
         learn_tokens(texts)
         self._tokens = dict(zip(texts, tokenizer()(texts), strict=True))
         train = [text for sample in worker.data.split("train") for text in self._captions(sample)]
@@ -98,8 +100,10 @@ class PureTCaptioner:
         total = count = 0.0
         for at in range(0, len(samples), BATCH):
             rows = [i for i in range(at, min(at + BATCH, len(samples))) if self._captions(samples[i])]
+            if not rows:
+                continue
             captions = [self._rows(samples[i]) for i in rows]
-            tokens = sum(times * (len(row) + 1) for rows in captions for row, times in rows)
+            tokens = sum(times * len(row) for rows in captions for row, times in rows)
             total += tokens * self._logit_loss(features[torch.tensor(rows)], captions, 0.0).item()
             count += tokens
         return total / count
@@ -162,11 +166,12 @@ class PureTCaptioner:
 
     def _captions(self, sample: Sample) -> list[str]:
         """Tokenised captions, repeated ones as often as they occur."""
-        return [self._tokens[c.text] for c in sample.captions if c.text.strip() for _ in range(c.count)]
+        return [self._tokens[c.text] for c in learned_captions(sample) for _ in range(c.count)]
 
     def _rows(self, sample: Sample) -> Rows:
-        """Distinct captions as rows of the vocabulary, with their counts."""
-        return [(self.words.encode(self._tokens[c.text]), c.count) for c in sample.captions if c.text.strip()]
+        """Distinct captions as rows of the vocabulary, with their counts. Like those of variants, they are cut without an end."""
+        encoded = [(self.words.encode(self._tokens[c.text]), c.count) for c in learned_captions(sample)]
+        return [([*words, 0] if len(words) <= CAPTION_TOKENS else words[:CAPTION_TOKENS], count) for words, count in encoded]
 
     def _cross_entropy(self, features: Tensor, captions: Sequence[Rows], smoothing: float, chosen: Sequence[int]) -> Tensor:
         with dropout(self.model):
@@ -208,10 +213,10 @@ class PureTCaptioner:
 
 
 def _padded(texts: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    """Inputs, which begin with 0, and targets of texts: each (texts, longest + 1), targets IGNORE after the end."""
-    width = 1 + max(map(len, texts))
+    """Inputs, which begin with 0, and targets of texts: each (texts, longest), targets IGNORE after the end."""
+    width = max(map(len, texts))
     ids, targets = torch.zeros(len(texts), width, dtype=torch.long), torch.full((len(texts), width), IGNORE)
     for row, text in enumerate(texts):
-        ids[row, 1 : 1 + len(text)] = torch.tensor(text)
-        targets[row, : len(text) + 1] = torch.tensor([*text, 0])
+        ids[row, 1 : len(text)] = torch.tensor(text[:-1])
+        targets[row, : len(text)] = torch.tensor(text)
     return ids, targets
