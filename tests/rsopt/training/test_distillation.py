@@ -161,9 +161,9 @@ def test_the_teachers_files(worker: WorkerContext, tmp_path: Path, monkeypatch: 
     again.answers([2, 3])
     assert (first.folder / STATE).read_bytes() == weights
     assert sorted(p.name for p in first.folder.iterdir() if p.suffix != ".lock") == [
-        "hidden-2.npy",
-        "hidden-3.npy",
-        f"logits-{TOP}.npy",
+        "hidden-2-64.npy",
+        "hidden-3-64.npy",
+        f"logits-{TOP}-64.npy",
         STATE,
     ]
 
