@@ -52,7 +52,8 @@ def parser() -> Parser:
 
 
 def _describe(options: argparse.Namespace) -> int:
-    from rsopt.data.describe import describe, print_description
+    from rsopt.data.describe import describe
+    from rsopt.data.description import print_description
 
     with _progress("looking at images") as progress:
         task = progress.add_task("looking at images", total=None)

@@ -19,7 +19,8 @@ from PIL import Image, ImageOps
 
 from rsopt.common.atomic_files import replacing
 from rsopt.common.cache import cache_dir
-from rsopt.data.records import Sample
+from rsopt.data.near_identical import near_identical, thumbnail
+from rsopt.data.records import SPLITS, Sample
 
 # Views for training: the eight symmetries of a square, since an overhead image has no upright direction.
 _TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
@@ -47,11 +48,19 @@ def view(image: Image.Image, number: int) -> Image.Image:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """Result of decoding all images: broken ones {image id: reason}, {"224x224": images}, and images in two splits."""
+    """Result of decoding all images.
+
+    `broken` is {image id: reason}, `sizes` {"224x224": images}; `same` names images whose files are the same in two splits.
+    `near` names the first pairs of near-identical images in two splits. `near_across` and `near_within` count such pairs in
+    two splits and within one, the latter with files that are the same.
+    """
 
     broken: dict[str, str]
     sizes: dict[str, int]
     same: list[str]
+    near: list[str]
+    near_across: int
+    near_within: int
 
 
 def inspect_images(samples: Sequence[Sample], on_done: Callable[[int], None] | None = None) -> Inspection:
@@ -66,7 +75,8 @@ def inspect_images(samples: Sequence[Sample], on_done: Callable[[int], None] | N
     broken: dict[str, str] = {}
     sizes: Counter[str] = Counter()
     seen: dict[str, Sample] = {}
-    same = []
+    same, copies = [], 0
+    different: list[tuple[Sample, bytes]] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoders release the interpreter's lock
         for number, (sample, decoded) in enumerate(zip(samples, pool.map(_decode, samples), strict=True), start=1):
             if decoded.fault:
@@ -74,11 +84,17 @@ def inspect_images(samples: Sequence[Sample], on_done: Callable[[int], None] | N
             else:
                 sizes[decoded.size] += 1
                 first = seen.setdefault(decoded.content, sample)
-                if first.split != sample.split:
-                    same.append(f"{first.image_id} ({first.split}) and {sample.image_id} ({sample.split})")
+                if first is sample:
+                    different.append((sample, decoded.thumbnail))
+                elif first.split != sample.split:
+                    same.append(_pair(first, sample))
+                else:
+                    copies += 1
             if on_done and (number % 64 == 0 or number == len(samples)):
                 on_done(number)
-    inspection = Inspection(broken, dict(sizes.most_common()), same)
+    pairs = near_identical([t for _, t in different], [SPLITS.index(s.split) for s, _ in different])
+    near = [_pair(different[one][0], different[other][0]) for one, other in pairs.first]
+    inspection = Inspection(broken, dict(sizes.most_common()), same, near, pairs.across, pairs.within + copies)
     _save(cached, inspection)
     return inspection
 
@@ -88,12 +104,17 @@ def broken_images(samples: Sequence[Sample]) -> dict[str, str]:
     return inspect_images(samples).broken
 
 
+def _pair(one: Sample, other: Sample) -> str:
+    return f"{one.image_id} ({one.split}) and {other.image_id} ({other.split})"
+
+
 class _Decoded(NamedTuple):
-    """Of one image: why it cannot be decoded, or its size and a digest of its file."""
+    """Of one image: why it cannot be decoded, or its size, a digest of its file, and its grey levels in small."""
 
     fault: str = ""
     size: str = ""
     content: str = ""
+    thumbnail: bytes = b""
 
 
 def _decode(sample: Sample) -> _Decoded:
@@ -103,18 +124,23 @@ def _decode(sample: Sample) -> _Decoded:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = open_image(replace(sample, data=data, path=None))
+            small = thumbnail(image)
     except Exception as error:  # noqa: BLE001 - decoders raise SyntaxError, struct.error, DecompressionBombError...
         return _Decoded(fault=_ADDRESS.sub("", " ".join((str(error) or type(error).__name__).split()))[:120])
-    return _Decoded(size=f"{image.width}x{image.height}", content=hashlib.blake2b(data, digest_size=16).hexdigest())
+    content = hashlib.blake2b(data, digest_size=16).hexdigest()
+    return _Decoded(size=f"{image.width}x{image.height}", content=content, thumbnail=small)
 
 
 def _digest(samples: Iterable[Sample]) -> str:
     state = hashlib.blake2b(digest_size=16)
+    folders: dict[Path, Path] = {}
     for sample in samples:
         state.update(f"{sample.image_id}\0{sample.split}\0".encode())
         if sample.path is not None:
             stat = sample.path.stat()
-            state.update(f"{sample.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
+            if (parent := sample.path.parent) not in folders:
+                folders[parent] = parent.resolve()
+            state.update(f"{folders[parent]}/{sample.path.name}\0{stat.st_size}\0{stat.st_mtime_ns}".encode())
         else:
             state.update(sample.data or b"")
     return state.hexdigest()

@@ -56,10 +56,61 @@ def test_mini(mini: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_clean_parquet_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = described(write_parquet(tmp_path / "hub", drawn_set(tmp_path / "drawn")), capsys)
     assert found["format"] == "huggingface" and found["problems"] == []
-    assert found["splits"]["val"] == {"images": 4, "captions": 20, "distinct": 4}
+    counts = {"listed": 4, "images": 4, "captions": 20, "distinct": 4}
+    shares = {"distinct_an_image": 1.0, "in_training": 0.0, "unknown_words": pytest.approx(0.1)}
+    assert found["splits"]["val"] == counts | shares
     assert found["classes"]["pond"]["images"] == 8
     command(main, ["describe", str(tmp_path / "hub")])
     assert "no problems found" in capsys.readouterr().out
+
+
+def test_the_generated_set_is_one_kind_of_data(mini: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = described(mini, capsys)
+    assert found["val_and_test_differ"] is None
+    assert found["unusual"] == {"limit_tokens": 64, "captions": 0, "share": 0.0, "garbled": [], "too_long": [], "outliers": []}
+    assert found["near_identical"]["across_splits"] == 0
+    assert found["class_source"] == "file names" and found["without_image"] == 0
+
+
+def test_a_listing_without_images(mini: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = described(mini, capsys)
+    (tmp_path / "bare").mkdir()
+    shutil.copy(mini / "dataset_rsicd.json", tmp_path / "bare")
+    for path in (tmp_path / "bare", tmp_path / "bare" / "dataset_rsicd.json"):
+        found = described(path, capsys)
+        assert found["without_image"] == 64 and {p["kind"] for p in found["problems"]} >= {"missing_image", "empty_split"}
+        for split, values in found["splits"].items():
+            assert values == whole["splits"][split] | {"images": 0}
+        assert all(found[key] == whole[key] for key in ("words", "unusual", "distinct_per_image", "class_source"))
+    assert command(main, ["describe", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "64 listed images are missing or broken; their captions are counted here" in shown and "near-identical" not in shown
+
+
+def test_what_is_unusual_is_printed(mini: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "unusual"
+    shutil.copytree(mini, root)
+    content = json.loads((root / "dataset_rsicd.json").read_text())
+    content["images"][3]["sentences"][1]["raw"] = "1" + "." * 164
+    content["images"][4]["sentences"][2]["raw"] = " ".join(f"word{n}" for n in range(90))
+    for image in content["images"]:
+        if image["split"] == "val":
+            image["sentences"] = image["sentences"][:1] * 5
+    for number, image in enumerate(content["images"]):
+        file = root / "RSICD_images" / image["filename"]
+        image["filename"] = f"{number:05d}.jpg"
+        file.rename(file.with_name(image["filename"]))
+    again = content["images"][0] | {"filename": "again.png", "split": "val"}
+    Image.open(root / "RSICD_images" / "00000.jpg").resize((200, 200)).save(root / "RSICD_images" / "again.png")
+    content["images"].append(again)
+    (root / "dataset_rsicd.json").write_text(json.dumps(content))
+    assert command(main, ["describe", str(root)]) == 0
+    shown = capsys.readouterr().out
+    assert "00003.jpg (" in shown and "1 garbled (" in shown and "165 characters" in shown
+    assert "1 longer than 64 tokens of tiny" in shown and "00004.jpg (" in shown
+    assert "near-identical images: 1 pairs across splits (00000.jpg (train) and again.png (val))" in shown
+    assert "classes: none known, so the blind baseline (one caption for all images) is a weak one" in shown
+    assert "val and test are different kinds of data: val has 1." in shown
 
 
 def damage(root: Path) -> dict[str, int]:
