@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-RULE = (
-    "8x8 difference hash, at most 3 of 64 bits apart, at most 8 of 255 grey levels on average; images of one colour are left out"
-)
-_SIDE, _BITS, _GREYS = 8, 3, 8
+_SIDE = 8
+_BITS = 8  # of the 64 of a difference hash that may differ; a grey level nearly equal to its neighbour's may go either way
+_GREYS = 0.03  # of the contrast: what the grey levels may differ on average once the images are equally bright
 _PLAIN = 16  # an image with less contrast has no pattern to compare, only noise
 _ROWS = 256  # compared with all others at a time
 _NAMED = 100
@@ -31,18 +30,23 @@ def thumbnail(image: Image.Image) -> bytes:
 
 
 def near_identical(thumbnails: Sequence[bytes], groups: Sequence[int]) -> Pairs:
-    """Compare all thumbnails with each other; `groups` has the number of each image's split."""
+    """Compare all thumbnails with each other; `groups` has the number of each image's split.
+
+    Two images are near-identical if their difference hashes differ in few bits and their grey levels little.
+    """
     greys = np.frombuffer(b"".join(thumbnails), np.uint8).reshape(-1, _SIDE, _SIDE + 1).astype(np.int16)
     textured = np.flatnonzero(np.ptp(greys, axis=(1, 2)) >= _PLAIN)
     greys, group = greys[textured], np.asarray(groups)[textured]
-    hashes = _hashes(greys)
+    hashes, contrast = _hashes(greys), np.ptp(greys, axis=(1, 2))
+    pattern = greys - greys.mean(axis=(1, 2), keepdims=True)
     across = within = 0
     first: list[tuple[int, int]] = []
     for start in range(0, len(hashes), _ROWS):
         distances = np.bitwise_count(hashes[start : start + _ROWS, None] ^ hashes[None, start:])
         one, other = np.nonzero(np.triu(distances <= _BITS, k=1))
         one, other = one + start, other + start
-        near = np.abs(greys[one] - greys[other]).mean(axis=(1, 2)) <= _GREYS
+        unlike = np.abs(pattern[one] - pattern[other]).mean(axis=(1, 2))
+        near = unlike <= _GREYS * np.minimum(contrast[one], contrast[other])
         one, other = one[near], other[near]
         apart = group[one] != group[other]
         across += int(apart.sum())

@@ -96,21 +96,23 @@ def test_what_is_unusual_is_printed(mini: Path, tmp_path: Path, capsys: pytest.C
     for image in content["images"]:
         if image["split"] == "val":
             image["sentences"] = image["sentences"][:1] * 5
+        elif image["split"] == "test":
+            image["sentences"] = [{"raw": f"{n} ponds are in {image['filename'][:-4]} ."} for n in range(5)]
     for number, image in enumerate(content["images"]):
         file = root / "RSICD_images" / image["filename"]
         image["filename"] = f"{number:05d}.jpg"
         file.rename(file.with_name(image["filename"]))
-    again = content["images"][0] | {"filename": "again.png", "split": "val"}
-    Image.open(root / "RSICD_images" / "00000.jpg").resize((200, 200)).save(root / "RSICD_images" / "again.png")
+    again = content["images"][1] | {"filename": "again.png", "split": "val", "sentences": content["images"][1]["sentences"][:1]}
+    Image.open(root / "RSICD_images" / "00001.jpg").resize((200, 200)).save(root / "RSICD_images" / "again.png")
     content["images"].append(again)
     (root / "dataset_rsicd.json").write_text(json.dumps(content))
     assert command(main, ["describe", str(root)]) == 0
     shown = capsys.readouterr().out
     assert "00003.jpg (" in shown and "1 garbled (" in shown and "165 characters" in shown
     assert "1 longer than 64 tokens of tiny" in shown and "00004.jpg (" in shown
-    assert "near-identical images: 1 pairs across splits (00000.jpg (train) and again.png (val))" in shown
+    assert "near-identical images: 1 pairs across splits (00001.jpg (train) and again.png (val))" in shown
     assert "classes: none known, so the blind baseline (one caption for all images) is a weak one" in shown
-    assert "val and test are different kinds of data: val has 1." in shown
+    assert "val and test are different kinds of data: val has 1.00 distinct captions an image" in shown
 
 
 def damage(root: Path) -> dict[str, int]:
