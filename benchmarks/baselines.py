@@ -21,6 +21,10 @@ import numpy as np
 from benchmarks.bases import worker_on_mini
 from benchmarks.depths import cider_with_interval
 from benchmarks.report import measured_by, spread, table, write_section
+from rsopt.core.baseline import in_one_line
+from rsopt.data.generated.mini import mini_folder
+from rsopt.data.read import read
+from rsopt.scores.baselines import baselines_of
 from rsopt.scores.bootstrap import paired_bootstrap
 
 
@@ -96,21 +100,13 @@ def main() -> int:
     sys.stdout.write(body + "\n")
     if not options.print_only:
         changed = sum(result.changed for result in results)
-        floors = ", ".join(f"{name} {value:.3g}" for name, value in _floors().items())
+        beside = in_one_line(baselines_of(read(mini_folder()), "val"))
         facts = [
             measured_by(f"python -m benchmarks.baselines --seeds {options.seeds}") + "; 5 beams",
-            f"reloading changes {changed or 'no'} caption{'s' * (changed > 1)}; floors: {floors}",
+            f"reloading changes {changed or 'no'} caption{'s' * (changed > 1)}; beside them {beside}",
         ]
         write_section("Baselines (tiny)", facts, body)
     return 0
-
-
-def _floors() -> dict[str, float]:
-    from rsopt.data.generated.mini import mini_folder
-    from rsopt.data.read import read
-    from rsopt.scores.reference_points import floor_of
-
-    return {name.replace("_", " "): value for name, value in floor_of(read(mini_folder()), "val").items()}
 
 
 if __name__ == "__main__":

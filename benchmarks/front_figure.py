@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.figures import pyplot
+from rsopt.core.baseline import BLIND
 from search.results.front import Front
 
 PANELS = (("latency_ms", "latency, ms (batch 1, 5 beams, fixed length)", 1.0), ("params", "parameters, millions", 1e-6))
@@ -33,9 +34,9 @@ def main() -> int:
             at = scale * member.objectives[name], member.objectives["cider"]
             text = member.name.split(" r")[0] + (" (knee)" if "knee" in front.picks_of(member.id) else "")
             axis.annotate(text, at, xytext=(4, 5), textcoords="offset points", fontsize=8)
-        for prior, value in front.floor.items():
-            axis.axhline(value, color="#c0392b", lw=1, ls="--" if prior == "class_prior" else ":")
-            axis.annotate(prior.replace("_", " "), (1, value), xycoords=("axes fraction", "data"), ha="right", fontsize=8)
+        for baseline, score in front.baselines.items():
+            axis.axhline(score.cider, color="#c0392b", lw=1, ls="--" if baseline in BLIND else ":")
+            axis.annotate(baseline, (1, score.cider), xycoords=("axes fraction", "data"), ha="right", fontsize=8)
         axis.set(xlabel=label)
         axis.grid(alpha=0.25)
     axes[0].set(ylabel="CIDEr x100, validation")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import pyplot
+from rsopt.core.baseline import BLIND, baselines_from_json
 
 PARTS = {"vision": "#0b62a4", "qformer": "#c0392b", "llm": "#7f8c8d"}
 NAMES = {"vision": "vision tower", "qformer": "Q-Former", "llm": "LLM"}
@@ -58,7 +59,7 @@ def parts(comparison: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
 
 
 def scores(comparison: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
-    """Draw the CIDEr of all rows with intervals, and the floor."""
+    """Draw the CIDEr of all rows with intervals, and the baselines."""
     chosen = [row for row in rows if "cider" in row["metrics"]]
     figure, axis = pyplot().subplots(figsize=(9, 0.28 * len(chosen) + 1.2), layout="constrained")
     for at, row in enumerate(reversed(chosen)):
@@ -66,9 +67,9 @@ def scores(comparison: dict[str, Any], rows: list[dict[str, Any]]) -> Any:
         colour = next((c for end, (_, c) in KINDS.items() if end in row["name"]), "#444444")
         axis.plot([low, high], [at, at], color=colour, lw=2)
         axis.plot(row["metrics"]["cider"], at, "o", color=colour)
-    for name, value in comparison["floor"].items():
-        axis.axvline(value, color="#c0392b", lw=1, ls="--" if name == "class_prior" else ":")
-        axis.annotate(name.replace("_", " "), (value, len(chosen) - 0.4), fontsize=8, color="#c0392b")
+    for name, score in baselines_from_json(comparison).items():
+        axis.axvline(score.cider, color="#c0392b", lw=1, ls="--" if name in BLIND else ":")
+        axis.annotate(name, (score.cider, len(chosen) - 0.4), fontsize=8, color="#c0392b")
     axis.set(yticks=range(len(chosen)), xlabel=f"CIDEr x100 on {comparison['data']}, 95 % interval over images")
     axis.set_yticklabels([row["name"] for row in reversed(chosen)], fontsize=8)
     axis.set_title(f"Rows of the study over `{comparison['base']}`, not over BLIP-2", fontsize=10)

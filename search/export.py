@@ -8,6 +8,7 @@ from typing import get_args
 
 from rsopt.cli import Parser, as_called, command, whole
 from rsopt.common.atomic_files import check_new
+from rsopt.core.baseline import in_one_line
 from rsopt.core.inference import BEAMS, MOST_BEAMS, Weights
 from rsopt.core.leg_files import rung_folder
 from rsopt.errors import UserError
@@ -68,6 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     check_new(out)
     folder = study_folder(options.storage, options.name)
     from search.results.build_front import study_front  # after parsing: SciPy takes most of a second to import
+    from search.results.verdict import verdict
 
     front = study_front(folder)
     trial = choose(front, options.pick, options.max_latency_ms)
@@ -80,6 +82,8 @@ def main(argv: list[str] | None = None) -> int:
         )
     if options.adapter_only and trial.variant.lora is None:
         raise UserError(f"trial {trial.id} was not tuned, so it has no adapter; export it without --adapter-only")
+    for line in verdict(front):
+        say(f"warning: {line}")
     say(f"trial {trial.id} of {settings.name}: {trial.name}")
     # After the checks: torch and transformers take seconds to import.
     from search.followup.export_trial import export_trial
@@ -123,7 +127,7 @@ def _report(manifest: ExportManifest, out: Path) -> None:
         f"checked     {check.images} images: captions of the reloaded folder equal those of the model in memory; "
         f"{check.same_as_study} equal to the study's own",
         f"test split  CIDEr {test.metrics['cider']:.1f} ({low:.1f} to {high:.1f}) on {test.images} images; "
-        + ", ".join(f"floor {name.replace('_', ' ')} {value:.1f}" for name, value in test.floor.items()),
+        + f"baselines: {in_one_line(test.baselines)}",
         f"card        {out / 'README.md'}, numbers in {out / MANIFEST}",
     ]
     if not manifest.adapter_only:

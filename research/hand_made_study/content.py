@@ -10,11 +10,12 @@ from typing import Any
 from research.hand_made_study.conclusions import Check, checks
 from research.hand_made_study.counts import full_size
 from research.hand_made_study.rows import Row, caption_row, fill_latencies, find_row, trial_row
+from rsopt.core.baseline import Baselines, baselines_to_json
 from rsopt.cost.model import CostModel
 from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
 from rsopt.model.configs import base_config
-from rsopt.scores.reference_points import scorer_of
+from rsopt.scores.scorer import scorer_of
 from search.results.build_front import study_front
 from search.results.reference_study import read_reference_study
 from search.study.history import REFERENCES
@@ -32,8 +33,7 @@ class Comparison:
     base: str
     data: str
     images: int
-    floor: Mapping[str, float]
-    ceiling: Mapping[str, float]
+    baselines: Baselines
     hand_made: Mapping[str, Any]
     exact: Mapping[str, Mapping[str, Any]]
     rows: tuple[Row, ...]  # of the study
@@ -65,8 +65,9 @@ class Comparison:
             ours = self.counterpart(row)
             here = {"state": "missing", "reason": self.why_missing(row)} if ours is None else ours.to_json()
             table.append({**row, "full_size": self.exact.get(row["name"]), "here": here})
-        names = ("study", "base", "data", "images", "floor", "ceiling")
+        names = ("study", "base", "data", "images")
         return {name: getattr(self, name) for name in names} | {
+            "baselines": baselines_to_json(self.baselines),
             "columns": self.hand_made["columns"],
             "table": table,
             "others": [row.to_json() for row in self.others],
@@ -100,8 +101,7 @@ def compare(
         settings.base,
         data.name,
         len(data.split("val")),
-        metadata.floor,
-        metadata.ceiling,
+        metadata.baselines,
         hand_made,
         exact,
         tuple(rows),

@@ -9,6 +9,7 @@ from typing import Any
 from research.hand_made_study.content import SCOPES, Comparison
 from research.hand_made_study.curves import loss_summary
 from research.hand_made_study.rows import Row, find_row
+from rsopt.core.baseline import in_one_line, strongest_blind
 
 METRICS = {
     "bleu_1": "B1",
@@ -102,20 +103,17 @@ def _sections(comparison: Comparison) -> list[Section]:
 
 
 def _intro(comparison: Comparison) -> list[Section]:
-    priors = [f"{name.replace('_', ' ')} {value:.1f}" for name, value in comparison.floor.items()]
-    people = [f"{name.replace('_', ' ')} {value:.1f}" for name, value in comparison.ceiling.items()]
     text = (
         f"Study `{comparison.study}` over base `{comparison.base}`, {comparison.images} validation images of {comparison.data}. "
         "All scores are x100. "
-        f"Floor, CIDEr of captioners that never look at the image: {', '.join(priors)}. "
-        f"Ceiling: {', '.join(people) if people else 'none, no image has two captions'}."
+        f"CIDEr of baselines on the same images (a blind one never looks at the image): {in_one_line(comparison.baselines)}."
     )
     small = comparison.hand_made["base"] not in comparison.base
     warning = (
         f"**`{comparison.base}` is not the base of the hand-made study, and this is not its data: compare the rows measured here "
         "with each other, not with the study's scores. Counts at full size are exact.**"
     )
-    return [Text(text), *([Text(warning)] if small else []), Text(comparison.hand_made["rsicd_floor"])]
+    return [Text(text), *([Text(warning)] if small else []), Text(comparison.hand_made["rsicd_baselines"])]
 
 
 def _columns(comparison: Comparison) -> list[Mapping[str, Any]]:
@@ -149,7 +147,7 @@ def _exact(comparison: Comparison) -> Table:
 
 def _scores(comparison: Comparison, named: Sequence[tuple[str, Row | None, str]]) -> Table:
     rows: list[tuple[str, ...]] = []
-    prior = max(comparison.floor.values(), default=0.0)
+    blind = strongest_blind(comparison.baselines)
     for name, row, missing in named:
         if row is None:
             rows.append((name, NONE, f"missing: {missing}", *(NONE,) * (len(METRICS) + 1)))
@@ -158,11 +156,10 @@ def _scores(comparison: Comparison, named: Sequence[tuple[str, Row | None, str]]
         cells = [f"{row.metrics[m]:.1f}" if m in row.metrics else NONE for m in METRICS]
         low, high = row.intervals.get("cider", (0.0, 0.0))
         interval = f"{low:.1f} to {high:.1f}" if "cider" in row.intervals else NONE
-        if row.metrics.get("cider", prior) < prior:
-            interval += ", under the floor"
+        if blind is not None and "cider" in row.metrics and row.metrics["cider"] < comparison.baselines[blind].cider:
+            interval += f", below {blind}"
         rows.append((name, _kept(row), state, *cells, interval))
-    rows += [(f"floor: {n.replace('_', ' ')}", "", "", *_only_cider(v)) for n, v in comparison.floor.items()]
-    rows += [(f"ceiling: {n.replace('_', ' ')}", "", "", *_only_cider(v)) for n, v in comparison.ceiling.items()]
+    rows += [(f"baseline {n}", "", "", *_only_cider(s.cider)) for n, s in comparison.baselines.items()]
     return Table(("row", "kept here", "state", *METRICS.values(), "95 % interval"), tuple(rows))
 
 

@@ -1,4 +1,4 @@
-"""Detects captions of a broken model: empty, endless, or the same for every image."""
+"""Detects captions of a broken model (empty, endless, the same for every image) and of one that has stopped looking."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rsopt.errors import CandidateError
+
+FEW = 20  # images, below which many equal captions say nothing
+COLLAPSED_SHARE = 0.25  # of the images, that get one caption
 
 
 def garbage(captions: Sequence[str], references: Sequence[str]) -> str | None:
@@ -22,7 +25,7 @@ def garbage(captions: Sequence[str], references: Sequence[str]) -> str | None:
         return f"{empty:.0%} of the captions are empty"
     if endless > 0.5:
         return f"{endless:.0%} of the captions never end or repeat themselves"
-    if len(captions) >= 20 and times == len(captions):
+    if len(captions) >= FEW and times == len(captions):
         return f"every image gets the same caption: '{most[:60]}'"
     return None
 
@@ -37,3 +40,18 @@ def check_garbage(captions: Sequence[str], references: Sequence[str]) -> None:
     """Raises CandidateError when the captions are garbage."""
     if reason := garbage(captions, references):
         raise CandidateError("garbage", reason)
+
+
+def repetition(captions: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Returns the metrics `distinct_captions` and `commonest_share`, the share of the images with the commonest caption.
+
+    Adds `collapsed` 1 where one caption goes to more than a quarter of at least 20 images, and to more than twice the share of
+    the images that have the commonest reference: data with few distinct captions does not count against a model.
+    """
+    counts = Counter(captions)
+    share = max(counts.values()) / len(captions)
+    common = max(Counter(text for texts in references for text in set(texts)).values(), default=0) / len(captions)
+    metrics = {"distinct_captions": float(len(counts)), "commonest_share": share}
+    if len(captions) >= FEW and share > max(COLLAPSED_SHARE, 2 * common):
+        metrics["collapsed"] = 1.0
+    return metrics

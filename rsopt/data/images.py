@@ -69,7 +69,7 @@ def inspect_images(samples: Sequence[Sample], on_done: Callable[[int], None] | N
     The result is cached under a digest of file names, sizes and times (or of the bytes), so unchanged files are decoded
     once only.
     """
-    cached = cache_dir() / "inspected" / f"{_digest(samples)}.json"
+    cached = cache_dir() / "inspected" / f"{files_digest(samples)}.json"
     if (earlier := _load(cached)) is not None:
         return earlier
     broken: dict[str, str] = {}
@@ -131,7 +131,8 @@ def _decode(sample: Sample) -> _Decoded:
     return _Decoded(size=f"{image.width}x{image.height}", content=content, thumbnail=small)
 
 
-def _digest(samples: Iterable[Sample]) -> str:
+def files_digest(samples: Iterable[Sample]) -> str:
+    """Return a digest that changes with any file of the samples. Raises OSError for a missing file."""
     state = hashlib.blake2b(digest_size=16)
     folders: dict[Path, Path] = {}
     for sample in samples:

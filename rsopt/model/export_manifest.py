@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rsopt.core.baseline import BaselineScore, baselines_from_json, without_baselines
 from rsopt.core.inference import Weights
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Variant
@@ -83,16 +84,20 @@ class LatencySource:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutScores:
-    """Scores on the test split, x100; `intervals` are 95 % over images, floor and ceiling are CIDEr by their names."""
+    """Scores on the test split, x100; `intervals` are 95 % over images, `baselines` are those of the test split."""
 
     images: int
     metrics: dict[str, float]
     intervals: dict[str, list[float]]
-    floor: dict[str, float]
-    ceiling: dict[str, float]
+    baselines: dict[str, BaselineScore]
     dtype: Weights
     beams: int
     device: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> HeldOutScores:
+        """Read a stored plain dict, also an earlier version's."""
+        return cls(**{**without_baselines(data), "baselines": baselines_from_json(data)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,7 @@ class ExportManifest:
     """The content of `manifest.json` in an exported folder. Scores are x100, `size_mb` is of the weights.
 
     `pick` is the name by which the trial was chosen, None for a number. `depths` are layers of the base by component;
-    `validation` are metrics and `captions` captions by image id of the validation split.
+    `validation` are metrics, `baselines` those beside them, and `captions` captions by image id of the validation split.
     """
 
     study: str
@@ -128,8 +133,7 @@ class ExportManifest:
     size_mb: float
     protocol: CaptionProtocol
     validation: Mapping[str, float]
-    floor: Mapping[str, float]
-    ceiling: Mapping[str, float]
+    baselines: Mapping[str, BaselineScore]
     latency: LatencySource | None
     test: HeldOutScores
     check: ReloadCheck
@@ -151,10 +155,10 @@ class ExportManifest:
             "recipe": Recipe(**data["recipe"]),
             "protocol": CaptionProtocol(**data["protocol"]),
             "latency": None if data["latency"] is None else LatencySource.from_json(data["latency"]),
-            "test": HeldOutScores(**data["test"]),
+            "test": HeldOutScores.from_json(data["test"]),
             "check": ReloadCheck(**data["check"]),
         }
-        return cls(**{**data, **parts})
+        return cls(**{**without_baselines(data), "baselines": baselines_from_json(data), **parts})
 
     def write(self, folder: Path) -> None:
         """Writes it into an exported folder."""

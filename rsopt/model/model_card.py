@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from rsopt.core.baseline import in_one_line
 from rsopt.core.variant import ranges
 from rsopt.model.export_manifest import ExportManifest
 
@@ -165,16 +166,18 @@ def _scores(m: ExportManifest) -> str:
         cells = [f"{metrics[n]:.1f}" if n in metrics else "-" for n in names]
         rows.append(f"| {split} | {images} | " + " | ".join(cells) + " |")
     low, high = test.intervals["cider"]
-    priors = [
-        f"{kind} {', '.join(f'{name.replace(chr(95), chr(32))} {value:.1f}' for name, value in scores.items())}"
-        for kind, scores in (("floor", test.floor), ("ceiling", test.ceiling))
-        if scores
-    ]
+    distinct = ""
+    if "distinct_captions" in test.metrics:
+        distinct = (
+            f" There it wrote {test.metrics['distinct_captions']:.0f} distinct captions for {test.images} images, the commonest "
+            f"for {test.metrics['commonest_share']:.0%} of them{': it has collapsed' if 'collapsed' in test.metrics else ''}."
+        )
     return (
         "\n".join(rows) + f"\n\nAll x100: {protocol.beams} beams, at most {protocol.max_new_tokens} new tokens, "
-        f"{protocol.tokenizer}. CIDEr on the test split: 95 % interval over images {low:.1f} to {high:.1f}. Beside it on the "
-        f"test split: {'; '.join(priors)} (the floor is what a captioner scores that never looks at the image). The search saw "
-        f"the validation split only; the test split was captioned once, by this model in {test.dtype} on {test.device}."
+        f"{protocol.tokenizer}. CIDEr on the test split: 95 % interval over images {low:.1f} to {high:.1f}. Baselines on the "
+        f"test split: {in_one_line(test.baselines)} (a blind captioner never looks at the image; nearest_image takes the caption "
+        f"of the training image nearest in colours; people are the references against each other).{distinct} The search saw the "
+        f"validation split only; the test split was captioned once, by this model in {test.dtype} on {test.device}."
     )
 
 

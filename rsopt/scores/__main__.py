@@ -1,4 +1,4 @@
-"""The command `python -m rsopt.scores`: all caption metrics, with floor and ceiling."""
+"""The command `python -m rsopt.scores`: all caption metrics, with baselines."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from rsopt.cli import Parser, add_json, command
+from rsopt.core.baseline import baselines_from_json, baselines_to_json
 from rsopt.data.formats.karpathy import load_json
 from rsopt.errors import UserError
+from rsopt.scores.baselines import baselines_from_references
 from rsopt.scores.java_process import JavaError
-from rsopt.scores.reference_points import class_prior_without
 from rsopt.scores.scorer import Scorer
 
 METRICS = {**{f"bleu_{n}": f"BLEU-{n}" for n in range(1, 5)}, "meteor": "METEOR", "rouge_l": "ROUGE-L", "cider": "CIDEr"}
@@ -24,7 +25,7 @@ EPILOG = """\
 example:
   python -m rsopt.scores --references references.json --candidates captions.json
 
-Floor and ceiling are CIDEr of the same images; the class prior needs file names such as airport_1.jpg.
+Baselines are CIDEr on the same images, under the same protocol. The class of an image comes from names such as airport_1.jpg.
 """
 
 
@@ -54,30 +55,24 @@ def score(
 ) -> tuple[dict[str, Any], list[str]]:
     """Return all metrics x100 as `--json` prints them, and notes for the reader. A score that does not exist is absent.
 
-    `floor` and `ceiling` are CIDEr x100 of the class prior (if file names hold classes) and of human agreement.
+    `baselines` are absent where CIDEr is 0 for any captions.
     """
     scorer = Scorer(references)
     measured = scorer.measure(candidates, with_meteor=meteor)
     scores: dict[str, Any] = {name: measured.corpus[name] for name in METRICS if name in measured.corpus}
-    notes = scorer.notes
-    if prior := class_prior_without(references):
-        scores["floor"] = scorer.cider_of_part(prior).corpus
-        cider = scorer.cider_of_part({i: candidates[i] for i in prior}).corpus
-        if cider < scores["floor"]:
-            notes.append(f"these captions are under the floor: CIDEr {cider:.1f} on the images of the class prior")
+    notes = [scorer.degenerate] if scorer.degenerate else []
+    baselines = {} if scorer.degenerate else baselines_from_references(scorer, references)
+    if below := [name for name, score in baselines.items() if name != "people" and scores["cider"] < score.cider]:
+        notes.append(f"these captions score less than {' and '.join(below)}: CIDEr {scores['cider']:.1f}")
+    if baselines:
+        scores["baselines"] = baselines_to_json(baselines)
         notes.append(
-            f"floor: class prior over {len(prior)} images; its captions come from the references of the other images "
-            "of the class, since training captions are not given"
+            "blind baselines are from the other references of these images, which are nearer to them than training captions: "
+            "captions that beat them beat blind baselines from training captions too, as a rule"
         )
-    agreement = scorer.agreement()
-    if agreeing := len(agreement.per_image):
-        scores["ceiling"] = agreement.corpus
-        notes.append(f"ceiling: human agreement over the {agreeing} images with at least two distinct captions")
-    else:
-        notes.append("no ceiling: no image has two distinct captions")
     scores["images"] = len(references)
     scores["intervals"] = {name: list(measured.intervals[name]) for name in METRICS if name in measured.intervals}
-    assert all(math.isfinite(value) for name, value in scores.items() if name != "intervals"), scores
+    assert all(math.isfinite(value) for name, value in scores.items() if name in METRICS), scores
     return scores, notes
 
 
@@ -86,7 +81,7 @@ def parser() -> Parser:
     p = Parser(
         prog="python -m rsopt.scores",
         description="BLEU-1 to 4, METEOR, ROUGE-L and CIDEr of captions, times 100, with 95 % bootstrap intervals over "
-        "images, and the CIDEr of the floor (class prior) and the ceiling (human agreement).",
+        "images, and the CIDEr of baselines: captioners that never look at the image, and people.",
         epilog=EPILOG,
     )
     p.add_argument("--references", metavar="R.json", type=Path, required=True, help="{image id: [caption, ...]}")
@@ -111,9 +106,8 @@ def _print(scores: dict[str, Any], console: Console) -> None:
         if name in scores:
             low, high = scores["intervals"][name]
             table.add_row(label, f"{scores[name]:.2f}", f"{low:.2f} to {high:.2f}")
-    for name, label in (("floor", "CIDEr floor: class prior"), ("ceiling", "CIDEr ceiling: human agreement")):
-        if name in scores:
-            table.add_row(label, f"{scores[name]:.2f}", "", style="dim")
+    for name, score in baselines_from_json(scores).items():
+        table.add_row(f"CIDEr of {name}", str(score), "", style="dim")
     console.print(table)
 
 

@@ -55,23 +55,23 @@ class CiderScorer:
         per_image = np.array([self._images[i].score(*self._weigh(_ngrams(text))) for i, text in candidates.items()])
         return float(np.mean(per_image)), per_image
 
-    def agreement(self) -> dict[str, float]:
+    def leave_one_out(self) -> dict[str, float]:
         """Return CIDEr 0..10 of the references by image: the mean over captions, each scored against the image's others.
 
-        Copies of a caption do not count as others, since padding is not agreement. Images with one distinct caption are left
+        Copies of a caption count as others, as they do in all scores. An image with one reference has no others and is left
         out.
         """
         scores = {}
         for image_id, counts in self._captions.items():
-            if len(counts) < 2:
+            if (references := sum(counts.values())) < 2:
                 continue
             weighed = {text: self._weigh(_ngrams(text)) for text in counts}
             total = 0.0
             for text, count in counts.items():
-                others = [other for other in counts if other != text]
-                image = _Image([counts[other] for other in others], [weighed[other] for other in others])
+                others = counts - Counter([text])
+                image = _Image(list(others.values()), [weighed[other] for other in others])
                 total += count * image.score(*weighed[text])
-            scores[image_id] = total / sum(counts.values())
+            scores[image_id] = total / references
         return scores
 
     def _weigh(self, counts: dict[Ngram, int]) -> tuple[dict[Ngram, float], list[float], int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rsopt.data.records import CaptionData
 from rsopt.errors import UserError
 from rsopt.scores.bleu import BleuScorer, bleu_of
 from rsopt.scores.bootstrap import Interval, bootstrap_interval, corpus_interval
@@ -61,12 +62,12 @@ class Scorer:
         return tuple(self._tokens)
 
     @property
-    def notes(self) -> list[str]:
-        """Notes for the reader of the scores."""
+    def degenerate(self) -> str | None:
+        """Why CIDEr is 0 for any captions; None where it is not."""
         if not self._cider.is_degenerate:
-            return []
+            return None
         why = "there is one image" if len(self._tokens) == 1 else "all images share their references"
-        return [f"CIDEr is 0 for any captions: {why}, so no word distinguishes images"]
+        return f"CIDEr is 0 for any captions: {why}, so no word distinguishes images"
 
     def cider(self, candidates: Mapping[str, str]) -> Score:
         """Return CIDEr-D x100 of raw captions, one for each image.
@@ -105,9 +106,9 @@ class Scorer:
             intervals[name] = bootstrap_interval(values, seed)
         return Scores(corpus, per_image, intervals)
 
-    def agreement(self) -> Score:
-        """Return CIDEr x100 of each reference against the others of its image (see CiderScorer.agreement)."""
-        scores = self._cider.agreement()
+    def leave_one_out(self) -> Score:
+        """Return CIDEr x100 of each reference against the others of its image (see CiderScorer.leave_one_out)."""
+        scores = self._cider.leave_one_out()
         values = 100 * np.array(list(scores.values()))
         return Score(float(values.mean()) if scores else float("nan"), values, tuple(scores))
 
@@ -125,6 +126,11 @@ class Scorer:
             raise UserError(f"{len(odd)} candidates are not text: {', '.join(map(str, odd[:3]))}")
         ids = [i for i in self._tokens if i in candidates]
         return dict(zip(ids, tokenizer()([candidates[i] for i in ids]), strict=True))
+
+
+def scorer_of(data: CaptionData, split: str) -> Scorer:
+    """Return a scorer for the split's references."""
+    return Scorer({s.image_id: s.references for s in data.split(split)})
 
 
 def _tokenise(references: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

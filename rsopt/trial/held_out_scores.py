@@ -10,13 +10,15 @@ from pathlib import Path
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.caption.captioner import caption_samples
+from rsopt.caption.degenerate import repetition
 from rsopt.common.atomic_files import write_json
 from rsopt.core.inference import InferenceConfig
 from rsopt.data.records import CaptionData
 from rsopt.latency.device import device_name
 from rsopt.model.base import Base
 from rsopt.model.export_manifest import HeldOutScores
-from rsopt.scores.reference_points import ceiling_of, floor_of, scorer_of
+from rsopt.scores.baselines import baselines_of
+from rsopt.scores.scorer import scorer_of
 
 
 def scores_on_test(
@@ -27,7 +29,7 @@ def scores_on_test(
     form: InferenceConfig,
     on_done: Callable[[int], None] | None = None,
 ) -> HeldOutScores:
-    """Metrics x100 on the test split with intervals, floor and ceiling; read from `path` if they were computed before.
+    """Metrics x100 on the test split with intervals and baselines; read from `path` if they were computed before.
 
     Args:
         path: The file of the scores; it also holds captions and CIDEr by image.
@@ -38,16 +40,16 @@ def scores_on_test(
         on_done: Called with the number of images captioned so far.
     """
     if path.exists():
-        return HeldOutScores(**json.loads(path.read_text())["scores"])
-    captions = caption_samples(model, base, data.split("test"), on_done, form.beams)
+        return HeldOutScores.from_json(json.loads(path.read_text())["scores"])
+    samples = data.split("test")
+    captions = caption_samples(model, base, samples, on_done, form.beams)
     scorer = scorer_of(data, "test")
     test = scorer.measure(captions, with_meteor=True)
     scores = HeldOutScores(
         images=len(captions),
-        metrics=test.corpus,
+        metrics=test.corpus | repetition([captions[s.image_id] for s in samples], [s.references for s in samples]),
         intervals={name: list(interval) for name, interval in test.intervals.items()},
-        floor=floor_of(data, "test"),
-        ceiling=ceiling_of(data, "test"),
+        baselines=baselines_of(data, "test"),
         dtype=form.weights,
         beams=form.beams,
         device=device_name(base.device),

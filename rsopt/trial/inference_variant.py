@@ -9,6 +9,7 @@ from typing import Any
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.caption.captioner import caption_samples
+from rsopt.caption.degenerate import repetition
 from rsopt.core.inference import InferenceConfig
 from rsopt.errors import CandidateError
 from rsopt.latency.ledger import Ledger
@@ -40,6 +41,7 @@ def measure_inference_variant(
         score = scorer.cider_of_part(captions)
         low, high = score.interval()
         metrics = {**scorer.all(captions), "cider_low": low, "cider_high": high}
+        metrics |= repetition([captions[s.image_id] for s in samples], [s.references for s in samples])
     key = latency_context(base, protocol)
     latency, _ = ledger.get_or_measure(
         {**key, "form": asdict(form)},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rsopt.caption.degenerate import check_garbage
+from rsopt.caption.degenerate import check_garbage, repetition
 from rsopt.common.out_of_memory import halve_until_fits
 from rsopt.core.inference import BATCH, BEAMS
 from rsopt.data.records import Sample
@@ -48,6 +48,7 @@ def _score_captions(
     score = scorer.cider_of_part(by_image)
     low, high = score.interval()
     metrics = {"cider": score.corpus, "cider_low": low, "cider_high": high}
+    metrics |= repetition(captions, [sample.references for sample in samples])
     if every_metric:
         metrics |= scorer.all(by_image)
     return metrics, {"captions": by_image, "cider": dict(zip(score.image_ids, score.per_image.tolist(), strict=True))}

@@ -21,8 +21,7 @@ from rsopt.model.base import Base
 from rsopt.model.build import Built
 from rsopt.model.prefix import qformer_outputs
 from rsopt.model.vision_features import Progress, feature_key, load_features, place, weights_digest
-from rsopt.scores.reference_points import scorer_of
-from rsopt.scores.scorer import Scorer
+from rsopt.scores.scorer import Scorer, scorer_of
 from rsopt.training.dataset import TokenCaption
 from rsopt.training.trainer import TrainingSet
 

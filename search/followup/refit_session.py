@@ -24,6 +24,7 @@ from search.followup.refit_worker import run_refit
 from search.results.build_front import study_front
 from search.results.front import Front
 from search.results.refits import Refit, read_plan
+from search.results.verdict import next_step
 from search.space.load import load_space
 from search.storage.layout import REFIT_SUMMARY_FILE, REFITS_FOLDER, SPACE_FILE
 from search.storage.location import study_command
@@ -72,7 +73,7 @@ def refit(folder: Path, front: Front, picked: list[int], wanted: list[int], opti
         notes.append(f"stopped because {stopped}")
     export = study_command(settings.storage, settings.name, "export")
     again = "the same command continues"
-    done = f"{export} --pick {picked[0]} --out {settings.name}-refit"
+    done = next_step(front, f"{export} --pick {picked[0]} --out {settings.name}-refit")
     notes.append(f"next       {again if interrupted or stopped else done}")
     return RefitOutcome(summary, notes, interrupted, stopped)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from rsopt.core.baseline import BLIND, notes_on
 from rsopt.core.candidate import Candidate
 from rsopt.core.leg_files import read_captions
 from rsopt.core.variant import ranges
@@ -20,7 +21,8 @@ from search.results.front import Front
 from search.results.inference_variants import read_variants
 from search.results.reference_study import read_reference_study
 from search.results.rung_agreement import rung_agreements, saved
-from search.results.table import COLUMNS, ROLE_NAMES, latency_parts
+from search.results.table import COLLAPSED_NOTE, COLUMNS, ROLE_NAMES, covered, latency_parts
+from search.results.verdict import verdict
 from search.study.history import CandidateState, History
 from search.study.settings import Settings, StudyMetadata
 
@@ -40,7 +42,7 @@ def page_content(
 
     Args:
         settings: what the study was asked to do.
-        metadata: objectives, floor, ceiling and versions of the study.
+        metadata: objectives, baselines and versions of the study.
         history: its candidates.
         trials: its Optuna trials, for times and parameters; without them there is no importance, and numbers give the order.
         data: supplies ten images with captions; None where it is gone.
@@ -68,10 +70,11 @@ def page_content(
             for c in history
         ],
         "lines": [
-            {"name": f"{kind}: {name.replace('_', ' ')}", "kind": kind, "value": value}
-            for kind, values in (("floor", front.floor), ("ceiling", front.ceiling))
-            for name, value in values.items()
+            {"name": f"{name} {covered(score)}".strip(), "kind": "blind" if name in BLIND else "looks", "value": score.cider}
+            for name, score in front.baselines.items()
         ],
+        "warnings": [*notes_on(front.baselines), *verdict(front)],
+        "collapsed_note": COLLAPSED_NOTE,
         "hand_made": reference_points_of(settings.base),
         "images": [picture(s) for s in samples],
         "share": front.hypervolume_share,
@@ -126,6 +129,7 @@ def _trial(c: CandidateState, front: Front, costs: Mapping[str, float]) -> dict[
         "state": c.state,
         "pareto": entry.pareto,
         "reason": c.reason or "",
+        "collapsed": "collapsed" in metrics,
         "rung": c.reached,
         "picks": front.picks_of(c.number),
         "values": {name: value for name, value in values.items() if value is not None},

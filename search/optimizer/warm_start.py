@@ -73,7 +73,9 @@ def warm_start(space: BoundSpace, settings: Settings, metadata: StudyMetadata, o
     if other.settings.base != settings.base:
         raise UserError(f"--from-study {name}: its base is {other.settings.base}, not {settings.base}; layers do not carry over")
     notes = []
-    same_data = other.metadata.floor == metadata.floor and (other.settings.data is None) == (settings.data is None)
+    # A digest of the data: any change of captions changes the score of the commonest one.
+    same_scores = other.metadata.baselines.get("blind") == metadata.baselines.get("blind")
+    same_data = same_scores and (other.settings.data is None) == (settings.data is None)
     if not same_data:
         data = other.settings.data or "mini"
         notes.append(f"study {name} ran on other data ({data}): its front is tried first, its scores are not used")

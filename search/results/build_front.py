@@ -44,8 +44,7 @@ def build_front(
         hypervolume_share=None if reference is None else hypervolume_share(points, reference),
         rungs=tuple(RungSummary(r.rung, r.kendall_tau, len(r.points)) for r in rung_agreements(history)),
         saved_share=stopping.share if stopping else None,
-        floor=metadata.floor,
-        ceiling=metadata.ceiling,
+        baselines=metadata.baselines,
         trials=tuple(
             _member(_entry(c, metadata.objectives), again.get(c.number), throughput.get(_architecture(c), {}))
             if c.number in members

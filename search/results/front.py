@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from rsopt.core.baseline import BaselineScore, baselines_from_json, baselines_to_json, without_baselines
 from rsopt.core.candidate import Candidate
 from rsopt.core.inference import InferenceConfig
 from rsopt.core.objectives import OBJECTIVES, Objective
@@ -133,7 +134,7 @@ class Front:
     """Every candidate of a study with its state, the non-dominated among them, their hypervolume and the picks.
 
     `reference_point` is in the order and with the signs of `objectives`; `hypervolume_share` is relative to the box between
-    it and the best values. `floor` and `ceiling` are CIDEr x100. `saved_share` is the share of training that stopping saved.
+    it and the best values. `baselines` are on the validation split. `saved_share` is the share of training that stopping saved.
     `refits` (by trial) and `free` are None until they were looked up in the study's folder, `elsewhere` unless the latencies
     are another device's.
     """
@@ -145,8 +146,7 @@ class Front:
     hypervolume_share: float | None
     rungs: tuple[RungSummary, ...] = ()
     saved_share: float | None = None
-    floor: dict[str, float]
-    ceiling: dict[str, float]
+    baselines: dict[str, BaselineScore]
     trials: tuple[FrontEntry, ...]
     picks: dict[str, int]
     refits: dict[int, RefitScores] | None = None
@@ -177,6 +177,7 @@ class Front:
         nested: dict[str, Any] = {
             "objectives": [{"name": o.name, "direction": o.direction, "unit": o.unit} for o in self.objectives],
             "rungs": [asdict(rung) for rung in self.rungs],
+            "baselines": baselines_to_json(self.baselines),
             "trials": [trial.to_json() for trial in self.trials],
             "refits": self.refits and {number: scores.to_json() for number, scores in self.refits.items()},
             "free": self.free and [variant.to_json() for variant in self.free],
@@ -186,8 +187,9 @@ class Front:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Front:
-        """Inverse of `to_json`."""
+        """Inverse of `to_json`; also reads an earlier version's."""
         nested: dict[str, Any] = {
+            "baselines": baselines_from_json(data),
             "objectives": tuple(OBJECTIVES[objective["name"]] for objective in data["objectives"]),
             "rungs": tuple(RungSummary(**rung) for rung in data.get("rungs", ())),
             "trials": tuple(map(FrontEntry.from_json, data["trials"])),
@@ -200,7 +202,7 @@ class Front:
             nested["free"] = tuple(map(FrontVariant.from_json, data["free"]))
         if "elsewhere" in data:
             nested["elsewhere"] = OtherDevice(**data["elsewhere"])
-        return cls(**{**data, **nested})
+        return cls(**{**without_baselines(data), **nested})
 
 
 def _shallow(value: Front | FrontEntry) -> dict[str, Any]:

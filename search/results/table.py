@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from rsopt.core.baseline import BaselineScore, notes_on
 from search.results.front import Front, FrontEntry, FrontVariant
+from search.results.verdict import verdict
 
 COLUMNS = {
     "cider": ("CIDEr", "{:.1f}"),
@@ -21,8 +23,11 @@ COLUMNS = {
     "gmacs": ("GMAC", "{:.4g}"),
     "train_s": ("train s", "{:.1f}"),
     "captions_per_s": ("images/s", "{:.1f}"),
+    "distinct_captions": ("distinct captions", "{:.0f}"),
+    "commonest_share": ("commonest caption", "{:.0%}"),
 }
 ROLE_NAMES = {"zero_shot": "zero-shot base", "full_depth": "full depth, LoRA"}
+COLLAPSED_NOTE = "collapsed: one caption for more than a quarter of the images, so the candidate has all but stopped looking"
 LATENCY_PARTS = ("vision", "qformer", "prefill")  # the rest of the latency is spent on tokens
 
 
@@ -64,7 +69,7 @@ def stdout_console() -> Console:
 
 
 def print_front(front: Front, console: Console | None = None) -> None:
-    """Prints the front as a table, with reference rows, floor, ceiling, inference variants and the reasons of failures."""
+    """Prints the front as a table, with reference rows, baselines, inference variants, and sentences on what is wrong."""
     console = console or stdout_console()
     columns = _columns(front)
     table = Table(title=f"Front of {front.study}", caption=_caption(front), caption_justify="left", title_justify="left")
@@ -83,12 +88,15 @@ def print_front(front: Front, console: Console | None = None) -> None:
     for trial in front.trials:
         if trial.role in ROLE_NAMES and not trial.pareto:
             table.add_row(*_row(trial, columns, front), style="dim")
-    for kind, values in (("floor", front.floor), ("ceiling", front.ceiling)):
-        for name, value in values.items():
-            cells = [COLUMNS["cider"][1].format(value) if c == "cider" else "" for c in columns]
-            table.add_row("", f"{kind}: {name.replace('_', ' ')}", *cells, "", style="dim")
+    for name, score in front.baselines.items():
+        cells = [COLUMNS["cider"][1].format(score.cider) if c == "cider" else "" for c in columns]
+        table.add_row("", f"baseline {name}", *cells, covered(score), style="dim")
     hidden = _add_variants(table, front, columns)
     console.print(table)
+    for line in (*notes_on(front.baselines), *verdict(front)):
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    if any("collapsed" in t.metrics for t in front.trials):
+        console.print(f"  {COLLAPSED_NOTE}", markup=False, highlight=False, soft_wrap=True)
     if hidden:
         console.print(f"  {hidden} more free points are dominated; --json and --csv show them", markup=False)
     for trial in front.trials:
@@ -104,6 +112,11 @@ def latency_parts(metrics: Mapping[str, float]) -> dict[str, float]:
     return parts | {"tokens": max(0.0, metrics["latency_ms"] - sum(parts.values()))}
 
 
+def covered(score: BaselineScore) -> str:
+    """Returns the share of the images that a baseline covers, in words; empty where it was not recorded."""
+    return "" if score.coverage is None else f"{score.coverage:.0%} of images"
+
+
 def _by_cider(trial: FrontEntry | FrontVariant) -> float:
     """Sorts the best CIDEr first; equals keep the order of their numbers."""
     return -trial.metrics.get("cider", 0.0)
@@ -113,6 +126,7 @@ def _columns(front: Front) -> list[str]:
     """Metrics to show: the objectives, counts of parameters, and throughput and size where there is something to compare."""
     names = [o.name for o in front.objectives]
     columns = [*names, *(c for c in ("bleu_4", "params", "trainable") if c not in names)]
+    columns += [c for c in ("distinct_captions",) if any(c in t.metrics for t in front.trials)]
     if "captions_per_s" not in names and any("captions_per_s" in t.metrics for t in front.trials):
         columns.insert(columns.index("latency_ms") + 1 if "latency_ms" in columns else len(names), "captions_per_s")
     if front.free and "size_mb" not in names:
@@ -143,6 +157,8 @@ def _row(trial: FrontEntry, columns: Sequence[str], front: Front) -> list[str]:
     picks = front.picks_of(trial.id)
     if trial.role in ROLE_NAMES:
         picks.append(ROLE_NAMES[trial.role])
+    if "collapsed" in trial.metrics:
+        picks.append("collapsed")
     cells = _cells(trial.metrics, columns)
     if "latency_predicted" in trial.metrics and "latency_ms" in columns:
         cells[columns.index("latency_ms")] = "~" + cells[columns.index("latency_ms")]

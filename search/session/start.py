@@ -15,7 +15,7 @@ from rsopt.core.variant import BaseShape
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
-from rsopt.scores.reference_points import ceiling_of, floor_of
+from rsopt.scores.baselines import baselines_of
 from rsopt.training.caption_lengths import CaptionLengths
 from search.execution.ray_runtime import cluster_address
 from search.optimizer.cost_estimator import CostEstimator
@@ -130,8 +130,7 @@ def _metadata(space: Space, data: CaptionData, data_path: str, counts: CaptionLe
     names = ("torch", "transformers", "peft", "ray", "optuna", "mlflow", "pycocoevalcap")
     return StudyMetadata(
         objectives=tuple(o.name for o in space.objectives),
-        floor=floor_of(data, "val"),
-        ceiling=ceiling_of(data, "val"),
+        baselines=baselines_of(data, "val"),
         data_path=data_path,
         started_ms=int(time.time() * 1000),
         needs_rankings=space.needs_measuring,

@@ -12,6 +12,7 @@ from search.execution.driver import Outcome
 from search.execution.remeasurement import summary_lines
 from search.results.front import Front
 from search.results.table import print_front, stdout_console
+from search.results.verdict import next_step
 from search.storage.layout import FRONT_FILE, PAGE_FILE
 from search.storage.location import is_remote, study_command
 from search.study.settings import Settings
@@ -74,7 +75,8 @@ def print_report(
         say(f"done after {minutes}")
         say(f"more trials: {resume} --trials {2 * settings.trials}   (or see it again: {command('front')})")
         say(f"train again over several seeds: {command('refit')}   (8 bits, fewer beams: search.free)")
-        say(f"next: {command('export')} --pick knee --out {settings.name}-knee")
+        export = f"{command('export')} --pick knee --out {settings.name}-knee"
+        say(f"next: {next_step(front, export)}")
 
 
 def search_lines(front: Front) -> list[str]:

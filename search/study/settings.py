@@ -10,6 +10,7 @@ from typing import Annotated
 
 from rsopt.cli import positive, whole
 from rsopt.common.atomic_files import write_json
+from rsopt.core.baseline import BaselineScore, baselines_from_json, without_baselines
 from rsopt.errors import UserError
 from search.storage.layout import GIVEN_LEDGER_FILE, LEDGER_FILE, STUDY_FILE
 from search.storage.location import checked_storage, is_remote, working_folder
@@ -135,11 +136,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class StudyMetadata:
-    """Facts of a study, collected when it began. Floor and ceiling are CIDEr x100 on the validation split."""
+    """Facts of a study, collected when it began. `baselines` are on the validation split."""
 
     objectives: tuple[str, ...]
-    floor: dict[str, float]
-    ceiling: dict[str, float]
+    baselines: dict[str, BaselineScore]
     data_path: str
     started_ms: int
     needs_rankings: bool
@@ -198,7 +198,9 @@ def load_study(folder: Path) -> tuple[Settings, StudyMetadata]:
     path = folder / STUDY_FILE
     try:
         stored = json.loads(path.read_text())
-        metadata = StudyMetadata(**{**stored["facts"], "objectives": tuple(stored["facts"]["objectives"])})
+        facts = stored["facts"]
+        read = {"objectives": tuple(facts["objectives"]), "baselines": baselines_from_json(facts)}
+        metadata = StudyMetadata(**{**without_baselines(facts), **read})
         settings = Settings(**{**stored["settings"], "name": folder.name})
         # The folder may have been moved, or copied from S3.
         return (settings if settings.folder == folder else replace(settings, storage=str(folder.parent))), metadata

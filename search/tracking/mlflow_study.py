@@ -58,7 +58,7 @@ def read_mlflow_study(settings: Settings, name: str) -> OtherStudy:
         data=None if params["data"] == "mini" else params["data"],
     )
     objectives = tuple(o.name for o in front.objectives)
-    metadata = StudyMetadata(objectives, front.floor, front.ceiling, "", run.info.start_time, False, {})
+    metadata = StudyMetadata(objectives, front.baselines, "", run.info.start_time, False, {})
     return OtherStudy(theirs, metadata, tuple(map(_state, front.trials)), rankings)
 
 

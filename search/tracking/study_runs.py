@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import takewhile
 
+from rsopt.core.baseline import in_one_line
 from rsopt.core.variant import Variant, ranges
 from search.results.build_front import build_front, hypervolume_share
 from search.results.front import Front
@@ -63,8 +64,8 @@ def study_view(
 
 
 def _study_metrics(metadata: StudyMetadata, history: History, front: Front) -> list[RunMetric]:
-    metrics: list[RunMetric] = [(f"floor.{name}", value, 0) for name, value in metadata.floor.items()]
-    metrics += [(f"ceiling.{name}", value, 0) for name, value in metadata.ceiling.items()]
+    metrics: list[RunMetric] = [(f"baseline.{name}", score.cider, 0) for name, score in metadata.baselines.items()]
+    metrics += [(f"coverage.{name}", s.coverage, 0) for name, s in metadata.baselines.items() if s.coverage is not None]
     metrics += [(f"skipped.{kind}", float(count), 0) for kind, count in metadata.skipped.items()]
     metrics += _volumes(history, front) + _counts(history) + _latency_counts(history, front)
     # Legs trained for candidates that broke a limit: what is excluded by known costs takes none.
@@ -84,6 +85,7 @@ def _child(c: CandidateState, front: Front, started_ms: int, now_ms: int) -> Run
             "pareto": str(entry.pareto).lower(),
             "picks": ",".join(front.picks_of(c.number)),
             "reason": c.reason or "",
+            "collapsed": str("collapsed" in entry.metrics).lower(),
         },
         metrics=[*_metrics(c), *_remeasured(front, c.number)],
         started_ms=started_ms + c.number,
@@ -185,20 +187,14 @@ def _note(settings: Settings, metadata: StudyMetadata) -> str:
         f"seed {settings.seed}. **Data** {settings.data or 'mini (generated)'}.",
         "**Protocol** CIDEr x100 on the whole validation split, 5 beams, at most 50 new tokens, PTB tokens. Latency: one "
         "image in, caption out, batch 1, vision tower included, 5 beams, a fixed number of new tokens, adapter merged, "
-        f"nothing else on the device. Parameters of the merged model. {_priors(metadata)}",
+        "nothing else on the device. Parameters of the merged model.",
+        f"**Baselines**, CIDEr {in_one_line(metadata.baselines)}. A blind captioner never looks at the image; nearest_image "
+        "takes the caption of the training image nearest in colours; people are the references against each other.",
         "**How to read it** Children with tag `pareto` = true are the front; `picks` names the knee and the extremes, "
-        "`reason` says why a trial failed or was stopped. `cider` is final; `rung.cider` is CIDEr on the way, by percent of "
-        "the training. `hypervolume_share` and `trials.*` of this run count trials in the order of their numbers. The page "
-        "`front.html` among the artifacts shows all of it, captions included.",
+        "`reason` says why a trial failed or was stopped, `collapsed` = true that it gave one caption to far too many images. "
+        "`cider` is final; `rung.cider` is CIDEr on the way, by percent of the training. `hypervolume_share` and "
+        "`trials.*` of this run count trials in the order of their numbers. The page `front.html` among the "
+        "artifacts shows all of it, captions included.",
         f"**Versions** {', '.join(f'{name} {version}' for name, version in metadata.versions.items())}.",
     ]
     return "\n\n".join(lines)
-
-
-def _priors(metadata: StudyMetadata) -> str:
-    texts = [
-        f"{kind}: {', '.join(f'{name.replace(chr(95), chr(32))} {value:.1f}' for name, value in values.items())}"
-        for kind, values in (("Floor", metadata.floor), ("Ceiling", metadata.ceiling))
-        if values
-    ]
-    return ". ".join(texts) + "."

@@ -73,7 +73,7 @@ def test_the_parent_run_has_a_description(browser: Browser, served: tuple[Settin
     experiment = client.get_experiment_by_name("rsopt-pruning").experiment_id
     parent = client.search_runs([experiment], "tags.role = 'study'")[0].info.run_id
     browser.open(f"{settings.tracking_uri}/#/experiments/{experiment}/runs/{parent}", 1400, 1000)
-    words = ("How to read it", "Objectives", "hypervolume_share", "floor.class_prior")
+    words = ("How to read it", "Objectives", "hypervolume_share", "baseline.blind_class")
     script = f"return {list(words)}.filter(w => !document.body.innerText.includes(w)).length === 0"
     assert until(browser, script), browser.run("return document.body.innerText")[:2000]
     assert link

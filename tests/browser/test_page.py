@@ -108,7 +108,7 @@ def test_the_detail_shows_layers_scores_latency_and_ten_captions(browser: Browse
     for part in ("Where the latency goes", "prefill", "CIDEr", "BLEU-4", "What it says"):
         assert part in text
     words = browser.run("return document.body.textContent")
-    for part in ("hand-made study", "Kendall", "trials were stopped at a rung", "fANOVA", "floor: class prior"):
+    for part in ("hand-made study", "Kendall", "trials were stopped at a rung", "fANOVA", "blind_class 75% of images"):
         assert part in words
 
 
@@ -135,7 +135,7 @@ def test_it_fits_and_can_be_read(browser: Browser, page: dict[int, Path], width:
       const colour = name => { probe.style.color = `var(--${name})`; return light(getComputedStyle(probe).color); };
       const [a, b] = arguments.length && [colour(arguments[0]), colour(arguments[1])];
       return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);"""
-    for text in ("ink", "soft", "floor", "ceiling"):
+    for text in ("ink", "soft", "blind", "looks"):
         assert browser.run(contrast, text, "panel") >= 4.5, text
     for kind in ("front", "complete", "zero_shot", "full_depth", "hand"):
         assert browser.run(contrast, kind, "panel") >= 2.5, kind

@@ -68,10 +68,10 @@ def test_the_search_ends_with_a_front(folder: Path, first: str) -> None:
     signs = {"max": -1, "min": 1}
     values = [[signs[o["direction"]] * t["objectives"][o["name"]] for o in front["objectives"]] for t in complete]
     assert [t["pareto"] for t in complete] == non_dominated(values).tolist()
-    assert front["floor"].keys() == {"prior", "class_prior"} and front["ceiling"]["human_agreement"] > 0
+    assert front["baselines"].keys() == {"blind_class", "blind", "nearest_image", "people"}
     for part in (
         "Front of small-1",
-        "floor: class prior",
+        "baseline blind_class",
         "captions of the knee, trial ",
         "reference:",
         "mlflow server",

@@ -20,11 +20,12 @@ from research.hand_made_study.markdown import markdown
 from research.hand_made_study.rows import Row, fill_latencies, find_row, trial_row
 from research.hand_made_study.sections import Table, sections
 from rsopt.cli import command
+from rsopt.core.baseline import BaselineScore
 from rsopt.core.leg_files import read_captions
 from rsopt.cost.model import CostModel
 from rsopt.data.read import read
 from rsopt.model.configs import base_config
-from rsopt.scores.reference_points import scorer_of
+from rsopt.scores.scorer import scorer_of
 from search import compare
 from search.results.build_front import study_front
 from search.results.reference_study import read_reference_study
@@ -140,7 +141,7 @@ def test_garbage_is_named_and_nothing_is_silently_empty(small_study: Settings, e
     failed = trial_row(small_study.folder, broken, None, costs, False)  # type: ignore[arg-type]
     assert failed.state == "garbage" and not failed.metrics and failed.params["total"] > 0
     rows = (row("LoRA LLM", 80, 100), failed)
-    found = Comparison("s", "tiny", "mini", 96, {"class_prior": 90.0}, {}, STUDY, exact, rows, (), ())
+    found = Comparison("s", "tiny", "mini", 96, {"blind_class": BaselineScore(90.0, 1.0)}, STUDY, exact, rows, (), ())
     for section in sections(found):
         if isinstance(section, Table):
             assert section.rows and all(len(r) == len(section.head) for r in section.rows)
@@ -148,7 +149,7 @@ def test_garbage_is_named_and_nothing_is_silently_empty(small_study: Settings, e
     by_name = {r[0]: r for r in measured.rows}
     assert {r["name"] for r in STUDY["rows"]} <= by_name.keys()
     assert "garbage: every image gets the same caption" in by_name["LLM 24 of 32 (exp. 4)"][2]
-    assert "under the floor" in by_name["LoRA LLM"][-1]
+    assert "below blind_class" in by_name["LoRA LLM"][-1]
     assert by_name["BITA"][2].startswith("missing: not given") and "--baselines" in by_name["PureT"][2]
     assert by_name["LLM 28 of 32 (exp. 5)"][2].startswith("missing: not in this study")
 
@@ -252,6 +253,6 @@ def test_a_study_that_is_no_fixed_list_is_refused(
 
 
 def test_a_page_and_markdown_of_nothing(exact: dict[str, dict[str, Any]]) -> None:
-    found = Comparison("s", "tiny", "mini", 96, {}, {}, STUDY, exact, (), (), tuple(checks([], exact, STUDY["rows"])))
+    found = Comparison("s", "tiny", "mini", 96, {}, STUDY, exact, (), (), tuple(checks([], exact, STUDY["rows"])))
     assert markdown("t", sections(found)).count("not measured") >= 4
     assert "<svg" not in page("t", sections(found))

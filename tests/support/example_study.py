@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from rsopt.core.baseline import BaselineScore
 from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Measurement
 from rsopt.core.variant import BaseShape, LoraPart, LoraSpec, Variant
@@ -15,8 +16,7 @@ from search.study.settings import Settings, StudyMetadata
 OBJECTIVE_NAMES = ["cider", "latency_ms", "params"]
 METADATA = StudyMetadata(
     tuple(OBJECTIVE_NAMES),
-    {"class_prior": 42.5},
-    {"human_agreement": 99.5},
+    {"blind_class": BaselineScore(42.5, 0.75), "people": BaselineScore(99.5, 1.0)},
     "data",
     1_700_000_000_000,
     False,

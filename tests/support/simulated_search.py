@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from rsopt.core.baseline import BaselineScore
 from rsopt.core.objectives import Measurement
 from rsopt.core.variant import BaseShape
 from search.engine.search import Search, SearchSettings
@@ -14,7 +15,7 @@ from search.study.settings import Settings, StudyMetadata
 
 SHAPE = BaseShape(4, 6, 8)
 PARAMETERS = "{llm_layers: {layers: [0.5, 1.0]}, lora: {choice: [llm, both]}, lr: {float: [1.0e-4, 1.0e-2], log: true}}"
-METADATA = StudyMetadata(("cider", "latency_ms", "params"), {"prior": 3.0}, {}, "data", 0, False, {})
+METADATA = StudyMetadata(("cider", "latency_ms", "params"), {"blind": BaselineScore(3.0, 1.0)}, "data", 0, False, {})
 
 
 def make_space(folder, parameters=PARAMETERS, starts="[{llm_layers: 6, lora: llm, lr: 1.0e-3}, {llm_layers: 7}]"):

@@ -16,7 +16,7 @@ from rsopt.data.read import read
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Ledger
 from rsopt.model.base import load_base
-from rsopt.scores.reference_points import ceiling_of, floor_of
+from rsopt.scores.baselines import baselines_of
 from rsopt.trial.context import TrialContext
 from rsopt.trial.run_leg import run_leg
 from rsopt.trial.stopwatch import Stopwatch
@@ -57,9 +57,7 @@ def make_study(folder: Path, trials: int = 2, unfinished: bool = True) -> Settin
     data = read(data_path)
     space = load_space(folder / "fields.yaml")
     objectives = tuple(o.name for o in space.objectives)
-    metadata = StudyMetadata(
-        objectives, floor_of(data, "val"), ceiling_of(data, "val"), str(data_path), 1_700_000_000_000, False, {}
-    )
+    metadata = StudyMetadata(objectives, baselines_of(data, "val"), str(data_path), 1_700_000_000_000, False, {})
     save_study(settings, metadata)
     warnings.simplefilter("ignore", FutureWarning)
     worker = WorkerContext(load_base("tiny", torch.device("cpu")), data)

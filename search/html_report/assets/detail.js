@@ -3,7 +3,7 @@ function showDetail(trial) {
   const box = document.getElementById("detail");
   box.replaceChildren();
   put(box, "h2", {}, `Trial ${trial.id}: ${trial.name}`);
-  const state = [KINDS[trial.kind], ...(trial.pareto && trial.kind !== "front" ? ["on the front"] : []), ...trial.picks].join(", ");
+  const state = [KINDS[trial.kind], ...(trial.pareto && trial.kind !== "front" ? ["on the front"] : []), ...marksOf(trial)].join(", ");
   put(box, "p", {}, state + (trial.reason ? `: ${trial.reason}` : "") +
     (trial.state !== "complete" && trial.rung ? ` (after ${Math.round(100 * trial.rung)} % of its training)` : ""));
   if (trial.same.length) {

@@ -74,10 +74,12 @@ function showTip(text, event) {
   tip.style.top = Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8) + "px";
 }
 
+function marksOf(trial) { return [...trial.picks, ...(trial.collapsed ? ["collapsed"] : [])]; }
+
 function describe(trial) {
   const values = data.objectives.filter(o => o.name in trial.values)
     .map(o => `${o.title} ${short(trial.values[o.name])}`);
-  const marks = [KINDS[trial.kind], ...trial.picks].join(", ");
+  const marks = [KINDS[trial.kind], ...marksOf(trial)].join(", ");
   return `trial ${trial.id}: ${trial.name}; ${values.join(", ")}; ${marks}`;
 }
 

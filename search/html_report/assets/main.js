@@ -2,6 +2,8 @@
 document.getElementById("title").textContent = `Front of ${data.study}`;
 document.getElementById("question").textContent = "Which layers and adapters give the best captions at the least cost?" +
   (data.share === null ? "" : ` Hypervolume ${data.share.toFixed(3)} of the box of the best values.`);
+if (data.trials.some(t => t.collapsed)) data.warnings.push(data.collapsed_note);
+for (const line of data.warnings) put(document.getElementById("warnings"), "p", {}, line);
 const factList = document.getElementById("facts");
 for (const [name, text] of data.facts) { put(factList, "dt", {}, name); put(factList, "dd", {}, text); }
 

@@ -14,7 +14,7 @@ import pycocoevalcap
 import pytest
 
 from rsopt.cli import command
-from rsopt.scores.__main__ import main, score
+from rsopt.scores.__main__ import METRICS, main, score
 from tests.support.caption_corpus import corpus
 
 PACKAGE = Path(next(iter(pycocoevalcap.__path__)))
@@ -33,12 +33,14 @@ def test_json_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     shown = capsys.readouterr()
     found = json.loads(shown.out)
     names = ["bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider"]
-    assert list(found) == [*names, "floor", "ceiling", "images", "intervals"] and found["images"] == 60
+    assert list(found) == [*names, "baselines", "images", "intervals"] and found["images"] == 60
     assert all(low < found[name] < high for name, (low, high) in found["intervals"].items())
-    assert "floor: class prior over" in shown.err and "ceiling: human agreement over" in shown.err
+    assert all(0 < score["coverage"] <= 1 for score in found["baselines"].values())
+    assert "people" in found["baselines"] and "not from training captions" not in shown.out
+    assert "from the other references of these images" in shown.err
     assert command(main, [*arguments, "--no-meteor"]) == 0
     shown = capsys.readouterr()
-    assert "CIDEr floor: class prior" in shown.out and "METEOR" not in shown.out and "BLEU-4" in shown.out
+    assert "CIDEr of blind_class_from_references" in shown.out and "METEOR" not in shown.out and "BLEU-4" in shown.out
 
 
 def test_degenerate_sets_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,16 +48,17 @@ def test_degenerate_sets_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
     shared = ({f"{n}.jpg": ["a pond .", "trees"] for n in range(4)}, {f"{n}.jpg": "a pond ." for n in range(4)})
     for (references, candidates), why in ((one, "there is one image"), (shared, "all images share their references")):
         found, notes = score(references, candidates, meteor=False)
-        assert found["cider"] == 0.0 and found["bleu_1"] > 99 and "floor" not in found
+        assert found["cider"] == 0.0 and found["bleu_1"] > 99 and "baselines" not in found
         assert f"CIDEr is 0 for any captions: {why}" in notes[0]
         assert command(main, [*write(tmp_path, references, candidates), "--no-meteor"]) == 0
         assert why in capsys.readouterr().err
 
 
-def test_below_the_floor_is_said() -> None:
+def test_less_than_a_blind_baseline_is_said() -> None:
     references = {f"{kind}_{n}.jpg": [f"a {kind} is here .", f"number {n} ."] for kind in ("pond", "port") for n in (1, 2)}
     found, notes = score(references, dict.fromkeys(references, "zebra"), meteor=False)
-    assert found["floor"] > 0 and any("under the floor" in note for note in notes)
+    assert found["baselines"]["blind_class_from_references"]["cider"] > 0
+    assert any("score less than blind_class_from_references" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_candidates_with_every_oddity_score(tmp_path: Path) -> None:
     for image_id, text in zip(list(candidates), odd, strict=False):
         candidates[image_id] = text
     found, _ = score(references, candidates)
-    assert all(0 <= found[name] <= 1000 for name in found if name != "intervals")
+    assert all(0 <= found[name] <= 1000 for name in METRICS)
 
 
 def test_comma_locale_space_in_the_path_and_nothing_written_beside_the_jars(tmp_path: Path) -> None:

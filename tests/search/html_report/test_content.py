@@ -52,7 +52,7 @@ def test_html_of_a_real_study_holds_its_trials_pictures_and_captions(
         assert len(trial["captions"]) == 10
         assert "params" in trial["values"], "counts are known without training"
     assert content["depths"] == {"vision": 4, "qformer": 6, "llm": 8}
-    assert [line["kind"] for line in content["lines"]] == ["floor", "floor", "ceiling"]
+    assert [line["kind"] for line in content["lines"]] == ["blind", "blind", "looks", "looks"]
 
 
 def test_a_page_that_cannot_be_written_is_one_line(

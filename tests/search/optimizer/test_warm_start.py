@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from rsopt.core.baseline import BaselineScore
 from rsopt.errors import UserError
 from search.engine.search import Search, SearchSettings
 from search.optimizer.cost_estimator import CostEstimator
@@ -72,5 +73,5 @@ def test_another_base_is_refused_and_other_data_is_stated(tmp_path, other):
     bound = make_space(tmp_path, starts="[]").bind(SHAPE)
     with pytest.raises(UserError, match="its base is tiny, not opt"):
         warm_start(bound, settings_of("new", base="opt"), METADATA, other)
-    warm = warm_start(bound, settings_of("new"), replace(METADATA, floor={"prior": 9.0}), other)
+    warm = warm_start(bound, settings_of("new"), replace(METADATA, baselines={"blind": BaselineScore(9.0, 1.0)}), other)
     assert warm.observations == () and warm.starts and "its scores are not used" in warm.notes[0]

@@ -18,10 +18,19 @@ FRONT = build_front("s", METADATA, HISTORY)
 GREEDY = InferenceConfig("int8", 1)
 
 
-def test_the_table_shows_members_references_floor_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_shows_members_references_baselines_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
     print_front(build_front("s", METADATA, HISTORY), Console(width=160))
     text = capsys.readouterr().out
-    for part in ("knee", "best_cider", "zero-shot base", "class prior", "42.5", "99.5", "training loss is nan"):
+    for part in (
+        "knee",
+        "best_cider",
+        "zero-shot base",
+        "baseline blind_class",
+        "42.5",
+        "75% of images",
+        "99.5",
+        "training loss is nan",
+    ):
         assert part in text
 
 

@@ -12,7 +12,7 @@ from rsopt.core.leg_files import read_curve
 from rsopt.core.objectives import Fault, Measurement
 from rsopt.data.read import read
 from rsopt.model.configs import base_config, shape_of
-from rsopt.scores.reference_points import ceiling_of, floor_of
+from rsopt.scores.baselines import baselines_of
 from search import run
 from search.engine.legs import FULL_DEPTH, teacher_leg
 from search.execution.messages import decode
@@ -61,7 +61,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         )
         data = read(data_path)
         names = tuple(o.name for o in space.objectives)
-        metadata = StudyMetadata(names, floor_of(data, "val"), ceiling_of(data, "val"), str(data_path), 1, False, {})
+        metadata = StudyMetadata(names, baselines_of(data, "val"), str(data_path), 1, False, {})
         save_study(settings, metadata)
         search = build_search(settings, metadata, space, shape_of(base_config("tiny")), None, 1, "float32")
         work = WorkerSpec.of(settings, metadata, search.teacher)
@@ -84,7 +84,7 @@ def test_every_row_ran_under_its_name(settings: Settings) -> None:
     # Half an epoch may well end in garbage; a row is then failed by that name, not silently empty.
     assert all(t.state == "complete" or (t.reason or "").startswith("garbage") for t in trials)
     history = read_history(settings.folder)
-    metadata = StudyMetadata(("cider", "latency_ms", "params"), {}, {}, "", 1, False, {})
+    metadata = StudyMetadata(("cider", "latency_ms", "params"), {}, "", 1, False, {})
     assert [run.name for run in study_view(settings, metadata, history, 2, "complete").children][1:] == ["whole", "taught"]
 
 

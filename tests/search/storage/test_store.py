@@ -300,7 +300,7 @@ def test_a_folder_needs_no_carrying(tmp_path: Path) -> None:
 
 def test_a_study_copied_from_s3_into_a_folder_is_one_of_that_folder(s3: LocalS3, tmp_path: Path) -> None:
     settings = Settings("s", "pruning", "tiny", None, 6, "tpe", 0, 1, None, "sqlite:///x", "s3://bucket/x", None, False)
-    save_study(settings, StudyMetadata(("cider",), {}, {}, "", 0, False, {}))
+    save_study(settings, StudyMetadata(("cider",), {}, "", 0, False, {}))
     assert load_study(settings.folder)[0] == settings
     copied = shutil.copytree(settings.folder, tmp_path / "runs" / "copied")
     settings, _ = load_study(copied)

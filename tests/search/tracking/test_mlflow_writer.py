@@ -40,7 +40,8 @@ def test_written_twice_by_two_trackers_is_written_once(tmp_path: Path) -> None:
     assert "cider" not in children["5"].data.metrics, "a rung's CIDEr passed for a final one"
     assert children["6"].data.tags["reason"] == "nan: training loss is nan"
     assert len(client.get_metric_history(children["2"].info.run_id, "cider")) == 1
-    assert parents[0].data.metrics["floor.class_prior"] == 42.5
+    assert parents[0].data.metrics["baseline.blind_class"] == 42.5
+    assert parents[0].data.metrics["coverage.blind_class"] == 0.75
     assert parents[0].data.metrics["skipped.missing_image"] == 3
     files = ["front.csv", "front.json", "front.table.json"]
     assert [a.path for a in client.list_artifacts(parents[0].info.run_id)] == files

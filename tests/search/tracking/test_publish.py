@@ -32,7 +32,7 @@ def test_a_study_that_is_projected_anew_is_the_same(small_study: Settings, tmp_p
     table = mlflow.artifacts.load_dict(f"{parent.info.artifact_uri}/front.table.json")
     assert len(table["data"]) == sum(r.data.tags.get("pareto") == "true" for r in runs)
     assert parent.data.tags["mlflow.loggedArtifacts"] == '[{"path": "front.table.json", "type": "table"}]'
-    for word in ("Objectives", "Floor", "Ceiling", "How to read it"):
+    for word in ("Objectives", "Baselines", "blind_class ", "How to read it"):
         assert word in parent.data.tags["mlflow.note.content"]
     assert [m.value for m in client.get_metric_history(parent.info.run_id, "trials.complete")] == [1, 2, 3]
     member = next(r for r in runs if "knee" in r.data.tags.get("picks", ""))
