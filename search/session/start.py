@@ -145,5 +145,11 @@ def _print_start(settings: Settings, notes: list[str]) -> None:
     print_note(f"study {settings.name}: space {settings.space}, base {settings.base}, data {data}")
     for note in notes:
         print_note(f"  {note}")
-    if settings.base == "tiny" or settings.data is None:
+    if settings.data is None:
         print_note(f"  for a real search: python -m search.run --space {settings.space} {REAL}", "dim")
+    elif settings.base == "tiny":
+        print_note(
+            "  tiny learned from drawn pictures alone: of a photograph it sees colours and coarse layout, not what is in it. "
+            f"A base of its shape that sees yours: python -m rsopt.pretrain --data {settings.data} --out BASE",
+            "dim",
+        )
