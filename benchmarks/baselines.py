@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.bases import worker_on_mini
+from benchmarks.bases import worker_on
 from benchmarks.depths import cider_with_interval
 from benchmarks.report import measured_by, spread, table, write_section
 from rsopt.core.baseline import in_one_line
@@ -50,7 +50,7 @@ def evaluate(name: str, seed: int) -> list[Scored]:
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    worker = worker_on_mini()
+    worker = worker_on()
     samples = worker.data.split("val")
     captioner = make(name, worker, seed)
     training = captioner.training()

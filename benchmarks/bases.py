@@ -81,10 +81,10 @@ def full_depths(base: Base) -> Depths:
     return base.shape.vision_layers, base.shape.qformer_layers, base.shape.llm_layers
 
 
-def worker_on_mini(base: str = "tiny") -> WorkerContext:
-    """A worker's context: a base and the generated data set."""
+def worker_on(base: str = "tiny", data: str | None = None) -> WorkerContext:
+    """A worker's context: a base and a data set, by default the generated one."""
     from rsopt.data.generated.mini import mini_folder
     from rsopt.data.read import read
     from rsopt.trial.worker_context import WorkerContext
 
-    return WorkerContext(load_base(base), read(mini_folder()))
+    return WorkerContext(load_base(base), read(data or mini_folder()))

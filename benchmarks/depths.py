@@ -1,8 +1,9 @@
-"""CIDEr of tiny by the depth of its LLM and Q-Former, with intervals, and paired tests against full depth.
+"""CIDEr of a base by the depth of its LLM and Q-Former, with intervals, and paired tests against full depth.
 
     python -m benchmarks.depths --seeds 3 --qformer
+    python -m benchmarks.depths --base BASE --data FOLDER    # a base of tiny's shape, from rsopt.pretrain --data FOLDER
 
-Prints a line for each depth and writes a section of docs/benchmarks.md. Paired bootstrap over validation images; per-image
+Prints a line for each depth and writes a section of docs/benchmarks.md. Paired bootstrap over the images of a split; per-image
 CIDEr is averaged over seeds.
 """
 
@@ -12,27 +13,31 @@ import argparse
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from benchmarks.bases import worker_on_mini
+from benchmarks.bases import worker_on
 from benchmarks.report import measured_by, spread, table, with_interval, write_section
 from rsopt.core.ranking import kept_layers, kept_qformer_layers, static_ranking
 from rsopt.scores.bootstrap import bootstrap_interval, paired_bootstrap
 
+SPLITS = ("val", "test")
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """CIDEr of one training. `garbage` says why its captions are garbage, or is None."""
+    """CIDEr of one training by split, and how many distinct captions it wrote. `garbage`: why they are garbage, or None."""
 
     llm: int
     qformer: int
-    per_image: list[float]
+    per_image: dict[str, list[float]]
+    distinct: dict[str, int]
     garbage: str | None
 
 
 def evaluate(llm: int, qformer: int, seed: int, tuned: bool, options: argparse.Namespace) -> Scored:
-    """Caption the validation split with tiny at one depth, by the full protocol.
+    """Caption the validation and test splits at one depth, by the full protocol.
 
     Args:
         llm: layers kept.
@@ -52,7 +57,7 @@ def evaluate(llm: int, qformer: int, seed: int, tuned: bool, options: argparse.N
     from rsopt.trial.worker_context import pad_id
 
     torch.set_num_threads(1)
-    worker = worker_on_mini()
+    worker = worker_on(options.base, options.data)
     base, shape = worker.base, worker.base.shape
     part = LoraPart(options.rank, 2 * options.rank, "all_linear")
     groups = static_ranking("alternate", shape.qformer_layers // shape.cross_attention_frequency)
@@ -67,16 +72,22 @@ def evaluate(llm: int, qformer: int, seed: int, tuned: bool, options: argparse.N
         train = worker.training_set("train", variant.vision_layers)
         recipe = Recipe(lr=options.lr, epochs=options.epochs, batch_images=options.batch)
         Trainer(built, train, recipe, seed, pad_id(base)).run(0, 1)
-    samples = worker.data.split("val")
-    captions = caption_features(merged(built), base, worker.features("val", variant.vision_layers))
-    score = worker.scorer("val").cider({s.image_id: c for s, c in zip(samples, captions, strict=True)})
-    reason = garbage(captions, [text for sample in samples for text in sample.references])
-    return Scored(llm, qformer, score.per_image.tolist(), reason)
+    captioner, per_image, distinct, reason = merged(built), {}, {}, None
+    for split in SPLITS:
+        samples = worker.data.split(split)
+        captions = caption_features(captioner, base, worker.features(split, variant.vision_layers))
+        answers = {s.image_id: c for s, c in zip(samples, captions, strict=True)}
+        per_image[split] = worker.scorer(split).cider(answers).per_image.tolist()
+        distinct[split] = len(set(captions))
+        reason = reason or garbage(captions, [text for sample in samples for text in sample.references])
+    return Scored(llm, qformer, per_image, distinct, reason)
 
 
 def main() -> int:
     """Evaluate all depths and seeds, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="tiny", help="base of tiny's shape (default: %(default)s)")
+    parser.add_argument("--data", help="data set (default: the generated one)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each depth (default: %(default)s)")
     parser.add_argument("--epochs", type=float, default=3.0, help="of a training (default: %(default)s)")
     parser.add_argument("--lr", type=float, default=3.125e-3, help="learning rate (default: %(default)s)")
@@ -92,27 +103,37 @@ def main() -> int:
         jobs = [pool.submit(evaluate, *depth, seed, True, options) for depth in depths for seed in range(options.seeds)]
         results, untuned = [job.result() for job in jobs], [job.result() for job in untuned_jobs]
     by_depth = {depth: [r for r in results if (r.llm, r.qformer) == depth] for depth in depths}
-    means = {depth: np.mean([r.per_image for r in scored], axis=0) for depth, scored in by_depth.items()}
     rows: list[list[object]] = []
     for depth, scored in by_depth.items():
-        difference, low, high = paired_bootstrap(means[depths[0]], means[depth])
-        gap = "" if depth == depths[0] else f"{difference:.1f} [{low:.1f}, {high:.1f}]"
         reason = next((f" ({r.garbage})" for r in scored if r.garbage), "")
-        seeds = spread([float(np.mean(r.per_image)) for r in scored])
-        rows.append([f"L{depth[0]}/Q{depth[1]}{reason}", cider_with_interval(means[depth]), seeds, gap])
-    body = table(["layers", "CIDEr", "seeds", "full depth minus this"], rows)
+        row: list[object] = [f"L{depth[0]}/Q{depth[1]}{reason}"]
+        for split in SPLITS:
+            full, mean = (np.mean([r.per_image[split] for r in by_depth[d]], axis=0) for d in (depths[0], depth))
+            gap = "" if depth == depths[0] else with_interval(*paired_bootstrap(full, mean))
+            seeds = spread([float(np.mean(r.per_image[split])) for r in scored])
+            distinct = "..".join(str(f(r.distinct[split] for r in scored)) for f in (min, max))
+            row += [cider_with_interval(mean), seeds, gap, distinct]
+        rows.append(row)
+    columns = [
+        f"{split}: {name}" for split in SPLITS for name in ("CIDEr", "seeds", "full depth minus this", "distinct captions")
+    ]
+    body = table(["layers", *columns], rows)
     sys.stdout.write(body + "\n")
-    command = f"python -m benchmarks.depths --seeds {options.seeds} --epochs {options.epochs:g} --rank {options.rank}"
-    command += f" --ranking {options.ranking}{' --qformer' if options.qformer else ''}"
+    own = options.data is not None
+    command = f"python -m benchmarks.depths{' --base BASE --data FOLDER' if own else ''} --seeds {options.seeds}"
+    command += f" --epochs {options.epochs:g} --rank {options.rank} --ranking {options.ranking}"
+    command += " --qformer" if options.qformer else ""
     untuned_scores = ", ".join(
-        f"L{r.llm}/Q{r.qformer} {cider_with_interval(r.per_image)}" + (f" ({r.garbage})" if r.garbage else "") for r in untuned
+        f"L{r.llm}/Q{r.qformer} {cider_with_interval(r.per_image['val'])}" + (f" ({r.garbage})" if r.garbage else "")
+        for r in untuned
     )
     facts = [
         measured_by(command),
         f"LoRA r{options.rank} on all linears of LLM (L) and Q-Former (Q), projection trained, lr {options.lr:g}",
-        f"untuned: {untuned_scores}",
+        f"untuned, val: {untuned_scores}",
     ]
-    write_section(f"depth, rank {options.rank}, {options.epochs:g} epochs, {options.ranking} ranking", facts, body)
+    subject = f"depth on {Path(options.data).name}" if own else "depth"
+    write_section(f"{subject}, rank {options.rank}, {options.epochs:g} epochs, {options.ranking} ranking", facts, body)
     return 0
 
 

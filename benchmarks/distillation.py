@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bases import worker_on_mini
+from benchmarks.bases import worker_on
 from benchmarks.depths import cider_with_interval
 from benchmarks.report import measured_by, spread, table, write_section
 from rsopt.core.candidate import Candidate, Leg
@@ -86,7 +86,7 @@ def evaluate(depth: int, seed: int, setting: str, options: argparse.Namespace) -
     from rsopt.trial.worker_context import pad_id
 
     torch.set_num_threads(1)
-    worker = worker_on_mini()
+    worker = worker_on()
     base, shape = worker.base, worker.base.shape
     leg = leg_of(shape, depth, seed, setting, options, number=2)
     built = build(base, leg.candidate.variant, seed)
@@ -128,7 +128,7 @@ def prepare(seed: int, depths: list[int], options: argparse.Namespace) -> dict[s
     from rsopt.trial.trainer_setup import recipe_data, trainer_for
 
     torch.set_num_threads(1)
-    worker = worker_on_mini()
+    worker = worker_on()
     shape = worker.base.shape
     order = static_ranking(options.ranking, shape.llm_layers)
     layers = sorted({taught for d in depths for _, taught in cuts(kept_layers(order, d), shape.llm_layers)})

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks import report
-from benchmarks.bases import worker_on_mini
+from benchmarks.bases import worker_on
 from benchmarks.figures import pyplot
 from rsopt.core.ranking import MEASURED, STRATEGIES, MeasuredRankings, kept_layers, static_ranking
 
@@ -55,7 +55,7 @@ def measure(strategy: str, order: tuple[int, ...], depths: list[int], seed: int,
     from rsopt.trial.worker_context import pad_id
 
     torch.set_num_threads(1)
-    worker = worker_on_mini(options.base)
+    worker = worker_on(options.base)
     base = worker.base
     full = Variant.full(base.shape)
     train, val = (worker.training_set(split, full.vision_layers) for split in ("train", "val"))
@@ -74,7 +74,7 @@ def measured_rankings(base: str) -> MeasuredRankings:
     """The base's measured rankings, from the cache or computed now."""
     from rsopt.trial.layer_ranking import measure_rankings
 
-    return measure_rankings(worker_on_mini(base))
+    return measure_rankings(worker_on(base))
 
 
 def averaged(losses: list[Losses], which: str) -> dict[tuple[str, int], float]:

@@ -47,7 +47,7 @@ def main() -> int:
 
 def first_steps(begin: float, legs: int) -> None:
     """Print the seconds from assignment to first step of each leg as JSON; the first was assigned at `begin`."""
-    from benchmarks.bases import worker_on_mini
+    from benchmarks.bases import worker_on
     from rsopt.core.candidate import Candidate, Leg
     from rsopt.core.recipe import Recipe
     from rsopt.core.variant import LoraPart, LoraSpec, Variant
@@ -59,7 +59,7 @@ def first_steps(begin: float, legs: int) -> None:
     from rsopt.trial.variant_trainee import VariantTrainee
 
     torch.set_num_threads(1)
-    worker = worker_on_mini()
+    worker = worker_on()
     lora = LoraSpec(LoraPart(16, 32, "all_linear"), LoraPart(16, 32, "all_linear"))
     candidate = Candidate(Variant.full(worker.base.shape, lora), Recipe(lr=1e-3, epochs=1))
     seconds = []

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.bases import config_of, worker_on_mini
+from benchmarks.bases import config_of, worker_on
 from rsopt.core.variant import Dtype
 from rsopt.model.base import DTYPES, Base
 from rsopt.model.random_base import random_base
@@ -64,7 +64,7 @@ def tiny_inputs(train: int, evaluated: int) -> TrialInputs:
     from rsopt.scores.java_process import find_java
     from rsopt.scores.scorer import Scorer
 
-    worker = worker_on_mini()
+    worker = worker_on()
     base = worker.base
     trained = [s for s in worker.data.split("train") if worker.tokens(s)][:train]
     captioned = worker.data.split("val")[:evaluated]

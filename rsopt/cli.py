@@ -113,7 +113,7 @@ def as_called(text: str) -> str:
     if Path(sys.argv[0]).stem != "rsopt":
         return text
     names = {"run": "search", "gpu_check": "gpu-check"}
-    command_of = r"python -m (?:search|rsopt)\.(?!baselines|pretrain)(\w+)"
+    command_of = r"python -m (?:search|rsopt)\.(?!baselines)(\w+)"
     return re.sub(command_of, lambda match: f"rsopt {names.get(match[1], match[1])}", text)
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "scores": ("rsopt.scores.__main__", "score captions: BLEU, METEOR, ROUGE-L, CIDEr"),
     "caption": ("rsopt.caption.__main__", "caption images with an exported model"),
     "latency": ("rsopt.latency.__main__", "measure the latency of a model on this device"),
+    "pretrain": ("rsopt.pretrain.__main__", "make a small base that sees your own pictures, to rehearse on a CPU"),
     "gpu-check": ("rsopt.gpu_check.__main__", "check whether a base fits on this GPU and what a trial costs"),
 }
 

@@ -8,7 +8,9 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +20,9 @@ from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from rsopt.core.variant import digest
+from rsopt.data.garbled import learned_captions
 from rsopt.data.read import read as read_data
-from rsopt.data.records import CaptionData
+from rsopt.data.records import CaptionData, Sample
 from rsopt.errors import UserError
 from rsopt.model.base import load_base
 from rsopt.pretrain.checkpoints import Checkpoints
@@ -46,9 +49,12 @@ def write_base(data_path: str, out: Path, seed: int, scale: float, skip_bad: boo
     """
     if out.is_file() or (out.is_dir() and {p.name for p in out.iterdir()} - {"checkpoints"}):
         raise UserError(f"--out {out} exists and is not an unfinished pretraining; name a new folder")
-    data = read_data(data_path, skip_bad=skip_bad)
+    data = read_data(data_path, skip_bad=skip_bad, verify=True)
     plan = StagePlan().scaled(scale)
-    texts = sorted({c.text for s in data.split("train") for c in s.captions})
+    taught = {name: _without_garbled(data.split(name)) for name in ("train", "val")}
+    if not all(taught.values()):
+        raise UserError(f"{data_path}: no caption of its training or validation split can be learned: all are garbled")
+    texts = sorted({c.text for s in taught["train"] for c in s.captions})
     made_for = {"data": _digest(data), "seed": seed, "scale": scale}
     checkpoints = Checkpoints.open(out / "checkpoints", made_for)
     logging.disable_progress_bar()
@@ -57,7 +63,7 @@ def write_base(data_path: str, out: Path, seed: int, scale: float, skip_bad: boo
     progress = partial(report, time.time())
     tokenizer = train_tokenizer(texts)
     model = untrained(tokenizer, seed).train()
-    train, val = Pictures.read(data.split("train")), Pictures.read(data.split("val")[:VALIDATED])
+    train, val = Pictures.read(taught["train"]), Pictures.read(taught["val"][:VALIDATED])
     vocabulary, labels = labelled(train)
     shape = model.config
     heads = WordHeads(vocabulary, shape.vision_config.hidden_size, shape.qformer_config.hidden_size, shape.num_query_tokens)
@@ -90,6 +96,11 @@ def untrained(tokenizer: PreTrainedTokenizerBase, seed: int) -> Blip2ForConditio
     state = {name: value for name, value in tiny.model.state_dict().items() if not name.endswith(by_token)}
     model.load_state_dict(state, strict=False)
     return model
+
+
+def _without_garbled(samples: Sequence[Sample]) -> list[Sample]:
+    """The images with the captions that models are trained on; those without any are left out."""
+    return [replace(s, captions=captions) for s in samples if (captions := tuple(learned_captions(s)))]
 
 
 def report(started: float, text: str) -> None:

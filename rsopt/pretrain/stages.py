@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from transformers import Blip2ForConditionalGeneration, PreTrainedTokenizerBase
 
+from rsopt.core.recipe import CAPTION_TOKENS
 from rsopt.data.records import Sample
 from rsopt.pretrain.checkpoints import Checkpoints, run_stage
 from rsopt.pretrain.common import Progress, queried, without_random_layers
@@ -193,14 +194,14 @@ def _drawn(seed: int, stage: int, step: int, count: int, batch: int) -> np.ndarr
 
 
 def _token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Token ids and mask (B, S) of `</s> text newline`, at most 64 tokens each."""
+    """Token ids and mask (B, S) of `</s> text newline`, at most CAPTION_TOKENS tokens each."""
     batch = tokenizer(
         [f"{text}\n" for text in texts],
         padding=True,
         pad_to_multiple_of=8,  # few shapes: the CPU's kernels are compiled for each
         padding_side="right",
         truncation=True,
-        max_length=64,
+        max_length=CAPTION_TOKENS,
         return_tensors="pt",
     )
     return batch["input_ids"], batch["attention_mask"]

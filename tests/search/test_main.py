@@ -17,7 +17,7 @@ from rsopt.cli import command
 from search.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
-MODULES = [module for module, _ in COMMANDS.values()] + ["rsopt.baselines.__main__", "rsopt.pretrain.__main__"]
+MODULES = [module for module, _ in COMMANDS.values()] + ["rsopt.baselines.__main__"]
 HEAVY = ("torch", "transformers", "ray", "mlflow", "optuna", "sklearn", "scipy", "pandas", "matplotlib")
 # Every process starts without what the tests have imported.
 SCRIPT = """
@@ -43,6 +43,7 @@ USAGE = {
     "search.simulate": [["--seeds", "0"], ["--sampler", "x"], ["--workers", "0"], ["--losses", "2"]],
     "rsopt.latency.__main__": [[], ["--model", "x", "--runs", "1"], ["--model", "x", "--ledger", "y"]],
     "rsopt.caption.__main__": [[], ["--model", "tiny", "gone.jpg"], ["--model", "tiny", "--batch", "0", "x"]],
+    "rsopt.pretrain.__main__": [[], ["--out", "x", "--skip-bad"], ["--out", "x", "--data", "y", "--keep", "z"]],
     "rsopt.gpu_check.__main__": [["--images", "0"]],
 }
 
