@@ -16,7 +16,7 @@ from rsopt.common.out_of_memory import halve_until_fits
 from rsopt.core.inference import BATCH
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from rsopt.cost.memory_plan import CONTEXT, card_plan, free_bytes, training_plan
+from rsopt.cost.memory_plan import CONTEXT, TrainingPlan, card_plan, free_bytes, training_plan
 from rsopt.cost.model import CostModel
 from rsopt.errors import UserError
 from rsopt.model.base import best_dtype
@@ -62,9 +62,13 @@ def main(argv: list[str] | None = None) -> int:
     features = torch.randn(images, tokens, vision.hidden_size).to(base.model.dtype)  # on the host, as for large data sets
     data = TrainingSet(features, random_captions(base, images))
     built = build(base, variant)
-    longest = max(sum(len(c.ids) for c in captions) for captions in data.captions)
-    plan = training_plan(costs, variant, dtype, longest, recipe.batch_images, free_bytes(device))
-    trainer = Trainer(built, data, recipe, 0, base.tokenizer.pad_token_id, plan.images, recompute=plan.recompute)
+    free = free_bytes(device)
+
+    def plan_of(tokens: int) -> TrainingPlan:
+        return training_plan(costs, variant, dtype, tokens, recipe.batch_images, free)
+
+    trainer = Trainer(built, data, recipe, 0, base.tokenizer.pad_token_id, plan_of)
+    plan = plan_of(max(trainer.lengths))
     torch.cuda.reset_peak_memory_stats(device)
     begin = time.perf_counter()
     result = trainer.run(0, 1)

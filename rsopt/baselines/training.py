@@ -16,6 +16,7 @@ from torch import nn
 from rsopt.baselines.schedules import Plan
 from rsopt.core.recipe import Recipe
 from rsopt.errors import CandidateError, InfrastructureError
+from rsopt.training.micro_batches import MicroBatches
 from rsopt.training.optimizer import Stepper
 from rsopt.training.trainer import TrainResult
 
@@ -41,7 +42,7 @@ class Stage:
         self.steps = plan.steps(images)
         recipe = Recipe(lr=plan.lr, weight_decay=plan.weight_decay)
         scaled = next(iter(parameters.values())).dtype == torch.float16
-        self.stepper = Stepper(parameters, recipe, scaled, plan.batch_images, betas=plan.betas)
+        self.stepper = Stepper(parameters, recipe, scaled, MicroBatches(plan.batch_images), betas=plan.betas)
 
     def step(self, step: int) -> torch.Tensor:
         """Take step `step` of this stage. Returns the loss without waiting for the device."""

@@ -9,13 +9,13 @@ import psutil
 import torch
 
 from rsopt.core.inference import BEAMS, MAX_NEW_TOKENS
+from rsopt.core.packed_lengths import RSICD, PackedLengths
 from rsopt.core.variant import Dtype, Variant
 from rsopt.cost.memory import Workload
 from rsopt.cost.model import CostModel
 
 USABLE = 0.85  # share of free memory to plan with: allocators leave gaps, and other workers need memory too
 CONTEXT = 0.7e9  # bytes of a card that CUDA and its libraries take in each process
-LONGEST = 85  # caption tokens behind one image where there is no data yet: five of RSICD's 95th percentile
 
 
 def free_bytes(device: torch.device) -> int:
@@ -49,7 +49,7 @@ def training_plan(costs: CostModel, variant: Variant, dtype: Dtype, longest: int
         costs: Costs of the base.
         variant: The variant to train.
         dtype: Of the base's weights.
-        longest: Most caption tokens packed behind one image.
+        longest: Most caption tokens packed behind one of the images.
         images: Images a step.
         free: Free bytes, the weights already loaded.
     """
@@ -79,7 +79,7 @@ def training_need(costs: CostModel, variant: Variant, dtype: Dtype, longest: int
 
 @dataclass(frozen=True, slots=True)
 class CardPlan:
-    """How a variant fits onto a card, in bytes. `training` is None where not even one image fits."""
+    """How a variant fits onto a card, in bytes. `training` is for ordinary images, None where the longest does not fit."""
 
     weights: float
     merged: float  # copies of the adapted weights, for captioning and export
@@ -92,7 +92,9 @@ class CardPlan:
         return CONTEXT + self.weights + self.merged
 
 
-def card_plan(costs: CostModel, variant: Variant, dtype: Dtype, images: int, card: float, captions: int) -> CardPlan:
+def card_plan(
+    costs: CostModel, variant: Variant, dtype: Dtype, images: int, card: float, captions: int, packed: PackedLengths = RSICD
+) -> CardPlan:
     """Returns how a variant fits onto a card.
 
     Args:
@@ -102,15 +104,18 @@ def card_plan(costs: CostModel, variant: Variant, dtype: Dtype, images: int, car
         images: Images a training step.
         card: Memory of the card, in bytes.
         captions: Images captioned at once, if they fit.
+        packed: Caption tokens behind an image.
     """
     weights = 1e9 * costs.cost(variant, Workload(dtype=dtype)).memory_gb["weights"]
     merged = costs.merged_bytes(variant, dtype)
     free = card - CONTEXT - weights
-    plan = training_plan(costs, variant, dtype, LONGEST, images, free)
+    plan = training_plan(costs, variant, dtype, packed.ordinary, images, free)
+    longest = training_plan(costs, variant, dtype, packed.longest, 1, free)
+    trains = max(plan.need, longest.need) <= USABLE * free
 
     def captioning(count: int) -> float:
         load = Workload(caption_images=count, beams=BEAMS, text_tokens=MAX_NEW_TOKENS, dtype=dtype)
         return 1e9 * costs.cost(variant, load).memory_gb["captioning"] - weights
 
     fitting = (count for count in halved(captions) if captioning(count) <= USABLE * (free - merged))
-    return CardPlan(weights, merged, plan if plan.need <= USABLE * free else None, next(fitting, 0))
+    return CardPlan(weights, merged, plan if trains else None, next(fitting, 0))

@@ -21,7 +21,9 @@ from rsopt.core.variant import LoraPart, LoraSpec, Variant
 from rsopt.cost.memory_plan import USABLE, TrainingPlan, free_bytes, training_plan
 from rsopt.cost.model import CostModel
 from rsopt.cost.peak_flops import measured_peak
+from rsopt.data.read import read
 from rsopt.errors import UserError
+from rsopt.gpu_check.captions import CheckCaptions
 from rsopt.model.base import Base, best_dtype, load_base
 from rsopt.model.build import Built, build, merged
 from rsopt.model.configs import base_config
@@ -30,11 +32,8 @@ from rsopt.model.vision_features import SHARE, place
 from rsopt.training.fused_lora import compile_layers, fuse
 from rsopt.training.losses import packed_batch, packed_loss, padded_loss
 from rsopt.training.model_flops import training_flops
-from rsopt.training.synthetic_captions import random_captions
 from rsopt.training.trainer import Trainer, TrainingSet
 
-# Images of RSICD, which results are extrapolated to: all, train and validation.
-IMAGES, TRAIN, VAL = 10921, 8734, 1094
 TRIALS, RUNGS, CAPTION_TOKENS = 24, 2, 12
 LORA = LoraSpec(LoraPart(16, 32, "all_linear"), LoraPart(16, 32, "all_linear"))
 LATENCY_RUNS = 220
@@ -51,24 +50,26 @@ class Line:
     text: str
 
 
-def check(base: Base, images: int, batch_images: int) -> list[Line]:
-    """Run all checks with so many `images`. Times and sizes are extrapolated to RSICD."""
+def check(base: Base, captions: CheckCaptions, batch_images: int) -> list[Line]:
+    """Run all checks with the images of `captions.some`. Times and sizes are extrapolated to the whole data set."""
+    images = len(captions.some)
     built = build(base, Variant.full(base.shape, LORA))
     side = base.model.config.vision_config.image_size
     pictures = torch.randn(images, 3, side, side, generator=torch.Generator().manual_seed(0))
     vision_s, features = _timed(base, lambda: _features(base, pictures))
-    data = TrainingSet(features, random_captions(base, images))
-    lines = _fits(base, built, data, batch_images)
+    data = TrainingSet(features, captions.some)
+    lines = _fits(base, built, features, captions, batch_images)
     lines += _equal(base, built, data)
     trainer = _trainer(base, data, batch_images)
-    return lines + _costs(base, trainer, features, vision_s / images)
+    return lines + _costs(base, trainer, features, vision_s / images, captions)
 
 
-def _fits(base: Base, built: Built, data: TrainingSet, batch_images: int) -> list[Line]:
+def _fits(base: Base, built: Built, features: torch.Tensor, captions: CheckCaptions, batch_images: int) -> list[Line]:
     """Whether a training step, the file of the features and a study's checkpoints fit."""
-    free, plan = free_bytes(base.device), _plan(built, base, data, batch_images)
+    free, plan_of = free_bytes(base.device), _plans(built, base, batch_images)
+    plan, longest = plan_of(captions.packed.ordinary), plan_of(captions.packed.longest)
     again = ", activations recomputed" if plan.recompute else ""
-    file_bytes = data.features[0].nbytes * IMAGES
+    file_bytes = features[0].nbytes * captions.images
     disk = free_disk(cache_dir())
     trainable = sum(p.numel() for p in built.trainable().values())
     study, here = 12 * trainable * TRIALS * RUNGS, free_disk(Path.cwd())
@@ -78,14 +79,15 @@ def _fits(base: Base, built: Built, data: TrainingSet, batch_images: int) -> lis
         Line("weights", True, f"{weights / 1e9:.2f} GB in {base.dtype}, loaded"),
         Line(
             "training fits",
-            plan.need <= USABLE * free,
+            max(plan.need, longest.need) <= USABLE * free,
             f"{plan.need / 1e9:.2f} GB predicted for {plan.images} of {batch_images} images at once{again}, "
-            f"{free / 1e9:.1f} GB free",
+            f"{free / 1e9:.1f} GB free; {captions.packed.ordinary} caption tokens an image ({captions.whose}), "
+            f"at most {captions.packed.longest}",
         ),
         Line(
             "features fit",
             file_bytes < disk,
-            f"{file_bytes / 1e9:.2f} GB for {IMAGES:,} images in {cache_dir()}, {disk / 1e9:.0f} GB free; {resident}",
+            f"{file_bytes / 1e9:.2f} GB for {captions.images:,} images in {cache_dir()}, {disk / 1e9:.0f} GB free; {resident}",
         ),
         Line(
             "checkpoints fit",
@@ -117,8 +119,8 @@ def _equal(base: Base, built: Built, data: TrainingSet) -> list[Line]:
     ]
 
 
-def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float) -> list[Line]:
-    """Times measured here, and the time of a trial on RSICD that follows from them."""
+def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float, captions: CheckCaptions) -> list[Line]:
+    """Times measured here, and the time of a trial on the whole data set that follows from them."""
     device, recipe = base.device, trainer.recipe
     order = list(range(len(trainer.data.captions)))[: recipe.batch_images]
     first_s, _ = _timed(base, lambda: trainer.step(0, order))
@@ -138,16 +140,16 @@ def _costs(base: Base, trainer: Trainer, features: torch.Tensor, vision_s: float
     many = min(BATCH[device.type], len(features))
     one_s = caption(1, shared_prefix)  # latencies are taken step by step
     many_s = caption(many, CapturedDecoder(eager=0) if captured else shared_prefix) / many
-    train_s = TRAIN / len(order) * step_s
-    trial_s = train_s + VAL * many_s + LATENCY_RUNS * one_s
+    train_s, val = captions.train / len(order) * step_s, captions.val
+    trial_s = train_s + val * many_s + LATENCY_RUNS * one_s
     lines = [
         Line("first step", None, f"{first_s:.2f} s, then {step_s:.3f} s for {len(order)} images"),
         Line("captions", None, f"{1e3 * many_s:.1f} ms an image in batches, {1e3 * one_s:.1f} ms alone"),
-        Line("features, once", None, f"{IMAGES * vision_s / 60:.1f} min for {IMAGES:,} images with one worker"),
+        Line("features, once", None, f"{captions.images * vision_s / 60:.1f} min for {captions.images:,} images with one worker"),
         Line(
             "a trial of one epoch",
             None,
-            f"about {trial_s / 60:.1f} min: training {train_s / 60:.1f}, captions {VAL * many_s / 60:.1f}, "
+            f"about {trial_s / 60:.1f} min: training {train_s / 60:.1f}, captions {val * many_s / 60:.1f}, "
             f"a new architecture's latency {LATENCY_RUNS * one_s / 60:.1f}",
         ),
     ]
@@ -173,18 +175,17 @@ def _compiled(base: Base, trainer: Trainer, order: list[int], step_s: float) -> 
     return Line("compiled layers", None, f"{compiled_s:.3f} s a step after {first_s:.0f} s: {pays}")
 
 
-def _plan(built: Built, base: Base, data: TrainingSet, batch_images: int) -> TrainingPlan:
-    """How a step with so many images is trained in the memory that is free now."""
-    longest = max(sum(len(c.ids) for c in captions) for captions in data.captions)
+def _plans(built: Built, base: Base, batch_images: int) -> Callable[[int], TrainingPlan]:
+    """How a step with so many images is trained in the memory that is free now, by the tokens of the longest image."""
     costs, free = CostModel(base.model.config), free_bytes(base.device)
-    return training_plan(costs, built.variant, base.dtype, longest, batch_images, free)
+    return lambda tokens: training_plan(costs, built.variant, base.dtype, tokens, batch_images, free)
 
 
 def _trainer(base: Base, data: TrainingSet, batch_images: int) -> Trainer:
     built = build(base, Variant.full(base.shape, LORA))
-    plan, recipe = _plan(built, base, data, batch_images), Recipe(batch_images=batch_images)
     placed = TrainingSet(place(data.features, base.device), data.captions)
-    return Trainer(built, placed, recipe, 0, base.tokenizer.pad_token_id, plan.images, recompute=plan.recompute)
+    recipe, plan = Recipe(batch_images=batch_images), _plans(built, base, batch_images)
+    return Trainer(built, placed, recipe, 0, base.tokenizer.pad_token_id, plan)
 
 
 @torch.no_grad()
@@ -205,15 +206,17 @@ def _near(a: float, b: float, relative: float) -> bool:
     return abs(a - b) <= relative * abs(b)
 
 
-def check_base(name: str | None, images: int, batch_images: int, cpu: bool) -> tuple[Base, list[Line]]:
-    """Load the base (by default tiny on a CPU, else OPT-2.7b's shapes) and check it.
+def check_base(name: str | None, images: int, batch_images: int, cpu: bool, data: str | None = None) -> tuple[Base, list[Line]]:
+    """Load the base (by default tiny on a CPU, else OPT-2.7b's shapes) and check it, with the captions of `data` or random ones.
 
-    Raises UserError where there is no GPU, unless `cpu`, or no such base.
+    Raises UserError where there is no GPU, unless `cpu`, no such base, or no such data.
     """
     if not cpu and not torch.cuda.is_available():
         raise UserError("no GPU here: torch sees none (--cpu runs the checks on the CPU)")
+    captions = None if data is None else read(data)
     device = torch.device("cpu" if cpu else "cuda")
     name = name or ("tiny" if cpu else "opt-2.7b")
     made_up = name in SHAPES
     base = random_base(name, base_config(name), device, best_dtype(device)) if made_up else load_base(name, device)
-    return base, check(base, images, batch_images)
+    counted = CheckCaptions.random(base, images) if captions is None else CheckCaptions.of(base, images, captions, name)
+    return base, check(base, counted, batch_images)

@@ -35,9 +35,14 @@ class CaptionLengths:
 
     def to_json(self) -> dict[str, int]:
         """Returns the numbers that a study records."""
-        packed = self.packed()
-        counts = {"limit": self.limit, "cut": len(self.cut), "garbled": len(self.garbled), "images_left_out": len(self.left_out)}
-        return {**counts, "packed_ordinary": packed.ordinary, "packed_longest": packed.longest}
+        return {
+            "limit": self.limit,
+            "cut": len(self.cut),
+            "garbled": len(self.garbled),
+            "images_left_out": len(self.left_out),
+            "packed_ordinary": self.packed().ordinary,
+            "packed_longest": self.packed().longest,
+        }
 
     def packed(self, packed: bool = True) -> PackedLengths:
         """Returns the lengths behind one image, with all its captions or, if not `packed`, with one."""

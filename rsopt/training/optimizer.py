@@ -10,6 +10,7 @@ from torch import nn
 
 from rsopt.common.out_of_memory import is_out_of_memory, release
 from rsopt.core.recipe import Recipe
+from rsopt.training.micro_batches import MicroBatches
 
 # (images, scale of the loss) -> their loss; adds the scaled gradients to the parameters. Must not wait for the device.
 Backward = Callable[[Sequence[int], Callable[[torch.Tensor], torch.Tensor]], torch.Tensor]
@@ -27,10 +28,10 @@ class Stepper:
         parameters: Mapping[str, nn.Parameter],
         recipe: Recipe,
         scaled: bool,
-        micro_images: int,
+        micro: MicroBatches,
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
-        self.parameters, self.recipe, self.micro_images = parameters, recipe, micro_images
+        self.parameters, self.recipe, self.micro = parameters, recipe, micro
         self.master = nn.Parameter(torch.cat([p.detach().float().flatten() for p in parameters.values()]))
         self.master.grad = torch.zeros_like(self.master)
         sizes = [p.numel() for p in parameters.values()]
@@ -52,9 +53,8 @@ class Stepper:
         loss: torch.Tensor | None = None
         while loss is None:
             loss = self._gradients(chosen, backward)
-            if loss is None:  # outside the handler, where the tensors of the failed attempt are freed
-                self.micro_images = max(1, min(self.micro_images, len(chosen)) // 2)
-                release()
+            if loss is None:
+                release()  # outside the handler, where the tensors of the failed attempt are freed
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         for name in self._apart:
@@ -75,16 +75,18 @@ class Stepper:
         self.master.grad.zero_()
         for name in self._apart:
             self.parameters[name].grad = None
+        losses, part = list[torch.Tensor](), chosen
         try:
-            parts = [
-                backward(chosen[at : at + self.micro_images], self.scaler.scale)
-                for at in range(0, len(chosen), self.micro_images)
-            ]
+            for part in self.micro.split(chosen):
+                losses.append(backward(part, self.scaler.scale))
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or min(self.micro_images, len(chosen)) == 1:
+            if not is_out_of_memory(error):
+                raise
+            self.micro.halve(part)
+            if len(part) == 1:
                 raise
             return None
-        return torch.stack(parts).sum() if len(parts) > 1 else parts[0]
+        return torch.stack(losses).sum() if len(losses) > 1 else losses[0]
 
     def state(self) -> dict[str, torch.Tensor]:
         """Returns weights, moments and loss scale by name, on the CPU."""

@@ -1,4 +1,4 @@
-"""Random captions with the lengths and repetitions of RSICD's, for measurements without data."""
+"""Random captions with the lengths and repetitions of RSICD's as first published, for measurements without data."""
 
 from __future__ import annotations
 

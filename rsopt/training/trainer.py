@@ -22,6 +22,7 @@ from rsopt.model.build import Built
 from rsopt.training.dataset import TrainingSet, batches
 from rsopt.training.fused_lora import fuse
 from rsopt.training.losses import Losses, packed_batch, summed_loss
+from rsopt.training.micro_batches import MicroBatches, PlanOf
 from rsopt.training.optimizer import Stepper, learning_rate_share
 
 
@@ -29,7 +30,7 @@ from rsopt.training.optimizer import Stepper, learning_rate_share
 class TrainResult:
     """Result of `Trainer.run`: steps, mean loss of the last tenth of them, images and predicted tokens.
 
-    `micro_images` is the number of images a forward pass at the end, less than the batch where memory ran out. `losses` are the
+    `micro_images` is the most images a forward pass since memory last ran out. `losses` are the
     caption losses by step, without a teacher's terms.
     """
 
@@ -66,10 +67,9 @@ class Trainer:
         recipe: How to tune.
         seed: Of data order and dropout.
         pad_id: The padding token.
-        micro_images: Images a forward pass (default: the recipe's batch); halved when memory runs out.
+        plan: Images a forward pass, by the tokens of the longest (default: the whole batch); halved when memory runs out.
         fused: Whether to use the fused LoRA.
         losses: Loss to minimise instead of the caption loss, with a teacher's terms.
-        recompute: Whether the LLM's activations are recomputed in the backward pass: less memory, a third more compute.
     """
 
     def __init__(
@@ -79,20 +79,20 @@ class Trainer:
         recipe: Recipe,
         seed: int,
         pad_id: int,
-        micro_images: int | None = None,
+        plan: PlanOf | None = None,
         fused: bool = True,
         losses: Losses | None = None,
-        recompute: bool = False,
     ) -> None:
-        self.losses, self.recompute = losses, recompute
+        self.losses, self.plan, self.recomputed = losses, plan, False
         self.built, self.data, self.recipe, self.seed, self.pad_id = built, data, recipe, seed, pad_id
         if fused:
             fuse(built.model)
         scaled = built.model.language_model.dtype == torch.float16
-        self.stepper = Stepper(built.trainable(), recipe, scaled, micro_images or recipe.batch_images)
+        self.lengths = [sum(len(c.ids) for c in captions) for captions in data.captions]
+        self.micro = MicroBatches(recipe.batch_images, self.lengths, plan)
+        self.stepper = Stepper(built.trainable(), recipe, scaled, self.micro)
         self.steps_per_epoch = math.ceil(len(data.captions) / recipe.batch_images)
         self.total_steps = max(1, round(recipe.epochs * self.steps_per_epoch))
-        self.lengths = [sum(len(c.ids) for c in captions) for captions in data.captions]
         self.weights = [sum(c.weight * (len(c.ids) - 1) for c in captions) for captions in data.captions]
 
     def run(self, start: float, stop: float, between_steps: Callable[[], None] | None = None) -> TrainResult:
@@ -120,7 +120,7 @@ class Trainer:
         self._check(losses[-1], last)
         values = torch.stack(losses).tolist()
         tail = values[-max(1, len(values) // 10) :]
-        return TrainResult(len(values), sum(tail) / len(tail), images, tokens, self.stepper.micro_images, tuple(values))
+        return TrainResult(len(values), sum(tail) / len(tail), images, tokens, self.micro.largest, tuple(values))
 
     def drop(self, on: bool) -> None:
         """Switches LoRA's dropout. The base's stays off, which packing requires."""
@@ -137,7 +137,9 @@ class Trainer:
 
         def backward(part: Sequence[int], scale: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
             features, batch = packed_batch(self.built.model, self.data, part, self.pad_id)
-            with recomputed(self.built.model.language_model) if self.recompute else nullcontext():
+            recompute = self.plan is not None and self.plan(self.micro.longest(part)).recompute
+            self.recomputed |= recompute  # less memory, a third more compute
+            with recomputed(self.built.model.language_model) if recompute else nullcontext():
                 if self.losses is None:
                     minimised = loss = summed_loss(self.built.model, features, batch, self.data.queried) / total
                 else:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 from rsopt.common.out_of_memory import halve_until_fits, is_out_of_memory, note_exceeded
 from rsopt.core.candidate import Leg
-from rsopt.cost.memory_plan import free_bytes, training_need, training_plan
+from rsopt.cost.memory_plan import TrainingPlan, free_bytes, training_need, training_plan
 from rsopt.errors import CandidateError
 from rsopt.model.build import Built
 from rsopt.training.dataset import TrainingSet, in_pairs
@@ -28,7 +29,7 @@ def recipe_data(leg: Leg, built: Built, worker: WorkerContext) -> TrainingSet:
 def trainer_for(
     leg: Leg, built: Built, data: TrainingSet, worker: WorkerContext, exceeded_by: float = 1.0, losses: Losses | None = None
 ) -> Trainer:
-    """Makes a trainer whose batches fit into the free memory.
+    """Makes a trainer whose micro-batches fit into the free memory, each planned for its own longest image.
 
     Args:
         leg: The leg; its candidate's recipe is used.
@@ -40,13 +41,12 @@ def trainer_for(
     """
     base, recipe = worker.base, leg.candidate.recipe
     free = free_bytes(base.device) / exceeded_by
-    plan = training_plan(worker.costs, built.variant, base.dtype, longest(data), recipe.batch_images, free)
-    return Trainer(built, data, recipe, leg.seed, pad_id(base), plan.images, losses=losses, recompute=plan.recompute)
 
+    @cache
+    def plan(tokens: int) -> TrainingPlan:
+        return training_plan(worker.costs, built.variant, base.dtype, tokens, recipe.batch_images, free)
 
-def longest(data: TrainingSet) -> int:
-    """Most caption tokens of one image."""
-    return max(sum(len(c.ids) for c in captions) for captions in data.captions)
+    return Trainer(built, data, recipe, leg.seed, pad_id(base), plan, losses=losses)
 
 
 def leg_curve(context: TrialContext, trainer: Trainer) -> Curve:
@@ -72,27 +72,29 @@ def noting_shortage(context: TrialContext, trainer: Trainer) -> Iterator[None]:
     Raises CandidateError ("memory") where not even one image fits.
     """
     worker, folder, base = context.worker, context.folder, context.worker.base
-    free, planned = free_bytes(base.device), trainer.stepper.micro_images
+    free, exceeded = free_bytes(base.device), trainer.micro.exceeded
 
-    def need(images: int) -> float:
-        variant, tokens = trainer.built.variant, longest(trainer.data)
-        return training_need(worker.costs, variant, base.dtype, tokens, images, trainer.recompute)
+    def need(images: int, tokens: int) -> tuple[float, bool]:
+        """Predicted bytes, and whether that is with activations recomputed."""
+        recompute = trainer.plan is not None and trainer.plan(tokens).recompute
+        return training_need(worker.costs, trainer.built.variant, base.dtype, tokens, images, recompute), recompute
 
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        if not trainer.recompute:  # the next attempt recomputes activations
-            note_exceeded(folder, need(1), free)
+        predicted, recompute = need(*(exceeded[-1] if exceeded else (1, max(trainer.lengths))))
+        if not recompute:  # the next attempt recomputes activations
+            note_exceeded(folder, predicted, free)
         raise CandidateError(
             "memory",
             f"one image a step does not fit into {free / 1e9:.2f} GB beside the weights "
-            f"(predicted: {need(1) / 1e9:.2f} GB); {str(error).splitlines()[0][:200]}",
+            f"(predicted: {predicted / 1e9:.2f} GB); {str(error).splitlines()[0][:200]}",
         ) from error
     finally:
-        if trainer.stepper.micro_images < planned:
-            note_exceeded(folder, need(planned), free)
+        if exceeded and exceeded[0][0] > 1:
+            note_exceeded(folder, need(*exceeded[0])[0], free)
 
 
 POINTS = 100  # of the training loss in one leg; each is the mean of the steps since the previous one

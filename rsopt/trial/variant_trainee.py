@@ -55,7 +55,6 @@ class VariantTrainee:
             with stopwatch.timed("teacher"):
                 losses = distillation_losses(self._context, self._built, self._data)
         trainer = self._make_trainer(losses)
-        self.recomputed = trainer.recompute
         if checkpoint is not None:
             trainer.load(checkpoint)
         curve = leg_curve(self._context, trainer)
@@ -67,6 +66,7 @@ class VariantTrainee:
 
         with stopwatch.timed("train"), noting_shortage(self._context, trainer):
             result = trainer.run(self._leg.start, self._leg.stop, between_steps)
+        self.recomputed = trainer.recomputed
         stopwatch.seconds["train"] -= curve.seconds  # validation is no part of the training
         self._curve = curve.to_json(result.losses)
         return result

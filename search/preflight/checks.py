@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rsopt.core.packed_lengths import PackedLengths
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape
 from rsopt.data.records import CaptionData
@@ -49,7 +50,14 @@ def check_ledger(ledger: Path | None, device: str | None) -> None:
         raise UserError(f"latency ledger '{ledger}' holds nothing of device '{device}'; its devices: {known}")
 
 
-def check_machine(settings: Settings, bound: BoundSpace, rungs: int, data: CaptionData | None, cluster: bool) -> list[str]:
+def check_machine(
+    settings: Settings,
+    bound: BoundSpace,
+    rungs: int,
+    data: CaptionData | None,
+    cluster: bool,
+    packed: PackedLengths | None = None,
+) -> list[str]:
     """The memory and disk plan and the repairs of the base, one line each. Fetches the base.
 
     Args:
@@ -58,10 +66,11 @@ def check_machine(settings: Settings, bound: BoundSpace, rungs: int, data: Capti
         rungs: Number of rungs of a training.
         data: Its data set; None for the generated one.
         cluster: Whether workers run on other machines, which plan their memory themselves.
+        packed: Caption tokens behind an image of the data.
     """
     memory = "each worker of the cluster plans with its own"
     if not cluster:
-        memory = plan_memory(settings, bound, Device.here()).description
+        memory = plan_memory(settings, bound, Device.here(), packed=packed).description
     images = Images.generated() if data is None else Images.of(data)
     disks = check_disks(study_needs(settings, bound, rungs, images, cluster), settings.disk_bytes)
     repairs = [f"base repaired: {repair}" for repair in check_base(settings.base)]

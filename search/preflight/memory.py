@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import psutil
 
 from rsopt.core.inference import BATCH
+from rsopt.core.packed_lengths import RSICD, PackedLengths
 from rsopt.errors import UserError
 from rsopt.model.configs import base_config
 from search.execution.resources import GB_PER_CPU_WORKER
@@ -40,10 +41,19 @@ class MemoryPlan:
     description: str
 
 
-def plan_memory(settings: Settings, bound: BoundSpace, device: Device, host: float | None = None) -> MemoryPlan:
+def plan_memory(
+    settings: Settings, bound: BoundSpace, device: Device, host: float | None = None, packed: PackedLengths | None = None
+) -> MemoryPlan:
     """Returns the plan under which the largest candidate, full depth with LoRA, trains and captions on `device`.
 
-    `host` is the free memory of the host in bytes, by default measured. Raises UserError where nothing fits.
+    Args:
+        settings: The study's.
+        bound: Its space over its base.
+        device: Where a worker computes.
+        host: Free memory of the host in bytes, by default measured.
+        packed: Caption tokens behind an image of the data; RSICD's where they are not counted.
+
+    Raises UserError where nothing fits.
     """
     from rsopt.core.variant import Dtype
     from rsopt.cost.memory_plan import USABLE, card_plan
@@ -51,16 +61,16 @@ def plan_memory(settings: Settings, bound: BoundSpace, device: Device, host: flo
 
     costs = CostModel(base_config(settings.base))
     candidate = bound.full_depth()[1]
-    batch = candidate.recipe.batch_images
+    batch, lengths = candidate.recipe.batch_images, packed or RSICD
     if device.card is None:
-        plan = card_plan(costs, candidate.variant, "float32", batch, float("inf"), BATCH["cpu"])
-        smallest = card_plan(costs, candidate.variant, "float32", 1, float("inf"), 1).training
+        plan = card_plan(costs, candidate.variant, "float32", batch, float("inf"), BATCH["cpu"], lengths)
+        smallest = card_plan(costs, candidate.variant, "float32", 1, float("inf"), 1, lengths).training
         assert smallest is not None
         need = GB_PER_CPU_WORKER + (plan.weights + max(plan.merged, smallest.need / USABLE)) / 1e9
         return _host_plan(settings, need, psutil.virtual_memory().available if host is None else host)
     dtype: Dtype = "bfloat16" if device.bfloat16 else "float16"
     share = device.card * min(1.0, settings.gpus_per_trial)
-    plan = card_plan(costs, candidate.variant, dtype, batch, share, BATCH["cuda"])
+    plan = card_plan(costs, candidate.variant, dtype, batch, share, BATCH["cuda"], lengths)
     size = f"a card of {device.card / 1e9:.1f} GB"
     if share < device.card:
         size = f"{settings.gpus_per_trial:g} of {size}"
@@ -73,7 +83,8 @@ def plan_memory(settings: Settings, bound: BoundSpace, device: Device, host: flo
             f"with activations recomputed; {way}take a smaller base, or a space with LoRA on less (lora, llm_targets)"
         )
     again = ", activations recomputed" if plan.training.recompute else ""
-    training = f"training at most {plan.training.images} of {batch} images at once{again}"
+    whose = "captions like RSICD's" if packed is None else f"{packed.ordinary} caption tokens an image"
+    training = f"training at most {plan.training.images} of {batch} images at once{again}, for {whose}"
     return MemoryPlan(GB_PER_CPU_WORKER, f"{size}: {weights}; {training}, captioning {plan.caption_images}")
 
 

@@ -55,7 +55,9 @@ def drive(settings: Settings, space: Space, metadata: StudyMetadata, data: Capti
 
     rough = space.bind(shape, MeasuredRankings.placeholder(shape.llm_layers))
     cluster = cluster_address(address)
-    worker_gb = GB_PER_CPU_WORKER if cluster else plan_memory(settings, rough, Device.here()).worker_gb
+    worker_gb = (
+        GB_PER_CPU_WORKER if cluster else plan_memory(settings, rough, Device.here(), packed=metadata.packed_lengths).worker_gb
+    )
     state = study_needs(settings, rough, len(space.rungs), Images.of(data), bool(cluster)).state
     tracking = TrackingObserver(settings, metadata)
     outcome = Driver(settings, metadata, cluster, store, worker_gb, state, [tracking]).run(make_search)

@@ -48,9 +48,10 @@ def new_session(options: argparse.Namespace, space: Space) -> int:
         return dry_run(settings, space, shape, rough, ledger)
     data = read(settings.data, skip_bad=settings.skip_bad, verify=True) if settings.data else None
     counts = count_captions(settings, rough, data) if data else None
+    packed = counts.packed(rough.full_depth()[1].recipe.packed) if counts else None
     other = other_study(settings)
     cluster = cluster_address(options.address) is not None
-    notes = check_machine(settings, rough, len(space.rungs), data, cluster)
+    notes = check_machine(settings, rough, len(space.rungs), data, cluster, packed)
     _print_start(settings, notes)
     data_path = settings.data or str(mini_folder())
     data = data or read(data_path)  # the generated data set is drawn last, since that takes a moment

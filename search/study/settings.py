@@ -11,6 +11,7 @@ from typing import Annotated
 from rsopt.cli import positive, whole
 from rsopt.common.atomic_files import write_json
 from rsopt.core.baseline import BaselineScore, baselines_from_json, without_baselines
+from rsopt.core.packed_lengths import PackedLengths
 from rsopt.errors import UserError
 from search.storage.layout import GIVEN_LEDGER_FILE, LEDGER_FILE, STUDY_FILE
 from search.storage.location import checked_storage, is_remote, working_folder
@@ -145,7 +146,13 @@ class StudyMetadata:
     needs_rankings: bool
     versions: dict[str, str]
     skipped: dict[str, int] = field(default_factory=dict)  # by --skip-bad: images or captions, by kind of problem
-    captions: dict[str, int] = field(default_factory=dict)  # of train and val: limit in tokens, cut, garbled, images left out
+    captions: dict[str, int] = field(default_factory=dict)  # of train and val, as CaptionLengths counts them
+
+    @property
+    def packed_lengths(self) -> PackedLengths | None:
+        """Caption tokens behind an image; None in a study of an earlier version."""
+        counts = self.captions
+        return PackedLengths(counts["packed_ordinary"], counts["packed_longest"]) if counts else None
 
 
 def find_study(storage: str, name: str) -> Store:

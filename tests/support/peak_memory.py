@@ -20,6 +20,7 @@ from rsopt.core.inference import Generation
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Dtype, Variant
 from rsopt.cost.memory import Workload
+from rsopt.cost.memory_plan import TrainingPlan
 from rsopt.model.base import DTYPES, Base
 from rsopt.model.build import Built, build
 from rsopt.model.configs import shape_of
@@ -63,7 +64,7 @@ def train(base: Base, built: Built, load: Workload) -> int:
     captions = [[caption() for _ in range(load.captions_per_image)] for _ in range(load.batch_images)]
     data = TrainingSet(features(base, load.batch_images), captions)
     recipe = Recipe(epochs=2, batch_images=load.batch_images)
-    Trainer(built, data, recipe, 0, pad_id=1, recompute=load.recompute).run(0, 1)
+    Trainer(built, data, recipe, 0, pad_id=1, plan=lambda _: TrainingPlan(load.batch_images, load.recompute, 0)).run(0, 1)
     return data.features.nbytes
 
 

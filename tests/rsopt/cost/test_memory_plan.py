@@ -6,9 +6,10 @@ import time
 
 import torch
 
+from rsopt.core.packed_lengths import RSICD, PackedLengths
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from rsopt.cost.memory_plan import USABLE, CardPlan, card_plan, free_bytes, training_need, training_plan
+from rsopt.cost.memory_plan import USABLE, CardPlan, TrainingPlan, card_plan, free_bytes, training_need, training_plan
 from rsopt.cost.model import CostModel
 from rsopt.model.base import Base
 from rsopt.model.build import build, merged
@@ -46,9 +47,8 @@ def test_recomputed_activations_are_the_same_step_in_less_memory(random_base: Ba
     trained, kept = [], []
     for recompute in (False, True):
         built = build(random_base, Variant.full(random_base.shape, lora), seed=3)
-        trainer = Trainer(
-            built, TrainingSet(features, captions), Recipe(lr=1e-2, epochs=3, batch_images=4), 0, 1, recompute=recompute
-        )
+        recipe, plan = Recipe(lr=1e-2, epochs=3, batch_images=4), TrainingPlan(4, recompute, 0)
+        trainer = Trainer(built, TrainingSet(features, captions), recipe, 0, 1, plan=lambda _, plan=plan: plan)
         size = 0
 
         def pack(tensor: torch.Tensor) -> torch.Tensor:
@@ -58,16 +58,30 @@ def test_recomputed_activations_are_the_same_step_in_less_memory(random_base: Ba
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             trainer.run(0, 1)
+        assert trainer.recomputed == recompute
         trained.append([p.detach().clone() for p in built.trainable().values()])
         kept.append(size)
         assert all("forward" not in vars(layer) for layer in built.model.language_model.model.decoder.layers)
     assert all(torch.equal(a, b) for a, b in zip(*trained, strict=True)) and kept[1] < kept[0]
 
 
-def on_card(base: str, gb: float, targets: str) -> CardPlan:
+def on_card(base: str, gb: float, targets: str, packed: PackedLengths = RSICD) -> CardPlan:
     costs = CostModel(base_config(base))
     lora = LoraSpec(LoraPart(16, 32, targets), LoraPart(16, 32, targets), train_projection=True)
-    return card_plan(costs, Variant.full(costs.shape, lora), "bfloat16", 16, 1e9 * gb, 64)
+    return card_plan(costs, Variant.full(costs.shape, lora), "bfloat16", 16, 1e9 * gb, 64, packed)
+
+
+def test_ordinary_images_decide_the_plan_and_the_longest_whether_there_is_one() -> None:
+    plain = on_card("opt-2.7b", 24, "all_linear")
+    assert on_card("opt-2.7b", 24, "all_linear", PackedLengths(85, 300)) == plain
+    more = on_card("opt-2.7b", 24, "all_linear", PackedLengths(300, 300)).training
+    assert more is not None and plain.training is not None and more.images < plain.training.images
+    assert on_card("opt-2.7b", 9, "all_linear", PackedLengths(85, 5000)).training is None, "not even one image at a time"
+
+
+def test_lengths_of_images() -> None:
+    assert PackedLengths.of([7]) == PackedLengths(7, 7)
+    assert PackedLengths.of([*range(100), 5000]) == PackedLengths(95, 5000)
 
 
 def test_full_size_on_small_cards() -> None:

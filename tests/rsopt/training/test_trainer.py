@@ -11,6 +11,7 @@ import torch
 
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import Dtype, LoraPart, LoraSpec, Variant
+from rsopt.cost.memory_plan import TrainingPlan
 from rsopt.model.base import DTYPES, Base
 from rsopt.model.build import Built, build, merged
 from rsopt.model.prefix import qformer_outputs
@@ -103,9 +104,9 @@ def test_another_candidates_state_is_refused(random_base: Base, tmp_path: Path) 
 @pytest.mark.parametrize("micro", [1, 3])
 def test_micro_batches_add_up_to_the_batch(random_base: Base, micro: int) -> None:
     found = []
-    for images in (None, micro):
+    for plan in (None, lambda _: TrainingPlan(micro, False, 0)):
         built = build(random_base, Variant.full(random_base.shape, BOTH), 7)
-        result = Trainer(built, data(), RECIPE, 0, 1, micro_images=images).run(0, 1)
+        result = Trainer(built, data(), RECIPE, 0, 1, plan=plan).run(0, 1)
         found.append((result.loss, weights(built)))
     (a, x), (b, y) = found
     assert a == pytest.approx(b, rel=1e-5)
