@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rsopt.core.candidate import Candidate
 from rsopt.core.inference import BEAMS
+from rsopt.core.packed_lengths import PackedLengths
 from rsopt.core.variant import Dtype, digest
 from rsopt.latency.additive_model import TimedArchitecture, whole_groups
 from rsopt.latency.ledger import Ledger
@@ -17,11 +18,14 @@ from search.optimizer.cost_estimator import Costs
 DTYPE: Dtype = "float32"  # of an architecture whose dtype is not stated
 
 
-def exact_costs(base: str, dtype: Dtype, memory: bool = False, exceeded_by: float = 1.0) -> Costs:
+def exact_costs(
+    base: str, dtype: Dtype, memory: bool = False, exceeded_by: float = 1.0, packed: PackedLengths | None = None
+) -> Costs:
     """Returns the cost model of a base as a function of candidates, which takes microseconds.
 
     With `memory` the costs include `memory_gb`, the peak with weights and activations of `dtype`, which takes 0.1 ms.
-    Training memory besides the weights is multiplied by `exceeded_by` (rsopt.common.out_of_memory).
+    Training memory besides the weights is multiplied by `exceeded_by` (rsopt.common.out_of_memory), and is for images with
+    `packed` caption tokens, by default five captions of ordinary length.
     """
     from rsopt.cost.memory import Workload
     from rsopt.cost.model import CostModel  # counts on torch's meta device
@@ -45,7 +49,10 @@ def exact_costs(base: str, dtype: Dtype, memory: bool = False, exceeded_by: floa
         exact = {**by_depths[depths], "trainable": float(model.trainable(variant))}
         if memory:
             load = Workload(beams=BEAMS, batch_images=candidate.recipe.batch_images, dtype=dtype)
-            peaks = model.cost(variant, load).memory_gb
+            peaks = dict(model.cost(variant, load).memory_gb)
+            if packed is not None:
+                behind = replace(load, text_tokens=packed.ordinary, captions_per_image=1)
+                peaks |= {k: gb for k, gb in model.cost(variant, behind).memory_gb.items() if k == "training"}
             weights = peaks["weights"]
             training = peaks.get("training", weights) - weights  # of LoRA alone: the base is not trained
             exact["memory_gb"] = max(*peaks.values(), weights + exceeded_by * training)

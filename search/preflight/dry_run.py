@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from rsopt.core.candidate import Candidate
 from rsopt.core.variant import BaseShape
+from rsopt.training.caption_lengths import CaptionLengths
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.feasibility import limit_check
+from search.preflight.captions import caption_notes, caption_summary
 from search.preflight.duration import expected_time
 from search.results.table import stdout_console
 from search.space.bound_space import COUNTABLE, BoundSpace
@@ -29,7 +29,12 @@ COSTS = {
 
 
 def print_dry_run(
-    settings: Settings, space: Space, bound: BoundSpace, shape: BaseShape, estimates: CostEstimator, notes: Sequence[str] = ()
+    settings: Settings,
+    space: Space,
+    bound: BoundSpace,
+    shape: BaseShape,
+    estimates: CostEstimator,
+    counts: CaptionLengths | None = None,
 ) -> None:
     """Prints the plan to stdout.
 
@@ -39,7 +44,7 @@ def print_dry_run(
         bound: The space over the base.
         shape: Depths of the base.
         estimates: Costs of candidates.
-        notes: Lines about the data.
+        counts: Captions of the data; None for the generated data set.
     """
     console = stdout_console()
 
@@ -60,8 +65,8 @@ def print_dry_run(
         many = f"{size:,} combinations" if size is not None else "continuous"
         say(f"size: {many}; {len(bound.starts)} starting points")
     say(f"of a base with {shape.vision_layers} vision, {shape.qformer_layers} Q-Former and {shape.llm_layers} LLM layers")
-    for note in notes:
-        say(note)
+    for line in [caption_summary(counts), *caption_notes(counts, shape.caption_room)] if counts else ():
+        say(line)
     say(f"costs of {'all' if counted else f'{len(candidates):,} random'} candidates (lowest, median, highest):")
     for name, (title, form) in COSTS.items():
         values = [v for c in candidates if (v := _known(estimates, name, c)) is not None]
@@ -78,7 +83,7 @@ def print_dry_run(
         empty = "" if out < len(candidates) else "; nothing is left"
         bounds = ", ".join(f"{name} at most {bound_:g}" for name, bound_ in settings.limits.bounds())
         say(f"limits: {bounds}; they exclude {out} of {len(candidates)} ({out / len(candidates):.0%}){empty}")
-    say(expected_time(settings, space, candidates))
+    say(expected_time(settings, space, candidates, counts))
 
 
 def sample_candidates(bound: BoundSpace, seed: int) -> tuple[int | None, list[Candidate]]:

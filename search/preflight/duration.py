@@ -7,6 +7,7 @@ from statistics import median
 
 from rsopt.core.candidate import Candidate
 from rsopt.errors import UserError
+from rsopt.training.caption_lengths import CaptionLengths
 from search.space.load import Space
 from search.storage.layout import JOURNAL_FILE
 from search.study.budget import expected_seconds
@@ -14,11 +15,11 @@ from search.study.journal import read_history
 from search.study.settings import Settings, load_study
 
 
-def expected_time(settings: Settings, space: Space, candidates: Sequence[Candidate]) -> str:
-    """Returns one line. `candidates` are a sample of the space. Nothing is trained for it."""
+def expected_time(settings: Settings, space: Space, candidates: Sequence[Candidate], counts: CaptionLengths | None = None) -> str:
+    """Returns one line. `candidates` are a sample of the space, `counts` those of the data. Nothing is trained for it."""
     budget = [f"{h:g} {what}" for h, what in ((settings.hours, "h"), (settings.gpu_hours, "GPU-h")) if h is not None]
     bound = f"; at most {' and '.join(budget)}" if budget else ""
-    return f"time: {_of_a_study(settings, space) or _of_compute(settings, candidates)}{bound}"
+    return f"time: {_of_a_study(settings, space) or _of_compute(settings, candidates, counts)}{bound}"
 
 
 def _of_a_study(settings: Settings, space: Space) -> str | None:
@@ -41,19 +42,25 @@ def _of_a_study(settings: Settings, space: Space) -> str | None:
     return None
 
 
-def _of_compute(settings: Settings, candidates: Sequence[Candidate]) -> str:
-    """An estimate from the products of Q-Former and LLM, one caption an image, at the measured speed of large matrix products."""
+def _of_compute(settings: Settings, candidates: Sequence[Candidate], counts: CaptionLengths | None) -> str:
+    """An estimate from the products of Q-Former and LLM, at the measured speed of large matrix products.
+
+    The generated data set has one caption an image.
+    """
+    from rsopt.cost.memory import Workload
     from rsopt.cost.model import CostModel
     from rsopt.cost.peak_flops import matmul_pace
     from rsopt.data.generated.mini import IMAGES
-    from rsopt.data.read import read
     from rsopt.model.configs import base_config
 
-    images = len(read(settings.data, skip_bad=settings.skip_bad).split("train")) if settings.data else IMAGES * 4 // 5
+    images, load = IMAGES * 4 // 5, Workload()
+    if counts is not None:
+        images = len(counts.lengths)
+        load = Workload(text_tokens=round(sum(map(sum, counts.lengths)) / images))
     model = CostModel(base_config(settings.base))
     work = []
     for candidate in candidates[:: max(1, len(candidates) // 100)]:
-        gmacs = model.cost(candidate.variant).gmacs
+        gmacs = model.cost(candidate.variant, load).gmacs
         work.append(4e9 * (gmacs["total"] - gmacs["vision"]) * images * candidate.recipe.epochs)
     pace, where = matmul_pace()
     hours = median(work) * (settings.trials + 1) / pace / 3600

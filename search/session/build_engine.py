@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+from rsopt.core.packed_lengths import PackedLengths
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape, Dtype
 from search.engine.search import Search, SearchSettings
@@ -47,22 +48,23 @@ def build_search(
     schedule = None if settings.halving else "end"
     # Every row of a fixed list is trained to the end.
     sampler, schedule = ("random", "end") if bound.names else (settings.sampler, schedule)
-    estimator = estimator_of(settings, space, dtype)
+    estimator = estimator_of(settings, space, dtype, metadata.packed_lengths)
     optimizer = make_optimizer(sampler, schedule, bound, settings.seed, estimator, settings.limits, warm.observations)
     worker_hours = None if settings.gpu_hours is None else settings.gpu_hours / settings.gpus_per_trial
     rules = SearchSettings(space.objectives, space.rungs, settings.seed, settings.trials, slots, settings.limits)
     return Search(settings.folder, bound, rules, optimizer, Budget(settings.hours, worker_hours), push_journal)
 
 
-def estimator_of(settings: Settings, space: Space, dtype: Dtype) -> CostEstimator:
+def estimator_of(settings: Settings, space: Space, dtype: Dtype, packed: PackedLengths | None = None) -> CostEstimator:
     """The estimator of costs before a candidate runs: exact counts, and the recorded latencies the study began with.
 
-    Predicted memory is multiplied by the factor that earlier sessions of this study exceeded it by.
+    Memory is predicted for `packed` caption tokens an image and multiplied by the factor that earlier sessions of this study
+    exceeded it by.
     """
     from rsopt.common.out_of_memory import exceeded  # imports torch
 
     limited = settings.max_memory_gb is not None
-    costs = exact_costs(settings.base, dtype, limited, exceeded(settings.folder) if limited else 1.0)
+    costs = exact_costs(settings.base, dtype, limited, exceeded(settings.folder) if limited else 1.0, packed)
     return CostEstimator(space.objectives, costs, recorded=recorded_latencies(settings.given_ledger, settings.base))
 
 

@@ -21,7 +21,7 @@ from search.execution.ray_runtime import cluster_address
 from search.optimizer.cost_estimator import CostEstimator
 from search.optimizer.exact_costs import exact_costs, recorded_latencies
 from search.optimizer.warm_start import OtherStudy, warm_start
-from search.preflight.captions import caption_notes, caption_summary, count_captions
+from search.preflight.captions import caption_notes, count_captions
 from search.preflight.checks import check_depths, check_ledger, check_machine, check_new
 from search.preflight.dry_run import print_dry_run
 from search.session.drive import drive, print_note
@@ -112,11 +112,11 @@ def dry_run(settings: Settings, space: Space, shape: BaseShape, bound: BoundSpac
     """
     data = read(settings.data, skip_bad=settings.skip_bad) if settings.data else None
     counts = count_captions(settings, bound, data) if data else None
-    costs = exact_costs(settings.base, "float32", memory=True)
+    packed = counts.packed() if counts else None
+    costs = exact_costs(settings.base, "float32", memory=True, packed=packed)
     estimator = CostEstimator(space.objectives, costs, recorded=recorded_latencies(ledger, settings.base) if ledger else ())
     estimator.learn(())
-    notes = [caption_summary(counts), *caption_notes(counts, shape.caption_room)] if counts else []
-    print_dry_run(settings, space, bound, shape, estimator, notes)
+    print_dry_run(settings, space, bound, shape, estimator, counts)
     return 0
 
 
