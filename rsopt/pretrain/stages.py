@@ -36,8 +36,8 @@ class StagePlan:
 
     look: int = 2400
     see: int = 1400
-    read: int = 500
-    tell: int = 2400
+    read: int = 400
+    tell: int = 900
     batch: int = 32
     rows: int = 16
 
