@@ -64,6 +64,7 @@ def parser() -> Parser:
         "--runs", type=whole(4), metavar="N", help="timed rounds (default: until steady, at least 200 on a GPU, 20 on a CPU)"
     )
     p.add_argument("--data", metavar="D", help="data set for natural lengths (default: mini, generated on first use)")
+    p.add_argument("--skip-bad", action="store_true", help="leave out broken images and rows of --data")
     p.add_argument("--dtype", choices=get_args(Dtype), help="precision (default: float32 on a CPU, half on a GPU)")
     p.add_argument("--threads", type=whole(1), metavar="N", help="torch threads on a CPU (default: 1, as in a search's workers)")
     p.add_argument("--cpu", action="store_true", help="run on the CPU even where there is a GPU")

@@ -54,5 +54,5 @@ def timing_images(base: Base, options: argparse.Namespace, count: int) -> list[t
     from rsopt.data.read import read
     from rsopt.model.vision_features import pixels
 
-    samples = read(options.data or mini_folder()).split("val")[:count]
+    samples = read(options.data or mini_folder(), skip_bad=options.skip_bad).split("val")[:count]
     return [pixels(base, [sample]) for sample in samples]

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rsopt.cli import Parser, add_json, command
+from rsopt.common.text import shown, text_fault
 from rsopt.core.baseline import baselines_from_json, baselines_to_json
 from rsopt.data.formats.karpathy import load_json
 from rsopt.errors import UserError
@@ -36,6 +37,8 @@ def main(argv: list[str] | None = None) -> int:
     candidates = load_json(options.candidates)
     if not isinstance(candidates, dict):
         raise UserError(f"{options.candidates}: must be an object {{image id: caption}}")
+    for image_id, caption in candidates.items():
+        _check_text(options.candidates, "the caption", image_id, caption)
     try:
         scores, notes = score(references, candidates, meteor=not options.no_meteor)
     except JavaError as error:
@@ -95,9 +98,19 @@ def _references(file: Path, content: Any) -> dict[str, list[str]]:
     if not isinstance(content, dict) or not content:
         raise UserError(f"{file}: must be an object {{image id: [caption, ...]}} with at least one image")
     for image_id, captions in content.items():
-        if not isinstance(captions, list) or not captions or not all(isinstance(c, str) for c in captions):
-            raise UserError(f"{file}: references of '{image_id}' must be a list with at least one caption")
+        if not isinstance(captions, list) or not captions:
+            raise UserError(f"{file}: references of '{shown(image_id)}' must be a list with at least one caption")
+        for number, caption in enumerate(captions):
+            _check_text(file, f"reference [{number}]", image_id, caption)
     return content
+
+
+def _check_text(file: Path, what: str, image_id: str, caption: Any) -> None:
+    """Raise UserError unless both the image id and its caption are text."""
+    if fault := text_fault(image_id):
+        raise UserError(f"{file}: the image id '{shown(image_id)}' {fault}")
+    if fault := text_fault(caption):
+        raise UserError(f"{file}: {what} of '{shown(image_id)}' {fault}")
 
 
 def _print(scores: dict[str, Any], console: Console) -> None:

@@ -229,12 +229,39 @@ CASES: dict[str, Case] = {
     "references a list": scored("[]", '{"a": "b"}'),
     "references of numbers": scored('{"a": [1]}', '{"a": "b"}'),
     "candidates cut": scored('{"a": ["b"]}', '{"a": '),
+    "references of null": scored('{"a": ["b", null]}', '{"a": "b"}'),
+    "references with half an emoji": scored('{"a": ["b \\ud83d"]}', '{"a": "b"}'),
+    "image id of half an emoji": scored('{"\\ud83d": ["b"]}', '{"\\ud83d": "b"}'),
+    "candidates of null": scored('{"a": ["b"]}', '{"a": null}'),
+    "candidates with half an emoji": scored('{"a": ["b"]}', '{"a": "b \\ud83d"}'),
+    "candidates named in half an emoji": scored('{"a": ["b"]}', '{"a": "b", "\\ud83d": "b"}'),
     "candidates of lists": scored('{"a": ["b"]}', '{"a": ["b"]}'),
     "candidates of others": scored('{"a": ["b"]}', '{"z": "b"}'),
     "cost of too many": lambda folder: (cost.main, ["--base", "tiny", "--llm-layers", "99999999999999999999"]),
     "cost of none": lambda folder: (cost.main, ["--base", "tiny", "--llm-layers", "0"]),
     "cost of a NUL": lambda folder: (cost.main, ["--base", "a\0b"]),
 }
+
+
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ("references of numbers", "r.json: reference [0] of 'a' is a number, not text"),
+        ("references of null", "r.json: reference [1] of 'a' is null"),
+        ("references with half an emoji", "r.json: reference [0] of 'a' is not Unicode: it holds half of a character, \\ud83d"),
+        ("image id of half an emoji", "r.json: the image id '\\ud83d' is not Unicode"),
+        ("candidates of null", "c.json: the caption of 'a' is null"),
+        ("candidates with half an emoji", "c.json: the caption of 'a' is not Unicode"),
+        ("candidates named in half an emoji", "c.json: the image id '\\ud83d' is not Unicode"),
+    ],
+)
+def test_captions_that_are_not_text_are_named(
+    case: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main, argv = CASES[case](tmp_path)
+    assert command(main, argv) == 2
+    assert says in capsys.readouterr().err
 
 
 def test_there_are_at_least_60_cases() -> None:
