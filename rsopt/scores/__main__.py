@@ -14,10 +14,12 @@ from rich.table import Table
 
 from rsopt.cli import Parser, add_json, command
 from rsopt.common.text import shown, text_fault
-from rsopt.core.baseline import baselines_from_json, baselines_to_json
+from rsopt.core.baseline import BaselineScore, baselines_from_json, baselines_to_json, notes_on
+from rsopt.data.check import check
 from rsopt.data.formats.karpathy import load_json
+from rsopt.data.read import find
 from rsopt.errors import UserError
-from rsopt.scores.baselines import baselines_from_references
+from rsopt.scores.baselines import baselines_beside, baselines_from_references
 from rsopt.scores.java_process import JavaError
 from rsopt.scores.scorer import Scorer
 
@@ -25,8 +27,10 @@ METRICS = {**{f"bleu_{n}": f"BLEU-{n}" for n in range(1, 5)}, "meteor": "METEOR"
 EPILOG = """\
 example:
   python -m rsopt.scores --references references.json --candidates captions.json
+  python -m rsopt.scores --references references.json --candidates captions.json --data RSICD
 
-Baselines are CIDEr on the same images, under the same protocol. The class of an image comes from names such as airport_1.jpg.
+Baselines are CIDEr on the same images, under the same protocol. With --data they are from its training captions, else from the
+other references; a class is then the part of a name before its number (airport_1.jpg).
 """
 
 
@@ -40,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     for image_id, caption in candidates.items():
         _check_text(options.candidates, "the caption", image_id, caption)
     try:
-        scores, notes = score(references, candidates, meteor=not options.no_meteor)
+        scores, notes = score(references, candidates, not options.no_meteor, options.data)
     except JavaError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -54,29 +58,47 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def score(
-    references: Mapping[str, list[str]], candidates: Mapping[str, str], meteor: bool = True
+    references: Mapping[str, list[str]], candidates: Mapping[str, str], meteor: bool = True, data: str | None = None
 ) -> tuple[dict[str, Any], list[str]]:
     """Return all metrics x100 as `--json` prints them, and notes for the reader. A score that does not exist is absent.
 
-    `baselines` are absent where CIDEr is 0 for any captions.
+    `baselines` are from the training captions of `data`, else from the references, and absent where CIDEr is 0 for any captions.
     """
     scorer = Scorer(references)
     measured = scorer.measure(candidates, with_meteor=meteor)
     scores: dict[str, Any] = {name: measured.corpus[name] for name in METRICS if name in measured.corpus}
     notes = [scorer.degenerate] if scorer.degenerate else []
-    baselines = {} if scorer.degenerate else baselines_from_references(scorer, references)
+    baselines = _baselines(scorer, references, data) if not scorer.degenerate else {}
     if below := [name for name, score in baselines.items() if name != "people" and scores["cider"] < score.cider]:
         notes.append(f"these captions score less than {' and '.join(below)}: CIDEr {scores['cider']:.1f}")
     if baselines:
         scores["baselines"] = baselines_to_json(baselines)
+        notes += notes_on(baselines)
+    if baselines and data is None:
         notes.append(
-            "blind baselines are from the other references of these images, which are nearer to them than training captions: "
-            "captions that beat them beat blind baselines from training captions too, as a rule"
+            "blind baselines are from the other references of these images, not from training captions, and higher than from "
+            "those, as a rule; --data D gives the latter"
         )
     scores["images"] = len(references)
     scores["intervals"] = {name: list(measured.intervals[name]) for name in METRICS if name in measured.intervals}
     assert all(math.isfinite(value) for name, value in scores.items() if name in METRICS), scores
     return scores, notes
+
+
+def _baselines(scorer: Scorer, references: Mapping[str, list[str]], data: str | None) -> dict[str, BaselineScore]:
+    """Baselines from the training captions of a data set, whose image files may be missing, else from the references."""
+    if data is None:
+        return baselines_from_references(scorer, references)
+    checked = check(find(data))
+    of_id = {s.image_id: s for s in (*checked.data.samples, *checked.without_file)}
+    if unknown := [i for i in references if i not in of_id]:
+        raise UserError(f"{data}: {len(unknown)} images of the references are not in it: {', '.join(unknown[:3])}")
+    if trained := [i for i in references if of_id[i].split == "train"]:
+        raise UserError(f"{data}: {len(trained)} images of the references are in its training split: {', '.join(trained[:3])}")
+    train = [s for s in of_id.values() if s.split == "train"]
+    if not train:
+        raise UserError(f"{data}: its training split has no image")
+    return baselines_beside(scorer, train, [of_id[i] for i in references])
 
 
 def parser() -> Parser:
@@ -89,6 +111,7 @@ def parser() -> Parser:
     )
     p.add_argument("--references", metavar="R.json", type=Path, required=True, help="{image id: [caption, ...]}")
     p.add_argument("--candidates", metavar="C.json", type=Path, required=True, help="{image id: caption}")
+    p.add_argument("--data", metavar="D", help="data set of these images, for baselines from its training captions")
     p.add_argument("--no-meteor", action="store_true", help="leave out METEOR (it needs Java, 5 s and 0.5 GB)")
     add_json(p)
     return p

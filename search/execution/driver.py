@@ -27,6 +27,7 @@ from search.execution.signals import InterruptHandler
 from search.execution.tune_loop import Tick, fit
 from search.execution.work import WorkerSpec
 from search.execution.worker import rank_layers, run_trial
+from search.results.verdict import below_baselines
 from search.storage.layout import RANKINGS_FILE
 from search.storage.store import Store
 from search.study.history import History
@@ -92,8 +93,15 @@ class Driver:
             headroom = resources.slots * self.checkpoint_bytes
             retention = CheckpointRetention(self.settings.folder, self.settings.disk_bytes, headroom)
 
+            untold = _full_depth_cider(search.history) is None
+
             def changed() -> None:
+                nonlocal untold
                 retention.enforce(search)
+                if untold and (cider := _full_depth_cider(search.history)) is not None:
+                    untold = False
+                    for line in below_baselines(cider, self.metadata.baselines):
+                        progress.print(f"warning: {line}")
                 for observer in self.observers:
                     observer.on_change(search)
                 progress.update()
@@ -147,3 +155,8 @@ class Driver:
         trainable = partial(run_trial, work=WorkerSpec.of(self.settings, self.metadata, search.teacher))
         folder, tick = self.settings.folder / "ray", Tick(progress.tick, self.stop)
         return fit(search, trainable, resources, folder, changed, tick, final_task)
+
+
+def _full_depth_cider(history: History) -> float | None:
+    """CIDEr x100 of the tuned full depth; None while it is not trained to the end."""
+    return next((c.final.metrics.get("cider") for c in history if c.role == "full_depth" and c.final), None)

@@ -52,6 +52,10 @@ class Progress:
             self.console.print(note, markup=False, highlight=False, soft_wrap=True)
         self.draw()
 
+    def print(self, line: str) -> None:
+        """Print a line that stays, above the progress line."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def draw(self) -> None:
         """Redraw the line; the time left changes even when no leg ends."""
         text = self.line()

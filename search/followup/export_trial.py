@@ -23,6 +23,7 @@ from rsopt.model.export import load_exported, load_exported_adapter, write_adapt
 from rsopt.model.export_manifest import ExportManifest, HeldOutScores, LatencySource
 from rsopt.model.model_card import model_card
 from rsopt.model.quantization import load_quantised
+from rsopt.scores.scorer import scorer_of
 from rsopt.trial.held_out_scores import scores_on_test
 from rsopt.trial.inference_variant import base_in_form
 from search.followup.export_manifest import StudyRecord, export_manifest, study_record
@@ -59,6 +60,8 @@ def export_trial(
     logging.disable_progress_bar()
     latency = recorded_latency(settings.ledger, state)
     data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
+    if reason := scorer_of(data, "test").degenerate:
+        say(f"warning: on the test split {reason}")
     base = load_base(settings.base, dtype=latency["dtype"] if latency else None)
     trial = rebuild(settings, state, request, base)
     record = study_record(settings, trial, LatencySource.from_json(latency) if latency else None)

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from search.followup.refit_summary import RefitSummary, RefittedTrial
-from search.results.table import stdout_console
+from search.results.table import covered, stdout_console
 
 HEADS = ("trial", "variant", "epochs", "seeds", "test CIDEr", "sd", "95 % interval", "each", "val", "in the search, val")
 
@@ -19,6 +19,9 @@ def print_refits(summary: RefitSummary, console: Console | None = None) -> None:
         table.add_column(name, justify="left" if name == "variant" else "right")
     for trial in summary.trials:
         table.add_row(str(trial.trial), trial.name, f"{trial.epochs:g}", *_cells(trial))
+    table.add_section()
+    for name, score in summary.baselines.items():
+        table.add_row("", f"baseline {name}", "", "", f"{score.cider:.1f}", "", covered(score), style="dim")
     console.print(table)
     lines = [
         f"trial {c.trial} against trial {c.other} ({c.why}): {c.difference:+.1f} ({c.low:+.1f} to {c.high:+.1f}), "

@@ -13,6 +13,8 @@ from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Leg
 from rsopt.data.generated.mini import data_here
 from rsopt.data.read import read
+from rsopt.scores.baselines import baselines_of
+from rsopt.scores.split_check import check_split
 from search.engine.legs import FULL_DEPTH, teacher_leg
 from search.execution.progress import status_line
 from search.execution.ray_runtime import cluster_address, ray_session
@@ -56,6 +58,8 @@ def refit(folder: Path, front: Front, picked: list[int], wanted: list[int], opti
     """
     settings, metadata = load_study(folder)
     data = read(data_here(metadata.data_path), skip_bad=settings.skip_bad)
+    for warning in check_split(data, "test"):
+        sys.stderr.write(f"{warning}\n")
     history = read_history(folder)
     (folder / REFITS_FOLDER).mkdir(exist_ok=True)
     with closing(lock_folder(folder / REFITS_FOLDER)):
@@ -64,7 +68,8 @@ def refit(folder: Path, front: Front, picked: list[int], wanted: list[int], opti
             settings, metadata, refits, teacher_leg(history[FULL_DEPTH].candidate, settings.seed), options
         )
         plan = read_plan(folder)  # with the faults of this session
-        summary = refit_summary(front, folder, [plan[r.number] for r in refits], picked)
+        beside = baselines_of(data, "test")
+        summary = refit_summary(front, folder, [plan[r.number] for r in refits], picked, beside)
         write_json(folder / REFITS_FOLDER / REFIT_SUMMARY_FILE, summary.to_json())
     notes = [f"refits     {folder / REFITS_FOLDER / REFIT_SUMMARY_FILE}"]
     if problem := publish(settings, metadata, history, data, study_front(folder)):

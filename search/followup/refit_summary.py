@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rsopt.core.baseline import BaselineScore, baselines_from_json
 from rsopt.core.leg_files import read_measurement
 from rsopt.scores.bootstrap import paired_over_seeds
 from search.results.front import Front, FrontEntry
@@ -76,10 +77,14 @@ class RefitComparison:
 
 @dataclass(frozen=True, slots=True)
 class RefitSummary:
-    """All refits of a session. `not_refitted` are trials that were to be compared and have no finished refit."""
+    """All refits of a session. `not_refitted` are trials that were to be compared and have no finished refit.
+
+    `baselines` are on the split of the scores.
+    """
 
     study: str
     split: str
+    baselines: dict[str, BaselineScore]
     trials: tuple[RefittedTrial, ...]
     comparisons: tuple[RefitComparison, ...]
     not_refitted: tuple[int, ...]
@@ -103,13 +108,22 @@ class RefitSummary:
             for t in data["trials"]
         )
         comparisons = tuple(RefitComparison(**c) for c in data["comparisons"])
-        return cls(data["study"], data["split"], trials, comparisons, tuple(data["not_refitted"]))
+        not_refitted = tuple(data["not_refitted"])
+        return cls(data["study"], data["split"], baselines_from_json(data), trials, comparisons, not_refitted)
 
 
-def refit_summary(front: Front, study: Path, refits: Sequence[Refit], compared: Iterable[int]) -> RefitSummary:
-    """Summarises `refits` of the study in folder `study` and tests the trials in `compared` on the test split.
+def refit_summary(
+    front: Front, study: Path, refits: Sequence[Refit], compared: Iterable[int], baselines: dict[str, BaselineScore]
+) -> RefitSummary:
+    """Summarises refits and tests some trials on the test split.
 
-    Each of these is compared to its neighbours on the front and to the unpruned model, as far as those are refitted.
+    Args:
+        front: The study's front.
+        study: The study's folder.
+        refits: The refits of a session.
+        compared: Trials, each of which is compared to its neighbours on the front and to the unpruned model, as far as those
+            are refitted.
+        baselines: Those of the test split.
     """
     by_trial: dict[int, list[Refit]] = {}
     for refit in refits:
@@ -129,7 +143,7 @@ def refit_summary(front: Front, study: Path, refits: Sequence[Refit], compared: 
             difference, low, high = paired_over_seeds(ciders[number], ciders[other])
             apart = not low <= 0 <= high
             comparisons.append(RefitComparison(number, other, why, difference, low, high, apart))
-    return RefitSummary(front.study, "test", tuple(trials), tuple(comparisons), tuple(sorted(missing)))
+    return RefitSummary(front.study, "test", baselines, tuple(trials), tuple(comparisons), tuple(sorted(missing)))
 
 
 def _trial(entry: FrontEntry, study: Path, refits: Sequence[Refit], ciders: np.ndarray) -> RefittedTrial:

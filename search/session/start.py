@@ -10,12 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from rsopt.common.atomic_files import write_json
+from rsopt.core.baseline import in_one_line, notes_on
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
 from rsopt.data.records import CaptionData
 from rsopt.scores.baselines import baselines_of
+from rsopt.scores.split_check import check_split
 from rsopt.training.caption_lengths import CaptionLengths
 from search.execution.ray_runtime import cluster_address
 from search.optimizer.cost_estimator import CostEstimator
@@ -47,12 +49,13 @@ def new_session(options: argparse.Namespace, space: Space) -> int:
     if options.dry_run:
         return dry_run(settings, space, shape, rough, ledger)
     data = read(settings.data, skip_bad=settings.skip_bad, verify=True) if settings.data else None
+    split_notes = check_split(data, "val") if data else []
     counts = count_captions(settings, rough, data) if data else None
     packed = counts.packed(rough.full_depth()[1].recipe.packed) if counts else None
     other = other_study(settings)
     cluster = cluster_address(options.address) is not None
     notes = check_machine(settings, rough, len(space.rungs), data, cluster, packed)
-    _print_start(settings, notes)
+    _print_start(settings, [*notes, *split_notes])
     data_path = settings.data or str(mini_folder())
     data = data or read(data_path)  # the generated data set is drawn last, since that takes a moment
     if data.skipped:
@@ -63,6 +66,8 @@ def new_session(options: argparse.Namespace, space: Space) -> int:
     for note in caption_notes(counts, shape.caption_room):
         print_note(f"  {note}")
     metadata = _metadata(space, data, data_path, counts)
+    for note in (f"baselines on val: {in_one_line(metadata.baselines)}", *notes_on(metadata.baselines)):
+        print_note(f"  {note}")
     _write_study(settings, metadata, space, shape, ledger, other)
     return drive(settings, space, metadata, data, options.address, store)
 
@@ -111,12 +116,15 @@ def dry_run(settings: Settings, space: Space, shape: BaseShape, bound: BoundSpac
         ledger: Recorded latencies.
     """
     data = read(settings.data, skip_bad=settings.skip_bad) if settings.data else None
+    split_notes = check_split(data, "val") if data else []
     counts = count_captions(settings, bound, data) if data else None
     packed = counts.packed() if counts else None
     costs = exact_costs(settings.base, "float32", memory=True, packed=packed)
     estimator = CostEstimator(space.objectives, costs, recorded=recorded_latencies(ledger, settings.base) if ledger else ())
     estimator.learn(())
     print_dry_run(settings, space, bound, shape, estimator, counts)
+    for note in split_notes:
+        print_note(note)
     return 0
 
 

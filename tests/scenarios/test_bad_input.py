@@ -60,6 +60,8 @@ CASES: dict[str, tuple[Make | list[str], str]] = {
     "JSON without images": (data(no_images_key), "images"),
     "empty split": (data(lambda f: write_rsicd(f, ("train", "train", "test"))), "val split"),
     "missing images": (data(lambda f: write_rsicd(f, images=False)), "--skip-bad"),
+    "one validation image": (data(write_rsicd), "on the val split CIDEr is 0 for any captions: there is one image"),
+    "one validation image, only planned": (lambda f: [*data(write_rsicd)(f), "--dry-run"], "CIDEr is 0 for any captions"),
     "study exists": (existing, "study 'mine' exists"),
     "odd name": (["--space", "pruning", "--name", "../mine"], "study name"),
     "no trials": (["--space", "pruning", "--trials", "0"], "--trials must be at least 1"),

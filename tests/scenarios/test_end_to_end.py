@@ -176,3 +176,24 @@ def test_ctrl_c_keeps_finished_legs_and_the_study_can_be_resumed(folder: Path, f
     done = [t["id"] for t in load(folder, "cut")["trials"] if t["state"] == "complete"]
     assert {0, 1} <= set(done)
     assert any(t["state"] == "interrupted" for t in load(folder, "cut")["trials"])
+
+
+def test_a_study_below_a_blind_baseline_says_so_and_recommends_no_export(tmp_path: Path) -> None:
+    """One epoch teaches the shipped base nothing of the fields; each of their few captions is in training."""
+    (tmp_path / "small.yaml").write_text(fields_space(epochs=1))
+    write_fields_dataset(tmp_path / "fields")
+    options = ["--space", "small.yaml", "--data", "fields", "--trials", "1", "--workers", "1", "--no-halving", "--name", "blind"]
+    code, out, err = search(tmp_path, *options)
+    assert code == 0, err
+    assert "the val split has 8 images, fewer than 50" in err and "baselines on val: blind_class" in err
+    assert "warning: full depth with LoRA has CIDEr" in err and err.index("warning: full") < err.index("trials 1/1 done")
+    assert "which never looks at an image" in out and "distinct captions" in out
+    assert out.splitlines()[-1].startswith("next: no export yet") and "search.export" not in out
+    metrics = load(tmp_path, "blind")["trials"][1]["metrics"]
+    assert 1 <= metrics["distinct_captions"] <= 8 and 1 / 8 <= metrics["commonest_share"] <= 1
+    command = [sys.executable, "-m", "search.export", "--name", "blind", "--out", "knee"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0 and "warning: full depth with LoRA has CIDEr" in done.stderr, done.stderr
+    assert "baselines: blind_class" in done.stdout
+    assert "Baselines on the test split: blind_class" in (tmp_path / "knee" / "README.md").read_text()

@@ -15,6 +15,7 @@ import pytest
 
 from rsopt.cli import command
 from rsopt.scores.__main__ import METRICS, main, score
+from rsopt.scores.scorer import Scorer
 from tests.support.caption_corpus import corpus
 
 PACKAGE = Path(next(iter(pycocoevalcap.__path__)))
@@ -153,3 +154,48 @@ def test_java_that_cannot_start_is_exit_1(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert run.returncode == 1 and run.stderr.startswith("error: PTB tokenizer (Java) failed twice")
     assert run.stderr.count("\n") == 1
+
+
+def small_data(folder: Path) -> Path:
+    """A listing without image files: training and validation images of two classes."""
+    folder.mkdir()
+    captions = {"pond_1": "a green pond .", "pond_2": "a green pond .", "port_1": "boats in a port .", "00009": "a field ."}
+    captions |= {"pond_3": "a small pond .", "port_2": "white boats in a port .", "port_3": "a long pier ."}
+    entries = [
+        {
+            "filename": f"{name}.jpg",
+            "split": "val" if name in ("pond_3", "port_2", "port_3") else "train",
+            "sentences": [{"raw": text}, {"raw": text}],
+        }
+        for name, text in captions.items()
+    ]
+    (folder / "dataset.json").write_text(json.dumps({"images": entries, "dataset": "own"}))
+    return folder / "dataset.json"
+
+
+def test_baselines_from_a_data_set_are_those_of_its_training_captions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listing = small_data(tmp_path / "data")
+    references = {"port_3.jpg": ["a long pier ."], "pond_3.jpg": ["a small pond ."], "port_2.jpg": ["white boats in a port ."]}
+    arguments = [
+        *write(tmp_path, references, dict.fromkeys(references, "zebra")),
+        "--no-meteor",
+        "--json",
+        "--data",
+        str(listing),
+    ]
+    assert command(main, arguments) == 0
+    shown = capsys.readouterr()
+    scorer = Scorer(references)
+    answers = {"port_3.jpg": "boats in a port .", "pond_3.jpg": "a green pond .", "port_2.jpg": "boats in a port ."}
+    assert json.loads(shown.out)["baselines"] == {
+        "blind_class": {"cider": scorer.cider(answers).corpus, "coverage": 1.0},
+        "blind": {"cider": scorer.cider(dict.fromkeys(references, "a green pond .")).corpus, "coverage": 1.0},
+    }
+    assert "nearest_image is left out" in shown.err and "score less than blind_class" in shown.err
+    for image, says in (
+        ("pond_1.jpg", "1 images of the references are in its training split"),
+        ("x.jpg", "are not in it: x.jpg"),
+    ):
+        asked = write(tmp_path, references | {image: ["a pond ."]}, dict.fromkeys([*references, image], "zebra"))
+        assert command(main, [*asked, "--no-meteor", "--data", str(listing)]) == 2
+        assert says in capsys.readouterr().err

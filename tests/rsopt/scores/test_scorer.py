@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from rsopt.scores.bleu import BleuScorer, bleu_of
 from rsopt.scores.cider import CiderScorer
 from rsopt.scores.java_process import find_java
 from rsopt.scores.rouge import RougeScorer, common_length
-from rsopt.scores.scorer import Scorer
+from rsopt.scores.scorer import Scorer, Scores
 from rsopt.scores.token_cache import tokenizer
 from tests.support.caption_corpus import corpus
 
@@ -52,9 +53,30 @@ def test_whole_pipeline_with_awkward_candidates() -> None:
     references, candidates = corpus(200)
     for (image_id, text), near in zip(AWKWARD.items(), list(references.values()), strict=False):
         references[image_id], candidates[image_id] = near, text
-    gts, res = stock_tokens(references), stock_tokens({i: [c] for i, c in candidates.items()})
     scorer = Scorer(references)
     ours = scorer.measure(candidates, with_meteor=True)
+    names = assert_equal_to_stock(ours, references, candidates)
+    assert scorer.cider(candidates).corpus == ours.corpus["cider"]
+    assert scorer.all(candidates).keys() == names - {"meteor"}
+
+
+def test_a_published_captioner_s_captions_of_rsicd() -> None:
+    """The seven metrics of 1,094 real captions. The files are not part of this project."""
+    if not (given := os.environ.get("RSOPT_CAPTIONS_CHECK")):
+        pytest.skip("RSOPT_CAPTIONS_CHECK names no folder with rsicd_val_references.json and rsicd_val_candidates.json")
+    references, candidates = (
+        json.loads((Path(given) / f"rsicd_val_{name}.json").read_text()) for name in ("references", "candidates")
+    )
+    ours = Scorer(references).measure(candidates, with_meteor=True)
+    assert_equal_to_stock(ours, references, candidates)
+    expected = {"bleu_1": 75.7833, "bleu_2": 64.6670, "bleu_3": 55.2512, "bleu_4": 47.3325}
+    expected |= {"cider": 240.0404, "rouge_l": 66.0828, "meteor": 36.3104}
+    assert {name: round(score, 4) for name, score in ours.corpus.items()} == expected
+
+
+def assert_equal_to_stock(ours: Scores, references: dict[str, list[str]], candidates: dict[str, str]) -> set[str]:
+    """Compares corpus scores, scores by image and intervals. Returns the names of the metrics."""
+    gts, res = stock_tokens(references), stock_tokens({i: [c] for i, c in candidates.items()})
     expected = {}
     bleu, bleu_each = Bleu(4).compute_score(gts, res, verbose=0)
     for n in range(4):
@@ -67,8 +89,7 @@ def test_whole_pipeline_with_awkward_candidates() -> None:
         assert np.abs(ours.per_image[name] - 100 * np.array(each)).max() < 1e-9, name
         low, high = ours.intervals[name]
         assert low < ours.corpus[name] < high, name
-    assert scorer.cider(candidates).corpus == ours.corpus["cider"]
-    assert scorer.all(candidates).keys() == set(expected) - {"meteor"}
+    return set(expected)
 
 
 @settings(max_examples=5, deadline=None)

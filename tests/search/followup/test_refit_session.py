@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from rsopt.cli import command
 from rsopt.common.atomic_files import write_json
+from rsopt.core.baseline import BaselineScore
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import MEASUREMENT, rung_folder, scores_file
 from rsopt.core.objectives import Fault, Measurement
@@ -19,6 +21,7 @@ from rsopt.errors import UserError
 from rsopt.scores.bootstrap import paired_bootstrap, paired_over_seeds
 from search.engine.legs import leg_seed
 from search.followup.refit_legs import RefitLegs, plan_refits
+from search.followup.refit_report import print_refits
 from search.followup.refit_summary import RefitSummary, refit_summary
 from search.refit import main, parse_picks
 from search.results.build_front import build_front
@@ -119,7 +122,7 @@ def test_picks_bring_their_neighbours_and_the_unpruned_model() -> None:
             parse_picks(FRONT, words)
 
 
-def test_the_summary_tests_pairs_over_images_and_seeds(tmp_path: Path) -> None:
+def test_the_summary_tests_pairs_over_images_and_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refits = plan_refits(tmp_path, [HISTORY[2], HISTORY[1], HISTORY[4]], 2, None, seed=0)
     rng = np.random.default_rng(0)
     hard = rng.normal(50, 20, 60)
@@ -127,7 +130,7 @@ def test_the_summary_tests_pairs_over_images_and_seeds(tmp_path: Path) -> None:
         level = {2: 5.0, 1: 5.2, 4: -20.0}[r.trial] + r.replica
         finish(tmp_path, Leg(r.number, r.candidate, 0.5, 1.0, r.seed), cider=60 + r.replica)
         put_scores(tmp_path, r.number, (hard + level + rng.normal(0, 3, 60)).tolist())
-    summary = refit_summary(FRONT, tmp_path, refits, [2])
+    summary = refit_summary(FRONT, tmp_path, refits, [2], {"blind_class": BaselineScore(63.8, 0.91)})
     apart = {c.other: c.apart for c in summary.comparisons}
     assert apart == {1: False, 4: True}, "1 is neighbour and unpruned model at once: compared once"
     assert {c.why for c in summary.comparisons} == {"neighbour", "unpruned"}
@@ -135,6 +138,9 @@ def test_the_summary_tests_pairs_over_images_and_seeds(tmp_path: Path) -> None:
     assert test is not None and test.seeds == 2 and test.sd is not None and test.sd > 0
     assert test.low < test.mean < test.high
     assert RefitSummary.from_json(json.loads(json.dumps(summary.to_json()))) == summary
+    print_refits(summary, Console(width=160))
+    shown = capsys.readouterr().out
+    assert "baseline blind_class" in shown and "63.8" in shown and "91% of images" in shown
     assert front_refits(tmp_path)[2].mean == pytest.approx(test.mean)
     best = best_refit(tmp_path, 2)
     assert best is not None and best[0].replica == 1 and best[1] == 2, "the best on validation, not on the test split"
