@@ -84,5 +84,14 @@ def write_fields_dataset(folder: Path, images: int = 40, seed: int = 0) -> Path:
     return folder
 
 
+def add_caption(data: Path, filename: str, text: str) -> None:
+    """Give an image of the data set one more caption."""
+    file = data / "dataset_fields.json"
+    listing = json.loads(file.read_text())
+    image = next(i for i in listing["images"] if i["filename"] == filename)
+    image["sentences"].append({"tokens": text.split(), "raw": text, "imgid": image["imgid"], "sentid": 10_000})
+    file.write_text(json.dumps(listing))
+
+
 if __name__ == "__main__":
     write_fields_dataset(Path(sys.argv[1]))

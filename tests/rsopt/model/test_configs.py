@@ -8,6 +8,7 @@ import huggingface_hub
 import pytest
 from transformers import Blip2Config, OPTConfig, T5Config
 
+from rsopt.baselines.bita.model import bita_config
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
 from rsopt.model.configs import base_config, shape_of
@@ -52,6 +53,19 @@ def one_line(name: str) -> str:
         base_config(name)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_a_base_without_positions_for_a_caption_is_refused(tmp_path: Path) -> None:
+    config = base_config("opt-2.7b")
+    assert shape_of(config).caption_room == 2048 - 32 - 2 and shape_of(base_config("tiny")).caption_room == 128 - 16 - 2
+    for positions in (82, 81):
+        config.text_config.max_position_embeddings = positions
+        config.save_pretrained(tmp_path)
+        if positions == 82:
+            assert shape_of(base_config(str(tmp_path))).caption_room == 48
+    assert "has 81 positions: 32 query tokens leave 49, and captions take up to 50 tokens" in one_line(str(tmp_path))
+    with pytest.raises(UserError, match="that BITA takes from the base has 81 positions"):
+        bita_config(False, config.text_config, 1)
 
 
 def test_folders_that_are_no_base(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 
 from rsopt.core.candidate import Candidate
 from rsopt.core.ranking import MeasuredRankings
+from rsopt.core.recipe import CAPTION_TOKENS
 from rsopt.core.variant import BaseShape
 from rsopt.errors import UserError
 from search.space.load import known_spaces, load_space
 
-TINY, OPT = BaseShape(4, 6, 8), BaseShape(39, 12, 32)
+TINY, OPT = BaseShape(4, 6, 8, caption_room=110), BaseShape(39, 12, 32)
 HEAD = "name: mine\nobjectives: [cider, latency_ms]\n"
 
 
@@ -195,6 +196,12 @@ def test_a_bad_file_is_one_line(tmp_path, text, message):
 
 
 BAD_BINDINGS = [
+    (
+        ["lora: {choice: [llm, both]}", "caption_tokens: 200"],
+        "",
+        ":5: caption_tokens: 200 asked for, the base has positions for 110",
+    ),
+    (["caption_tokens: {int: [32, 111]}"], "", ":4: caption_tokens: 111 asked for, the base has positions for 110"),
     (["llm_layers: {layers: [4, 9]}"], "", ":4: llm_layers: 9 layers asked for, the base has 8"),
     (["llm_layers: {layers: [6, 0.5]}"], "", ":4: layers of llm_layers: the lowest, 6, is above the highest, 4"),
     (["qformer_layers: {layers: [3, 6]}"], "", ":4: qformer_layers: 3 layers are not whole groups of 2"),
@@ -211,6 +218,18 @@ BAD_BINDINGS = [
 @pytest.mark.parametrize(("lines", "starts", "message"), BAD_BINDINGS)
 def test_what_the_base_does_not_have_is_one_line(tmp_path, lines, starts, message):
     assert f"mine.yaml{message}" in line_of(space(tmp_path, lines, starts=starts).bind, TINY)
+
+
+def test_the_limit_of_captions_is_a_parameter_and_never_more_than_the_base_has(tmp_path):
+    bound = space(tmp_path, ["caption_tokens: {choice: [16, 110]}"]).bind(TINY)
+    assert [bound.candidate({"caption_tokens": n}).recipe.caption_tokens for n in (16, 110)] == [16, 110]
+    assert "captions cut at 16 tokens" in bound.candidate({"caption_tokens": 16}).recipe.description
+    plain = space(tmp_path, ["llm_layers: {layers: [4, 8]}"])
+    for room, limit in ((48, 48), (110, CAPTION_TOKENS)):
+        recipe = plain.bind(replace(TINY, caption_room=room)).full_depth()[1].recipe
+        assert recipe.caption_tokens == limit and ("captions cut" in recipe.description) == (limit != CAPTION_TOKENS)
+    with pytest.raises(UserError, match="caption_tokens must be at least 1, not 0"):
+        space(tmp_path, ["caption_tokens: 0"])
 
 
 @pytest.mark.parametrize("name", ["prunning", "../x", "a\nb", "x" * 5000, "", "<b>"])
