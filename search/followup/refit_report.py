@@ -21,7 +21,7 @@ def print_refits(summary: RefitSummary, console: Console | None = None) -> None:
         table.add_row(str(trial.trial), trial.name, f"{trial.epochs:g}", *_cells(trial))
     table.add_section()
     for name, score in summary.baselines.items():
-        table.add_row("", f"baseline {name}", "", "", f"{score.cider:.1f}", "", covered(score), style="dim")
+        table.add_row("", name, "", "", f"{score.cider:.1f}", "", covered(score), "", "", "baseline", style="dim")
     console.print(table)
     lines = [
         f"trial {c.trial} against trial {c.other} ({c.why}): {c.difference:+.1f} ({c.low:+.1f} to {c.high:+.1f}), "

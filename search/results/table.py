@@ -23,8 +23,8 @@ COLUMNS = {
     "gmacs": ("GMAC", "{:.4g}"),
     "train_s": ("train s", "{:.1f}"),
     "captions_per_s": ("images/s", "{:.1f}"),
-    "distinct_captions": ("distinct captions", "{:.0f}"),
-    "commonest_share": ("commonest caption", "{:.0%}"),
+    "distinct_captions": ("distinct", "{:.0f}"),
+    "commonest_share": ("commonest", "{:.0%}"),
 }
 ROLE_NAMES = {"zero_shot": "zero-shot base", "full_depth": "full depth, LoRA"}
 COLLAPSED_NOTE = "collapsed: one caption for more than a quarter of the images, so the candidate has all but stopped looking"
@@ -90,7 +90,7 @@ def print_front(front: Front, console: Console | None = None) -> None:
             table.add_row(*_row(trial, columns, front), style="dim")
     for name, score in front.baselines.items():
         cells = [COLUMNS["cider"][1].format(score.cider) if c == "cider" else "" for c in columns]
-        table.add_row("", f"baseline {name}", *cells, covered(score), style="dim")
+        table.add_row("", name, *cells, ", ".join(filter(None, ("baseline", covered(score)))), style="dim")
     hidden = _add_variants(table, front, columns)
     console.print(table)
     for line in (*notes_on(front.baselines), *verdict(front)):

@@ -25,9 +25,9 @@ def test_the_table_shows_members_references_baselines_and_reasons(capsys: pytest
         "knee",
         "best_cider",
         "zero-shot base",
-        "baseline blind_class",
+        "blind_class",
         "42.5",
-        "75% of images",
+        "baseline, 75% of images",
         "99.5",
         "training loss is nan",
     ):
