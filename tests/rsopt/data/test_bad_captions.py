@@ -10,10 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rsopt.common.text import text_fault
 from rsopt.data.read import read
+from rsopt.errors import UserError
 from tests.support.data_formats import Drawn, refused, write_karpathy, write_nwpu, write_parquet, write_saved
+from tests.support.rsicd_folder import write_rsicd
 
 HALF = "half an emoji \ud83d"
 NOT_UTF8 = b"half an emoji \xed\xa0\xbd"
@@ -169,3 +173,53 @@ def test_names_on_disk_that_are_not_unicode_are_told(tmp_path: Path, items: list
 
     told = [str(p) for p in check(find(root)).findings.problems()]
     assert told == ["1 image files that are not listed: odd_\\udcff.jpg"]
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=()), max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(exclude_categories=()), max_size=4), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+filenames = st.sampled_from(["airport_0.jpg", "x.jpg"]) | anything
+splits = st.just("train") | anything
+sentences = st.lists(st.fixed_dictionaries({}, optional={"raw": anything, "tokens": anything}) | anything, max_size=3) | anything
+keys = {"filename": filenames, "split": splits}
+odd_entries = st.fixed_dictionaries(keys | {"sentences": sentences}, optional={"filepath": anything})
+odd_nwpu_entries = st.fixed_dictionaries(keys, optional={"raw": anything, "raw_1": anything})
+
+
+def check_reads(file: Path, content: Any) -> None:
+    """Whatever is listed beside three good images, these are read, and all text is Unicode."""
+    file.write_text(json.dumps(content))
+    try:
+        read(file)
+    except UserError as error:
+        str(error).encode()
+    data = read(file, skip_bad=True)
+    assert {"airport_0.jpg", "airport_1.jpg", "airport_2.jpg"} <= {s.image_id for s in data.samples}
+    for sample in data.samples:
+        "".join((sample.image_id, sample.scene or "", *sample.references)).encode()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(odd_entries | anything, max_size=4))
+def test_any_entries_in_rsicd_s_form(tmp_path_factory: pytest.TempPathFactory, entries: list[Any]) -> None:
+    folder = write_rsicd(tmp_path_factory.mktemp("any") / "set")
+    content = json.loads((folder / "dataset_rsicd.json").read_text())
+    check_reads(folder / "dataset_rsicd.json", content | {"images": content["images"] + entries})
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=()), max_size=4), st.lists(odd_nwpu_entries | anything, max_size=3), max_size=2
+    )
+)
+def test_any_entries_in_nwpu_s_form(tmp_path_factory: pytest.TempPathFactory, odd: dict[str, list[Any]]) -> None:
+    folder = write_rsicd(tmp_path_factory.mktemp("any") / "set")
+    splits = ("train", "val", "test")
+    good = [{"filename": f"airport_{i}.jpg", "split": split, "raw": "a plane ."} for i, split in enumerate(splits)]
+    check_reads(folder / "dataset_rsicd.json", odd | {"airport": good * 10})
