@@ -14,11 +14,13 @@ from typing import Any, NoReturn
 import pytest
 import torch
 
+from rsopt.baselines.puret.captioner import PureTCaptioner
 from rsopt.baselines.trainee import BaselineTrainee
 from rsopt.baselines.training import Training
 from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.leg_files import rung_folder, trained_folder
 from rsopt.core.objectives import Measurement
+from rsopt.core.recipe import CAPTION_TOKENS
 from rsopt.core.variant import Variant
 from rsopt.data.read import read
 from rsopt.latency.device_lock import DeviceLock
@@ -29,8 +31,9 @@ from rsopt.trial.context import TrialContext
 from rsopt.trial.run_leg import run_leg
 from rsopt.trial.stopwatch import Stopwatch
 from rsopt.trial.worker_context import WorkerContext
-from tests.support.fields_dataset import write_fields_dataset
+from tests.support.fields_dataset import add_caption, write_fields_dataset
 
+LONG = " ".join(f"a building {n} on a field" for n in range(60))
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -38,8 +41,8 @@ def make_worker(data: Path) -> WorkerContext:
     return WorkerContext(load_base("tiny", torch.device("cpu")), read(data))
 
 
-def run(worker: WorkerContext, folder: Path) -> Measurement:
-    leg = Leg(2, Candidate(Variant.full(worker.base.shape), baseline="puret_xe"), 0, 1, seed=3)
+def run(worker: WorkerContext, folder: Path, baseline: str = "puret_xe") -> Measurement:
+    leg = Leg(2, Candidate(Variant.full(worker.base.shape), baseline=baseline), 0, 1, seed=3)
     device_lock = DeviceLock("test", folder / "quiet")
     ledger, stopwatch = Ledger(folder / "latency.jsonl"), Stopwatch(worker.base.device)
     try:
@@ -120,3 +123,25 @@ def test_a_damaged_training_of_a_baseline_is_trained_again(
     assert run(worker, tmp_path).metrics["cider"] == undisturbed[0].metrics["cider"]
     assert "trained again: " in caplog.text
     assert (rung_folder(tmp_path, 2, 1) / "state.safetensors").read_bytes() == whole
+
+
+@pytest.mark.parametrize("baseline", ["puret_xe", "bita"])
+def test_monstrous_captions_are_cut_or_left_out(baseline: str, tmp_path: Path) -> None:
+    data = write_fields_dataset(tmp_path / "fields", images=20)
+    for image, text in (
+        ("field_0.png", "1" + "." * 300),
+        ("field_1.png", LONG),
+        ("field_3.png", LONG),
+        ("field_8.png", "b" * 99),
+    ):
+        add_caption(data, image, text)
+    assert run(make_worker(data), tmp_path / "leg", baseline).metrics["val_loss"] > 0
+
+
+def test_puret_learns_a_cut_caption_without_its_end(tmp_path: Path) -> None:
+    data = write_fields_dataset(tmp_path / "fields", images=20)
+    add_caption(data, "field_0.png", LONG)
+    worker = make_worker(data)
+    captioner = PureTCaptioner("puret_xe", worker, 0, None)
+    (plain, _), (cut, _) = captioner._rows(worker.data.samples[0])
+    assert plain[-1] == 0 and len(cut) == CAPTION_TOKENS and 0 not in cut
