@@ -22,8 +22,8 @@ def parser() -> Parser:
     p = Parser(
         prog="python -m rsopt.pretrain",
         description="Pretrain a small base of tiny's shape on the training split of your data, so that a search can be rehearsed "
-        "on a CPU with a model that sees your pictures. Takes about half an hour on 2 cores. Without --data it pretrains tiny itself, "
-        "on generated pictures, which needs a clone of the repository.",
+        "on a CPU with a model that sees your pictures. Takes about half an hour on 2 cores. Without --data it pretrains tiny "
+        "itself, on generated pictures, which needs a clone of the repository.",
         epilog=EPILOG,
     )
     p.add_argument("--data", metavar="DIR", help="data set whose training split to learn from, as in search.run")

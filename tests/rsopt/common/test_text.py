@@ -32,7 +32,7 @@ def test_faults(value: object, fault: str | None) -> None:
     assert text_fault(value) == fault
 
 
-@given(st.text(st.characters(exclude_categories=())))
+@given(st.text(st.sampled_from("a\ud83d\ude00") | st.characters(exclude_categories=())))
 def test_what_is_printable_is_unicode_and_the_same_where_it_was(text: str) -> None:
     shown = printable(text)
     assert text_fault(shown) is None
