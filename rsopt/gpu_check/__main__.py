@@ -29,6 +29,7 @@ def parser() -> Parser:
     )
     p.add_argument("--base", metavar="B", help="base to check; opt-2.7b and opt-6.7b get random weights (default: opt-2.7b)")
     p.add_argument("--data", metavar="D", help="data set whose captions and images are counted (default: random, like RSICD's)")
+    p.add_argument("--skip-bad", action="store_true", help="leave out broken images and rows of --data")
     p.add_argument("--images", type=whole(1), default=64, metavar="N", help="images measured (default: %(default)s)")
     p.add_argument(
         "--batch-images", type=whole(1), default=16, metavar="N", help="images of a training step (default: %(default)s)"
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
     from rsopt.gpu_check.checks import check_base  # after parsing: torch takes seconds to import
 
-    base, lines = check_base(options.base, options.images, options.batch_images, options.cpu, options.data)
+    base, lines = check_base(options.base, options.images, options.batch_images, options.cpu, options.data, options.skip_bad)
     if options.json:
         sys.stdout.write(json.dumps({"base": base.name, "checks": [asdict(line) for line in lines]}) + "\n")
     else:

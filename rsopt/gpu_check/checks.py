@@ -206,14 +206,22 @@ def _near(a: float, b: float, relative: float) -> bool:
     return abs(a - b) <= relative * abs(b)
 
 
-def check_base(name: str | None, images: int, batch_images: int, cpu: bool, data: str | None = None) -> tuple[Base, list[Line]]:
-    """Load the base (by default tiny on a CPU, else OPT-2.7b's shapes) and check it, with the captions of `data` or random ones.
+def check_base(
+    name: str | None, images: int, batch_images: int, cpu: bool, data: str | None = None, skip_bad: bool = False
+) -> tuple[Base, list[Line]]:
+    """Load a base and check it. Raises UserError where there is no GPU, unless `cpu`, no such base, or no such data.
 
-    Raises UserError where there is no GPU, unless `cpu`, no such base, or no such data.
+    Args:
+        name: The base; by default tiny on a CPU, else OPT-2.7b's shapes.
+        images: Images measured.
+        batch_images: Images of a training step.
+        cpu: Run on the CPU.
+        data: Data set whose captions are taken; by default random ones.
+        skip_bad: Leave out its broken images and rows.
     """
     if not cpu and not torch.cuda.is_available():
         raise UserError("no GPU here: torch sees none (--cpu runs the checks on the CPU)")
-    captions = None if data is None else read(data)
+    captions = None if data is None else read(data, skip_bad=skip_bad)
     device = torch.device("cpu" if cpu else "cuda")
     name = name or ("tiny" if cpu else "opt-2.7b")
     made_up = name in SHAPES

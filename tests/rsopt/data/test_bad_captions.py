@@ -184,10 +184,15 @@ anything = st.recursive(
 )
 filenames = st.sampled_from(["airport_0.jpg", "x.jpg"]) | anything
 splits = st.just("train") | anything
-sentences = st.lists(st.fixed_dictionaries({}, optional={"raw": anything, "tokens": anything}) | anything, max_size=3) | anything
+said = odd_text | anything
+sentences = st.lists(
+    st.fixed_dictionaries({"raw": said}, optional={"tokens": st.lists(said, max_size=3)}), min_size=1, max_size=3
+)
 keys = {"filename": filenames, "split": splits}
-odd_entries = st.fixed_dictionaries(keys | {"sentences": sentences}, optional={"filepath": anything})
-odd_nwpu_entries = st.fixed_dictionaries(keys, optional={"raw": anything, "raw_1": anything})
+odd_entries = st.fixed_dictionaries(
+    keys | {"sentences": sentences | st.lists(anything) | anything}, optional={"filepath": anything}
+)
+odd_nwpu_entries = st.fixed_dictionaries(keys, optional={"raw": said, "raw_1": said})
 
 
 def check_reads(file: Path, content: Any) -> None:
