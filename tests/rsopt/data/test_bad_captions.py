@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rsopt.common.text import text_fault
@@ -210,6 +210,7 @@ def check_reads(file: Path, content: Any) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(odd_entries | anything, max_size=4))
+@example([{"filename": "airport_0.jpg", "split": "train", "sentences": [{"raw": "half \ud83d"}]}])
 def test_any_entries_in_rsicd_s_form(tmp_path_factory: pytest.TempPathFactory, entries: list[Any]) -> None:
     folder = write_rsicd(tmp_path_factory.mktemp("any") / "set")
     content = json.loads((folder / "dataset_rsicd.json").read_text())
@@ -218,8 +219,9 @@ def test_any_entries_in_rsicd_s_form(tmp_path_factory: pytest.TempPathFactory, e
 
 @settings(max_examples=40, deadline=None)
 @given(st.dictionaries(odd_text, st.lists(odd_nwpu_entries | anything, max_size=3), max_size=2))
+@example({"airport": [{"filename": "airport_0.jpg", "split": "train", "raw": "half \ud83d"}]})
 def test_any_entries_in_nwpu_s_form(tmp_path_factory: pytest.TempPathFactory, odd: dict[str, list[Any]]) -> None:
     folder = write_rsicd(tmp_path_factory.mktemp("any") / "set")
     splits = ("train", "val", "test")
     good = [{"filename": f"airport_{i}.jpg", "split": split, "raw": "a plane ."} for i, split in enumerate(splits)]
-    check_reads(folder / "dataset_rsicd.json", odd | {"airport": good * 10})
+    check_reads(folder / "dataset_rsicd.json", odd | {"airport": odd.get("airport", []) + good * 10})
