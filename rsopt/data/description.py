@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -25,11 +26,13 @@ def print_description(description: Mapping[str, Any], console: Console) -> None:
     """Print the result of `describe`."""
 
     def say(text: str, style: str | None = None) -> None:
-        console.print(text, highlight=False, markup=False, style=style)
+        console.print(text, highlight=False, markup=False, style=style, soft_wrap=True)
 
     console.print(f"[bold]{escape(description['name'])}[/bold] ({description['format']})", highlight=False)
-    console.print(_table(description))
-    say(_classes(description))
+    console.print(_splits(description))
+    if description["classes"]:
+        console.print(_classes(description))
+    say(_class_source(description))
     if absent := description["without_image"]:
         say(f"{absent} listed images are missing or broken; their captions are counted here")
     if sentence := description["val_and_test_differ"]:
@@ -53,26 +56,42 @@ def print_description(description: Mapping[str, Any], console: Console) -> None:
     _print_problems(description["problems"], console)
 
 
-def _table(description: Mapping[str, Any]) -> Table:
-    counts = ["listed", "images", "captions", "distinct"] if description["without_image"] else ["images", "captions", "distinct"]
-    shares = ("distinct an image", "also in training", "words not in training")
-    table = Table("", *counts, *shares, title="splits and scene classes")
-    for column in table.columns[1:]:
-        column.justify = "right"
+def _splits(description: Mapping[str, Any]) -> Table:
+    counts = _counts(description)
+    table = _table("splits", *counts, "distinct an image", "also in training", "words not in training")
     for name, split in description["splits"].items():
         distinct = "" if split["distinct_an_image"] is None else f"{split['distinct_an_image']:.2f}"
         percents = [
             "" if name == "train" or split[k] is None else f"{100 * split[k]:.1f} %" for k in ("in_training", "unknown_words")
         ]
-        table.add_row(name, *(str(split[c]) for c in counts), distinct, *percents, style="bold")
+        table.add_row(name, *(str(split[c]) for c in counts), distinct, *percents)
+    return table
+
+
+def _classes(description: Mapping[str, Any]) -> Table:
+    counts = _counts(description)
+    table = _table("scene classes", *counts)
     for name, scene in description["classes"].items():
         table.add_row(escape(name), *(str(scene[c]) for c in counts))
-    if description["without_class"] and description["classes"]:
+    if description["without_class"]:
         table.add_row("(no class)", str(description["without_class"]))
     return table
 
 
-def _classes(description: Mapping[str, Any]) -> str:
+def _counts(description: Mapping[str, Any]) -> list[str]:
+    listed = ["listed"] if description["without_image"] else []
+    return [*listed, "images", "captions", "distinct"]
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A table of a name and numbers, narrow enough for 80 columns."""
+    table = Table("", title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _class_source(description: Mapping[str, Any]) -> str:
     if source := description["class_source"]:
         return f"classes: {len(description['classes'])}, from {source}"
     return (
