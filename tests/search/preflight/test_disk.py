@@ -231,7 +231,10 @@ def test_memory_of_the_host_decides_over_workers(settings: Settings) -> None:
 def test_settings_for_small_cards_are_said(settings: Settings) -> None:
     full = replace(settings, base="opt-2.7b")
     bound = bound_over("opt-2.7b")
-    assert "training at most 8 of 8 images at once, captioning" in plan_memory(full, bound, Device(24e9)).description
+    assert (
+        "training at most 8 of 8 images at once, for captions like RSICD's, captioning"
+        in plan_memory(full, bound, Device(24e9)).description
+    )
     tight = plan_memory(full, bound, Device(14.2e9)).description
     assert "of 8 images at once" in tight and "at most 8 of" not in tight
     with pytest.raises(UserError, match=r"does not fit 0.5 of a card of 24.0 GB: 7.5 GB of weights.*--gpus-per-trial 1"):
