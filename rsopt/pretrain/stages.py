@@ -32,19 +32,22 @@ IGNORE = -100
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """Steps of each stage, pictures a step, and rows of text (96 tokens) a step of `read`."""
+    """Steps of each stage, pictures a step, and captions a step of `read`.
+
+    Chosen on a quarter of RSICD, where more steps of `tell` raised the loss of the validation split.
+    """
 
     look: int = 2400
     see: int = 1400
     read: int = 400
     tell: int = 900
     batch: int = 32
-    rows: int = 16
+    texts: int = 64
 
     def scaled(self, scale: float) -> StagePlan:
         """Returns the plan with the given share of steps, at least 2 of each stage."""
         look, see, read, tell = (max(2, round(steps * scale)) for steps in (self.look, self.see, self.read, self.tell))
-        return StagePlan(look, see, read, tell, self.batch, self.rows)
+        return StagePlan(look, see, read, tell, self.batch, self.texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def read(
         model: The model, whose language model is trained in place.
         tokenizer: Its tokenizer.
         texts: Captions.
-        plan: Steps and rows of text a step.
+        plan: Steps and captions a step.
         seed: Seed of the drawn texts and of omitted layers.
         checkpoints: Where checkpoints are stored.
         progress: Called with lines of progress.
@@ -117,7 +120,7 @@ def read(
     optimizer = torch.optim.AdamW(llm.parameters(), lr=1e-3, weight_decay=0.05, betas=(0.9, 0.98))
 
     def loss(step: int) -> Tensor:
-        ids, mask = _token_ids(tokenizer, [texts[i] for i in _drawn(seed, 2, step, len(texts), 4 * plan.rows)])
+        ids, mask = _token_ids(tokenizer, [texts[i] for i in _drawn(seed, 2, step, len(texts), plan.texts)])
         omitted = Random(f"read {seed} {step}")
         with without_random_layers(model, omitted, LEFT_OUT, 0.0):
             logits = llm(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
