@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -12,14 +10,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from research.tiny_world.stages import read
-from rsopt.pretrain.common import Budget
+from rsopt.pretrain.common import Budget, report
 from rsopt.pretrain.model import make_model
-
-
-def report(started: float, text: str) -> None:
-    """Writes a line of progress with the seconds since `started` (time.time())."""
-    sys.stdout.write(f"{time.time() - started:7.1f} s  {text}\n")
-    sys.stdout.flush()
 
 
 def keep_stage(name: str, keep: Path | None, module: nn.Module) -> None:

@@ -14,10 +14,10 @@ from torch import nn
 from transformers import Blip2ForConditionalGeneration, Blip2Processor
 
 from research.tiny_world.corpus import draw_corpus, draw_sentences
-from research.tiny_world.language_process import keep_stage, load_kept, read_words, report
+from research.tiny_world.language_process import keep_stage, load_kept, read_words
 from research.tiny_world.probe_heads import Heads
 from research.tiny_world.stages import look, see, tell
-from rsopt.pretrain.common import Budget
+from rsopt.pretrain.common import Budget, report
 from rsopt.pretrain.model import make_model, make_processor, save, train_tokenizer
 
 

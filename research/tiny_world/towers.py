@@ -20,10 +20,9 @@ from torch.nn import functional as F  # noqa: N812
 from transformers import Blip2VisionModel, CLIPVisionModel
 
 from research.tiny_world.corpus import draw_corpus
-from research.tiny_world.language_process import report
 from rsopt.baselines.vision_towers import clip, clip_config, swin, swin_config
 from rsopt.model.base import load_base
-from rsopt.pretrain.common import Progress, as_input, batches, schedule_of, take_step
+from rsopt.pretrain.common import Progress, as_input, batches, report, schedule_of, take_step
 
 BATCH = 32
 

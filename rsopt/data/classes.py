@@ -84,9 +84,9 @@ def _class_lists(listing: Listing) -> tuple[dict[str, str], tuple[str, ...]]:
     for file in sorted(folder.rglob("*.txt")):
         for line in _lines(file):
             scenes.setdefault(line.strip(), set()).add(file.stem)
-    found = {row.filename: scenes[row.name] for row in listing.rows if row.name in scenes}
-    twice = tuple(f"{name} ({' and '.join(sorted(of))})" for name, of in found.items() if len(of) > 1)
-    return {name: next(iter(of)) for name, of in found.items() if len(of) == 1}, twice
+    listed = {row.filename: scenes[row.name] for row in listing.rows if row.name in scenes}
+    twice = tuple(f"{name} ({' and '.join(sorted(of))})" for name, of in listed.items() if len(of) > 1)
+    return {name: next(iter(of)) for name, of in listed.items() if len(of) == 1}, twice
 
 
 def _lines(file: Path) -> list[str]:

@@ -23,12 +23,12 @@ def nearest_by_colour(samples: Sequence[Sample], train: Sequence[Sample]) -> lis
 
     Raises OSError if an image is missing or broken.
     """
-    own, others = colour_layouts(samples).astype(float), colour_layouts(train).astype(float)
+    layouts, others = colour_layouts(samples).astype(float), colour_layouts(train).astype(float)
     lengths = (others**2).sum(axis=1)
     nearest: list[int] = []
-    for start in range(0, len(own), _ROWS):
+    for start in range(0, len(layouts), _ROWS):
         # The squared distances but for a constant of each row. All are whole numbers, so ties are exact.
-        nearest += np.argmin(lengths - 2 * own[start : start + _ROWS] @ others.T, axis=1).tolist()
+        nearest += np.argmin(lengths - 2 * layouts[start : start + _ROWS] @ others.T, axis=1).tolist()
     return [train[number] for number in nearest]
 
 

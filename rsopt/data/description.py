@@ -105,9 +105,9 @@ def _say_unusual(unusual: Mapping[str, Any], say: Callable[[str], None]) -> None
         return
     say(f"unusual captions: {unusual['captions']} ({100 * unusual['share']:.2f} %)")
     for kind, meaning in _UNUSUAL.items():
-        if found := unusual[kind]:
-            names = ", ".join(map(_named, found[:_NAMED])) + (", ..." if len(found) > _NAMED else "")
-            say(f"  {len(found)} {meaning.format(limit=unusual['limit_tokens'])}: {names}")
+        if captions := unusual[kind]:
+            names = ", ".join(map(_named, captions[:_NAMED])) + (", ..." if len(captions) > _NAMED else "")
+            say(f"  {len(captions)} {meaning.format(limit=unusual['limit_tokens'])}: {names}")
 
 
 def _named(caption: Mapping[str, Any]) -> str:

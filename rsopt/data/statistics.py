@@ -103,7 +103,7 @@ def unusual(samples: Sequence[Sample], limit: int) -> dict[str, Any]:
     tokens = _tokens(texts, limit)
     words = [len(words_of(text)) for text in texts]
     most = [OUTLIER * float(np.quantile(of, 0.95)) if of else math.inf for of in (words, [len(t) for t in texts])]
-    found: dict[str, list[dict[str, Any]]] = {"garbled": [], "too_long": [], "outliers": []}
+    captions_by_kind: dict[str, list[dict[str, Any]]] = {"garbled": [], "too_long": [], "outliers": []}
     odd = 0
     for (sample, caption), count in zip(captions, words, strict=True):
         text = caption.text
@@ -115,9 +115,9 @@ def unusual(samples: Sequence[Sample], limit: int) -> dict[str, Any]:
         odd += caption.count * any(kinds.values())
         entry = {"image": sample.image_id, "split": sample.split, "words": count, "characters": len(text)}
         for kind in (kind for kind, applies in kinds.items() if applies):
-            found[kind].append(entry | {"tokens": tokens.get(text)})
+            captions_by_kind[kind].append(entry | {"tokens": tokens.get(text)})
     total = sum(c.count for _, c in captions)
-    return {"limit_tokens": limit, "captions": odd, "share": odd / total if total else 0.0, **found}
+    return {"limit_tokens": limit, "captions": odd, "share": odd / total if total else 0.0, **captions_by_kind}
 
 
 def _share(sample: Sample, in_training: set[str]) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +17,12 @@ from transformers import Blip2ForConditionalGeneration
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 Progress = Callable[[str], None]
+
+
+def report(started: float, text: str) -> None:
+    """Writes a line of progress with the seconds since `started` (time.time())."""
+    sys.stdout.write(f"{time.time() - started:7.1f} s  {text}\n")
+    sys.stdout.flush()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from rsopt.data.records import CaptionData, Sample
 from rsopt.errors import UserError
 from rsopt.model.base import load_base
 from rsopt.pretrain.checkpoints import Checkpoints
+from rsopt.pretrain.common import report
 from rsopt.pretrain.model import make_model, make_processor, save, train_tokenizer
 from rsopt.pretrain.pictures import Pictures
 from rsopt.pretrain.stages import Lesson, StagePlan, labelled, look, read, see, tell
@@ -101,12 +101,6 @@ def untrained(tokenizer: PreTrainedTokenizerBase, seed: int) -> Blip2ForConditio
 def _without_garbled(samples: Sequence[Sample]) -> list[Sample]:
     """The images with the captions that models are trained on; those without any are left out."""
     return [replace(s, captions=captions) for s in samples if (captions := tuple(learned_captions(s)))]
-
-
-def report(started: float, text: str) -> None:
-    """Writes a line of progress with the seconds since `started` (time.time())."""
-    sys.stdout.write(f"{time.time() - started:7.1f} s  {text}\n")
-    sys.stdout.flush()
 
 
 def _read_captions(

@@ -25,9 +25,9 @@ from rsopt.pretrain.checkpoints import Checkpoints, run_stage
 from rsopt.pretrain.common import Progress, queried, without_random_layers
 from rsopt.pretrain.pictures import Pictures
 from rsopt.pretrain.word_heads import Labels, Vocabulary, WordHeads
+from rsopt.training.dataset import IGNORE
 
 LEFT_OUT = 0.03  # probability that a layer is omitted in a step, as for tiny
-IGNORE = -100
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,17 +28,17 @@ def baselines_beside(scorer: Scorer, train: Sequence[Sample], samples: Sequence[
     known; absent without classes. `blind`: the most frequent training caption. `nearest_image`: the most frequent caption of
     the training image that is nearest in colours; absent if images cannot be read. `people`: see `people_score`.
     """
-    found = {}
+    scores = {}
     if covered := class_coverage(train, samples):
-        found["blind_class"] = BaselineScore(scorer.cider(blind_class_captions(train, samples)).corpus, covered)
-    found["blind"] = BaselineScore(scorer.cider(blind_captions(train, samples)).corpus, 1.0)
+        scores["blind_class"] = BaselineScore(scorer.cider(blind_class_captions(train, samples)).corpus, covered)
+    scores["blind"] = BaselineScore(scorer.cider(blind_captions(train, samples)).corpus, 1.0)
     try:
         nearest = nearest_image_captions(train, samples)
     except OSError:
         pass
     else:
-        found["nearest_image"] = BaselineScore(scorer.cider(nearest).corpus, 1.0)
-    return found | people_score(scorer)
+        scores["nearest_image"] = BaselineScore(scorer.cider(nearest).corpus, 1.0)
+    return scores | people_score(scorer)
 
 
 def people_score(scorer: Scorer) -> dict[str, BaselineScore]:
@@ -87,14 +87,14 @@ def baselines_from_references(scorer: Scorer, references: Mapping[str, Sequence[
     from file names) or of all others. Captions of the scored split are nearer to it than training captions: these baselines
     are higher than the ones from training captions.
     """
-    found, answers = {}, blind_from_references(references)
+    scores, answers = {}, blind_from_references(references)
     of_class = blind_class_from_references(references)
     if of_class:
         score = scorer.cider(answers | of_class).corpus
-        found["blind_class_from_references"] = BaselineScore(score, len(of_class) / len(references))
+        scores["blind_class_from_references"] = BaselineScore(score, len(of_class) / len(references))
     if answers:
-        found["blind_from_references"] = BaselineScore(scorer.cider(answers).corpus, 1.0)
-    return found | people_score(scorer)
+        scores["blind_from_references"] = BaselineScore(scorer.cider(answers).corpus, 1.0)
+    return scores | people_score(scorer)
 
 
 def blind_from_references(references: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -103,9 +103,9 @@ def blind_from_references(references: Mapping[str, Sequence[str]]) -> dict[str, 
     ranked = sorted(counts, key=lambda text: (-counts[text], text))
     answers = {}
     for image_id, captions in references.items():
-        own = Counter(captions)
-        rivals = {text: counts[text] - n for text, n in own.items() if counts[text] > n}
-        if (other := next((text for text in ranked if text not in own), None)) is not None:
+        counted = Counter(captions)
+        rivals = {text: counts[text] - n for text, n in counted.items() if counts[text] > n}
+        if (other := next((text for text in ranked if text not in counted), None)) is not None:
             rivals[other] = counts[other]
         if rivals:
             answers[image_id] = most_frequent(rivals)
