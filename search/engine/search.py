@@ -21,7 +21,7 @@ from search.study.budget import Budget
 from search.study.history import REFERENCES, CandidateState, History, Role
 from search.study.journal import Journal
 from search.study.limits import Limits
-from search.study.trial_records import ending, interrupted
+from search.study.trial_records import TrialTimes, ending, interrupted
 
 INFEASIBLE_LIMIT = 1000  # candidates in a row that break a limit, after which the limits are taken to exclude the space
 
@@ -177,6 +177,11 @@ class Search:
     def history(self) -> History:
         """Every candidate by number, as of now."""
         return tuple(self._states)
+
+    @property
+    def times(self) -> tuple[TrialTimes, ...]:
+        """When each candidate of the history began and ended."""
+        return tuple(map(TrialTimes.of, self._journal.trials()))
 
     def snapshot(self, live: bool = True) -> History:
         """Returns the history; with `live` false, as it is left behind: what has not finished is `interrupted`."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import read_measurement
@@ -70,8 +72,12 @@ class RefitLegs:
         waiting = [r for number, r in self._open.items() if number not in self._in_flight]
         if not waiting:
             return None
-        self._in_flight.add(waiting[0].number)
-        return self._leg(waiting[0])
+        refit = waiting[0]
+        self._in_flight.add(refit.number)
+        if refit.started_ms is None:
+            self._open[refit.number] = replace(refit, started_ms=_now_ms())
+            self._record(refit.number, started_ms=self._open[refit.number].started_ms)
+        return self._leg(refit)
 
     def tell(self, leg: Leg, outcome: Measurement | Fault) -> None:
         """Records the outcome of a leg. After the last one the refit is finished and its scores are on the disk."""
@@ -79,11 +85,10 @@ class RefitLegs:
         self.legs_done += 1
         if isinstance(outcome, Fault):
             self._open.pop(leg.number)
-            reason = f"{outcome.kind}: {outcome.reason}"
-            plan = [replace(r, fault=reason) if r.number == leg.number else r for r in read_plan(self.study)]
-            write_plan(self.study, plan)
+            self._record(leg.number, fault=f"{outcome.kind}: {outcome.reason}", ended_ms=_now_ms())
         elif leg.last:
             self._open.pop(leg.number)
+            self._record(leg.number, ended_ms=_now_ms())
 
     def report_lost(self, leg: Leg, refused: str | None = None) -> None:
         """Records the loss of a leg, which is asked for again. `LOST_LIMIT` losses of one leg stop the session."""
@@ -107,6 +112,10 @@ class RefitLegs:
         """Number of unfinished legs, those in flight included."""
         return sum(sum(rung > self._reached(r) for rung in self.rungs) for r in self._open.values())
 
+    def _record(self, number: int, **changes: Any) -> None:
+        """Writes what changed about a refit into the plan."""
+        write_plan(self.study, [replace(r, **changes) if r.number == number else r for r in read_plan(self.study)])
+
     def _reached(self, refit: Refit) -> float:
         folder = self.study / REFITS_FOLDER
         return max((r for r in self.rungs if read_measurement(folder, refit.number, r) is not None), default=0.0)
@@ -116,3 +125,7 @@ class RefitLegs:
         reached = min(self._reached(refit), max((r for r in self.rungs if r < 1.0), default=0.0))
         stop = min(rung for rung in self.rungs if rung > reached)
         return Leg(refit.number, refit.candidate, reached, stop, refit.seed)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Leg
 from rsopt.errors import UserError
@@ -35,13 +37,15 @@ def measure_variants(work: WorkerSpec, variants: list[InferenceVariant]) -> list
     ledger = Ledger(study / INFERENCE_VARIANTS_FOLDER / LEDGER_FILE, cache_dir() / "latency_forms.jsonl")
     faults: list[tuple[str, str | None]] = []
     for variant in variants:
+        started_ms = int(time.time() * 1000)
         try:
             measurement = measure_inference_variant(context, plain, variant.form, ledger)
         except (CandidateError, RuntimeError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
             measurement = {"fault": f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"}
-        measured = MeasuredVariant(variant.trial, variant.form, **measurement)
+        ended_ms = int(time.time() * 1000)
+        measured = MeasuredVariant(variant.trial, variant.form, **measurement, started_ms=started_ms, ended_ms=ended_ms)
         write_json(variant.file(study), measured.to_json())
         faults.append((variant.form.name, measured.fault))
     device_lock.close()

@@ -31,7 +31,8 @@ class InferenceVariant:
 class MeasuredVariant:
     """The stored measurement of an inference variant, or the `fault` because of which there is none.
 
-    `latency` says how it was timed; `captions` and `cider` are by validation image.
+    `latency` says how it was timed; `captions` and `cider` are by validation image. It was measured from `started_ms` to
+    `ended_ms`, in ms since 1970 (None in studies of earlier versions).
     """
 
     trial: int
@@ -41,6 +42,8 @@ class MeasuredVariant:
     captions: dict[str, str] | None = None
     cider: dict[str, float] | None = None
     fault: str | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict; `from_json` gives the same measurement back."""

@@ -22,7 +22,8 @@ AS_TRAINED = "as-trained"  # names the scores of a refit with the weights and be
 class Refit:
     """One training of a trial's candidate with a new seed. `number` names its folder among the study's refits.
 
-    `replica` counts the seeds of a trial from 0; `fault` says why it failed, if it did.
+    `replica` counts the seeds of a trial from 0; `fault` says why it failed, if it did. Its first leg began at `started_ms`, its
+    last ended at `ended_ms`, in ms since 1970 (None before, and in studies of earlier versions).
     """
 
     number: int
@@ -31,6 +32,8 @@ class Refit:
     seed: int
     candidate: Candidate
     fault: str | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
 
     @property
     def epochs(self) -> float:

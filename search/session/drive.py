@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from rich.console import Console
@@ -24,7 +25,7 @@ from search.session.build_engine import build_search
 from search.session.summary import print_report
 from search.space.load import Space
 from search.storage.store import Store
-from search.study.settings import Settings, StudyMetadata
+from search.study.settings import Settings, StudyMetadata, record_end
 from search.tracking.observer import TrackingObserver
 from search.tracking.publish import publish
 
@@ -61,6 +62,7 @@ def drive(settings: Settings, space: Space, metadata: StudyMetadata, data: Capti
     state = study_needs(settings, rough, len(space.rungs), Images.of(data), bool(cluster)).state
     tracking = TrackingObserver(settings, metadata)
     outcome = Driver(settings, metadata, cluster, store, worker_gb, state, [tracking]).run(make_search)
+    metadata = record_end(settings.folder, metadata, int(time.time() * 1000))
     problem = tracking.problem
     _transfer(outcome, store.push, store.pull)  # pulls the captions that other nodes wrote
     front = build_front(settings.name, metadata, outcome.history, outcome.remeasured)

@@ -33,6 +33,7 @@ from search.space.bound_space import BoundSpace
 from search.space.load import Space
 from search.storage.layout import RANKINGS_FILE, SPACE_FILE, WARM_START_FILE
 from search.study.settings import Settings, StudyMetadata, save_study
+from search.tracking.run_context import user_and_commit
 from search.tracking.uri import check_uri
 
 REAL = "--base Salesforce/blip2-opt-2.7b --data RSICD_FOLDER"
@@ -136,6 +137,7 @@ def _rankings(shape: BaseShape, other: OtherStudy | None) -> MeasuredRankings:
 
 
 def _metadata(space: Space, data: CaptionData, data_path: str, counts: CaptionLengths) -> StudyMetadata:
+    user, commit = user_and_commit()
     names = ("torch", "transformers", "peft", "ray", "optuna", "mlflow", "pycocoevalcap")
     return StudyMetadata(
         objectives=tuple(o.name for o in space.objectives),
@@ -146,6 +148,8 @@ def _metadata(space: Space, data: CaptionData, data_path: str, counts: CaptionLe
         versions={"python": platform.python_version(), **{name: version(name) for name in names}},
         skipped=dict(data.skipped),
         captions=counts.to_json(),
+        user=user,
+        git_commit=commit,
     )
 
 

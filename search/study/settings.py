@@ -137,7 +137,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class StudyMetadata:
-    """Facts of a study, collected when it began. `baselines` are on the validation split."""
+    """Facts of a study, collected when it began, but for its end. `baselines` are on the validation split."""
 
     objectives: tuple[str, ...]
     baselines: dict[str, BaselineScore]
@@ -147,6 +147,9 @@ class StudyMetadata:
     versions: dict[str, str]
     skipped: dict[str, int] = field(default_factory=dict)  # by --skip-bad: images or captions, by kind of problem
     captions: dict[str, int] = field(default_factory=dict)  # of train and val, as CaptionLengths counts them
+    user: str | None = None  # who began it
+    git_commit: str | None = None  # of the program, else of the directory that it was called in
+    ended_ms: int | None = None  # when the last session ended; None before, and in studies of earlier versions
 
     @property
     def packed_lengths(self) -> PackedLengths | None:
@@ -198,6 +201,14 @@ def save_study(settings: Settings, metadata: StudyMetadata) -> None:
     """Write `study.json`."""
     settings.folder.mkdir(parents=True, exist_ok=True)
     write_json(settings.folder / STUDY_FILE, {"settings": asdict(settings), "facts": asdict(metadata)})
+
+
+def record_end(folder: Path, metadata: StudyMetadata, ended_ms: int) -> StudyMetadata:
+    """Write when a session ended into `study.json`, and nothing else. Returns the metadata with it."""
+    stored = json.loads((folder / STUDY_FILE).read_text())
+    stored["facts"]["ended_ms"] = ended_ms
+    write_json(folder / STUDY_FILE, stored)
+    return replace(metadata, ended_ms=ended_ms)
 
 
 def load_study(folder: Path) -> tuple[Settings, StudyMetadata]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -14,6 +15,25 @@ from rsopt.core.objectives import Measurement, Objective
 from search.study.history import CandidateState
 
 LOST_LIMIT = 3  # losses of one leg after which it does not run again: a search fails the candidate, refits stop
+
+
+@dataclass(frozen=True, slots=True)
+class TrialTimes:
+    """When a trial began and ended, in ms since 1970; `ended_ms` is None while it has not finished."""
+
+    started_ms: int
+    ended_ms: int | None
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> TrialTimes:
+        """Reads the times that the journal records: local times without a zone, taken to be of this machine's."""
+        assert trial.datetime_start is not None
+        complete = trial.datetime_complete
+        return cls(_ms(trial.datetime_start), None if complete is None else _ms(complete))
+
+
+def _ms(local: datetime) -> int:
+    return round(1000 * local.timestamp())
 
 
 def interrupted(state: CandidateState) -> CandidateState:

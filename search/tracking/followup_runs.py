@@ -10,14 +10,17 @@ from search.results.refits import read_plan, scored
 from search.storage.layout import REFITS_FOLDER
 from search.study.history import History
 from search.study.settings import Settings, StudyMetadata
+from search.tracking.run_context import context_tags
 from search.tracking.runs import RunMetric, RunView
 
 
-def refit_runs(settings: Settings, metadata: StudyMetadata, history: History) -> list[RunView]:
+def refit_runs(settings: Settings, metadata: StudyMetadata, history: History, study_ended_ms: int) -> list[RunView]:
     """Returns a run for each refit that has ended, tagged `refit`.
 
-    Its metrics are named `test.*` and `val.*`, so that no chart of the front shows it.
+    Its metrics are named `test.*` and `val.*`, so that no chart of the front shows it. One of an earlier version, whose times
+    are not known, gets the end of the study.
     """
+    context = context_tags(metadata, "refit")
     runs = []
     for r in read_plan(settings.folder):
         measurement = read_measurement(settings.folder / REFITS_FOLDER, r.number, 1.0)
@@ -29,38 +32,42 @@ def refit_runs(settings: Settings, metadata: StudyMetadata, history: History) ->
             scores = json.loads(path.read_text())["scores"]["metrics"]
             metrics = [(f"test.{name}", round(value, 3), 0) for name, value in scores.items()]
             metrics += [(f"val.{name}", round(value, 3), 0) for name, value in measurement.metrics.items()]
-        time_ms = metadata.started_ms + len(history) + r.number
+        started_ms = r.started_ms or study_ended_ms
         runs.append(
             RunView(
                 key=f"refit-{r.number}",
                 name=f"refit {r.replica} of trial {r.trial}: {history[r.trial].candidate.variant.label}",
                 params={"trial": str(r.trial), "seed": str(r.seed), "epochs": f"{r.epochs:g}"},
-                tags={"role": "refit", "state": "failed" if r.fault else "complete", "reason": r.fault or ""},
+                tags={"role": "refit", "state": "failed" if r.fault else "complete", "reason": r.fault or "", **context},
                 metrics=metrics,
-                started_ms=time_ms,
-                ended_ms=time_ms,
+                started_ms=started_ms,
+                ended_ms=r.ended_ms or started_ms,
                 status="FAILED" if r.fault else "FINISHED",
             )
         )
     return runs
 
 
-def inference_variant_runs(settings: Settings, metadata: StudyMetadata, history: History) -> list[RunView]:
-    """Returns a run for each measured inference variant, tagged `free`, with a trial's metrics: charts show it too."""
+def inference_variant_runs(settings: Settings, metadata: StudyMetadata, history: History, study_ended_ms: int) -> list[RunView]:
+    """Returns a run for each measured inference variant, tagged `free`, with a trial's metrics: charts show it too.
+
+    One of an earlier version, whose times are not known, gets the end of the study.
+    """
+    context = context_tags(metadata, "free")
     runs: list[RunView] = []
     for v in read_variants(settings.folder):
         if v.metrics is None:
             continue
-        weights, beams, time_ms = v.form.weights, v.form.beams, metadata.started_ms + len(history) + len(runs)
+        weights, beams, started_ms = v.form.weights, v.form.beams, v.started_ms or study_ended_ms
         runs.append(
             RunView(
                 key=f"free-{v.trial}-{weights}-{beams}",
                 name=f"{history[v.trial].candidate.variant.label} {weights} beam {beams}",
                 params={"trial": str(v.trial), "weights": weights, "beams": str(beams)},
-                tags={"role": "free", "state": "complete", "pareto": "false", "picks": "", "reason": ""},
+                tags={"role": "free", "state": "complete", "pareto": "false", "picks": "", "reason": "", **context},
                 metrics=[(name, round(value, 3), 0) for name, value in v.metrics.items()],
-                started_ms=time_ms,
-                ended_ms=time_ms,
+                started_ms=started_ms,
+                ended_ms=v.ended_ms or started_ms,
                 status="FINISHED",
             )
         )

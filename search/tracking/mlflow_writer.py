@@ -36,9 +36,12 @@ class Tracker:
         else:
             self.experiment_id = existing.experiment_id
         self.run_ids: dict[str, str] = {}
+        self._started: dict[str, int] = {}  # of a run, as MLflow has it: it cannot be changed there
+        self._status: dict[str, str] = {}
         runs = self.client.search_runs([self.experiment_id], f"tags.`{STUDY_TAG}` = '{study}'", max_results=50_000)
         for run in runs:
-            self.run_ids[run.data.tags[TRIAL_TAG]] = run.info.run_id
+            key = run.data.tags[TRIAL_TAG]
+            self.run_ids[key], self._started[key], self._status[key] = run.info.run_id, run.info.start_time, run.info.status
         self._written: dict[str, tuple[set[Any], bool]] = {}
 
     @property
@@ -66,17 +69,18 @@ class Tracker:
         tags = {**view.tags, STUDY_TAG: self.study, TRIAL_TAG: view.key, **extra}
         if view.key not in self.run_ids:
             run = self.client.create_run(self.experiment_id, start_time=view.started_ms, tags=tags, run_name=view.name)
-            self.run_ids[view.key] = run.info.run_id
+            self.run_ids[view.key], self._started[view.key] = run.info.run_id, view.started_ms
         run_id = self.run_ids[view.key]
         written, closed = self._written.get(view.key, (set(), False))
         # A metric's time is the run's start plus its step, so writing it again adds no second point.
+        started_ms = self._started[view.key]
         metrics = [m for m in view.metrics if m not in written]
         params = [p for p in view.params.items() if p not in written]
         changed = [t for t in tags.items() if t not in written]
         for at in range(0, max(len(metrics), 1), 900):
             self.client.log_batch(
                 run_id,
-                metrics=[Metric(n, v, view.started_ms + s, s) for n, v, s in metrics[at : at + 900]],
+                metrics=[Metric(n, v, started_ms + s, s) for n, v, s in metrics[at : at + 900]],
                 params=[Param(k, v[:6000]) for k, v in params[at : at + 90]],
                 tags=[RunTag(k, v[:5000]) for k, v in changed[at : at + 90]],
             )
@@ -86,6 +90,8 @@ class Tracker:
         if view.ended_ms is not None and not closed:
             self.client.set_terminated(run_id, status=view.status, end_time=view.ended_ms)
             closed = True
+        elif view.ended_ms is None and self._status.pop(view.key, "RUNNING") != "RUNNING":  # a resumed study's
+            self.client.update_run(run_id, status="RUNNING")
         self._written[view.key] = ({*view.metrics, *view.params.items(), *tags.items()}, closed)
 
 

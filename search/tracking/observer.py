@@ -19,6 +19,7 @@ class TrackingObserver:
 
     def __init__(self, settings: Settings, metadata: StudyMetadata) -> None:
         self._settings, self._metadata = settings, metadata
+        self._search: Search
         self._tracker = BackgroundTracker(settings.tracking_uri, settings.mlflow_experiment, settings.name)
 
     @property
@@ -33,6 +34,7 @@ class TrackingObserver:
 
     def on_start(self, search: Search, has_gpus: bool) -> None:
         """Samples the machine's processors, memory and GPUs too if legs run on GPUs."""
+        self._search = search
         self._tracker.watch = has_gpus
 
     def on_change(self, search: Search) -> None:
@@ -41,10 +43,13 @@ class TrackingObserver:
 
     def on_end(self, history: History, interrupted: bool, remeasured: Mapping[int, RemeasuredLatency]) -> None:
         """Writes the last state and waits for it, at most a minute."""
-        self._put(history, "interrupted" if interrupted else "complete", remeasured)
+        self._put(history, "interrupted" if interrupted else "complete", int(time.time() * 1000), remeasured)
         # Nobody waits long for a server that is away, least of all after Ctrl-C: `search.front --sync` writes it later.
         self._tracker.close(5.0 if self.problem else 20.0 if interrupted else 60.0)
 
-    def _put(self, history: History, state: str, remeasured: Mapping[int, RemeasuredLatency] | None = None) -> None:
+    def _put(
+        self, history: History, state: str, ended_ms: int | None = None, remeasured: Mapping[int, RemeasuredLatency] | None = None
+    ) -> None:
         front = build_front(self._settings.name, self._metadata, history, remeasured)
-        self._tracker.put(study_view(self._settings, self._metadata, history, int(time.time() * 1000), state, front))
+        times = self._search.times
+        self._tracker.put(study_view(self._settings, self._metadata, history, times, state, ended_ms, front))

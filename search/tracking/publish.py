@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,12 +28,13 @@ from search.results.front import Front, FrontEntry
 from search.storage.layout import FRONT_FILE, PAGE_FILE, RANKINGS_FILE
 from search.storage.open import open_store
 from search.study.history import History
-from search.study.journal import read_history
+from search.study.journal import read_history, read_trials
 from search.study.settings import Settings, StudyMetadata, load_study
+from search.study.trial_records import TrialTimes
 from search.tracking.followup_runs import inference_variant_runs, refit_runs
 from search.tracking.mlflow_writer import Tracker
 from search.tracking.runs import DataView, StudyView
-from search.tracking.study_runs import study_view
+from search.tracking.study_runs import session_end, study_view
 from search.tracking.uri import check_uri
 
 
@@ -94,12 +94,17 @@ def final_view(
         scratch: a folder for files that MLflow copies.
     """
     state = "interrupted" if any(c.state == "interrupted" for c in history) else "complete"
-    view = study_view(settings, metadata, history, int(time.time() * 1000), state, front)
+    times = [TrialTimes.of(trial) for trial in read_trials(settings.folder)]
+    ended_ms = session_end(metadata, times)
+    view = study_view(settings, metadata, history, times, state, ended_ms, front)
     children = [
         replace(run, files=_member_files(settings, entry, scratch / run.key)) if entry.pareto else run
         for run, entry in zip(view.children, front.trials, strict=True)
     ]
-    children += [*refit_runs(settings, metadata, history), *inference_variant_runs(settings, metadata, history)]
+    children += [
+        *refit_runs(settings, metadata, history, ended_ms),
+        *inference_variant_runs(settings, metadata, history, ended_ms),
+    ]
     files = dict(view.files)
     for name in (PAGE_FILE, RANKINGS_FILE):
         if (path := settings.folder / name).is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import takewhile
 
 from rsopt.core.baseline import in_one_line
@@ -13,14 +14,23 @@ from search.results.table import front_csv, front_table
 from search.storage.layout import FRONT_FILE
 from search.study.history import CandidateState, History, final_values, reference_point
 from search.study.settings import Settings, StudyMetadata
+from search.study.trial_records import TrialTimes
+from search.tracking.run_context import context_tags
 from search.tracking.runs import RunMetric, RunView, StudyView
 from search.tracking.ui_view import MILLIONS, grid_name, view_tag
 
-STATUS = {"complete": "FINISHED", "stopped": "KILLED", "infeasible": "KILLED", "failed": "FAILED", "interrupted": "KILLED"}
+# A candidate that the search stopped, or that breaks a limit, has ended as it should: its tag `state` says which.
+STATUS = {"complete": "FINISHED", "stopped": "FINISHED", "infeasible": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
 def study_view(
-    settings: Settings, metadata: StudyMetadata, history: History, now_ms: int, state: str, front: Front | None = None
+    settings: Settings,
+    metadata: StudyMetadata,
+    history: History,
+    times: Sequence[TrialTimes],
+    state: str,
+    ended_ms: int | None = None,
+    front: Front | None = None,
 ) -> StudyView:
     """Returns the runs of a study.
 
@@ -28,12 +38,13 @@ def study_view(
         settings: of the study.
         metadata: of the study.
         history: its candidates.
-        now_ms: the end of what has ended, in ms since 1970.
+        times: when each of them began and ended.
         state: of the study: running, complete or interrupted.
+        ended_ms: when the last session ended, in ms since 1970; None while it runs.
         front: its front, if it was built before.
     """
     front = front or build_front(settings.name, metadata, history)
-    started_ms, running = metadata.started_ms, state == "running"
+    started_ms, context = metadata.started_ms, context_tags(metadata, "run")
     parent = RunView(
         key="parent",
         name=settings.name,
@@ -46,14 +57,14 @@ def study_view(
             "seed": str(settings.seed),
             "objectives": ", ".join(metadata.objectives),
         },
-        tags={"role": "study", "state": state, "mlflow.note.content": _note(settings, metadata)},
+        tags={"role": "study", "state": state, "mlflow.note.content": _note(settings, metadata), **context},
         metrics=_study_metrics(metadata, history, front),
         started_ms=started_ms,
-        ended_ms=None if running else now_ms,
+        ended_ms=ended_ms,
         status=STATUS.get(state, "RUNNING"),
     )
-    children = [_child(c, front, started_ms, now_ms) for c in history]
-    if running:
+    children = [_child(c, front, at, ended_ms, context) for c, at in zip(history, times, strict=True)]
+    if ended_ms is None:
         return StudyView(parent, children)
     files = {
         FRONT_FILE: json.dumps(front.to_json(), indent=1),
@@ -61,6 +72,11 @@ def study_view(
         "front.table.json": json.dumps(front_table(front)),
     }
     return StudyView(parent, children, files, dict([view_tag(settings.name, metadata.objectives, started_ms)]))
+
+
+def session_end(metadata: StudyMetadata, times: Sequence[TrialTimes]) -> int:
+    """Returns when the last session ended; the last that is known of one that was killed, in ms since 1970."""
+    return max(metadata.started_ms, metadata.ended_ms or 0, *(t.ended_ms or t.started_ms for t in times))
 
 
 def _study_metrics(metadata: StudyMetadata, history: History, front: Front) -> list[RunMetric]:
@@ -73,7 +89,16 @@ def _study_metrics(metadata: StudyMetadata, history: History, front: Front) -> l
     return metrics
 
 
-def _child(c: CandidateState, front: Front, started_ms: int, now_ms: int) -> RunView:
+def _child(c: CandidateState, front: Front, at: TrialTimes, session_ended_ms: int | None, context: dict[str, str]) -> RunView:
+    """Returns a candidate's run. One that the session left unfinished ends with it.
+
+    Args:
+        c: the candidate.
+        front: the study's front.
+        at: when the candidate began and ended.
+        session_ended_ms: when the last session ended; None while it runs.
+        context: tags of user, source and commit.
+    """
     entry = front.trials[c.number]
     return RunView(
         key=str(c.number),
@@ -86,10 +111,11 @@ def _child(c: CandidateState, front: Front, started_ms: int, now_ms: int) -> Run
             "picks": ",".join(front.picks_of(c.number)),
             "reason": c.reason or "",
             "collapsed": str("collapsed" in entry.metrics).lower(),
+            **context,
         },
         metrics=[*_metrics(c), *_remeasured(front, c.number)],
-        started_ms=started_ms + c.number,
-        ended_ms=now_ms if c.state in STATUS else None,
+        started_ms=at.started_ms,
+        ended_ms=(at.ended_ms or session_ended_ms) if c.state in STATUS else None,
         status=STATUS.get(c.state, "RUNNING"),
     )
 

@@ -14,7 +14,7 @@ from search.tracking.mlflow_writer import Tracker
 from search.tracking.study_runs import study_view
 from tests.browser.conftest import Browser
 from tests.browser.server import serve, until
-from tests.support.example_study import METADATA, NOW_MS, make_settings
+from tests.support.example_study import ENDED_MS, METADATA, make_settings, times_of
 from tests.support.large_history import many
 
 pytestmark = pytest.mark.browser
@@ -27,7 +27,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings,
     folder = tmp_path_factory.mktemp("mlflow")
     written = make_settings(folder)
     tracker = Tracker(written.tracking_uri, "rsopt-pruning", written.name)
-    tracker.write(study_view(written, METADATA, many(TRIALS)[0], NOW_MS, "complete"))
+    history, _ = many(TRIALS)
+    tracker.write(study_view(written, METADATA, history, times_of(history), "complete", ENDED_MS))
     with serve(written.tracking_uri, folder) as url:
         settings = replace(written, tracking_uri=url)
         yield settings, mlflow_link(settings, tracker.experiment_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from search.optimizer.pareto import non_dominated
+from search.study.journal import read_trials
+from search.study.settings import load_study
 from tests.support.fields_dataset import fields_space, write_fields_dataset
 
 REPOSITORY = Path(__file__).parents[2]
@@ -106,6 +109,13 @@ def test_mlflow_has_one_run_a_candidate_and_one_parent(folder: Path, first: str)
     assert any(tag.startswith("mlflow.sharedViewState.") for tag in experiment.tags)
     parent = next(r for r in runs if "mlflow.parentRunId" not in r.data.tags)
     measured = parent.data.metrics["latency_measured"]
+    _, metadata = load_study(folder / "runs" / "small-1")
+    assert (parent.info.start_time, parent.info.end_time) == (metadata.started_ms, metadata.ended_ms)
+    for trial in read_trials(folder / "runs" / "small-1"):
+        run = next(r for r in children if r.data.tags["rsopt.trial"] == str(trial.number))
+        assert trial.duration and abs((run.info.end_time - run.info.start_time) / 1000 - trial.duration.total_seconds()) < 1
+        assert run.info.user_id == metadata.user == getpass.getuser()
+        assert run.data.tags.get("mlflow.source.git.commit") == metadata.git_commit
     lines = (folder / "runs" / "small-1" / "latency.jsonl").read_text().splitlines()
     assert measured <= len(lines), "no architecture is measured twice; what another study measured is not measured at all"
 

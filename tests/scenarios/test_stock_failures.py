@@ -109,14 +109,16 @@ def test_limits_refuse_before_a_gpu_second(tmp_path, sampler):
     assert front and all(c.final.metrics["params"] <= 5e6 for c in front)
     refused = [c for c in search.history if c.state == "infeasible"]
     assert refused and all(c.reason == "limit: too deep" and not c.rungs for c in refused)
-    counts = {
-        name: value for name, value, _ in study_view(settings_of("s"), METADATA, search.history, 0, "complete").parent.metrics
-    }
+
+    def counts_of(history):
+        view = study_view(settings_of("s"), METADATA, history, search.times, "complete", 0)
+        return {name: value for name, value, _ in view.parent.metrics}
+
+    counts = counts_of(search.history)
     assert counts["trials.infeasible"] == len(refused) and counts["infeasible_legs"] == 0
     trained_later = replace(refused[0], rungs=(Measurement(0.5, {}, {}),))  # found infeasible by a measurement
     seen = (*search.history[: trained_later.number], trained_later, *search.history[trained_later.number + 1 :])
-    counts = {name: value for name, value, _ in study_view(settings_of("s"), METADATA, seen, 0, "complete").parent.metrics}
-    assert counts["infeasible_legs"] == 1
+    assert counts_of(seen)["infeasible_legs"] == 1
 
 
 def test_a_repeated_candidate_is_never_trained_twice(tmp_path):

@@ -10,8 +10,9 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Measurement
 from rsopt.core.variant import BaseShape, LoraPart, LoraSpec, Variant
 from rsopt.latency.remeasured import RemeasuredLatency
-from search.study.history import CandidateState
+from search.study.history import CandidateState, History
 from search.study.settings import Settings, StudyMetadata
+from search.study.trial_records import TrialTimes
 
 OBJECTIVE_NAMES = ["cider", "latency_ms", "params"]
 METADATA = StudyMetadata(
@@ -23,7 +24,7 @@ METADATA = StudyMetadata(
     {},
     {"missing_image": 3},
 )
-NOW_MS = METADATA.started_ms + 100_000
+ENDED_MS = METADATA.started_ms + 100_000
 _TUNED = Candidate(Variant.full(BaseShape(4, 6, 8), LoraSpec(LoraPart(4, 8, "qk"))))
 
 
@@ -63,3 +64,9 @@ HISTORY = (
     _candidate(6, 0, 0, 0, state="failed", rungs=(), reason="nan: training loss is nan"),
 )
 REMEASURED = RemeasuredLatency(1.0, 0.9, 1.1, 1.0, 1.0, 0.0, False, None, captions_per_s=33.25, captions_batch=8.0)
+
+
+def times_of(history: History) -> list[TrialTimes]:
+    """Times of a history in which one candidate began every two seconds, and each that is finished took a second and a half."""
+    starts = [METADATA.started_ms + 2000 * c.number for c in history]
+    return [TrialTimes(start, start + 1500 if c.finished else None) for c, start in zip(history, starts, strict=True)]

@@ -26,10 +26,11 @@ from search.followup.refit_summary import RefitSummary, refit_summary
 from search.refit import main, parse_picks
 from search.results.build_front import build_front
 from search.results.picks import neighbours
-from search.results.refits import AS_TRAINED, best_refit, front_refits, read_plan
+from search.results.refits import AS_TRAINED, best_refit, front_refits, read_plan, write_plan
 from search.storage.layout import REFITS_FOLDER
 from search.study.settings import Settings
-from tests.support.example_study import HISTORY, METADATA
+from search.tracking.followup_runs import refit_runs
+from tests.support.example_study import HISTORY, METADATA, make_settings
 
 RUNGS = (0.5, 1.0)
 FRONT = build_front("s", METADATA, HISTORY)
@@ -90,6 +91,28 @@ def test_what_is_on_the_disk_is_not_handed_out_again(tmp_path: Path) -> None:
     assert [r.trial for r in wanted if r.number == 0] == [2]
     last = RefitLegs(tmp_path, wanted, RUNGS, slots=1).ask()
     assert last is not None and last.number == 1
+
+
+def test_a_refit_lasts_from_its_first_leg_to_the_end_of_its_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = plan_refits(tmp_path, [HISTORY[2]], 2, None, seed=0)
+    seconds = iter((100.0, 160.0, 200.0, 210.0))
+    monkeypatch.setattr("search.followup.refit_legs.time.time", lambda: next(seconds))
+    for _ in RUNGS:  # a session a leg, as if the driver were killed between them
+        source = RefitLegs(tmp_path, read_plan(tmp_path), RUNGS, slots=1)
+        leg = source.ask()
+        assert leg is not None and leg.number == 0
+        source.tell(leg, finish(tmp_path, leg))
+    put_scores(tmp_path, 0, [1.0])
+    failing = source.ask()
+    assert failing is not None and failing.number == 1
+    source.tell(failing, Fault(failing.stop, "nan", "training loss is nan"))
+    assert [(r.started_ms, r.ended_ms) for r in read_plan(tmp_path)] == [(100_000, 160_000), (200_000, 210_000)]
+    runs = refit_runs(make_settings(tmp_path.parent, name=tmp_path.name), METADATA, HISTORY, 1)
+    assert [(r.started_ms, r.ended_ms, r.status) for r in runs] == [(100_000, 160_000, "FINISHED"), (200_000, 210_000, "FAILED")]
+    write_plan(tmp_path, wanted)  # as an earlier version left it
+    assert [
+        (r.started_ms, r.ended_ms) for r in refit_runs(make_settings(tmp_path.parent, name=tmp_path.name), METADATA, HISTORY, 7)
+    ] == [(7, 7)]
 
 
 def test_a_fault_is_written_down_and_not_tried_again(tmp_path: Path) -> None:

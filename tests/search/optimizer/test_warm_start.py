@@ -13,6 +13,7 @@ from search.optimizer.warm_start import OtherStudy, WarmStart, warm_start
 from search.session.warm_start_source import other_study
 from search.tracking.mlflow_writer import Tracker
 from search.tracking.study_runs import study_view
+from tests.support.example_study import times_of
 from tests.support.simulated_search import METADATA, PARAMETERS, SHAPE, make_space, open_search, run_legs, settings_of
 
 
@@ -48,7 +49,9 @@ def test_a_study_in_mlflow_tells_its_ends_and_its_front(tmp_path, other):
     asked = settings_of("new", tracking_uri=uri, from_study="mlflow:rsopt-s")
     with pytest.raises(UserError, match="no experiment 'rsopt-s' at sqlite"):
         other_study(asked)
-    view = study_view(replace(other.settings, tracking_uri=uri), other.metadata, other.history, 1, "complete")
+    view = study_view(
+        replace(other.settings, tracking_uri=uri), other.metadata, other.history, times_of(other.history), "complete", 1
+    )
     Tracker(uri, "rsopt-s", other.settings.name).write(replace(view, files={**view.files, "rankings.json": '{"a": 1}'}))
     found = other_study(asked)
     assert found and (found.settings.name, found.settings.base, found.rankings) == ("other", "tiny", {"a": 1})

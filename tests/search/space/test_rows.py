@@ -26,7 +26,7 @@ from search.storage.layout import REFITS_FOLDER
 from search.study.journal import read_history
 from search.study.settings import Settings, StudyMetadata, load_study, save_study
 from search.tracking.study_runs import study_view
-from tests.support.example_study import make_settings
+from tests.support.example_study import make_settings, times_of
 from tests.support.fields_dataset import write_fields_dataset
 
 SPACE = """\
@@ -85,7 +85,8 @@ def test_every_row_ran_under_its_name(settings: Settings) -> None:
     assert all(t.state == "complete" or (t.reason or "").startswith("garbage") for t in trials)
     history = read_history(settings.folder)
     metadata = StudyMetadata(("cider", "latency_ms", "params"), {}, "", 1, False, {})
-    assert [run.name for run in study_view(settings, metadata, history, 2, "complete").children][1:] == ["whole", "taught"]
+    view = study_view(settings, metadata, history, times_of(history), "complete", 2)
+    assert [run.name for run in view.children][1:] == ["whole", "taught"]
 
 
 def test_losses_by_step_are_kept(settings: Settings) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import mlflow
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from rsopt.cli import command
@@ -13,6 +14,7 @@ from search import front
 from search.results.build_front import study_front
 from search.results.front import Front
 from search.storage.layout import FRONT_FILE
+from search.study.journal import read_trials
 from search.study.settings import Settings
 
 
@@ -43,5 +45,22 @@ def test_a_study_that_is_projected_anew_is_the_same(small_study: Settings, tmp_p
     curve = client.get_metric_history(member.info.run_id, "rung.cider")
     assert [m.step for m in curve] == [50, 100]
     assert member.data.metrics["params_m"] == round(member.data.metrics["params"] / 1e6, 3)
+    _same_times_as_the_journal(runs, small_study)
     written = Front.from_json(json.loads((small_study.folder / FRONT_FILE).read_text()))
     assert written == study_front(small_study.folder)
+
+
+def _same_times_as_the_journal(runs: list[Run], study: Settings) -> None:
+    """Each child lasted as long as its trial in the journal, within a second; one that was left unfinished, to the end."""
+    by_trial = {run.data.tags["rsopt.trial"]: run.info for run in runs}
+    trials, parent = read_trials(study.folder), by_trial.pop("parent")
+    assert len(by_trial) == len(trials)
+    for trial in trials:
+        info = by_trial[str(trial.number)]
+        assert trial.datetime_start is not None
+        assert abs(info.start_time - 1000 * trial.datetime_start.timestamp()) < 1000
+        if trial.duration is None:
+            assert (info.status, info.end_time) == ("KILLED", parent.end_time)
+        else:
+            assert abs((info.end_time - info.start_time) / 1000 - trial.duration.total_seconds()) < 1
+    assert parent.end_time == max(info.end_time for info in by_trial.values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from search.study.journal import read_history
 from search.study.settings import Settings, load_study, save_study
 from search.tracking.mlflow_writer import Tracker
 from search.tracking.study_runs import study_view
+from tests.support.example_study import ENDED_MS, times_of
 
 
 def test_a_registered_pick_captions_files_and_bytes(
@@ -31,7 +31,8 @@ def test_a_registered_pick_captions_files_and_bytes(
     argv = ["--name", settings.name, "--storage", settings.storage, "--register", "--out"]
     assert command(main, [*argv, str(tmp_path / "early")]) == 2
     assert "has no run of trial" in capsys.readouterr().err, "MLflow does not know the study yet"
-    view = study_view(settings, metadata, read_history(settings.folder), int(time.time() * 1000), "complete")
+    history = read_history(settings.folder)
+    view = study_view(settings, metadata, history, times_of(history), "complete", ENDED_MS)
     Tracker(uri, settings.mlflow_experiment, settings.name).write(view)
     assert command(main, [*argv, str(tmp_path / "knee")]) == 0
     save_study(settings, metadata)
