@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from rsopt.core.latency_kind import latency_kind
 from rsopt.core.leg_files import read_measurement
 from search.results.inference_variants import read_variants
 from search.results.refits import read_plan, scored
@@ -64,7 +65,15 @@ def inference_variant_runs(settings: Settings, metadata: StudyMetadata, history:
                 key=f"free-{v.trial}-{weights}-{beams}",
                 name=f"{history[v.trial].candidate.variant.label} {weights} beam {beams}",
                 params={"trial": str(v.trial), "weights": weights, "beams": str(beams)},
-                tags={"role": "free", "state": "complete", "pareto": "false", "picks": "", "reason": "", **context},
+                tags={
+                    "role": "free",
+                    "state": "complete",
+                    "pareto": "false",
+                    "picks": "",
+                    "reason": "",
+                    "latency_kind": latency_kind(v.metrics) or "",
+                    **context,
+                },
                 metrics=[(name, round(value, 3), 0) for name, value in v.metrics.items()],
                 started_ms=started_ms,
                 ended_ms=v.ended_ms or started_ms,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 
 from rsopt.core.baseline import in_one_line
+from rsopt.core.latency_kind import latency_kind
 from rsopt.core.variant import Variant, ranges
 from search.results.build_front import build_front, hypervolume_share
 from search.results.front import Front
@@ -111,6 +112,7 @@ def _child(c: CandidateState, front: Front, at: TrialTimes, session_ended_ms: in
             "picks": ",".join(front.picks_of(c.number)),
             "reason": c.reason or "",
             "collapsed": str("collapsed" in entry.metrics).lower(),
+            "latency_kind": latency_kind(entry.metrics) or "",
             **context,
         },
         metrics=[*_metrics(c), *_remeasured(front, c.number)],

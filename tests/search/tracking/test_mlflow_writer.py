@@ -55,7 +55,9 @@ def test_written_twice_by_two_trackers_is_written_once(tmp_path: Path) -> None:
 def test_runs_have_the_times_the_user_and_the_commit_of_the_study(tmp_path: Path) -> None:
     settings, metadata = make_settings(tmp_path), replace(METADATA, user="ada", git_commit="c0ffee")
     stopped = replace(HISTORY[5], state="stopped", reason="not promoted beyond 0.33 of its training")
-    history = (*HISTORY[:5], stopped, HISTORY[6], replace(HISTORY[4], number=7, state="interrupted"))
+    final = HISTORY[3].rungs[-1]
+    predicted = replace(HISTORY[3], rungs=(replace(final, metrics={**final.metrics, "latency_predicted": 1.0}),))
+    history = (*HISTORY[:3], predicted, HISTORY[4], stopped, HISTORY[6], replace(HISTORY[4], number=7, state="interrupted"))
     running = study_view(settings, metadata, history, times_of(history), "running")
     interrupted = study_view(settings, metadata, history, times_of(history), "interrupted", ENDED_MS)
     client = MlflowClient(settings.tracking_uri)
@@ -70,6 +72,8 @@ def test_runs_have_the_times_the_user_and_the_commit_of_the_study(tmp_path: Path
     runs = write(interrupted)
     status = {key: run.info.status for key, run in runs.items()}
     assert status == {**dict.fromkeys("012345", "FINISHED"), "6": "FAILED", "7": "KILLED", "parent": "KILLED"}
+    kinds = {key: run.data.tags["latency_kind"] for key, run in runs.items() if key != "parent"}
+    assert kinds == {**dict.fromkeys("01247", "measured"), "3": "predicted", "5": "", "6": ""}
     assert runs["5"].data.tags["state"] == "stopped" and "not promoted" in runs["5"].data.tags["reason"]
     for c, at in zip(history, times_of(history), strict=True):
         info = runs[str(c.number)].info
