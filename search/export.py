@@ -68,8 +68,8 @@ def main(argv: list[str] | None = None) -> int:
     out = Path(options.out)
     check_new(out)
     folder = study_folder(options.storage, options.name)
-    from search.results.build_front import study_front  # after parsing: SciPy takes most of a second to import
-    from search.results.verdict import verdict
+    from search.results.below_baselines import baseline_warnings  # after parsing: SciPy takes most of a second to import
+    from search.results.build_front import study_front
 
     front = study_front(folder)
     trial = choose(front, options.pick, options.max_latency_ms)
@@ -82,7 +82,9 @@ def main(argv: list[str] | None = None) -> int:
         )
     if options.adapter_only and trial.variant.lora is None:
         raise UserError(f"trial {trial.id} was not tuned, so it has no adapter; export it without --adapter-only")
-    for line in verdict(front):
+    if front.verdict is not None:
+        say(front.verdict)
+    for line in baseline_warnings(front):
         say(f"warning: {line}")
     say(f"trial {trial.id} of {settings.name}: {trial.name}")
     # After the checks: torch and transformers take seconds to import.

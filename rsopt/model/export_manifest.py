@@ -28,7 +28,10 @@ class ExportedData:
 
 @dataclass(frozen=True, slots=True)
 class SearchSummary:
-    """The search that found the model. `trials` counts its candidates, `finished` those trained to the end."""
+    """The search that found the model. `trials` counts its candidates, `finished` those trained to the end.
+
+    `verdict` sets the exported trial, as the search measured it, beside LoRA at full depth; None where that never finished.
+    """
 
     space: str
     sampler: str
@@ -36,6 +39,7 @@ class SearchSummary:
     trials: int
     finished: int
     objectives: tuple[str, ...]
+    verdict: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from rsopt.core.baseline import in_one_line
+from rsopt.core.latency_kind import LatencyKind, latency_kind
 from rsopt.core.variant import ranges
 from rsopt.model.export_manifest import ExportManifest
 
@@ -65,6 +66,15 @@ for path in sys.argv[1:] or ["image.jpg"]:
     print(" ".join(processor.decode(ids[0], skip_special_tokens=True).split()))
 """
 
+INTERVALS: dict[LatencyKind, str] = {
+    "measured": "95 % interval of the median",
+    "disturbed": "95 % interval of the median",
+    "predicted": "with the prediction's error",
+}
+LATENCY_NOTES: dict[LatencyKind | None, str] = {
+    "predicted": "The latency was not measured: it is predicted from those of models of other depths.",
+    "disturbed": "Other work disturbed the measurement of this latency: take it again before you rely on it.",
+}
 METRICS = {"cider": "CIDEr", "bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4"}
 METRICS |= {"meteor": "METEOR", "rouge_l": "ROUGE-L"}
 LICENCES = {
@@ -130,6 +140,8 @@ def _origin(m: ExportManifest) -> str:
         f"trained to the end (sampler {search.sampler}, seed {search.seed}), judged by {', '.join(search.objectives)}. "
         + (f"This one is trial {m.trial}" + (f", picked as {m.pick}." if m.pick else "."))
     ]
+    if search.verdict is not None:
+        lines.append(f"On the validation split, as the search measured it: {search.verdict}")
     if lora := m.variant.lora:
         where = " and ".join(
             f"{name} (rank {part.rank}, alpha {part.alpha:g}, {part.targets.replace('_', ' ')})"
@@ -186,13 +198,16 @@ def _cost(m: ExportManifest) -> str:
     metrics, latency = m.validation, m.latency
     if "gmacs" in metrics:
         rows.append(f"| compute, one image and 11 text tokens | {metrics['gmacs']:.4g} GMAC |")
-    if "latency_ms" in metrics:
+    kind = latency_kind(metrics)
+    if kind is not None:
         spread = ""
         if "latency_low_ms" in metrics:
-            spread = f" (95 % interval of the median {metrics['latency_low_ms']:.1f} to {metrics['latency_high_ms']:.1f})"
-        rows.append(f"| latency | {metrics['latency_ms']:.1f} ms{spread} |")
+            spread = f" ({INTERVALS[kind]} {metrics['latency_low_ms']:.1f} to {metrics['latency_high_ms']:.1f})"
+        rows.append(f"| latency{'' if kind == 'measured' else f', {kind}'} | {metrics['latency_ms']:.1f} ms{spread} |")
     text = "\n".join(rows)
-    if latency:
+    if kind in LATENCY_NOTES:
+        text += f"\n\n{LATENCY_NOTES[kind]}"
+    if latency and kind != "predicted":
         text += (
             f"\n\nLatency: one image in, caption out, batch 1, vision tower included, {latency.beams} beams, "
             f"{latency.new_tokens} new tokens fixed, median of {latency.runs} runs; "

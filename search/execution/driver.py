@@ -27,7 +27,7 @@ from search.execution.signals import InterruptHandler
 from search.execution.tune_loop import Tick, fit
 from search.execution.work import WorkerSpec
 from search.execution.worker import rank_layers, run_trial
-from search.results.verdict import below_baselines
+from search.results.below_baselines import full_depth_warnings
 from search.storage.layout import RANKINGS_FILE
 from search.storage.store import Store
 from search.study.history import History
@@ -100,7 +100,7 @@ class Driver:
                 retention.enforce(search)
                 if untold and (cider := _full_depth_cider(search.history)) is not None:
                     untold = False
-                    for line in below_baselines(cider, self.metadata.baselines):
+                    for line in full_depth_warnings(cider, self.metadata.baselines):
                         progress.print(f"warning: {line}")
                 for observer in self.observers:
                     observer.on_change(search)

@@ -21,6 +21,7 @@ from rsopt.model.quantization import stored_mb
 from search.followup.rebuilt_trial import ExportRequest, RebuiltTrial
 from search.results.front import Front
 from search.results.inference_variants import read_variant
+from search.results.verdict import verdict
 from search.study.settings import Settings, StudyMetadata
 
 
@@ -68,7 +69,7 @@ def export_manifest(
     Args:
         settings: The study's.
         metadata: The study's.
-        front: The study's, for the number of its candidates.
+        front: The study's, for the number of its candidates and the verdict.
         request: Which trial was chosen, and by what name.
         trial: The exported model.
         data: The study's data set.
@@ -91,6 +92,7 @@ def export_manifest(
             trials=len(front.trials),
             finished=len(front.finished),
             objectives=metadata.objectives,
+            verdict=verdict(front, settings.folder, request.trial),
         ),
         refit=trial.training.refit,
         variant=trial.training.candidate.variant,

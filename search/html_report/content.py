@@ -17,12 +17,12 @@ from rsopt.data.records import CaptionData
 from search.html_report.evidence import cider_by_rung, followup_lines, volume_over_compute
 from search.html_report.importance import importance
 from search.html_report.thumbnails import picture, sample_images
+from search.results.below_baselines import baseline_warnings
 from search.results.front import Front
 from search.results.inference_variants import read_variants
 from search.results.reference_study import read_reference_study
 from search.results.rung_agreement import rung_agreements, saved
 from search.results.table import COLLAPSED_NOTE, COLUMNS, ROLE_NAMES, covered, latency_parts
-from search.results.verdict import verdict
 from search.study.history import CandidateState, History
 from search.study.settings import Settings, StudyMetadata
 
@@ -55,6 +55,7 @@ def page_content(
     stopping = saved(history)
     return {
         "study": settings.name,
+        "verdict": front.verdict,
         "facts": _study_facts(settings, metadata, front, data),
         "objectives": [
             {"name": o.name, "title": COLUMNS[o.name][0], "unit": o.unit, "direction": o.direction} for o in front.objectives
@@ -73,7 +74,7 @@ def page_content(
             {"name": f"{name} {covered(score)}".strip(), "kind": "blind" if name in BLIND else "looks", "value": score.cider}
             for name, score in front.baselines.items()
         ],
-        "warnings": [*notes_on(front.baselines), *verdict(front)],
+        "warnings": [*notes_on(front.baselines), *baseline_warnings(front)],
         "collapsed_note": COLLAPSED_NOTE,
         "hand_made": reference_points_of(settings.base),
         "images": [picture(s) for s in samples],

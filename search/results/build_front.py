@@ -15,6 +15,7 @@ from search.results.inference_variants import MeasuredVariant, read_variants
 from search.results.refits import front_refits
 from search.results.rung_agreement import rung_agreements, saved
 from search.results.ties import mark_ties
+from search.results.verdict import verdict
 from search.storage.layout import REMEASURED_FILE
 from search.study.history import CandidateState, History, final_values, reference_point
 from search.study.settings import StudyMetadata, load_study
@@ -113,9 +114,9 @@ def study_front(folder: Path) -> Front:
 
 
 def with_evidence(front: Front, folder: Path) -> Front:
-    """Adds what a study's folder holds besides its journal: ties in CIDEr, refits and inference variants."""
+    """Adds what a study's folder holds besides its journal: the verdict, ties in CIDEr, refits and inference variants."""
     variants = front_variants(front, read_variants(folder))
-    return replace(mark_ties(front, folder), refits=front_refits(folder), free=variants)
+    return replace(mark_ties(front, folder), verdict=verdict(front, folder), refits=front_refits(folder), free=variants)
 
 
 def front_variants(front: Front, measured: Sequence[MeasuredVariant]) -> tuple[FrontVariant, ...]:

@@ -133,6 +133,7 @@ class OtherDevice:
 class Front:
     """Every candidate of a study with its state, the non-dominated among them, their hypervolume and the picks.
 
+    `verdict` is the sentence that the search was for (`search.results.verdict`); None until the tuned full depth has finished.
     `reference_point` is in the order and with the signs of `objectives`; `hypervolume_share` is relative to the box between
     it and the best values. `baselines` are on the validation split. `saved_share` is the share of training that stopping saved.
     `refits` (by trial) and `free` are None until they were looked up in the study's folder, `elsewhere` unless the latencies
@@ -140,6 +141,7 @@ class Front:
     """
 
     study: str
+    verdict: str | None = None
     objectives: tuple[Objective, ...]
     reference_point: tuple[float, ...] | None
     hypervolume: float | None

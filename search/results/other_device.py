@@ -13,6 +13,7 @@ from rsopt.latency.other_device import latency_on_other_device
 from rsopt.model.configs import base_config, shape_of
 from search.results.build_front import build_front, read_remeasured
 from search.results.front import Front, OtherDevice
+from search.results.verdict import verdict
 from search.study.history import CandidateState, History
 from search.study.journal import read_history
 from search.study.settings import Settings, load_study
@@ -81,7 +82,7 @@ def front_for_device(folder: Path, ledger: Path, device: str | None = None) -> F
         left=sorted(then - now),
         picks_before=before.picks,
     )
-    return replace(front, elsewhere=elsewhere)
+    return replace(front, verdict=verdict(front, folder), elsewhere=elsewhere)
 
 
 def with_latencies(entries: Sequence[Entry], settings: Settings, history: History) -> History:

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from rsopt.core.baseline import BaselineScore, notes_on
+from rsopt.core.latency_kind import MARK_NOTES, latency_kind, latency_text
+from search.results.below_baselines import baseline_warnings
 from search.results.front import Front, FrontEntry, FrontVariant
-from search.results.verdict import verdict
 
 COLUMNS = {
     "cider": ("CIDEr", "{:.1f}"),
@@ -43,10 +44,10 @@ def front_csv(front: Front) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     head = ["trial", "name", "role", "state", "pareto", "picks", "rung", "vision_layers", "qformer_layers", "llm_layers"]
-    writer.writerow([*head, *metrics, "reason"])
+    writer.writerow([*head, "latency_kind", *metrics, "reason"])
     for t, name, state, point, picks, reason in rows:
         layers = [len(kept) for kept in (t.variant.vision_layers, t.variant.qformer_layers, t.variant.llm_layers)]
-        cells = [t.id, name, t.role, state, point.pareto, picks, t.rung, *layers]
+        cells = [t.id, name, t.role, state, point.pareto, picks, t.rung, *layers, latency_kind(point.metrics) or ""]
         writer.writerow([*cells, *(point.metrics.get(m, "") for m in metrics), reason])
     return out.getvalue()
 
@@ -69,8 +70,14 @@ def stdout_console() -> Console:
 
 
 def print_front(front: Front, console: Console | None = None) -> None:
-    """Prints the front as a table, with reference rows, baselines, inference variants, and sentences on what is wrong."""
+    """Prints the verdict, the front as a table with references, baselines and inference variants, and what is wrong with it."""
     console = console or stdout_console()
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    if front.verdict is not None:
+        say(front.verdict)
     columns = _columns(front)
     table = Table(title=f"Front of {front.study}", caption=_caption(front), caption_justify="left", title_justify="left")
     table.add_column("trial", justify="right")
@@ -93,15 +100,15 @@ def print_front(front: Front, console: Console | None = None) -> None:
         table.add_row("", name, *cells, ", ".join(filter(None, ("baseline", covered(score)))), style="dim")
     hidden = _add_variants(table, front, columns)
     console.print(table)
-    for line in (*notes_on(front.baselines), *verdict(front)):
-        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    for line in (*_mark_notes(front), *notes_on(front.baselines), *baseline_warnings(front)):
+        say(f"  {line}")
     if any("collapsed" in t.metrics for t in front.trials):
-        console.print(f"  {COLLAPSED_NOTE}", markup=False, highlight=False, soft_wrap=True)
+        say(f"  {COLLAPSED_NOTE}")
     if hidden:
-        console.print(f"  {hidden} more free points are dominated; --json and --csv show them", markup=False)
+        say(f"  {hidden} more free points are dominated; --json and --csv show them")
     for trial in front.trials:
         if trial.state == "failed":
-            console.print(f"  trial {trial.id} ({trial.name}) failed: {trial.reason}", markup=False)
+            say(f"  trial {trial.id} ({trial.name}) failed: {trial.reason}")
 
 
 def latency_parts(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -136,16 +143,20 @@ def _columns(front: Front) -> list[str]:
 
 def _add_variants(table: Table, front: Front, columns: Sequence[str]) -> int:
     """Adds a row for each inference variant that is non-dominated or of the unpruned model. Returns how many are left out."""
-    variants = front.free or ()
-    rows = [v for v in sorted(variants, key=_by_cider) if v.pareto or front.trials[v.trial].role == "full_depth"]
+    rows = _shown_variants(front)
     if rows:
         table.add_section()
     for v in rows:
         trial = front.trials[v.trial]
         kind, style = ("free", None) if v.pareto else ("free, dominated", "dim")
-        cells = _cells(trial.metrics | v.metrics, columns)
+        timed = {n: m for n, m in trial.metrics.items() if "latency_ms" not in v.metrics or not n.startswith("latency_")}
+        cells = _cells(timed | v.metrics, columns)
         table.add_row(str(trial.id), _variant_name(trial, v), *cells, kind, style=style)
-    return len(variants) - len(rows)
+    return len(front.free or ()) - len(rows)
+
+
+def _shown_variants(front: Front) -> list[FrontVariant]:
+    return [v for v in sorted(front.free or (), key=_by_cider) if v.pareto or front.trials[v.trial].role == "full_depth"]
 
 
 def _variant_name(trial: FrontEntry, variant: FrontVariant) -> str:
@@ -159,10 +170,7 @@ def _row(trial: FrontEntry, columns: Sequence[str], front: Front) -> list[str]:
         picks.append(ROLE_NAMES[trial.role])
     if "collapsed" in trial.metrics:
         picks.append("collapsed")
-    cells = _cells(trial.metrics, columns)
-    if "latency_predicted" in trial.metrics and "latency_ms" in columns:
-        cells[columns.index("latency_ms")] = "~" + cells[columns.index("latency_ms")]
-    cells = [str(trial.id), trial.name, *cells, ", ".join(picks)]
+    cells = [str(trial.id), trial.name, *_cells(trial.metrics, columns), ", ".join(picks)]
     if front.refits:
         scores = front.refits.get(trial.id)
         cells.append("-" if scores is None else f"{scores} ({scores.seeds})")
@@ -172,7 +180,18 @@ def _row(trial: FrontEntry, columns: Sequence[str], front: Front) -> list[str]:
 
 
 def _cells(metrics: Mapping[str, float], columns: Sequence[str]) -> list[str]:
-    return [COLUMNS[c][1].format(metrics[c]) if c in metrics else "-" for c in columns]
+    return [
+        "-" if c not in metrics else latency_text(metrics) if c == "latency_ms" else COLUMNS[c][1].format(metrics[c])
+        for c in columns
+    ]
+
+
+def _mark_notes(front: Front) -> list[str]:
+    """An explanation of each mark that the table shows beside a latency."""
+    shown = [t.metrics for t in front.trials if t.pareto or t.role in ROLE_NAMES]
+    shown += [v.metrics for v in _shown_variants(front)]
+    kinds = {latency_kind(metrics) for metrics in shown} if "latency_ms" in _columns(front) else set()
+    return [note for kind, note in MARK_NOTES.items() if kind in kinds]
 
 
 def _caption(front: Front) -> str:

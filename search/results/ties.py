@@ -1,4 +1,4 @@
-"""Finds members of a front whose CIDEr cannot be distinguished: paired bootstrap over the images that all of them captioned."""
+"""Which trials of a front differ in CIDEr beyond the noise of the images: paired bootstrap over images that all captioned."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from rsopt.core.leg_files import read_captions
-from rsopt.scores.bootstrap import indistinguishable
-from search.results.front import Front
+from rsopt.scores.bootstrap import indistinguishable, paired_bootstrap
+from search.results.front import Front, FrontEntry
 
 
 def mark_ties(front: Front, study: Path) -> Front:
     """Gives each member the trials that it cannot be distinguished from, as `same_cider`; none where its captions are gone."""
-    recorded = {t.id: read_captions(study, t.id, t.rung) for t in front.members}
-    scores = {n: {image: float(cider) for image, cider in r["cider"].items()} for n, r in recorded.items() if r}
-    same = same_cider(scores)
+    scores = {t.id: _cider_by_image(study, t) for t in front.members}
+    same = same_cider({number: by_image for number, by_image in scores.items() if by_image})
     return replace(front, trials=tuple(replace(t, same_cider=tuple(same[t.id])) if t.id in same else t for t in front.trials))
 
 
@@ -30,3 +29,16 @@ def same_cider(members: Mapping[int, Mapping[str, float]]) -> dict[int, list[int
     ids = sorted(shared)
     flags = indistinguishable(np.array([[members[n][i] for i in ids] for n in numbers]))
     return {n: [other for k, other in enumerate(numbers) if flags[row, k] and other != n] for row, n in enumerate(numbers)}
+
+
+def cider_interval(study: Path, one: FrontEntry, other: FrontEntry) -> tuple[float, float, float] | None:
+    """Returns CIDEr x100 of one trial less the other's, with its 95 % interval; None where the captions of either are gone."""
+    a, b = (_cider_by_image(study, trial) for trial in (one, other))
+    ids = sorted(a.keys() & b.keys())
+    return paired_bootstrap([a[i] for i in ids], [b[i] for i in ids]) if len(ids) > 1 else None
+
+
+def _cider_by_image(study: Path, trial: FrontEntry) -> dict[str, float]:
+    """CIDEr by image of a trial's last rung; empty where its captions are gone."""
+    recorded = read_captions(study, trial.id, trial.rung)
+    return {image: float(cider) for image, cider in recorded["cider"].items()} if recorded else {}

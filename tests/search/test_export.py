@@ -170,6 +170,18 @@ def test_picks_under_a_limit_are_those_of_what_is_within() -> None:
     assert choose(front(), "best_cider", max_latency_ms=30).id == 4
 
 
+def test_the_card_says_what_the_search_was_for_and_how_sure_its_latency_is(knee: Path, small_study: Settings) -> None:
+    manifest = ExportManifest.read(knee)
+    assert manifest.found.verdict == study_front(small_study.folder).verdict is not None
+    assert manifest.found.verdict in (knee / "README.md").read_text()
+    for mark, says in (("predicted", "it is predicted from"), ("disturbed", "Other work disturbed")):
+        card = model_card(replace(manifest, validation={**manifest.validation, f"latency_{mark}": 1.0}))
+        assert f"| latency, {mark} |" in card and says in card
+        assert ("median of" in card) == (mark == "disturbed"), "a prediction has no runs"
+    plain = model_card(replace(manifest, validation={**manifest.validation, "latency_disturbed": 0.0}))
+    assert "| latency |" in plain and "Other work" not in plain
+
+
 def test_names_of_users_stay_text_in_the_card(knee: Path) -> None:
     manifest = replace(ExportManifest.read(knee), base="org/`evil`\n# heading")
     assert "\n# heading" not in model_card(manifest)

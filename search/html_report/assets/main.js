@@ -1,7 +1,6 @@
 // The page is put together once; after that only the selection moves.
 document.getElementById("title").textContent = `Front of ${data.study}`;
-document.getElementById("question").textContent = "Which layers and adapters give the best captions at the least cost?" +
-  (data.share === null ? "" : ` Hypervolume ${data.share.toFixed(3)} of the box of the best values.`);
+document.getElementById("verdict").textContent = data.verdict || "Which layers and adapters give the best captions at the least cost?";
 if (data.trials.some(t => t.collapsed)) data.warnings.push(data.collapsed_note);
 for (const line of data.warnings) put(document.getElementById("warnings"), "p", {}, line);
 const factList = document.getElementById("facts");

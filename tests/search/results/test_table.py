@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from search.results.build_front import build_front, front_variants
 from search.results.inference_variants import MeasuredVariant
 from search.results.refits import RefitScores
 from search.results.table import front_csv, print_front
+from search.study.history import CandidateState
 from tests.support.example_study import HISTORY, METADATA, REMEASURED
 
 FRONT = build_front("s", METADATA, HISTORY)
@@ -39,6 +41,33 @@ def test_throughput_is_shown_where_it_was_measured(capsys: pytest.CaptureFixture
     assert "images/s" in (out := capsys.readouterr().out) and "33.2" in out
     print_front(FRONT)
     assert "images/s" not in capsys.readouterr().out
+
+
+def test_a_latency_that_was_not_measured_undisturbed_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    def marked(number: int, mark: str) -> CandidateState:
+        c = HISTORY[number]
+        metrics = c.rungs[-1].metrics | {"latency_low_ms": 19.0, "latency_high_ms": 41.5, mark: 1.0}
+        return replace(c, rungs=(replace(c.rungs[-1], metrics=metrics),))
+
+    history = (*HISTORY[:2], marked(2, "latency_predicted"), HISTORY[3], marked(4, "latency_disturbed"), *HISTORY[5:])
+    front = build_front("s", METADATA, history)
+    print_front(front, Console(width=160))
+    out = capsys.readouterr().out
+    assert "~40.0 (19.0-41.5)" in out and "!20.0 (19.0-41.5)" in out
+    assert "  ~ not measured: predicted" in out and "  ! measured while other work" in out
+    kinds = {row["trial"]: row["latency_kind"] for row in csv.DictReader(front_csv(front).splitlines())}
+    assert (kinds["1"], kinds["2"], kinds["4"], kinds["6"]) == ("measured", "predicted", "disturbed", "")
+    print_front(FRONT, Console(width=160))
+    assert "~" not in (out := capsys.readouterr().out) and "!" not in out
+
+
+def test_a_form_that_was_measured_has_no_mark_of_its_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    trials = tuple(replace(t, metrics={**t.metrics, "latency_predicted": 1.0}) if t.id == 4 else t for t in FRONT.trials)
+    front = replace(FRONT, trials=trials)
+    greedy = MeasuredVariant(4, GREEDY, {"cider": 29, "latency_ms": 5.5, "params": 40})
+    print_front(replace(front, free=front_variants(front, [greedy])), Console(width=160))
+    out = capsys.readouterr().out
+    assert "~20.0" in out and "~5.5" not in out and "5.5" in out
 
 
 def test_the_table_marks_ties_refits_and_what_is_free(capsys: pytest.CaptureFixture[str]) -> None:
