@@ -1,4 +1,4 @@
-"""The progress line of a search: trials done, running and stopped, best CIDEr, hypervolume, time left."""
+"""The progress line of a search: trials by state, best CIDEr, hypervolume, time left."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from rich.live import Live
 from rich.text import Text
 
 from search.engine.search import Search
-from search.results.build_front import hypervolume_share
-from search.study.history import History, final_values, reference_point
+from search.results.hypervolume import HypervolumeScale
+from search.results.trial_counts import trial_counts
+from search.study.history import History, final_values
 from search.study.settings import Settings
 
 PLAIN_EVERY_S = 15.0  # shortest interval between lines where there is no terminal
@@ -79,18 +80,16 @@ class Progress:
     def line(self) -> str:
         """The current text of the line."""
         history = self._history
-        trials = [c for c in history if not c.reference]
-        done = sum(c.finished and c.state != "infeasible" for c in trials)
-        running = sum(c.in_flight for c in history)
-        stopped = sum(c.state in ("stopped", "failed") for c in trials)
-        parts = [f"trials {done}/{self.settings.trials} done, {running} running, {stopped} stopped or failed"]
+        parts = [f"trials (of {self.settings.trials}): {trial_counts(history)}"]
+        if any(c.in_flight and c.reference for c in history):
+            parts.append("references running")
         ciders = [c.final.metrics["cider"] for c in history if c.final and "cider" in c.final.metrics]
         if ciders:
             parts.append(f"best CIDEr {max(ciders):.1f}")
         objectives = self.search.settings.objectives
-        if (corner := reference_point(history, objectives)) is not None:
+        if (scale := HypervolumeScale.of(history, objectives)) is not None:
             points = [v for c in history if (v := final_values(c, objectives)) is not None]
-            parts.append(f"hypervolume {hypervolume_share(points, corner):.3f}")
+            parts.append(f"hypervolume {scale.share(points):.3f}")
         if not self._ended:
             parts.append(self._note or _time_left(self._seconds_time_left()))
         return " | ".join(parts)

@@ -22,7 +22,8 @@ from search.results.front import Front
 from search.results.inference_variants import read_variants
 from search.results.reference_study import read_reference_study
 from search.results.rung_agreement import rung_agreements, saved
-from search.results.table import COLLAPSED_NOTE, COLUMNS, ROLE_NAMES, covered, latency_parts
+from search.results.table import COLLAPSED_NOTE, COLUMNS, ROLE_NAMES, covered, latency_parts, volume_text
+from search.results.trial_counts import trial_counts
 from search.study.history import CandidateState, History
 from search.study.settings import Settings, StudyMetadata
 
@@ -108,7 +109,8 @@ def _study_facts(settings: Settings, metadata: StudyMetadata, front: Front, data
         ("captions", "5 beams, at most 50 new tokens; PTB tokens; pycocoevalcap's CIDEr"),
         ("latency", "one image, batch 1, vision tower included, 5 beams, a fixed number of new tokens"),
         ("space", f"{settings.space}, sampler {settings.sampler}, seed {settings.seed}"),
-        ("trials", ", ".join(f"{n} {state}" for state, n in front.states.items())),
+        ("trials", trial_counts(front.trials)),
+        *([("hypervolume", volume_text(front))] if front.hypervolume_share is not None else []),
         ("versions", ", ".join(f"{k} {v}" for k, v in metadata.versions.items())),
     ]
 

@@ -6,32 +6,28 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rsopt.core.objectives import Objective
-from search.optimizer.pareto import hypervolume
-from search.results.build_front import hypervolume_share
+from search.results.hypervolume import HypervolumeScale
 from search.results.inference_variants import MeasuredVariant
 from search.results.refits import RefitScores
 from search.results.table import COLUMNS
-from search.study.history import CandidateState, History, final_values, leg_seconds, reference_point
+from search.study.history import CandidateState, History, final_values, leg_seconds
 
 
 def volume_over_compute(history: History, objectives: Sequence[Objective], ended: Mapping[int, float]) -> list[dict[str, float]]:
     """Returns hypervolume against worker seconds, one point for each finished trial: `seconds`, `share` and `trial`.
 
-    `share` is relative to the box between the reference point and the best values at the end, so it never falls. `ended` gives
-    each trial's time by any clock; trials without one come last, by number. All legs of a trial count when it ends. Empty
-    without the full-depth base, whose values fix the reference point.
+    `share` is on the front's scale. `ended` gives each trial's time by any clock; trials without one come last, by number. All
+    legs of a trial count when it ends. Empty without the full-depth base, whose values fix the scale.
     """
-    if (corner := reference_point(history, objectives)) is None:
+    if (scale := HypervolumeScale.of(history, objectives)) is None:
         return []
     spent, points, curve = 0.0, list[tuple[float, ...]](), list[dict[str, float]]()
     for c in sorted(history, key=lambda c: (ended.get(c.number, math.inf), c.number)):
         spent += sum(leg_seconds(m.seconds) for m in c.rungs)
         if (values := final_values(c, objectives)) is not None:
             points.append(values)
-            curve.append({"seconds": spent, "share": hypervolume(points, corner), "trial": c.number})
-    whole = curve[-1]["share"] if curve else 0.0
-    scale = hypervolume_share(points, corner) / whole if whole else 0.0
-    return [point | {"share": point["share"] * scale} for point in curve]
+            curve.append({"seconds": spent, "share": scale.share(points), "trial": c.number})
+    return curve
 
 
 def cider_by_rung(c: CandidateState) -> list[tuple[float, float]]:

@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rsopt.core.baseline import strongest_blind
 from rsopt.core.objectives import OBJECTIVES, minimised
 from rsopt.latency.remeasured import RemeasuredLatency
 from search.optimizer.pareto import hypervolume, non_dominated, picks
 from search.results.front import Front, FrontEntry, FrontVariant, RungSummary
+from search.results.hypervolume import HypervolumeScale
 from search.results.inference_variants import MeasuredVariant, read_variants
 from search.results.refits import front_refits
 from search.results.rung_agreement import rung_agreements, saved
 from search.results.ties import mark_ties
 from search.results.verdict import verdict
 from search.storage.layout import REMEASURED_FILE
-from search.study.history import CandidateState, History, final_values, reference_point
+from search.study.history import CandidateState, History, final_values
 from search.study.settings import StudyMetadata, load_study
 
 
@@ -33,16 +35,19 @@ def build_front(
     points = [values for _, values in finished]
     flags = non_dominated(points)
     members = {c.number for (c, _), flag in zip(finished, flags, strict=True) if flag}
-    reference = reference_point(history, objectives)
+    scale, blind = HypervolumeScale.of(history, objectives), strongest_blind(metadata.baselines)
     again = remeasured or {}
     throughput = {_architecture(history[number]): _throughput(latency) for number, latency in again.items()}
     stopping = saved(history)
     return Front(
         study=study,
         objectives=tuple(objectives),
-        reference_point=None if reference is None else tuple(o.minimised(v) for o, v in zip(objectives, reference, strict=True)),
-        hypervolume=None if reference is None else hypervolume(points, reference),
-        hypervolume_share=None if reference is None else hypervolume_share(points, reference),
+        reference_point=None if scale is None else tuple(o.minimised(v) for o, v in zip(objectives, scale.corner, strict=True)),
+        hypervolume=None if scale is None else hypervolume(points, scale.corner),
+        hypervolume_share=None if scale is None else scale.share(points),
+        hypervolume_above_blind=None
+        if scale is None or blind is None
+        else scale.share_above(points, metadata.baselines[blind].cider),
         rungs=tuple(RungSummary(r.rung, r.kendall_tau, len(r.points)) for r in rung_agreements(history)),
         saved_share=stopping.share if stopping else None,
         baselines=metadata.baselines,
@@ -91,17 +96,6 @@ def _throughput(latency: RemeasuredLatency) -> dict[str, float]:
     """Metrics that all members of the architecture share; empty where no throughput was measured."""
     both = {"captions_per_s": latency.captions_per_s, "captions_batch": latency.captions_batch}
     return {name: value for name, value in both.items() if value is not None}
-
-
-def hypervolume_share(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
-    """Returns the hypervolume as a share of the box between the reference point and the best value in each objective."""
-    inside = [p for p in points if all(a < b for a, b in zip(p, reference, strict=True))]
-    if not inside:
-        return 0.0
-    box = 1.0
-    for column, corner in zip(zip(*inside, strict=True), reference, strict=True):
-        box *= corner - min(column)
-    return hypervolume(inside, reference) / box
 
 
 def study_front(folder: Path) -> Front:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -134,8 +133,9 @@ class Front:
     """Every candidate of a study with its state, the non-dominated among them, their hypervolume and the picks.
 
     `verdict` is the sentence that the search was for (`search.results.verdict`); None until the tuned full depth has finished.
-    `reference_point` is in the order and with the signs of `objectives`; `hypervolume_share` is relative to the box between
-    it and the best values. `baselines` are on the validation split. `saved_share` is the share of training that stopping saved.
+    `reference_point` is in the order and with the signs of `objectives`; `hypervolume_share` is on the scale of
+    `search.results.hypervolume`, and `hypervolume_above_blind` the part of it above the strongest blind baseline, None where
+    there is none. `baselines` are on the validation split. `saved_share` is the share of training that stopping saved.
     `refits` (by trial) and `free` are None until they were looked up in the study's folder, `elsewhere` unless the latencies
     are another device's.
     """
@@ -146,6 +146,7 @@ class Front:
     reference_point: tuple[float, ...] | None
     hypervolume: float | None
     hypervolume_share: float | None
+    hypervolume_above_blind: float | None = None
     rungs: tuple[RungSummary, ...] = ()
     saved_share: float | None = None
     baselines: dict[str, BaselineScore]
@@ -164,11 +165,6 @@ class Front:
     def finished(self) -> list[FrontEntry]:
         """The trials that were trained and measured to the end, by number."""
         return [trial for trial in self.trials if trial.finished]
-
-    @property
-    def states(self) -> dict[str, int]:
-        """How many trials are in each state, in the order of their first trial."""
-        return dict(Counter(trial.state for trial in self.trials))
 
     def picks_of(self, trial: int) -> list[str]:
         """Names of the picks that are this trial."""

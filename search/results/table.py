@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from rsopt.core.baseline import BaselineScore, notes_on
+from rsopt.core.baseline import BaselineScore, notes_on, strongest_blind
 from rsopt.core.latency_kind import MARK_NOTES, latency_kind, latency_text
 from search.results.below_baselines import baseline_warnings
 from search.results.front import Front, FrontEntry, FrontVariant
+from search.results.trial_counts import trial_counts
 
 COLUMNS = {
     "cider": ("CIDEr", "{:.1f}"),
@@ -119,6 +120,14 @@ def latency_parts(metrics: Mapping[str, float]) -> dict[str, float]:
     return parts | {"tokens": max(0.0, metrics["latency_ms"] - sum(parts.values()))}
 
 
+def volume_text(front: Front) -> str:
+    """Returns the front's hypervolume on its scale, and how much of it is above a blind baseline; empty where it has none."""
+    if front.hypervolume_share is None:
+        return ""
+    text, above = f"{front.hypervolume_share:.3f} (1: full depth's CIDEr at no cost)", front.hypervolume_above_blind
+    return text if above is None else f"{text}, {above:.3f} of it above {strongest_blind(front.baselines)}"
+
+
 def covered(score: BaselineScore) -> str:
     """Returns the share of the images that a baseline covers, in words; empty where it was not recorded."""
     return "" if score.coverage is None else f"{score.coverage:.0%} of images"
@@ -195,6 +204,5 @@ def _mark_notes(front: Front) -> list[str]:
 
 
 def _caption(front: Front) -> str:
-    counts = ", ".join(f"{n} {state}" for state, n in front.states.items())
-    share = front.hypervolume_share
-    return f"trials: {counts}" + ("" if share is None else f"; hypervolume {share:.3f} of the box of the best values")
+    volume = volume_text(front)
+    return f"trials: {trial_counts(front.trials)}" + (f"; hypervolume {volume}" if volume else "")

@@ -9,11 +9,12 @@ from itertools import takewhile
 from rsopt.core.baseline import in_one_line
 from rsopt.core.latency_kind import latency_kind
 from rsopt.core.variant import Variant, ranges
-from search.results.build_front import build_front, hypervolume_share
+from search.results.build_front import build_front
 from search.results.front import Front
+from search.results.hypervolume import HypervolumeScale
 from search.results.table import front_csv, front_table
 from search.storage.layout import FRONT_FILE
-from search.study.history import CandidateState, History, final_values, reference_point
+from search.study.history import CandidateState, History, final_values
 from search.study.settings import Settings, StudyMetadata
 from search.study.trial_records import TrialTimes
 from search.tracking.run_context import context_tags
@@ -186,10 +187,10 @@ def _latency_counts(history: History, front: Front) -> list[RunMetric]:
 
 def _volumes(history: History, front: Front) -> list[RunMetric]:
     """Hypervolume after each complete trial, in the order of their numbers, as far as all before it are decided."""
-    if (corner := reference_point(history, front.objectives)) is None:
+    if (scale := HypervolumeScale.of(history, front.objectives)) is None:
         return []
     points = [v for c in _decided(history) if (v := final_values(c, front.objectives)) is not None]
-    return [("hypervolume_share", hypervolume_share(points[: n + 1], corner), n + 1) for n in range(len(points))]
+    return [("hypervolume_share", scale.share(points[: n + 1]), n + 1) for n in range(len(points))]
 
 
 def _counts(history: History) -> list[RunMetric]:

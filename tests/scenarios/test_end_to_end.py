@@ -209,7 +209,9 @@ def test_a_study_below_a_blind_baseline_says_so_and_recommends_no_export(tmp_pat
     code, out, err = search(tmp_path, *options)
     assert code == 0, err
     assert "the val split has 8 images, fewer than 50" in err and "baselines on val: blind_class" in err
-    assert "warning: full depth with LoRA has CIDEr" in err and err.index("warning: full") < err.index("trials 1/1 done")
+    assert "warning: full depth with LoRA has CIDEr" in err and err.index("warning: full") < err.index(
+        "trials (of 1): 1 complete"
+    )
     assert "which never looks at an image" in out and " distinct " in out
     assert out.splitlines()[-1].startswith("next: no export yet") and "search.export" not in out
     metrics = load(tmp_path, "blind")["trials"][1]["metrics"]

@@ -5,10 +5,10 @@ function evidence() {
     const figure = put(box, "figure");
     put(figure, "figcaption", {}, "Hypervolume over compute");
     const most = data.volume[data.volume.length - 1].seconds, [unit, by] = most > 7200 ? ["hours", 3600] : ["minutes", 60];
-    const svg = put(figure, "svg", { role: "img", "aria-label": `Hypervolume rose to ${data.share.toFixed(3)} of its box over ${(most / by).toFixed(1)} worker ${unit}` });
-    put(figure, "p", {}, "Share of the box between the reference point and the best value of each objective at the end. A trial's legs count when it ends.");
+    const svg = put(figure, "svg", { role: "img", "aria-label": `Hypervolume rose to ${data.share.toFixed(3)} over ${(most / by).toFixed(1)} worker ${unit}` });
+    put(figure, "p", {}, "1 would be full depth's CIDEr at no cost. A trial's legs count when it ends.");
     responsive(svg, width => {
-      const scale = axes(svg, width, 230, [0, most / by * 1.03], [0, 1.05], `worker ${unit}`, "hypervolume share");
+      const scale = axes(svg, width, 230, [0, most / by * 1.03], [0, data.share * 1.1 || 1], `worker ${unit}`, "hypervolume");
       let path = "";
       data.volume.forEach((p, n) => { path += n ? `H${scale.x(p.seconds / by)}V${scale.y(p.share)}` : `M${scale.x(p.seconds / by)},${scale.y(p.share)}`; });
       put(svg, "path", { class: "curve", d: path });

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rsopt.core.objectives import OBJECTIVES
 from search.optimizer.pareto import non_dominated
-from search.results.build_front import build_front, hypervolume_share
-from search.study.history import reference_point
+from search.results.build_front import build_front
 from tests.support.example_study import HISTORY, METADATA, OBJECTIVE_NAMES, REMEASURED
 
 
@@ -37,11 +35,6 @@ def test_values_at_lower_rungs_are_on_no_front() -> None:
 def test_reference_point_comes_from_full_depth_and_has_the_objectives_signs() -> None:
     front = build_front("s", METADATA, HISTORY)
     assert front.reference_point == pytest.approx([0.0, 55.0, 110.0])
-    objectives = [OBJECTIVES[n] for n in OBJECTIVE_NAMES]
-    corner = reference_point(HISTORY, objectives)
-    assert corner is not None
-    assert 0 < hypervolume_share([(-80, 50, 100), (-30, 20, 40)], corner) < 1
-    assert hypervolume_share([(-80, 20, 40)], corner) == pytest.approx(1)
 
 
 def test_without_full_depth_there_is_no_volume() -> None:
