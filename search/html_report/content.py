@@ -22,7 +22,7 @@ from search.results.front import Front
 from search.results.inference_variants import read_variants
 from search.results.reference_study import read_reference_study
 from search.results.rung_agreement import rung_agreements, saved
-from search.results.table import COLLAPSED_NOTE, COLUMNS, ROLE_NAMES, covered, latency_parts, volume_text
+from search.results.table import COLLAPSED_NOTE, COLUMNS, GROUPS_NOTE, ROLE_NAMES, covered, latency_parts, volume_text
 from search.results.trial_counts import trial_counts
 from search.study.history import CandidateState, History
 from search.study.settings import Settings, StudyMetadata
@@ -77,6 +77,7 @@ def page_content(
         ],
         "warnings": [*notes_on(front.baselines), *baseline_warnings(front)],
         "collapsed_note": COLLAPSED_NOTE,
+        "groups_note": GROUPS_NOTE,
         "hand_made": reference_points_of(settings.base),
         "images": [picture(s) for s in samples],
         "share": front.hypervolume_share,
@@ -138,6 +139,7 @@ def _trial(c: CandidateState, front: Front, costs: Mapping[str, float]) -> dict[
         "values": {name: value for name, value in values.items() if value is not None},
         "interval": [metrics["cider_low"], metrics["cider_high"]] if "cider_low" in metrics else None,
         "same": list(entry.same_cider or ()),
+        "groups": " ".join(entry.cider_groups or ()),
         "kept": layers,
         "ranges": {part: ranges(indices) for part, indices in layers.items()},
         "tuning": tuning(c.candidate),

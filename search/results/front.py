@@ -23,8 +23,8 @@ class FrontEntry:
 
     `metrics` are of the highest rung that it reached, `objectives` of the full training budget alone, with their names as
     keys. `pareto` marks the members of the front. `row` is its name where the space lists its candidates, `rung` the share
-    of the budget behind it. Members alone have `latency_again` and `same_cider`, the trials whose CIDEr cannot be
-    distinguished from theirs.
+    of the budget behind it. Members alone have `latency_again`, `same_cider`, the trials whose CIDEr cannot be
+    distinguished from theirs, and `cider_groups`: letters that they share with exactly these trials.
     """
 
     id: int
@@ -43,6 +43,7 @@ class FrontEntry:
     rung: float
     latency_again: RemeasuredLatency | None = None
     same_cider: tuple[int, ...] | None = None
+    cider_groups: tuple[str, ...] | None = None
 
     @property
     def candidate(self) -> Candidate:
@@ -58,7 +59,7 @@ class FrontEntry:
         """A plain dict; `from_json` gives the same entry back."""
         again = self.latency_again and self.latency_again.to_json()
         nested = {"variant": self.variant.to_json(), "recipe": asdict(self.recipe), "latency_again": again}
-        return _without_none(_shallow(self) | nested, ("latency_again", "same_cider"))
+        return _without_none(_shallow(self) | nested, ("latency_again", "same_cider", "cider_groups"))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FrontEntry:
@@ -66,8 +67,7 @@ class FrontEntry:
         nested = {"variant": Variant.from_json(data["variant"]), "recipe": Recipe(**data["recipe"])}
         if "latency_again" in data:
             nested["latency_again"] = RemeasuredLatency.from_json(data["latency_again"])
-        if "same_cider" in data:
-            nested["same_cider"] = tuple(data["same_cider"])
+        nested |= {name: tuple(data[name]) for name in ("same_cider", "cider_groups") if name in data}
         return cls(**{**data, **nested})
 
 

@@ -30,6 +30,7 @@ COLUMNS = {
 }
 ROLE_NAMES = {"zero_shot": "zero-shot base", "full_depth": "full depth, LoRA"}
 COLLAPSED_NOTE = "collapsed: one caption for more than a quarter of the images, so the candidate has all but stopped looking"
+GROUPS_NOTE = "CIDEr group: trials that share a letter cannot be told apart in CIDEr (paired bootstrap over the images, 95 %)"
 LATENCY_PARTS = ("vision", "qformer", "prefill")  # the rest of the latency is spent on tokens
 
 
@@ -89,7 +90,7 @@ def print_front(front: Front, console: Console | None = None) -> None:
     if front.refits:
         table.add_column("refit, test CIDEr")
     if any(t.same_cider for t in front.trials):
-        table.add_column("same CIDEr as")
+        table.add_column("CIDEr group")
     for trial in sorted(front.members, key=_by_cider):
         table.add_row(*_row(trial, columns, front))
     table.add_section()
@@ -101,6 +102,8 @@ def print_front(front: Front, console: Console | None = None) -> None:
         table.add_row("", name, *cells, ", ".join(filter(None, ("baseline", covered(score)))), style="dim")
     hidden = _add_variants(table, front, columns)
     console.print(table)
+    if any(t.same_cider for t in front.trials):
+        say(f"  {GROUPS_NOTE}")
     for line in (*_mark_notes(front), *notes_on(front.baselines), *baseline_warnings(front)):
         say(f"  {line}")
     if any("collapsed" in t.metrics for t in front.trials):
@@ -184,7 +187,7 @@ def _row(trial: FrontEntry, columns: Sequence[str], front: Front) -> list[str]:
         scores = front.refits.get(trial.id)
         cells.append("-" if scores is None else f"{scores} ({scores.seeds})")
     if any(t.same_cider for t in front.trials):
-        cells.append(", ".join(map(str, trial.same_cider or ())) or "-")
+        cells.append(" ".join(trial.cider_groups or ()) or "-")
     return cells
 
 

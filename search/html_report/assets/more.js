@@ -53,10 +53,11 @@ function evidence() {
 }
 
 function table() {
+  if (data.trials.some(t => t.same.length)) put(document.getElementById("table"), "p", { class: "note" }, data.groups_note + ".");
   const node = document.querySelector("#table table"), head = put(put(node, "thead"), "tr"), body = put(node, "tbody");
   const columns = [["trial", t => t.id, true], ["variant", t => t.name], ["state", t => KINDS[t.kind]],
     ...data.objectives.map(o => [o.title, t => t.values[o.name], true]),
-    ["picks", t => marksOf(t).join(", ")], ["same CIDEr as", t => t.same.join(", ")], ["why", t => t.reason]];
+    ["picks", t => marksOf(t).join(", ")], ["CIDEr group", t => t.groups], ["why", t => t.reason]];
   let by = columns.findIndex(c => c[0] === data.objectives[0].title), down = data.objectives[0].direction === "max";
   const rows = new Map();
   for (const t of data.trials) {

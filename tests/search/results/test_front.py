@@ -35,7 +35,7 @@ def test_a_front_that_is_read_again_is_the_same() -> None:
     variant = MeasuredVariant(4, InferenceConfig("int8", 1), {"cider": 29, "latency_ms": 5}, {"runs": 8})
     complete = replace(
         FRONT,
-        trials=tuple(replace(t, same_cider=(2,)) if t.id == 1 else t for t in FRONT.trials),
+        trials=tuple(replace(t, same_cider=(2,), cider_groups=("a", "b")) if t.id == 1 else t for t in FRONT.trials),
         refits={2: RefitScores(3, 3, 71.23, 0.84), 4: RefitScores(3, 1, 60.0)},
         free=front_variants(FRONT, [variant]),
         elsewhere=ELSEWHERE,

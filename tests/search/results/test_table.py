@@ -71,20 +71,21 @@ def test_a_form_that_was_measured_has_no_mark_of_its_trial(capsys: pytest.Captur
 
 
 def test_the_table_marks_ties_refits_and_what_is_free(capsys: pytest.CaptureFixture[str]) -> None:
-    ties = {1: (2,), 2: (1,)}
+    ties, groups = {1: (2,), 2: (1,)}, {1: ("a",), 2: ("a", "b")}
     metrics = {"latency_ms": 5, "params": 40, "size_mb": 1.25}
     greedy = MeasuredVariant(4, GREEDY, {"cider": 29, **metrics})
     worse = MeasuredVariant(2, InferenceConfig("int8"), {"cider": 1, **metrics, "params": 80})
     front = replace(
         FRONT,
-        trials=tuple(replace(t, same_cider=ties.get(t.id)) for t in FRONT.trials),
+        trials=tuple(replace(t, same_cider=ties.get(t.id), cider_groups=groups.get(t.id)) for t in FRONT.trials),
         refits={2: RefitScores(3, 3, 71.23, 0.84)},
         free=front_variants(FRONT, [greedy, worse]),
     )
     print_front(front, Console(width=200))
     lines = capsys.readouterr().out.splitlines()
     two = next(line for line in lines if line.startswith("│     2 "))
-    assert "71.2 ± 0.8 (3)" in two and two.rstrip("│ ").endswith("│ 1")
+    assert "71.2 ± 0.8 (3)" in two and two.rstrip("│ ").endswith("│ a b")
+    assert any("trials that share a letter cannot be told apart" in line for line in lines)
     rows = [line for line in lines if "int8" in line]
     assert len(rows) == 1 and "beam 1" in rows[0] and "1.25" in rows[0] and "free" in rows[0]
     assert any("1 more free points are dominated" in line for line in lines)
