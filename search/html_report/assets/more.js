@@ -1,4 +1,6 @@
 // How the search went: volume over compute, importance, pausing, rungs. And the table, through which every trial is reached.
+const percent = share => Math.round(100 * share) + " %";
+
 function evidence() {
   const box = document.getElementById("evidence");
   if (data.volume.length) {
@@ -32,14 +34,16 @@ function evidence() {
   for (const objective of data.objectives.filter(o => o.name in data.importance.of)) {
     put(figure, "p", {}, objective.title);
     const rows = Object.entries(data.importance.of[objective.name]);
-    const svg = put(figure, "svg", { role: "img", "aria-label": rows.map(([n, v]) => `${n} ${Math.round(100 * v)} %`).join(", ") });
+    const svg = put(figure, "svg", { role: "img", "aria-label": rows.map(([n, [v, low, high]]) => `${n} ${percent(v)} (${percent(low)} to ${percent(high)})`).join(", ") });
     responsive(svg, width => {
       svg.setAttribute("viewBox", `0 0 ${width} ${rows.length * 18 + 4}`);
       svg.setAttribute("height", rows.length * 18 + 4);
-      rows.forEach(([name, value], n) => {
+      rows.forEach(([name, [value, low, high]], n) => {
+        const x = share => 130 + (width - 250) * share, middle = 10 + n * 18;
         put(svg, "text", { x: 6, y: 15 + n * 18 }, name);
-        put(svg, "rect", { class: "bar", x: 130, y: 4 + n * 18, width: Math.max(1, (width - 180) * value), height: 12 });
-        put(svg, "text", { class: "soft", x: 136 + (width - 180) * value, y: 15 + n * 18 }, Math.round(100 * value) + " %");
+        put(svg, "rect", { class: "bar", x: x(0), y: 4 + n * 18, width: Math.max(1, x(value) - x(0)), height: 12 });
+        put(svg, "line", { class: "range", x1: x(low), x2: x(high), y1: middle, y2: middle });
+        put(svg, "text", { class: "soft", x: x(high) + 6, y: 15 + n * 18 }, `${percent(value)} (${percent(low)} to ${percent(high)})`);
       });
     });
   }

@@ -18,7 +18,6 @@ from rsopt.scores.bootstrap import indistinguishable, paired_bootstrap
 from search import front
 from search.html_report.content import page_content, reference_points_of
 from search.html_report.evidence import volume_over_compute
-from search.html_report.importance import importance
 from search.html_report.render import render
 from search.results.build_front import build_front
 from search.results.rung_agreement import rung_agreements, saved
@@ -117,14 +116,6 @@ def test_one_set_of_draws_says_what_the_paired_bootstrap_says() -> None:
     assert not flags.all() and flags.diagonal().all()
     scores = {n: {f"i{k}": float(v) for k, v in enumerate(values[n])} for n in (0, 5)}
     assert same_cider(scores) == {0: [5] if flags[0, 5] else [], 5: [0] if flags[5, 0] else []}
-
-
-def test_importance_finds_the_parameter_that_decides() -> None:
-    _, trials = many(80)
-    result = importance(trials, CHOSEN)
-    assert list(result["of"]) == ["cider", "latency_ms", "params"]
-    assert next(iter(result["of"]["latency_ms"])) == "llm_layers" and result["of"]["latency_ms"]["llm_layers"] > 0.8
-    assert importance(trials[:6], CHOSEN)["of"] == {} and "needs 10" in importance(trials[:6], CHOSEN)["why"]
 
 
 def test_latency_is_split_where_it_was_split() -> None:
