@@ -9,8 +9,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from rsopt.core.baseline import BLIND, notes_on
+from rsopt.core.baseline import BLIND, in_one_line, notes_on
 from rsopt.core.candidate import Candidate
+from rsopt.core.latency_kind import latency_kind, latency_text
 from rsopt.core.leg_files import read_captions
 from rsopt.core.variant import ranges
 from rsopt.data.records import CaptionData
@@ -22,7 +23,7 @@ from search.results.front import Front
 from search.results.inference_variants import read_variants
 from search.results.reference_study import read_reference_study
 from search.results.rung_agreement import rung_agreements, saved
-from search.results.table import COLLAPSED_NOTE, COLUMNS, GROUPS_NOTE, ROLE_NAMES, covered, latency_parts, volume_text
+from search.results.table import COLLAPSED_NOTE, COLUMNS, ROLE_NAMES, covered, latency_parts, table_notes, volume_text
 from search.results.trial_counts import trial_counts
 from search.study.history import CandidateState, History
 from search.study.settings import Settings, StudyMetadata
@@ -72,12 +73,17 @@ def page_content(
             for c in history
         ],
         "lines": [
-            {"name": f"{name} {covered(score)}".strip(), "kind": "blind" if name in BLIND else "looks", "value": score.cider}
+            {
+                "name": f"{name} {covered(score)}".strip(),
+                "kind": "blind" if name in BLIND else "looks",
+                "value": score.cider,
+                "in_scale": not name.startswith("people"),  # copies among references raise it far above any captioner
+            }
             for name, score in front.baselines.items()
         ],
         "warnings": [*notes_on(front.baselines), *baseline_warnings(front)],
         "collapsed_note": COLLAPSED_NOTE,
-        "groups_note": GROUPS_NOTE,
+        "table_notes": table_notes(front, (t.metrics for t in front.trials)),
         "hand_made": reference_points_of(settings.base),
         "images": [picture(s) for s in samples],
         "share": front.hypervolume_share,
@@ -110,6 +116,7 @@ def _study_facts(settings: Settings, metadata: StudyMetadata, front: Front, data
         ("captions", "5 beams, at most 50 new tokens; PTB tokens; pycocoevalcap's CIDEr"),
         ("latency", "one image, batch 1, vision tower included, 5 beams, a fixed number of new tokens"),
         ("space", f"{settings.space}, sampler {settings.sampler}, seed {settings.seed}"),
+        ("baselines, CIDEr", in_one_line(front.baselines)),
         ("trials", trial_counts(front.trials)),
         *([("hypervolume", volume_text(front))] if front.hypervolume_share is not None else []),
         ("versions", ", ".join(f"{k} {v}" for k, v in metadata.versions.items())),
@@ -144,8 +151,18 @@ def _trial(c: CandidateState, front: Front, costs: Mapping[str, float]) -> dict[
         "ranges": {part: ranges(indices) for part, indices in layers.items()},
         "tuning": tuning(c.candidate),
         "scores": {COLUMNS[n][0]: COLUMNS[n][1].format(metrics[n]) for n in COLUMNS if n in metrics},
+        "latency": _latency(metrics),
         "parts": latency_parts(metrics),
     }
+
+
+def _latency(metrics: Mapping[str, float]) -> dict[str, Any] | None:
+    """How the latency came about, its interval where it has one, and the text with its mark; None without a latency."""
+    kind = latency_kind(metrics)
+    if kind is None:
+        return None
+    interval = [metrics["latency_low_ms"], metrics["latency_high_ms"]] if "latency_low_ms" in metrics else None
+    return {"kind": kind, "interval": interval, "text": latency_text(metrics)}
 
 
 def _captions(folder: Path, c: CandidateState, images: Sequence[str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -102,9 +102,9 @@ def print_front(front: Front, console: Console | None = None) -> None:
         table.add_row("", name, *cells, ", ".join(filter(None, ("baseline", covered(score)))), style="dim")
     hidden = _add_variants(table, front, columns)
     console.print(table)
-    if any(t.same_cider for t in front.trials):
-        say(f"  {GROUPS_NOTE}")
-    for line in (*_mark_notes(front), *notes_on(front.baselines), *baseline_warnings(front)):
+    shown = [t.metrics for t in front.trials if t.pareto or t.role in ROLE_NAMES]
+    shown += [v.metrics for v in _shown_variants(front)]
+    for line in (*table_notes(front, shown), *notes_on(front.baselines), *baseline_warnings(front)):
         say(f"  {line}")
     if any("collapsed" in t.metrics for t in front.trials):
         say(f"  {COLLAPSED_NOTE}")
@@ -113,6 +113,13 @@ def print_front(front: Front, console: Console | None = None) -> None:
     for trial in front.trials:
         if trial.state == "failed":
             say(f"  trial {trial.id} ({trial.name}) failed: {trial.reason}")
+
+
+def table_notes(front: Front, shown: Iterable[Mapping[str, float]]) -> list[str]:
+    """Returns what letters and marks mean that a table with these metrics shows."""
+    kinds = {latency_kind(metrics) for metrics in shown} if "latency_ms" in {o.name for o in front.objectives} else set()
+    groups = [GROUPS_NOTE] if any(t.same_cider for t in front.trials) else []
+    return [*groups, *(note for kind, note in MARK_NOTES.items() if kind in kinds)]
 
 
 def latency_parts(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -196,14 +203,6 @@ def _cells(metrics: Mapping[str, float], columns: Sequence[str]) -> list[str]:
         "-" if c not in metrics else latency_text(metrics) if c == "latency_ms" else COLUMNS[c][1].format(metrics[c])
         for c in columns
     ]
-
-
-def _mark_notes(front: Front) -> list[str]:
-    """An explanation of each mark that the table shows beside a latency."""
-    shown = [t.metrics for t in front.trials if t.pareto or t.role in ROLE_NAMES]
-    shown += [v.metrics for v in _shown_variants(front)]
-    kinds = {latency_kind(metrics) for metrics in shown} if "latency_ms" in _columns(front) else set()
-    return [note for kind, note in MARK_NOTES.items() if kind in kinds]
 
 
 def _caption(front: Front) -> str:

@@ -112,6 +112,23 @@ def test_the_detail_shows_layers_scores_latency_and_ten_captions(browser: Browse
         assert part in words
 
 
+def test_latencies_have_whiskers_and_marks(browser: Browser, page: dict[int, Path]) -> None:
+    browser.open(page[30].as_uri())
+    drawn = (
+        "return ['measured', 'predicted', 'disturbed'].map(kind => [...document.querySelectorAll(`.pair .whisker.${kind}`)]"
+        ".filter(l => l.getAttribute('y1') === l.getAttribute('y2') && l.getAttribute('x1') !== l.getAttribute('x2')).length)"
+    )
+    kinds = [t["latency"]["kind"] for t in browser.run("return data.trials") if t["pareto"] and t["latency"]]
+    # Against CIDEr and against parameters: latency is across in both.
+    assert browser.run(drawn) == [2 * kinds.count(kind) for kind in ("measured", "predicted", "disturbed")]
+    assert len(set(kinds)) > 1
+    cells = browser.run("return [...document.querySelectorAll('#table tbody td')].map(c => c.textContent)")
+    assert any(c.startswith("~") and "(" in c for c in cells) and any(c.startswith("!") for c in cells)
+    named = browser.run("return [...document.querySelectorAll('.pair text.looks, .pair text.blind')].map(t => t.textContent)")
+    assert named and not any("people" in name for name in named), "they would stretch the axis far beyond the trials"
+    assert browser.run("return document.querySelector('#verdict').textContent") == browser.run("return data.verdict")
+
+
 def test_moving_over_a_point_names_its_variant(browser: Browser, page: dict[int, Path]) -> None:
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.by import By

@@ -38,6 +38,7 @@ def many(trials: int, seed: int = 0) -> tuple[History, list[FrozenTrial]]:
         quality = 40 * llm / 32 + 20 * qformer / 12 + rng.normal(0, 4)
         early = Measurement(0.33, {"cider": 0.7 * quality + rng.normal(0, 3)}, {"train": 30.0, "caption": 5.0})
         cider = 8.0 if number == 0 else quality
+        latency_ms = 100 + 9.0 * llm + 2.0 * qformer + rng.normal(0, 1)
         final = Measurement(
             1.0,
             {
@@ -45,7 +46,11 @@ def many(trials: int, seed: int = 0) -> tuple[History, list[FrozenTrial]]:
                 "cider_low": cider - 3,
                 "cider_high": cider + 3,
                 "bleu_4": cider / 4,
-                "latency_ms": 100 + 9.0 * llm + 2.0 * qformer + rng.normal(0, 1),
+                "latency_ms": latency_ms,
+                "latency_low_ms": latency_ms - 4,
+                "latency_high_ms": latency_ms + 4,
+                "latency_predicted": float(number % 3 == 0),
+                "latency_disturbed": float(number % 3 == 1),
                 "latency_vision_ms": 60.0,
                 "latency_qformer_ms": 2.0 * qformer,
                 "latency_prefill_ms": 1.0 * llm,

@@ -43,7 +43,7 @@ function pairChart(parent, a, b) {
     const beside = zoomed ? [] : hand;
     let lines = b.name === "cider" ? data.lines : [];
     const xs = span([...near.map(t => t.values[a.name]), ...beside.map(p => p[a.name])]);
-    const ys = span([...heights, ...beside.map(p => p[b.name]), ...(zoomed ? [] : lines.map(l => l.value))]);
+    const ys = span([...heights, ...beside.map(p => p[b.name]), ...(zoomed ? [] : lines.filter(l => l.in_scale).map(l => l.value))]);
     lines = lines.filter(l => l.value >= ys[0] && l.value <= ys[1]);
     const scale = axes(svg, width, height, xs, ys, named(a), named(b));
     place = t => [scale.x(t.values[a.name]), b.name in t.values ? scale.y(t.values[b.name]) : scale.edge - 5];
@@ -58,10 +58,17 @@ function pairChart(parent, a, b) {
       node.addEventListener("pointermove", event => showTip(`${p.name}: CIDEr ${p.cider}. ${data.hand_made.note}`, event));
       node.addEventListener("pointerleave", () => { tip.hidden = true; });
     }
-    if (b.name === "cider") for (const t of shown.filter(t => t.kind === "front" && t.interval)) {
-      const x = scale.x(t.values[a.name]);
-      const [low, high] = t.interval.map(v => Math.min(scale.edge, Math.max(6, scale.y(v))));
-      put(svg, "line", { class: "whisker", x1: x, x2: x, y1: low, y2: high });
+    const within = (low, high) => v => Math.min(high, Math.max(low, v));
+    for (const t of near.filter(t => t.pareto)) {
+      const [x, y] = place(t), kind = objective => objective.name === "latency_ms" ? t.latency.kind : "measured";
+      if (intervalOf(t, a)) {
+        const [low, high] = intervalOf(t, a).map(scale.x).map(within(scale.left, scale.right));
+        put(svg, "line", { class: "whisker " + kind(a), x1: low, x2: high, y1: y, y2: y });
+      }
+      if (intervalOf(t, b)) {
+        const [low, high] = intervalOf(t, b).map(scale.y).map(within(6, scale.edge));
+        put(svg, "line", { class: "whisker " + kind(b), x1: x, x2: x, y1: low, y2: high });
+      }
     }
     const order = ["infeasible", "failed", "unfinished", "stopped", "complete", "zero_shot", "full_depth", "front"];
     const fits = t => !zoomed || near.includes(t);

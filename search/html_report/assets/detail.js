@@ -14,7 +14,8 @@ function showDetail(trial) {
   const list = put(box, "dl");
   for (const [name, text] of Object.entries(trial.scores)) {
     put(list, "dt", {}, name);
-    const between = name === "CIDEr" && trial.interval ? ` (95 %: ${trial.interval.map(v => v.toFixed(1)).join(" to ")})` : "";
+    const between = name === "CIDEr" && trial.interval ? ` (95 %: ${trial.interval.map(v => v.toFixed(1)).join(" to ")})`
+      : name === "latency ms" ? latencyNote(trial.latency) : "";
     put(list, "dd", {}, text + between);
   }
   split(box, trial);
@@ -28,6 +29,11 @@ function showDetail(trial) {
     for (const line of trial.beside) put(lines, "li", {}, line);
   }
   captions(box, trial);
+}
+
+function latencyNote(latency) {
+  const words = { measured: "95 %", predicted: "predicted, with its error", disturbed: "disturbed by other work, 95 %" }[latency.kind];
+  return latency.interval ? ` (${words}: ${latency.interval.map(v => v.toFixed(1)).join(" to ")})` : latency.kind === "measured" ? "" : ` (${latency.kind})`;
 }
 
 function layers(box, trial) {

@@ -76,9 +76,22 @@ function showTip(text, event) {
 
 function marksOf(trial) { return [...trial.picks, ...(trial.collapsed ? ["collapsed"] : [])]; }
 
+// The value of an objective for people; a latency that is predicted or disturbed with its mark and interval.
+function shownValue(trial, objective) {
+  const value = trial.values[objective.name];
+  if (objective.name === "latency_ms" && trial.latency && trial.latency.kind !== "measured") return trial.latency.text;
+  return objective.name === "cider" ? value.toFixed(1) : short(value);
+}
+
+// Its 95 % interval, or its error where it is predicted; undefined where there is none.
+function intervalOf(trial, objective) {
+  if (objective.name === "cider") return trial.interval || undefined;
+  return objective.name === "latency_ms" && trial.latency ? trial.latency.interval || undefined : undefined;
+}
+
 function describe(trial) {
   const values = data.objectives.filter(o => o.name in trial.values)
-    .map(o => `${o.title} ${short(trial.values[o.name])}`);
+    .map(o => `${o.title} ${shownValue(trial, o)}`);
   const marks = [KINDS[trial.kind], ...marksOf(trial)].join(", ");
   return `trial ${trial.id}: ${trial.name}; ${values.join(", ")}; ${marks}`;
 }

@@ -57,20 +57,20 @@ function evidence() {
 }
 
 function table() {
-  if (data.trials.some(t => t.same.length)) put(document.getElementById("table"), "p", { class: "note" }, data.groups_note + ".");
+  for (const note of data.table_notes) put(document.getElementById("table"), "p", { class: "note" }, note);
   const node = document.querySelector("#table table"), head = put(put(node, "thead"), "tr"), body = put(node, "tbody");
   const columns = [["trial", t => t.id, true], ["variant", t => t.name], ["state", t => KINDS[t.kind]],
-    ...data.objectives.map(o => [o.title, t => t.values[o.name], true]),
+    ...data.objectives.map(o => [o.title, t => t.values[o.name], true, t => o.name in t.values ? shownValue(t, o) : ""]),
     ["picks", t => marksOf(t).join(", ")], ["CIDEr group", t => t.groups], ["why", t => t.reason]];
   let by = columns.findIndex(c => c[0] === data.objectives[0].title), down = data.objectives[0].direction === "max";
   const rows = new Map();
   for (const t of data.trials) {
     const row = put(body, "tr", { class: ["front", "complete", "zero_shot", "full_depth"].includes(t.kind) ? null : "dim" });
-    for (const [name, value, number] of columns) {
+    for (const [name, value, number, text] of columns) {
       const cell = put(row, "td", { class: number ? "number" : null });
       const shown = value(t);
       if (name === "trial") put(cell, "button", { type: "button", "aria-label": describe(t) }, String(t.id)).addEventListener("click", () => select(t.id));
-      else cell.textContent = shown === undefined ? "" : number ? (name === "CIDEr" ? shown.toFixed(1) : short(shown)) : shown;
+      else cell.textContent = text ? text(t) : shown;
     }
     rows.set(t.id, row);
   }

@@ -118,6 +118,21 @@ def test_one_set_of_draws_says_what_the_paired_bootstrap_says() -> None:
     assert same_cider(scores) == {0: [5] if flags[0, 5] else [], 5: [0] if flags[5, 0] else []}
 
 
+def test_the_kind_and_interval_of_each_latency_is_shown(tmp_path: Path) -> None:
+    history, trials = many(40)
+    front = build_front("s", METADATA, history)
+    content = page_content(make_settings(tmp_path), METADATA, history, trials, None, {}, front)
+    finished = [t for t in content["trials"] if t["state"] == "complete"]
+    assert {t["latency"]["kind"] for t in finished} == {"measured", "predicted", "disturbed"}
+    for trial in finished:
+        value = trial["values"]["latency_ms"]
+        assert trial["latency"]["interval"] == [value - 4, value + 4]
+        mark = {"measured": "", "predicted": "~", "disturbed": "!"}[trial["latency"]["kind"]]
+        assert trial["latency"]["text"].startswith(f"{mark}{value:.1f}")
+    assert [note[0] for note in content["table_notes"]] == ["~", "!"]
+    assert {line["name"].split()[0]: line["in_scale"] for line in content["lines"]} == {"blind_class": True, "people": False}
+
+
 def test_latency_is_split_where_it_was_split() -> None:
     metrics = {"latency_ms": 100.0, "latency_vision_ms": 20.0, "latency_qformer_ms": 5.0, "latency_prefill_ms": 10.0}
     assert latency_parts(metrics) == {"vision": 20.0, "qformer": 5.0, "prefill": 10.0, "tokens": 65.0}
