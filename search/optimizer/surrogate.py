@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_solve
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from sklearn.exceptions import ConvergenceWarning
@@ -154,6 +155,12 @@ class Posterior:
         """Returns mean and standard deviation (n,) of the value of rows (n, columns) at the last rung, noise included."""
         mean, sd = self._model.predict(np.c_[rows, np.ones(len(rows))], return_std=True)
         return mean * self.scale.spread + self.scale.center, sd * self.scale.spread
+
+    def left_out(self) -> Array:
+        """Returns the mean (n,) that the model would give for each of the n rows it was fitted to, had it not seen that row."""
+        inverse = cho_solve((self._model.L_, True), np.eye(len(self._model.alpha_)))
+        standard = self._model.y_train_ - self._model.alpha_ / np.diag(inverse)
+        return np.asarray(standard * self.scale.spread + self.scale.center)
 
 
 @dataclass(frozen=True, slots=True)

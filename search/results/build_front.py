@@ -11,6 +11,7 @@ from rsopt.core.baseline import strongest_blind
 from rsopt.core.objectives import OBJECTIVES, minimised
 from rsopt.latency.remeasured import RemeasuredLatency
 from search.optimizer.pareto import hypervolume, non_dominated, picks
+from search.results.expected_cider import mark_expected
 from search.results.front import Front, FrontEntry, FrontVariant, RungSummary
 from search.results.hypervolume import HypervolumeScale
 from search.results.inference_variants import MeasuredVariant, read_variants
@@ -108,9 +109,10 @@ def study_front(folder: Path) -> Front:
 
 
 def with_evidence(front: Front, folder: Path) -> Front:
-    """Adds what a study's folder holds besides its journal: the verdict, ties in CIDEr, refits and inference variants."""
+    """Adds what a study's folder holds: the verdict, ties in CIDEr, what is expected again, refits and inference variants."""
     variants = front_variants(front, read_variants(folder))
-    return replace(mark_ties(front, folder), verdict=verdict(front, folder), refits=front_refits(folder), free=variants)
+    marked = mark_expected(mark_ties(front, folder), folder)
+    return replace(marked, verdict=verdict(front, folder), refits=front_refits(folder), free=variants)
 
 
 def front_variants(front: Front, measured: Sequence[MeasuredVariant]) -> tuple[FrontVariant, ...]:

@@ -17,6 +17,24 @@ from search.results.refits import RefitScores
 from search.study.history import Role, State
 
 
+@dataclass(frozen=True, slots=True)
+class ExpectedCider:
+    """CIDEr x100 that is expected on fresh images which are as hard on the whole, with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, mean: float, half: float) -> ExpectedCider:
+        """Makes one from the mean and half the width of the interval. No CIDEr is below 0."""
+        return cls(*(round(max(0.0, value), 1) for value in (mean, mean - half, mean + half)))
+
+    def __str__(self) -> str:
+        """Mean and half the width for people, such as `291 ± 32`."""
+        return f"{self.mean:.0f} ± {self.high - self.mean:.0f}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontEntry:
     """One candidate of a study.
@@ -24,7 +42,8 @@ class FrontEntry:
     `metrics` are of the highest rung that it reached, `objectives` of the full training budget alone, with their names as
     keys. `pareto` marks the members of the front. `row` is its name where the space lists its candidates, `rung` the share
     of the budget behind it. Members alone have `latency_again`, `same_cider`, the trials whose CIDEr cannot be
-    distinguished from theirs, and `cider_groups`: letters that they share with exactly these trials.
+    distinguished from theirs, and `cider_groups`: letters that they share with exactly these trials. `expected_cider` is of
+    finished trials, where it is known (`search.results.expected_cider`).
     """
 
     id: int
@@ -44,6 +63,7 @@ class FrontEntry:
     latency_again: RemeasuredLatency | None = None
     same_cider: tuple[int, ...] | None = None
     cider_groups: tuple[str, ...] | None = None
+    expected_cider: ExpectedCider | None = None
 
     @property
     def candidate(self) -> Candidate:
@@ -57,9 +77,13 @@ class FrontEntry:
 
     def to_json(self) -> dict[str, Any]:
         """A plain dict; `from_json` gives the same entry back."""
-        again = self.latency_again and self.latency_again.to_json()
-        nested = {"variant": self.variant.to_json(), "recipe": asdict(self.recipe), "latency_again": again}
-        return _without_none(_shallow(self) | nested, ("latency_again", "same_cider", "cider_groups"))
+        nested = {
+            "variant": self.variant.to_json(),
+            "recipe": asdict(self.recipe),
+            "latency_again": self.latency_again and self.latency_again.to_json(),
+            "expected_cider": self.expected_cider and asdict(self.expected_cider),
+        }
+        return _without_none(_shallow(self) | nested, ("latency_again", "same_cider", "cider_groups", "expected_cider"))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FrontEntry:
@@ -67,6 +91,8 @@ class FrontEntry:
         nested = {"variant": Variant.from_json(data["variant"]), "recipe": Recipe(**data["recipe"])}
         if "latency_again" in data:
             nested["latency_again"] = RemeasuredLatency.from_json(data["latency_again"])
+        if "expected_cider" in data:
+            nested["expected_cider"] = ExpectedCider(**data["expected_cider"])
         nested |= {name: tuple(data[name]) for name in ("same_cider", "cider_groups") if name in data}
         return cls(**{**data, **nested})
 
@@ -165,6 +191,12 @@ class Front:
     def finished(self) -> list[FrontEntry]:
         """The trials that were trained and measured to the end, by number."""
         return [trial for trial in self.trials if trial.finished]
+
+    @property
+    def optimism(self) -> float | None:
+        """By how much the members' CIDEr is above what is expected on fresh images, on average; None where nothing is known."""
+        gaps = [t.metrics["cider"] - t.expected_cider.mean for t in self.members if t.expected_cider]
+        return sum(gaps) / len(gaps) if gaps else None
 
     def picks_of(self, trial: int) -> list[str]:
         """Names of the picks that are this trial."""

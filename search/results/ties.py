@@ -16,7 +16,7 @@ from search.results.front import Front, FrontEntry
 
 def mark_ties(front: Front, study: Path) -> Front:
     """Gives each member `same_cider` and `cider_groups`; none where its captions are gone."""
-    scores = {t.id: _cider_by_image(study, t) for t in front.members}
+    scores = {t.id: cider_by_image(study, t) for t in front.members}
     same = same_cider({number: by_image for number, by_image in scores.items() if by_image})
     groups = letter_groups({t.id: same[t.id] for t in sorted(front.members, key=_by_cider) if t.id in same})
 
@@ -60,13 +60,13 @@ def letter_groups(same: Mapping[int, Sequence[int]]) -> dict[int, tuple[str, ...
 
 def cider_interval(study: Path, one: FrontEntry, other: FrontEntry) -> tuple[float, float, float] | None:
     """Returns CIDEr x100 of one trial less the other's, with its 95 % interval; None where the captions of either are gone."""
-    a, b = (_cider_by_image(study, trial) for trial in (one, other))
+    a, b = (cider_by_image(study, trial) for trial in (one, other))
     ids = sorted(a.keys() & b.keys())
     return paired_bootstrap([a[i] for i in ids], [b[i] for i in ids]) if len(ids) > 1 else None
 
 
-def _cider_by_image(study: Path, trial: FrontEntry) -> dict[str, float]:
-    """CIDEr by image of a trial's last rung; empty where its captions are gone."""
+def cider_by_image(study: Path, trial: FrontEntry) -> dict[str, float]:
+    """Returns CIDEr by image of a trial's last rung; empty where its captions are gone."""
     recorded = read_captions(study, trial.id, trial.rung)
     return {image: float(cider) for image, cider in recorded["cider"].items()} if recorded else {}
 

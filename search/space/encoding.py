@@ -15,33 +15,44 @@ STEP = 0.15  # standard deviation of a neighbour's distance, as a share of a num
 CHANGES = 1.5  # parameters that a neighbour changes on average
 
 
-class Encoder:
-    """Each numeric parameter becomes one column in [0, 1] (log if the space says so), each choice one column for each option.
+def column_groups(distributions: Mapping[str, BaseDistribution]) -> list[int]:
+    """Returns for each column of an encoded row the index of its parameter."""
+    groups: list[int] = []
+    for group, over in enumerate(distributions.values()):
+        groups += [group] * (len(over.choices) if isinstance(over, CategoricalDistribution) else 1)
+    return groups
 
-    A parameter that does not exist under its `when` is encoded as the middle of its range, the same for all such candidates.
+
+def encode(params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> list[float]:
+    """Returns the row of these params: one number for each of `column_groups`.
+
+    Each numeric parameter becomes one column in [0, 1] (log if the space says so), each choice one column for each option. A
+    parameter that does not exist under its `when` becomes the middle of its range, the same for all such candidates.
     """
+    row: list[float] = []
+    for name, over in distributions.items():
+        if isinstance(over, CategoricalDistribution):
+            # With this scale two different options are at distance 1, as are the ends of a range.
+            share = math.sqrt(0.5)
+            if name in params:
+                row += [share * (params[name] == choice) for choice in over.choices]
+            else:
+                row += [share / len(over.choices)] * len(over.choices)
+        else:
+            row.append(_unit(over, params[name]) if name in params else 0.5)
+    return row
+
+
+class Encoder:
+    """Encodes and draws the params of one space; `groups` gives the parameter of each column of a row."""
 
     def __init__(self, space: BoundSpace) -> None:
         self.space = space
-        self.groups: list[int] = []  # column -> index of its parameter
-        for group, over in enumerate(space.distributions.values()):
-            options = len(over.choices) if isinstance(over, CategoricalDistribution) else 1
-            self.groups += [group] * options
+        self.groups = column_groups(space.distributions)
 
     def encode(self, params: Mapping[str, Any]) -> list[float]:
-        """Returns the row of these params: one number for each of `groups`."""
-        row: list[float] = []
-        for name, over in self.space.distributions.items():
-            if isinstance(over, CategoricalDistribution):
-                # With this scale two different options are at distance 1, as are the ends of a range.
-                share = math.sqrt(0.5)
-                if name in params:
-                    row += [share * (params[name] == choice) for choice in over.choices]
-                else:
-                    row += [share / len(over.choices)] * len(over.choices)
-            else:
-                row.append(_unit(over, params[name]) if name in params else 0.5)
-        return row
+        """Returns the row of these params."""
+        return encode(params, self.space.distributions)
 
     def random(self, rng: np.random.Generator) -> Params:
         """Draws params uniformly (log-uniformly if the space says so)."""
