@@ -145,6 +145,7 @@ def _trial(c: CandidateState, front: Front, costs: Mapping[str, float]) -> dict[
         "picks": front.picks_of(c.number),
         "values": {name: value for name, value in values.items() if value is not None},
         "interval": [metrics["cider_low"], metrics["cider_high"]] if "cider_low" in metrics else None,
+        "again": str(entry.expected_cider or ""),
         "same": list(entry.same_cider or ()),
         "groups": " ".join(entry.cider_groups or ()),
         "kept": layers,

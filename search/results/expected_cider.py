@@ -77,7 +77,7 @@ def image_noise(ciders: Array) -> Array:
     with the others is the share of its variance that this explains.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlations = np.nan_to_num(np.corrcoef(ciders))  # not a number: all images have the same score
+        correlations = np.nan_to_num(np.atleast_2d(np.corrcoef(ciders)))  # not a number: all images have the same score
     others = correlations[~np.eye(len(ciders), dtype=bool)].reshape(len(ciders), -1)
     common = np.clip(np.median(others, axis=1), 0.0, 1.0)
     variances: Array = (1 - common) * ciders.var(axis=1, ddof=1) / ciders.shape[1]

@@ -71,6 +71,14 @@ class FrontEntry:
         return Candidate(self.variant, self.recipe, self.baseline)
 
     @property
+    def expected_metrics(self) -> dict[str, float]:
+        """What is expected of its CIDEr, named as metrics are; empty where that is not known."""
+        expected = self.expected_cider
+        if expected is None:
+            return {}
+        return {"cider_expected": expected.mean, "cider_expected_low": expected.low, "cider_expected_high": expected.high}
+
+    @property
     def finished(self) -> bool:
         """Whether it was trained and measured to the end."""
         return self.state == "complete"

@@ -17,6 +17,7 @@ from search.results.trial_counts import trial_counts
 
 COLUMNS = {
     "cider": ("CIDEr", "{:.1f}"),
+    "cider_expected": ("expected again", "{:.0f}"),
     "bleu_4": ("BLEU-4", "{:.1f}"),
     "latency_ms": ("latency ms", "{:.1f}"),
     "params": ("params", "{:,.0f}"),
@@ -31,12 +32,15 @@ COLUMNS = {
 ROLE_NAMES = {"zero_shot": "zero-shot base", "full_depth": "full depth, LoRA"}
 COLLAPSED_NOTE = "collapsed: one caption for more than a quarter of the images, so the candidate has all but stopped looking"
 GROUPS_NOTE = "CIDEr group: trials that share a letter cannot be told apart in CIDEr (paired bootstrap over the images, 95 %)"
+EXPECTED_NOTE = (
+    "expected again: CIDEr on fresh images and its 95 % interval. Scores read higher: trials are on the front partly by luck"
+)
 LATENCY_PARTS = ("vision", "qformer", "prefill")  # the rest of the latency is spent on tokens
 
 
 def front_csv(front: Front) -> str:
     """One row per trial, the front first and each group by CIDEr: what it is, its picks and every metric under its own name."""
-    metrics = list(dict.fromkeys(name for t in front.trials for name in t.metrics))
+    metrics = list(dict.fromkeys(name for t in front.trials for name in t.metrics | t.expected_metrics))
     rows: list[tuple[FrontEntry, str, str, FrontEntry | FrontVariant, str, str]] = [
         (t, t.name, t.state, t, " ".join(front.picks_of(t.id)), t.reason or "")
         for t in sorted(front.trials, key=lambda t: (not t.pareto, _by_cider(t)))
@@ -50,7 +54,8 @@ def front_csv(front: Front) -> str:
     for t, name, state, point, picks, reason in rows:
         layers = [len(kept) for kept in (t.variant.vision_layers, t.variant.qformer_layers, t.variant.llm_layers)]
         cells = [t.id, name, t.role, state, point.pareto, picks, t.rung, *layers, latency_kind(point.metrics) or ""]
-        writer.writerow([*cells, *(point.metrics.get(m, "") for m in metrics), reason])
+        values = point.metrics | (point.expected_metrics if isinstance(point, FrontEntry) else {})
+        writer.writerow([*cells, *(values.get(m, "") for m in metrics), reason])
     return out.getvalue()
 
 
@@ -59,8 +64,9 @@ def front_table(front: Front) -> dict[str, list[str] | list[list[object]]]:
     names = [o.name for o in front.objectives]
     columns = [*names, *(c for c in COLUMNS if c not in names)]
     rows: list[list[object]] = [
-        [t.id, t.name, *(round(t.metrics[c], 3) if c in t.metrics else None for c in columns), ", ".join(front.picks_of(t.id))]
+        [t.id, t.name, *(round(metrics[c], 3) if c in metrics else None for c in columns), ", ".join(front.picks_of(t.id))]
         for t in sorted(front.members, key=_by_cider)
+        for metrics in (t.metrics | t.expected_metrics,)
     ]
     return {"columns": ["trial", "variant", *columns, "picks"], "data": rows}
 
@@ -118,8 +124,9 @@ def print_front(front: Front, console: Console | None = None) -> None:
 def table_notes(front: Front, shown: Iterable[Mapping[str, float]]) -> list[str]:
     """Returns what letters and marks mean that a table with these metrics shows."""
     kinds = {latency_kind(metrics) for metrics in shown} if "latency_ms" in {o.name for o in front.objectives} else set()
-    groups = [GROUPS_NOTE] if any(t.same_cider for t in front.trials) else []
-    return [*groups, *(note for kind, note in MARK_NOTES.items() if kind in kinds)]
+    notes = [GROUPS_NOTE] if any(t.same_cider for t in front.trials) else []
+    notes += [EXPECTED_NOTE] if front.optimism is not None else []
+    return [*notes, *(note for kind, note in MARK_NOTES.items() if kind in kinds)]
 
 
 def latency_parts(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -155,6 +162,8 @@ def _columns(front: Front) -> list[str]:
     columns += [c for c in ("distinct_captions",) if any(c in t.metrics for t in front.trials)]
     if "captions_per_s" not in names and any("captions_per_s" in t.metrics for t in front.trials):
         columns.insert(columns.index("latency_ms") + 1 if "latency_ms" in columns else len(names), "captions_per_s")
+    if "cider" in columns and front.optimism is not None:
+        columns.insert(columns.index("cider") + 1, "cider_expected")
     if front.free and "size_mb" not in names:
         columns.insert(len(names), "size_mb")
     return columns
@@ -189,7 +198,10 @@ def _row(trial: FrontEntry, columns: Sequence[str], front: Front) -> list[str]:
         picks.append(ROLE_NAMES[trial.role])
     if "collapsed" in trial.metrics:
         picks.append("collapsed")
-    cells = [str(trial.id), trial.name, *_cells(trial.metrics, columns), ", ".join(picks)]
+    values = _cells(trial.metrics, columns)
+    if trial.expected_cider and "cider_expected" in columns:
+        values[columns.index("cider_expected")] = str(trial.expected_cider)
+    cells = [str(trial.id), trial.name, *values, ", ".join(picks)]
     if front.refits:
         scores = front.refits.get(trial.id)
         cells.append("-" if scores is None else f"{scores} ({scores.seeds})")

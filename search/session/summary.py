@@ -74,13 +74,13 @@ def print_report(
     else:
         say(f"done after {minutes}")
         say(f"more trials: {resume} --trials {2 * settings.trials}   (or see it again: {command('front')})")
-        say(f"train again over several seeds: {command('refit')}   (8 bits, fewer beams: search.free)")
+        say(f"{refit_advice(front, command('refit'))}   (8 bits, fewer beams: search.free)")
         export = f"{command('export')} --pick knee --out {settings.name}-knee"
         say(f"next: {next_step(front, export)}")
 
 
 def search_lines(front: Front) -> list[str]:
-    """Returns how well the rungs predicted the final CIDEr, and what stopping saved."""
+    """Returns how well the rungs predicted the final CIDEr, what stopping saved, and how optimistic the front is."""
     lines = [
         f"rung {r.rung:.2g}: Kendall tau {r.kendall_tau:.2f} with CIDEr at the end ({r.candidates} candidates)"
         for r in front.rungs
@@ -88,7 +88,20 @@ def search_lines(front: Front) -> list[str]:
     ]
     if front.saved_share is not None:
         lines.append(f"stopping saved {front.saved_share:.0%} of the training that running all to the end would take")
+    if (lower := front.optimism) is not None:
+        change = f"{abs(lower):.0f} {'lower' if lower > 0 else 'higher'}" if round(lower) else "the same"
+        lines.append(f"measured again on fresh images, the front's CIDEr is expected to be {change} on average")
     return lines
+
+
+def refit_advice(front: Front, command: str) -> str:
+    """Returns what to train again over several seeds with search.refit: members whose CIDEr equals another's, if any."""
+    tied = [str(trial.id) for trial in front.members if trial.same_cider]
+    if not tied:
+        return f"train again over several seeds: {command}"
+    names = f"{', '.join(tied[:-1])} and {tied[-1]}"
+    pick = f"{command} --pick {','.join(tied)}"
+    return f"trials {names} cannot be told apart from another; train them over several seeds: {pick}"
 
 
 def mlflow_command(uri: str) -> str:

@@ -116,7 +116,7 @@ def _child(c: CandidateState, front: Front, at: TrialTimes, session_ended_ms: in
             "latency_kind": latency_kind(entry.metrics) or "",
             **context,
         },
-        metrics=[*_metrics(c), *_remeasured(front, c.number)],
+        metrics=[*_metrics(c), *_remeasured(front, c.number), *((n, v, 0) for n, v in entry.expected_metrics.items())],
         started_ms=at.started_ms,
         ended_ms=(at.ended_ms or session_ended_ms) if c.state in STATUS else None,
         status=STATUS.get(c.state, "RUNNING"),

@@ -61,6 +61,7 @@ function table() {
   const node = document.querySelector("#table table"), head = put(put(node, "thead"), "tr"), body = put(node, "tbody");
   const columns = [["trial", t => t.id, true], ["variant", t => t.name], ["state", t => KINDS[t.kind]],
     ...data.objectives.map(o => [o.title, t => t.values[o.name], true, t => o.name in t.values ? shownValue(t, o) : ""]),
+    ...(data.trials.some(t => t.again) ? [["expected again", t => t.again ? parseFloat(t.again) : undefined, true, t => t.again]] : []),
     ["picks", t => marksOf(t).join(", ")], ["CIDEr group", t => t.groups], ["why", t => t.reason]];
   let by = columns.findIndex(c => c[0] === data.objectives[0].title), down = data.objectives[0].direction === "max";
   const rows = new Map();

@@ -202,3 +202,16 @@ def test_promote_follows_the_known_cost_policy(tmp_path):
     later = [leg for leg in legs if leg.start > 0 and leg.number > 1]
     assert later and len(later) < sum(leg.start == 0 for leg in legs)
     assert isinstance(search._optimizer.scheduler(search.history, True, 3), StartCandidate | Promote)
+
+
+def test_a_row_that_is_left_out_is_predicted_as_if_it_had_never_been_seen():
+    rng = np.random.default_rng(0)
+    rows = np.c_[rng.random((12, 2)), np.where(np.arange(12) < 4, 0.5, 1.0)]
+    values = 100 + 50 * rows[:, 0] + rng.normal(0, 5, 12)
+    model = Surrogate([0, 1])
+    model.tune(rows, values)
+    posterior = model.fit(rows, values)
+    for left_out in range(4, 12):
+        others = np.arange(12) != left_out
+        mean, _ = model.fit(rows[others], values[others], posterior.scale).predict(rows[[left_out], :-1])
+        assert posterior.left_out()[left_out] == pytest.approx(mean[0])
