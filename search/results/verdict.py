@@ -52,8 +52,8 @@ def verdict(front: Front, study: Path, trial: FrontEntry | None = None) -> str |
         return _sentence(lead + comparison.text)
     cheaper = [t for t in rivals if _is_cheaper(front, t, full)]
     best_rival = max(cheaper or rivals, key=lambda t: t.metrics["cider"])
-    comparison, which = _comparison(front, study, best_rival, full), "cheaper" if cheaper else "dearer"
-    lead = f"{none} balances CIDEr and cost better than {FULL}; the best of the {which} ones is "
+    comparison = _comparison(front, study, best_rival, full)
+    lead = f"{none} balances CIDEr and cost better than {FULL}; the best of the others is "
     return _sentence(comparison.text if cheaper and comparison.tied else lead + comparison.text)
 
 

@@ -26,6 +26,14 @@ def test_one_member_above_the_blind_baseline_is_enough() -> None:
     assert not all_below_blind(front) and baseline_warnings(front) == []
 
 
+def test_a_member_that_sees_more_than_the_full_depth_does_is_enough_too() -> None:
+    scores = {"blind": BaselineScore(90.0, 1.0)}
+    better = replace(HISTORY[2], rungs=(replace(HISTORY[2].rungs[-1], metrics=HISTORY[2].rungs[-1].metrics | {"cider": 95.0}),))
+    front = build_front("s", replace(METADATA, baselines=scores), (*HISTORY[:2], better))
+    assert not all_below_blind(front)
+    assert baseline_warnings(front) == full_depth_warnings(80.0, scores) != []
+
+
 def test_below_the_nearest_image_alone_is_said() -> None:
     front = front_beside(blind=36.4, nearest_image=90.0)
     assert baseline_warnings(front) == [

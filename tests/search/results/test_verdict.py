@@ -128,7 +128,7 @@ def test_a_gain_within_the_noise_is_no_win(tmp_path: Path) -> None:
     assert says.endswith("80 % more trainable parameters than LoRA at full depth; CIDEr +5.0, which cannot be told apart.")
 
 
-def test_where_the_full_depth_is_the_knee_the_best_of_the_cheaper_ones_is_named(tmp_path: Path) -> None:
+def test_where_the_full_depth_is_the_knee_the_best_of_the_others_is_named(tmp_path: Path) -> None:
     def trial(number: int, cider: float, latency_ms: float) -> CandidateState:
         c = HISTORY[2]
         metrics = {"cider": cider, "latency_ms": latency_ms, "params": 2 * latency_ms}
@@ -136,8 +136,17 @@ def test_where_the_full_depth_is_the_knee_the_best_of_the_cheaper_ones_is_named(
 
     front = front_of((*HISTORY[:2], trial(2, 12, 40.0), trial(3, 11, 20.0)))
     assert front.picks["knee"] == 1
-    text = "No pruned model balances CIDEr and cost better than LoRA at full depth; the best of the cheaper ones is trial 2 (7 "
+    text = "No pruned model balances CIDEr and cost better than LoRA at full depth; the best of the others is trial 2 (7 "
     assert str(verdict(front, tmp_path)).startswith(text)
+
+
+def test_a_trial_that_is_neither_cheaper_nor_better_is_no_win(tmp_path: Path) -> None:
+    front = front_without(3, study(("cider", "params"), cider=79.5, params=99.8))
+    says = str(verdict(front, captioned(tmp_path, front, 60)))
+    assert says.startswith(
+        "No pruned model balances CIDEr and cost better than LoRA at full depth; the best of the others is trial 2 "
+    )
+    assert says.endswith(": as costly as LoRA at full depth; CIDEr -0.5, which cannot be told apart.")
 
 
 def test_all_are_below_a_captioner_that_never_looks(tmp_path: Path) -> None:
