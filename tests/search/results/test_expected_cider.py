@@ -15,13 +15,14 @@ from rsopt.core.candidate import Candidate
 from rsopt.core.objectives import Measurement
 from rsopt.core.variant import BaseShape, Variant
 from search.html_report.content import page_content
-from search.results.build_front import build_front
+from search.results.build_front import build_front, study_front
 from search.results.expected_cider import LEAST, expected, image_noise, predicted_without
 from search.results.front import ExpectedCider, Front
 from search.results.table import front_csv, front_table, print_front
 from search.session.summary import refit_advice, search_lines
 from search.simulation.recording import load_recording
 from search.study.history import CandidateState
+from search.study.settings import Settings
 from search.tracking.study_runs import study_view
 from tests.support.example_study import ENDED_MS, HISTORY, METADATA, make_settings, times_of
 from tests.support.large_history import many
@@ -69,6 +70,12 @@ def test_a_trial_is_predicted_from_the_others() -> None:
     assert set(predicted) == set(range(12))
     assert predicted[6] < lucky[6] - 15, "its own luck is no evidence for it"
     assert predicted_without(history(smooth[: LEAST - 1]), {"x": IntDistribution(0, 11)}) == {}
+
+
+def test_nothing_is_expected_of_a_study_with_few_finished_trials(small_study: Settings) -> None:
+    front = study_front(small_study.folder)
+    assert 0 < len(front.finished) < LEAST
+    assert front.optimism is None and all(t.expected_cider is None for t in front.trials)
 
 
 def test_expectations_are_shown_wherever_the_front_is(capsys: pytest.CaptureFixture[str]) -> None:
