@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from dataclasses import replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -12,6 +14,9 @@ import pytest
 import torch
 from transformers import Blip2ForConditionalGeneration
 
+from rsopt.core.inference import GENERATE
+from rsopt.latency import ledger
+from rsopt.latency.protocol import Protocol
 from rsopt.model.base import Base
 from rsopt.model.configs import shape_of
 from search.study.settings import Settings
@@ -31,6 +36,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: whatever begins last keeps one of two cores waiting."""
     longest = ("test_end_to_end", "test_earlier_studies", "test_killed_baseline", "test_any_folder")
     items.sort(key=lambda item: not any(name in item.nodeid for name in longest))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def undisturbed() -> Iterator[None]:
+    """Tests share the cores, so their latency sessions are short and count whatever else runs; not so in processes they start."""
+    for_device = Protocol.for_device
+
+    def short(device: torch.device, new_tokens: int, decoder: str = GENERATE) -> Protocol:
+        found = for_device(device, new_tokens, decoder)
+        return replace(found, width=1.0, drift=100.0, waited=1.0, used_by_others=1.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Protocol, "for_device", short)
+        patch.setattr(ledger, "SLOW", 100.0)
+        yield
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -82,9 +83,9 @@ class BaselineTrainee:
                 f"a baseline's latency on '{context.latency_device}' is not known, and this is another device"
             )
         pixel_values = pixels(base, self._worker.data.split("val")[:1])
-        reference_ms = self._reference_ms(pixel_values, protocol)
+        key = self._known_scale(pixel_values, protocol)
         latency = measure_subject(subject, base, pixel_values, protocol, context.device_lock)
-        return latency_metrics(latency.relative_to(reference_ms)) | {"latency_measured": 1.0}
+        return latency_metrics(context.ledger.on_scale(key, base.dtype, latency)) | {"latency_measured": 1.0}
 
     def costs(self) -> dict[str, float]:
         """Parameters, compute and size, from the baseline's configuration."""
@@ -97,17 +98,13 @@ class BaselineTrainee:
             "size_mb": cost.size_mb[dtype],
         }
 
-    def _reference_ms(self, pixel_values: Tensor, protocol: Protocol) -> float:
-        """Milliseconds of the reference model in the ledger; timed against itself where nothing is recorded yet."""
+    def _known_scale(self, pixel_values: Tensor, protocol: Protocol) -> dict[str, Any]:
+        """The context of the ledger's scale; the reference model is timed against itself where nothing is recorded yet."""
         base, ledger, lock = self._worker.base, self._context.ledger, self._context.device_lock
         key = latency_context(base, protocol)
-        if (known := ledger.reference_ms(key)) is not None:
-            return known
-        half = first_layers(*reference_architecture(base.shape))
-        subject = Subject.of(build(base, half).model, base, pixel_values, protocol.beams)
-        ledger.get_or_measure(
-            key, half.architecture(base.dtype, base.shape), lambda: measure_subject(subject, base, pixel_values, protocol, lock)
-        )
-        known = ledger.reference_ms(key)
-        assert known is not None
-        return known
+        if ledger.scale(key, base.dtype) is None:
+            half = first_layers(*reference_architecture(base.shape))
+            subject = Subject.of(build(base, half).model, base, pixel_values, protocol.beams)
+            architecture = half.architecture(base.dtype, base.shape)
+            ledger.get_or_measure(key, architecture, lambda: measure_subject(subject, base, pixel_values, protocol, lock))
+        return key

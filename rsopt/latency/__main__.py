@@ -97,7 +97,7 @@ def _model(options: argparse.Namespace) -> dict[str, Any]:
 
     base = load_model(options.model, options)
     images = timing_images(base, options, NATURAL_IMAGES)
-    protocol, device_lock = protocol_for(base, options), DeviceLock(lock_name(base.device))
+    protocol, device_lock = protocol_for(base, options), DeviceLock(lock_name(base.device), purpose="rsopt.latency")
     latency = measure_latency(base.model, base, images[0], protocol, device_lock)
     natural_ms, natural_tokens = natural_latency(base.model, base, images, protocol, device_lock, runs=3)
     device_lock.close()
@@ -111,7 +111,7 @@ def _compare(options: argparse.Namespace) -> dict[str, Any]:
     one, other = (load_model(name, options) for name in options.compare)
     if one.model.config.vision_config.image_size != other.model.config.vision_config.image_size:
         raise UserError("the two models take images of different sizes; compare them by --model, one by one")
-    device_lock = DeviceLock(lock_name(one.device))
+    device_lock = DeviceLock(lock_name(one.device), purpose="rsopt.latency")
     comparison = compare(one, other, timing_images(one, options, 1)[0], protocol_for(one, options), device_lock)
     device_lock.close()
     return {"models": list(options.compare), **comparison}

@@ -1,7 +1,7 @@
-"""Additive latency model: predicts the latency of any architecture of a base from a few measured ones. numpy only.
+"""Additive latency model: predicts the latency of any architecture of a base from a few measured ones. No torch.
 
 latency = vision + Q-Former + prefill + (new tokens - 1) x time of a token. Each part is a constant plus a time a layer (for
-the Q-Former, of layers in whole groups) and is fitted on its own, since a session measures the parts.
+the Q-Former, of layers in whole groups), neither of them negative, and is fitted on its own, since a session measures the parts.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import nnls
 
 from rsopt.core.variant import Architecture, BaseShape
 from rsopt.latency.ledger import Entry
 
 LEAST = 4  # entries needed to predict: the error is estimated by leaving one out
+ENOUGH = 8  # entries from which architectures within the measured depths are predicted instead of measured
 PARTS: dict[str, Callable[[Architecture], int]] = {
     "vision": lambda a: a.vision_layers,
     "qformer": lambda a: a.qformer_layers,
@@ -90,6 +92,11 @@ class LatencyModel:
         dtype = measured[0].architecture.dtype
         return cls(_lines(measured), new_tokens, dtype, max(errors, default=np.inf), len(measured))
 
+    def covers(self, architecture: Architecture) -> bool:
+        """Whether enough was measured to predict this architecture, at depths that enclose its own."""
+        within = (line.beyond(PARTS[name](architecture)) == 0.0 for name, line in self.lines.items())
+        return self.entries >= ENOUGH and architecture.dtype == self.dtype and all(within)
+
     def predict(self, architecture: Architecture) -> tuple[float, float] | None:
         """Returns latency and its stated error in ms, or None where the entries do not allow a prediction.
 
@@ -101,8 +108,6 @@ class LatencyModel:
         if any(distance is None for distance in beyond):
             return None
         latency_ms = _time(self.lines, self.new_tokens, architecture)
-        if not latency_ms > 0:
-            return None
         return latency_ms, latency_ms * self.error * (1 + max(d for d in beyond if d is not None))
 
 
@@ -146,13 +151,14 @@ def design(shape: BaseShape) -> list[tuple[int, int, int]]:
 
 
 def _lines(measured: Sequence[TimedArchitecture]) -> dict[str, Line]:
-    """Fits a line to every part by least squares; a part measured at one depth has slope 0."""
+    """Fits a line to every part by non-negative least squares; a part measured at one depth has slope 0."""
     lines = {}
     for name, depth in PARTS.items():
         x = np.array([depth(one.architecture) for one in measured], dtype=float)
         y = np.array([one.parts_ms[name] for one in measured])
-        slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()) if np.ptp(x) else 0.0
-        lines[name] = Line(float(y.mean()) - slope * float(x.mean()), slope, int(x.min()), int(x.max()))
+        columns = [np.ones_like(x), x] if np.ptp(x) else [np.ones_like(x)]
+        constant, *slope = (float(value) for value in nnls(np.stack(columns, axis=1), y)[0])
+        lines[name] = Line(constant, slope[0] if slope else 0.0, int(x.min()), int(x.max()))
     return lines
 
 

@@ -8,6 +8,8 @@ is taken, they release `room` and wait. A third file for each process, locked wh
 from __future__ import annotations
 
 import fcntl
+import logging
+import math
 import os
 import tempfile
 import time
@@ -15,30 +17,36 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_LOG = logging.getLogger(__name__)
+_SAID_AFTER_S, _SAID_EVERY_S = 5.0, 60.0  # a wait is mentioned after the first, and again every second
 PATIENCE_S = 600.0  # longest wait of a measurement for workers to pause; building features takes minutes
-_POLL_S = 0.002
+_POLL_S = {fcntl.LOCK_EX: 0.002, fcntl.LOCK_SH: 0.02}  # who pauses for a measurement must not disturb it by asking
 _MEMBERS: dict[Path, int] = {}  # handles held until this process ends, since it stays on its card between legs
 
 
 class DeviceLock:
-    """The lock of one device on this node. For one thread of a process."""
+    """The lock of one device on this node. For one thread of a process.
 
-    def __init__(self, device: str, folder: Path | None = None) -> None:
+    `purpose` says what this process does there, to others who wait for it.
+    """
+
+    def __init__(self, device: str, folder: Path | None = None, purpose: str = "") -> None:
         # Local to the node: locks of a shared file system are slow, and other nodes do not disturb this device.
         self.folder = folder or Path(tempfile.gettempdir()) / f"rsopt-quiet-{os.getuid()}"
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._name = "".join(c if c.isalnum() else "-" for c in device)
+        self._device, self._name = device, "".join(c if c.isalnum() else "-" for c in device)
         self._gate, self._room = (_open(self.folder / f"{self._name}.{part}") for part in ("gate", "room"))
         member = self.folder / f"{self._name}.{os.getpid()}.member"
         if member not in _MEMBERS:
             _MEMBERS[member] = _open(member)
             fcntl.flock(_MEMBERS[member], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _write(_MEMBERS[member], f"process {os.getpid()}" + (f" ({purpose})" if purpose else ""))
 
     @contextmanager
     def shared(self) -> Iterator[None]:
         """Holds the device together with other workers. Call `yield_to_measurement` between steps."""
-        fcntl.flock(self._gate, fcntl.LOCK_SH)  # waits behind a measurement, which newcomers would delay
-        fcntl.flock(self._room, fcntl.LOCK_SH)
+        self._lock(self._gate, fcntl.LOCK_SH)  # waits behind a measurement, which newcomers would delay
+        self._lock(self._room, fcntl.LOCK_SH)
         fcntl.flock(self._gate, fcntl.LOCK_UN)
         try:
             yield
@@ -56,8 +64,8 @@ class DeviceLock:
             if settle:
                 settle()
             fcntl.flock(self._room, fcntl.LOCK_UN)
-            fcntl.flock(self._gate, fcntl.LOCK_SH)
-            fcntl.flock(self._room, fcntl.LOCK_SH)
+            self._lock(self._gate, fcntl.LOCK_SH)
+            self._lock(self._room, fcntl.LOCK_SH)
         fcntl.flock(self._gate, fcntl.LOCK_UN)
 
     @contextmanager
@@ -68,7 +76,7 @@ class DeviceLock:
         """
         deadline = time.monotonic() + patience_s
         try:
-            was_granted = _lock_until(self._gate, deadline) and _lock_until(self._room, deadline)
+            was_granted = self._lock(self._gate, fcntl.LOCK_EX, deadline) and self._lock(self._room, fcntl.LOCK_EX, deadline)
             yield was_granted
         finally:
             fcntl.flock(self._room, fcntl.LOCK_UN)  # unlocking what is not locked does nothing
@@ -82,6 +90,29 @@ class DeviceLock:
                 alive.add(path)
         return len(alive)
 
+    def _lock(self, handle: int, how: int, deadline: float = math.inf) -> bool:
+        """Takes a lock; returns False when the deadline passes first. Tries at least once, and says so when it waits long."""
+        begin = time.monotonic()
+        say_at = begin + _SAID_AFTER_S
+        while True:
+            try:
+                fcntl.flock(handle, how | fcntl.LOCK_NB)
+            except BlockingIOError:
+                now = time.monotonic()
+                if now > deadline:
+                    return False
+                if now > say_at:
+                    say_at = now + _SAID_EVERY_S
+                    _LOG.warning("waiting for %s for %.0f s, which is used by %s", self._device, now - begin, self._others())
+                time.sleep(_POLL_S[how])
+            else:
+                return True
+
+    def _others(self) -> str:
+        """The other processes that have opened this lock, in words."""
+        alive = [path for path in sorted(self.folder.glob(f"{self._name}.*.member")) if path not in _MEMBERS and _is_locked(path)]
+        return ", ".join(path.read_text() for path in alive) or "another process"
+
     def close(self) -> None:
         """Closes the file handles."""
         os.close(self._gate)
@@ -92,17 +123,9 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
-def _lock_until(handle: int, deadline: float) -> bool:
-    """Locks exclusively; returns False when the deadline passes first. Tries at least once."""
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(_POLL_S)
-        else:
-            return True
+def _write(handle: int, text: str) -> None:
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, text.encode(), 0)
 
 
 def _is_locked(path: Path) -> bool:

@@ -41,7 +41,7 @@ def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
     protocol = Protocol.for_device(base.device, options.new_tokens, options.decoder)
     if options.runs:
         raise UserError("--runs does not go with --ledger: a search only takes entries of its own protocol")
-    ledger, device_lock = Ledger(Path(options.ledger)), DeviceLock(lock_name(base.device))
+    ledger, device_lock = Ledger(Path(options.ledger)), DeviceLock(lock_name(base.device), purpose="rsopt.latency")
     context, rows = latency_context(base, protocol), []
     if options.like:
         variants = [variant_of_depths(architecture, base.shape) for architecture in _architectures(Path(options.like), base)]
@@ -55,10 +55,14 @@ def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
             variant.architecture(base.dtype, base.shape),
             lambda model=built.model: measure_latency(model, base, random_image(base), protocol, device_lock),  # type: ignore[misc]
         )
-        rows.append({"layers": depths, "latency_ms": latency.latency_ms, "measured": new})
-        sys.stderr.write(f"V{depths[0]} Q{depths[1]} L{depths[2]}: {latency.latency_ms:.2f} ms\n")
+        rows.append({"layers": depths, "latency_ms": latency.latency_ms, "measured": new, "disturbed": latency.disturbed})
+        why = f" (not recorded: {latency.disturbed})" if latency.disturbed else ""
+        sys.stderr.write(f"V{depths[0]} Q{depths[1]} L{depths[2]}: {latency.latency_ms:.2f} ms{why}\n")
     device_lock.close()
-    model = LatencyModel.fit(ledger.entries(context), base.shape.cross_attention_frequency)
+    if missing := sum(row["disturbed"] is not None for row in rows):
+        sys.stderr.write(f"{missing} of {len(rows)} were disturbed: run this again on a quiet machine, it measures those alone\n")
+    entries = ledger.entries(context)
+    error = LatencyModel.fit(entries, base.shape.cross_attention_frequency).error if entries else math.inf
     return {
         "ledger": options.ledger,
         "device": context["device"],
@@ -66,7 +70,7 @@ def fill_ledger(options: argparse.Namespace) -> dict[str, Any]:
         "new_tokens": protocol.new_tokens,
         "decoder": protocol.decoder,
         "architectures": rows,
-        "model_error": model.error if math.isfinite(model.error) else None,
+        "model_error": error if math.isfinite(error) else None,
     }
 
 

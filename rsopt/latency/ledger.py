@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from filelock import FileLock
 
 from rsopt.common import json_lines
 from rsopt.common.cache import cache_dir
-from rsopt.core.variant import Architecture, digest
+from rsopt.core.variant import Architecture, Dtype, digest
 from rsopt.errors import UserError
+
+SLOW = 1.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Latency:
 
     `latency_ms` is the one to compare: `ratio`, the candidate's time over that of the reference model timed in turn with it,
     times the ledger's `reference_ms` (without a ledger, the session's own). `raw_ms` is the median itself. `drift` is the share
-    by which the reference moved within the session, `voided` how many earlier sessions were discarded for their drift, and
+    by which the reference moved within the session, `voided` how many other sessions were discarded as disturbed, and
     `disturbed` the reason why the latency is not reliable, if any.
     """
 
@@ -42,6 +45,12 @@ class Latency:
     disturbed: str | None = None
     other_decoders: dict[str, dict[str, float]] = field(default_factory=dict)  # raw_ms, p90_ms, runs; by name
     state: dict[str, dict[str, float]] = field(default_factory=dict)  # the device's state: before, after
+
+    @property
+    def width(self) -> float:
+        """Width of the interval as a share of its lower end."""
+        low, high = self.interval_ms
+        return (high - low) / low
 
     def relative_to(self, reference_ms: float) -> Latency:
         """Returns this session on the scale of a ledger whose reference takes `reference_ms`."""
@@ -65,9 +74,28 @@ class Latency:
         return cls(**{**data, "interval_ms": tuple(data["interval_ms"])})
 
 
-def tied(a: Latency, b: Latency) -> bool:
-    """Whether the intervals of two latencies overlap, so that neither is known to be faster."""
-    return a.interval_ms[0] <= b.interval_ms[1] and b.interval_ms[0] <= a.interval_ms[1]
+def tied(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    """Whether two intervals of latencies overlap, so that neither is known to be faster."""
+    return a[0] <= b[1] and b[0] <= a[1]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceScale:
+    """Times of one reference model in several sessions, in milliseconds. Latencies are relative to the median."""
+
+    median_ms: float
+    fastest_ms: float
+
+
+def reference_scale(times_ms: Sequence[float]) -> ReferenceScale:
+    """Returns the scale of at least one session. Sessions in which something slowed the machine do not count."""
+    fastest = min(times_ms)
+    return ReferenceScale(median(t for t in times_ms if not is_slow(t, fastest)), fastest)
+
+
+def is_slow(reference_ms: float, fastest_ms: float) -> bool:
+    """Whether the reference took so much longer than in the fastest session that something must have slowed the machine."""
+    return reference_ms > SLOW * fastest_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +134,13 @@ def entry_key(context: Mapping[str, Any], architecture: Architecture) -> str:
     return digest({"context": context, **stored(architecture)})
 
 
+def session_lock(path: Path, key: str) -> FileLock:
+    """Returns the lock under which one process measures what `key` names for the file `path`, while others measure the rest."""
+    folder = path.with_name(f"{path.name}.locks")
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / f"{key}.lock")
+
+
 def read_ledger(path: Path) -> list[Entry]:
     """Returns the entries of a ledger that a user named. Raises UserError where the file is no ledger."""
     if not path.is_file():
@@ -119,8 +154,12 @@ def read_ledger(path: Path) -> list[Entry]:
 class Ledger:
     """A file of entries, backed by one that all studies of this user share.
 
-    The first entry of a key counts, and the first of a context sets its scale (`reference_ms`), so that a search repeated with
-    a recorded ledger is the same search. Entries of the shared ledger are copied when they are looked up.
+    The first entry of a key counts. The scale of a context is its reference model's time in the median session
+    (`reference_ms`). Disturbed sessions are not recorded, and those that earlier versions recorded are not read; nor are those
+    whose reference took SLOW times as long as in the fastest session, since something slowed the machine then. Entries of the
+    shared ledger are copied when they are looked up.
+
+    One lock guards the file while it is read and written. A session runs under a lock of its own key alone.
     """
 
     def __init__(self, path: Path, shared: Path | None = None, exchange: Callable[[], None] = lambda: None) -> None:
@@ -134,21 +173,19 @@ class Ledger:
 
     def entries(self, context: Mapping[str, Any] | None = None) -> list[Entry]:
         """Returns the entries of one context or of all in the order of their measurement, each on its context's scale."""
-        entries: list[Entry] = []
-        reference: dict[str, float] = {}
-        seen = set()
         wanted = None if context is None else digest(context)
+        sessions: dict[tuple[str, str], list[Entry]] = {}  # by context and dtype, which the reference's time depends on
         for data in json_lines.read(self.path):
             key = digest(data["context"])
-            scale = reference.setdefault(key, data["latency"]["reference_ms"])
-            if wanted not in (None, key):
-                continue
-            entry = Entry.from_json(data)
-            entry = replace(entry, latency=entry.latency.relative_to(scale))
-            if entry.key not in seen:
-                seen.add(entry.key)
-                entries.append(entry)
-        return entries
+            if not data["latency"].get("disturbed") and wanted in (None, key):
+                sessions.setdefault((key, data["architecture"]["dtype"]), []).append(Entry.from_json(data))
+        entries: dict[str, Entry] = {}
+        for alike in sessions.values():
+            scale = reference_scale([entry.latency.reference_ms for entry in alike])
+            for entry in alike:
+                if not is_slow(entry.latency.reference_ms, scale.fastest_ms):
+                    entries.setdefault(entry.key, replace(entry, latency=entry.latency.relative_to(scale.median_ms)))
+        return list(entries.values())
 
     def contexts(self) -> list[dict[str, Any]]:
         """Returns the contexts of all entries, in the order of their first entry."""
@@ -157,10 +194,22 @@ class Ledger:
             contexts.setdefault(digest(entry.context), entry.context)
         return list(contexts.values())
 
-    def reference_ms(self, context: Mapping[str, Any]) -> float | None:
-        """Returns the milliseconds of this context's reference model, which set its scale; None without entries."""
-        entries = self.entries(context)
-        return entries[0].latency.reference_ms if entries else None
+    def scale(self, context: Mapping[str, Any], dtype: Dtype) -> ReferenceScale | None:
+        """Returns the times of the reference model of a context and dtype; None without entries."""
+        times = [e.latency.reference_ms for e in self.entries(context) if e.architecture.dtype == dtype]
+        return reference_scale(times) if times else None
+
+    def on_scale(self, context: Mapping[str, Any], dtype: Dtype, latency: Latency) -> Latency:
+        """Returns a session on the scale of a context and dtype; marked as disturbed if something slowed the machine.
+
+        Without entries a session has its own scale.
+        """
+        if (scale := self.scale(context, dtype)) is None:
+            return latency
+        if is_slow(latency.reference_ms, scale.fastest_ms) and latency.disturbed is None:
+            slower = latency.reference_ms / scale.fastest_ms - 1
+            latency = replace(latency, disturbed=f"its reference took {slower:.0%} longer than in another session")
+        return latency.relative_to(scale.median_ms)
 
     def get(self, context: Mapping[str, Any], architecture: Architecture) -> Latency | None:
         """Returns the recorded latency of an architecture, or None."""
@@ -170,49 +219,57 @@ class Ledger:
     def get_or_measure(
         self, context: Mapping[str, Any], architecture: Architecture, measure: Callable[[], Latency]
     ) -> tuple[Latency, bool]:
-        """Returns the recorded latency, else measures and records it; and whether it was measured now. Others wait meanwhile."""
+        """Returns the recorded latency, else measures it; and whether it was measured now.
 
-        def recorded() -> Latency | None:
-            return self.get(context, architecture)
-
-        if latency := recorded():
+        Who wants the same architecture meanwhile waits for the result. A disturbed session is returned on the ledger's scale,
+        and not recorded.
+        """
+        if latency := self.find(context, architecture):
             return latency, False
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.path}.lock"):
-            self._exchange()
-            if latency := recorded():
+        with session_lock(self.path, entry_key(context, architecture)):
+            if latency := self.find(context, architecture):  # another process may have measured it meanwhile
                 return latency, False
-            if self._copy_shared(context, architecture):
-                self._exchange()
-                return self._recorded(context, architecture), False
-            entry = Entry(dict(context), architecture, measure())
-            self._append(entry)
-            if self.shared is not None and entry.latency.disturbed is None:
-                self.shared.add(entry)
+            return self.record(Entry(dict(context), architecture, measure())), True
+
+    def find(self, context: Mapping[str, Any], architecture: Architecture) -> Latency | None:
+        """Returns the latency that the study, another node of it or the shared ledger has recorded, or None."""
+        if latency := self.get(context, architecture):
+            return latency
+        with self._locked():
             self._exchange()
-        return self._recorded(context, architecture), True
+            if latency := self.get(context, architecture):
+                return latency
+            latency = self._copy_shared(context, architecture)
+            if latency is not None:
+                self._exchange()
+            return latency
+
+    def record(self, entry: Entry) -> Latency:
+        """Records a session, here and in the shared ledger, unless it was disturbed. Returns it on the ledger's scale."""
+        if self.on_scale(entry.context, entry.architecture.dtype, entry.latency).disturbed is None:
+            self.add(entry)
+            if self.shared is not None:
+                self.shared.add(entry)
+            with self._locked():
+                self._exchange()
+        return self.on_scale(entry.context, entry.architecture.dtype, entry.latency)
 
     def add(self, entry: Entry) -> None:
         """Appends an entry unless there is one of its key."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.path}.lock"):
+        with self._locked():
             if entry.key not in {e.key for e in self.entries(entry.context)}:
                 self._append(entry)
 
-    def _recorded(self, context: Mapping[str, Any], architecture: Architecture) -> Latency:
-        latency = self.get(context, architecture)
-        assert latency is not None
-        return latency
+    def _locked(self) -> FileLock:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(f"{self.path}.lock")
 
     def _copy_shared(self, context: Mapping[str, Any], architecture: Architecture) -> Latency | None:
-        """Copies the shared ledger's entry, and its first of this context, so that both ledgers have one scale."""
-        known = [] if self.shared is None else self.shared.entries(context)
-        if known and not self.entries(context):
-            self._append(known[0])
-        key = entry_key(context, architecture)
-        entry = next((e for e in known if e.key == key), None)
-        if entry is not None and entry is not known[0]:
-            self._append(entry)
+        """Copies the shared ledger's entries of this context and dtype, so that both ledgers have one scale and one model."""
+        here = {entry.key for entry in self.entries(context)}
+        for entry in self.shared.entries(context) if self.shared is not None else ():
+            if entry.architecture.dtype == architecture.dtype and entry.key not in here:
+                self._append(entry)
         return self.get(context, architecture)
 
     def _append(self, entry: Entry) -> None:

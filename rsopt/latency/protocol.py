@@ -22,20 +22,23 @@ class Protocol:
     """What is timed and how long. `new_tokens` is the same for every candidate; else longer captions would count as latency.
 
     After `warmups`, candidate and reference are timed in turn for at least `least_runs` rounds, until the interval of the
-    candidate's relative time is within `width` of it, or `seconds` or `most_runs` are spent. A session whose reference moved
-    by more than `drift` from its first half to its second is repeated, at most `repeats` times. A latency whose interval is
-    wider than UNSTEADY times `width` is marked as disturbed.
+    candidate's relative time is within `width` of it, or `seconds` or `most_runs` are spent. A session is disturbed if its
+    reference moved by more than `drift` from its first half to its second, if its interval is wider than UNSTEADY times
+    `width`, or on a CPU if it waited more than a share `waited` of its time for a core, or if other programs used more than
+    `used_by_others` of all cores. It is then repeated, at most `repeats` times.
     """
 
     new_tokens: int
     beams: int = BEAMS
     decoder: str = GENERATE
     warmups: int = 20
-    least_runs: int = 200
+    least_runs: int = 30
     most_runs: int = 400
     width: float = 0.005
     seconds: float = 120.0
     drift: float = 0.02
+    waited: float = 0.05
+    used_by_others: float = 0.2
     repeats: int = 2
 
     def __post_init__(self) -> None:
@@ -46,7 +49,7 @@ class Protocol:
 
     @classmethod
     def for_device(cls, device: torch.device, new_tokens: int, decoder: str = GENERATE) -> Protocol:
-        """Returns the protocol of a search: at least 200 rounds on a GPU; mostly 8 on a CPU, where a run takes longer."""
+        """Returns the protocol of a search: at least 30 rounds on a GPU; mostly 8 on a CPU, where a run takes longer."""
         if device.type == "cuda":
             return cls(new_tokens, decoder=decoder)
         return cls(

@@ -1,4 +1,4 @@
-"""A front member's latency measured again with its trained weights, beside the ledger's. No torch."""
+"""An architecture's latency measured again at the end of a search, with trained weights. No torch."""
 
 from __future__ import annotations
 
@@ -6,32 +6,45 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+_TIMES = ("latency_ms", "latency_low_ms", "latency_high_ms", "latency_raw_ms")
+
 
 @dataclass(frozen=True, slots=True)
 class RemeasuredLatency:
-    """The second measurement of a latency, as `latency_front.json` and `front.json` store it.
+    """A last measurement, as `latency_front.json` stores it, beside the latency that the trial had before.
 
-    All times are in ms and on the ledger's scale, so a device that became slower as a whole changes nothing. `differs` says
-    that the two 95 % intervals do not overlap, `change` by which share the latency moved, `disturbed` why it is not to be
-    trusted. Throughput, in images/s at `captions_batch` images at once, was measured in the same session if at all.
+    `metrics` are those of the session, on the ledger's scale, with throughput if that was asked for. `recorded_ms` is the
+    latency before and `differs` says that the two intervals do not overlap.
     """
 
-    latency_ms: float
-    latency_low_ms: float
-    latency_high_ms: float
-    latency_raw_ms: float
+    metrics: dict[str, float]
     recorded_ms: float
-    change: float
     differs: bool
-    disturbed: str | None
-    captions_per_s: float | None = None
-    captions_batch: float | None = None
+
+    @property
+    def latency_ms(self) -> float:
+        """The latency of this session."""
+        return self.metrics["latency_ms"]
+
+    @property
+    def change(self) -> float:
+        """The share by which it differs from what was recorded."""
+        return self.latency_ms / self.recorded_ms - 1
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the session was disturbed, so that another one is needed."""
+        return bool(self.metrics.get("latency_disturbed"))
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dict, without a throughput that was not measured."""
-        return {k: v for k, v in asdict(self).items() if v is not None or k == "disturbed"}
+        """Returns a plain dict, the inverse of `from_json`."""
+        return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RemeasuredLatency:
-        """Inverse of `to_json`."""
-        return cls(**data)
+        """Inverse of `to_json`; also reads an earlier version's, which holds times alone."""
+        if "metrics" in data:
+            return cls(**data)
+        throughput = {name: data[name] for name in ("captions_per_s", "captions_batch") if name in data}
+        metrics = {name: data[name] for name in _TIMES} | {"latency_disturbed": float(data["disturbed"] is not None)} | throughput
+        return cls(metrics, data["recorded_ms"], data["differs"])

@@ -19,6 +19,7 @@ from rsopt.core.inference import MAX_NEW_TOKENS
 from rsopt.latency.device import device_name, device_state
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.ledger import Latency
+from rsopt.latency.other_programs import OtherPrograms
 from rsopt.latency.protocol import UNSTEADY, Protocol, first_layers, reference_architecture
 from rsopt.latency.subject import Subject
 from rsopt.latency.timing import exclusive_device, ratio_interval, timed
@@ -61,18 +62,11 @@ def measure_subject(
     """Time any captioner in turn with the reference of `base`, which is fed `pixel_values`. Arguments as of measure_latency."""
     half = build(base, first_layers(*reference_architecture(base.shape))).model
     session = _Session(subject, Subject.of(half, base, pixel_values, protocol.beams), base.device, protocol, seed)
-    best: Latency | None = None
-    for voided in range(protocol.repeats + 1):
-        latency = session.run(device_lock)
-        if best is None or latency.drift < best.drift:
-            best = latency
-        best = replace(best, voided=voided)
-        if best.drift <= protocol.drift:
-            return best
-    assert best is not None
-    reasons = [best.disturbed] if best.disturbed else []
-    reasons.append(f"its reference drifted by {best.drift:.1%} in {protocol.repeats + 1} sessions")
-    return replace(best, disturbed="; ".join(reasons))
+    sessions: list[Latency] = []
+    while len(sessions) <= protocol.repeats and not any(s.disturbed is None for s in sessions):
+        sessions.append(session.run(device_lock))
+    best = min(sessions, key=lambda s: (s.disturbed is not None, s.width))
+    return replace(best, voided=len(sessions) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +84,14 @@ class _Session:
         with exclusive_device(device_lock, self.device) as disturbed:
             self._warm_up()
             before = device_state(self.device)
-            times, other_times = self._rounds()
+            others = OtherPrograms(self.device)
+            times, other_times = self._rounds(others)
+            reasons = others.disturb(self.protocol)
             after = device_state(self.device)
             parts = _parts(self.subject, self.device, self.protocol, float(np.median(times[:, 1])))
-        return self._latency(times, other_times, parts, disturbed, {"before": before, "after": after})
+        if disturbed:
+            reasons.append(disturbed)
+        return self._latency(times, other_times, parts, reasons, {"before": before, "after": after})
 
     @property
     def _other_decoders(self) -> list[str]:
@@ -111,8 +109,11 @@ class _Session:
             for name in self._other_decoders:
                 self._caption_ms(self.subject, name)
 
-    def _rounds(self) -> tuple[np.ndarray, dict[str, list[float]]]:
-        """Milliseconds of reference and candidate, (runs, 2), and those of the candidate's other decoders by name."""
+    def _rounds(self, others: OtherPrograms) -> tuple[np.ndarray, dict[str, list[float]]]:
+        """Milliseconds of reference and candidate, (runs, 2), and those of the candidate's other decoders by name.
+
+        Ends early where `others` disturb it: more rounds would not help.
+        """
         protocol, begin = self.protocol, time.perf_counter()
         pairs: list[tuple[float, float]] = []
         other_times: dict[str, list[float]] = {name: [] for name in self._other_decoders}
@@ -123,7 +124,8 @@ class _Session:
                     values.append(self._caption_ms(self.subject, name))
             if len(pairs) >= protocol.least_runs and len(pairs) % OTHER_EVERY == 0:
                 low, high = ratio_interval(np.array(pairs), self.seed)
-                if high - low <= protocol.width * low or time.perf_counter() - begin > protocol.seconds:
+                is_narrow, is_late = high - low <= protocol.width * low, time.perf_counter() - begin > protocol.seconds
+                if is_narrow or is_late or others.disturb(protocol):
                     break
         return np.array(pairs), other_times
 
@@ -132,15 +134,19 @@ class _Session:
         times: np.ndarray,
         other_times: Mapping[str, Sequence[float]],
         parts: dict[str, float],
-        disturbed: str | None,
+        reasons: Sequence[str],
         state: dict[str, dict[str, float]],
     ) -> Latency:
-        """The session's result. Arguments as `_rounds` and `_parts` give them, why it was disturbed, and the device's states."""
+        """The session's result. Arguments as `_rounds` and `_parts` give them, what disturbed it, and the device's states."""
         protocol, half = self.protocol, len(times) // 2
         reference_ms, raw_ms = (float(value) for value in np.median(times, axis=0))
         low, high = ratio_interval(times, self.seed)
-        if disturbed is None and high - low > UNSTEADY * protocol.width * low:
-            disturbed = f"its interval is {(high - low) / low:.0%} wide"
+        drift = abs(float(np.median(times[half:, 0]) / np.median(times[:half, 0])) - 1)
+        reasons = list(reasons)
+        if high - low > UNSTEADY * protocol.width * low:
+            reasons.append(f"its interval is {(high - low) / low:.0%} wide")
+        if drift > protocol.drift:
+            reasons.append(f"its reference drifted by {drift:.1%}")
         return Latency(
             latency_ms=raw_ms,
             p90_ms=float(np.percentile(times[:, 1], 90)),
@@ -154,8 +160,8 @@ class _Session:
             raw_ms=raw_ms,
             ratio=raw_ms / reference_ms,
             reference_ms=reference_ms,
-            drift=abs(float(np.median(times[half:, 0]) / np.median(times[:half, 0])) - 1),
-            disturbed=disturbed,
+            drift=drift,
+            disturbed="; ".join(reasons) or None,
             other_decoders={
                 name: {"raw_ms": float(np.median(t)), "p90_ms": float(np.percentile(t, 90)), "runs": float(len(t))}
                 for name, t in other_times.items()
@@ -166,11 +172,7 @@ class _Session:
 
 
 def _parts(subject: Subject, device: torch.device, protocol: Protocol, whole_ms: float) -> dict[str, float]:
-    """Milliseconds of vision, Q-Former with projection, prefill with the first token, and each further token.
-
-    The first three are timed on their own; the time of a token is what remains, so that vision + qformer + prefill +
-    (new_tokens - 1) x per_token is the whole.
-    """
+    """Milliseconds of the whole by part: the first three are timed on their own. See `parts_of`."""
     stages = dict(zip(("vision", "qformer", "prefill"), subject.stages(protocol.decoder), strict=True))
     times: dict[str, list[float]] = {name: [] for name in stages}
     for _ in range(max(PART_RUNS, protocol.least_runs // 10)):
@@ -178,8 +180,18 @@ def _parts(subject: Subject, device: torch.device, protocol: Protocol, whole_ms:
         for name, stage in stages.items():
             milliseconds, value = timed(partial(stage, value), device)
             times[name].append(milliseconds)
-    parts = {name: float(np.median(values)) for name, values in times.items()}
-    return parts | {"per_token": (whole_ms - sum(parts.values())) / (protocol.new_tokens - 1)}
+    return parts_of({name: float(np.median(values)) for name, values in times.items()}, whole_ms, protocol.new_tokens)
+
+
+def parts_of(stages: Mapping[str, float], whole_ms: float, new_tokens: int) -> dict[str, float]:
+    """Returns milliseconds of vision, Q-Former with projection, prefill with the first token, and each further token.
+
+    The time of a token is what `stages`, the first three, leave, so that all together are the whole. Stages that took longer
+    than the whole when they were timed on their own are scaled to it.
+    """
+    scale = min(1.0, whole_ms / sum(stages.values()))
+    parts = {name: scale * value for name, value in stages.items()}
+    return parts | {"per_token": max(0.0, whole_ms - sum(parts.values())) / (new_tokens - 1)}
 
 
 def natural_latency(
@@ -212,11 +224,11 @@ def natural_latency_of(
     """As natural_latency, for subjects of one captioner, each with its image."""
     times, lengths = [], []
     with exclusive_device(device_lock, device):
-        for index, subject in enumerate(subjects):
+        for subject in subjects:
             run_times = []
-            for _ in range(runs + (index == 0)):  # the first warms up
+            for _ in range(runs + 1):  # the first warms up the shapes of this length
                 milliseconds, ids = timed(partial(subject.caption, protocol.decoder, 0, MAX_NEW_TOKENS), device)
                 run_times.append(milliseconds)
-            times.append(float(np.median(run_times[-runs:])))
+            times.append(float(np.median(run_times[1:])))
             lengths.append(ids.shape[1])
     return float(np.mean(times)), float(np.mean(lengths))

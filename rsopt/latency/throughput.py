@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.common import json_lines
@@ -18,7 +17,7 @@ from rsopt.common.out_of_memory import is_out_of_memory, release
 from rsopt.core.inference import Generation
 from rsopt.core.variant import Architecture
 from rsopt.latency.device_lock import DeviceLock
-from rsopt.latency.ledger import entry_key, stored
+from rsopt.latency.ledger import entry_key, session_lock, stored
 from rsopt.latency.protocol import Protocol
 from rsopt.latency.subject import caption_ids
 from rsopt.latency.timing import exclusive_device, timed
@@ -85,7 +84,7 @@ def known_throughput(
 ) -> Throughput:
     """Returns this architecture's throughput from the study's file, else measures it and records it there."""
     path, key = folder / THROUGHPUT_FILE, entry_key(context, architecture)
-    with FileLock(f"{path}.lock"):
+    with session_lock(path, key):
         for entry in json_lines.read(path):
             if entry["key"] == key:
                 return Throughput(**entry["throughput"])

@@ -48,8 +48,7 @@ def measure_inference_variant(
         context.leg.candidate.variant.architecture(base.dtype, base.shape),
         lambda: measure_latency(model, base, pixels(base, samples[:1]), protocol, context.device_lock, beams=form.beams),
     )
-    if (reference_ms := context.ledger.reference_ms(key)) is not None:
-        latency = latency.relative_to(reference_ms)
+    latency = context.ledger.on_scale(key, base.dtype, latency)
     metrics |= latency_metrics(latency)
     metrics |= {"params": float(sum(p.numel() for p in plain.parameters())), "size_mb": stored_mb(model)}
     if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:

@@ -1,4 +1,4 @@
-"""Latency and throughput of an architecture as a trial reports them: recorded, measured now, or predicted for another device."""
+"""Latency and throughput of an architecture as a trial reports them: recorded, measured now, or predicted."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 from transformers import Blip2ForConditionalGeneration
 
 from rsopt.core.variant import Architecture
+from rsopt.latency.additive_model import LatencyModel, whole_groups
 from rsopt.latency.device import device_name
 from rsopt.latency.ledger import Latency, Ledger
-from rsopt.latency.other_device import latency_metrics, latency_on_other_device
+from rsopt.latency.metrics import latency_metrics, latency_on_other_device, predicted_latency
 from rsopt.latency.protocol import latency_context, model_context
 from rsopt.latency.throughput import Throughput, known_throughput, measure_throughput
 from rsopt.model.vision_features import pixels
@@ -22,18 +23,43 @@ def architecture_latency(
 ) -> dict[str, float] | None:
     """Metrics with the latency of an architecture on the device that counts; None where it is unknown.
 
-    `measure` times it here by the context's protocol. A worker on another device than the one that counts never measures:
-    it reads the ledger's entries of that device, or predicts from them (`latency_predicted` 1, `latency_error_ms`).
+    Recorded latencies come first. The first few architectures of a study are measured: `measure` times one here by the
+    context's protocol. Others are predicted from those, and so are those whose session was disturbed, as far as that is
+    possible (`latency_predicted` 1, `latency_error_ms`). A worker on another device than the one that counts never measures:
+    it reads the ledger's entries of that device, or predicts from them.
     """
     base, ledger, device = context.worker.base, context.ledger, context.latency_device
     if device is None or device == device_name(base.device):
         key = latency_context(base, context.protocol)
+        if (known := ledger.find(key, architecture)) is not None:
+            return latency_metrics(known) | {"latency_measured": 0.0}
+        every = base.shape.cross_attention_frequency
+        if (model := _model(ledger, key, architecture, every)) is not None and model.covers(architecture):
+            return predicted_latency(model, architecture)
         latency, new = ledger.get_or_measure(key, architecture, measure)
+        model = _model(ledger, key, architecture, every) if latency.disturbed else None
+        if model is not None and (predicted := predicted_latency(model, architecture)) is not None:
+            return predicted
         return latency_metrics(latency) | {"latency_measured": float(new)}
     stated = _stated_context(ledger, device, model_context(base), context.decoder)
     if stated is None:
         return None
     return latency_on_other_device(ledger.entries(stated), architecture, base.shape.cross_attention_frequency)
+
+
+def _model(ledger: Ledger, context: Mapping[str, Any], architecture: Architecture, every: int) -> LatencyModel | None:
+    """The additive model of a context and dtype; None where it has no entries, or not for this architecture's Q-Former.
+
+    Args:
+        ledger: Measured architectures.
+        context: Context of their latencies.
+        architecture: What is to be predicted. The model knows Q-Formers in whole groups alone.
+        every: The base's cross-attention frequency.
+    """
+    if architecture.qformer_layers != every * (architecture.cross_layers or 0):
+        return None
+    measured = whole_groups([e for e in ledger.entries(context) if e.architecture.dtype == architecture.dtype], every)
+    return LatencyModel.of(measured) if measured else None
 
 
 def _stated_context(ledger: Ledger, device: str, model: Mapping[str, Any], decoder: str) -> dict[str, Any] | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
+from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Leg
 from rsopt.core.objectives import Fault, Measurement, Objective
 from rsopt.errors import UserError
+from rsopt.latency.ledger import tied
+from rsopt.latency.remeasured import RemeasuredLatency
 from search.engine.failure_monitor import FailureMonitor
 from search.engine.legs import next_leg, teacher_leg
 from search.engine.proposer import Proposal, Proposer
@@ -17,9 +20,11 @@ from search.engine.transitions import after_leg, after_loss, breaks_limit, compl
 from search.optimizer.factory import Optimizer
 from search.optimizer.scheduler import Promote, StartCandidate, Wait
 from search.space.bound_space import BoundSpace
+from search.storage.layout import REMEASURED_FILE
 from search.study.budget import Budget
 from search.study.history import REFERENCES, CandidateState, History, Role
 from search.study.journal import Journal
+from search.study.latencies import latency_interval, read_remeasured, with_best_latencies
 from search.study.limits import Limits
 from search.study.trial_records import TrialTimes, ending, interrupted
 
@@ -80,6 +85,8 @@ class Search:
         self._journal = Journal(folder, settings.objectives, recorded, keep)
         self.cut_bytes = self._journal.cut_bytes  # of a torn last line, cut off the journal on opening
         self._states = self._journal.history()
+        self._folder, self._remeasured = folder, read_remeasured(folder)
+        self._history: History | None = None  # as of now, with the best known latencies
         self._measurements = sum(len(state.rungs) for state in self._states)
         self._in_flight: dict[int, Leg] = {}
         self._failures = FailureMonitor(any(state.rungs and state.role != "zero_shot" for state in self._states))
@@ -143,6 +150,22 @@ class Search:
             self._owed.add(leg.number)
         self._record(state)
 
+    @property
+    def remeasured(self) -> Mapping[int, RemeasuredLatency]:
+        """Latencies that were measured again at the end of this session or an earlier one, by trial."""
+        return self._remeasured
+
+    def remeasure(self, number: int, metrics: dict[str, float]) -> None:
+        """Records the metrics of a last session of a trained candidate's architecture; they replace those of a disturbed one.
+
+        Raises OSError if the disk refuses it.
+        """
+        recorded = self._states[number].rungs[-1].metrics
+        differs = not tied(latency_interval(recorded), latency_interval(metrics))
+        self._remeasured[number] = RemeasuredLatency(metrics, recorded["latency_ms"], differs)
+        self._history = None
+        write_json(self._folder / REMEASURED_FILE, {n: again.to_json() for n, again in sorted(self._remeasured.items())})
+
     def give_up(self, number: int, reason: str) -> None:
         """Stops a resting candidate, which is then never promoted. Raises ValueError for one that does not rest."""
         state = self._states[number]
@@ -175,8 +198,10 @@ class Search:
 
     @property
     def history(self) -> History:
-        """Every candidate by number, as of now."""
-        return tuple(self._states)
+        """Every candidate by number as of now, with the best latency that is known of its architecture."""
+        if self._history is None:
+            self._history = with_best_latencies(tuple(self._states), self._remeasured, self.settings.limits)
+        return self._history
 
     @property
     def times(self) -> tuple[TrialTimes, ...]:
@@ -185,7 +210,7 @@ class Search:
 
     def snapshot(self, live: bool = True) -> History:
         """Returns the history; with `live` false, as it is left behind: what has not finished is `interrupted`."""
-        return self.history if live else tuple(map(interrupted, self._states))
+        return self.history if live else tuple(map(interrupted, self.history))
 
     @property
     def orphans(self) -> tuple[Leg, ...]:
@@ -277,6 +302,7 @@ class Search:
         user_attrs = {"start": proposal.start} if proposal and proposal.start is not None else {}
         self._journal.create(state, distributions, system_attrs, user_attrs)
         self._states.append(state)
+        self._history = None
         if proposal is None:
             self._proposer.add(state, self._journal.trials()[state.number])
         else:
@@ -288,6 +314,7 @@ class Search:
         """Writes the journal first, memory second: what is not written has not happened."""
         self._journal.update(state)
         self._states[state.number] = state
+        self._history = None
         self._tell_sampler(state)
 
     def _tell_sampler(self, state: CandidateState) -> None:

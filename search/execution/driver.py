@@ -106,7 +106,7 @@ class Driver:
                     observer.on_change(search)
                 progress.update()
 
-            remeasurement = Remeasurement(self.settings, self.metadata, search, progress.say)
+            remeasurement = Remeasurement(search, progress.say)
             stopped: str | None = None
             try:
                 stopped = self._fit(search, resources, changed, progress, remeasurement)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rsopt.core.objectives import Fault, Measurement
 from rsopt.errors import InfrastructureError, UserError, refusal
 
-REMEASURE = "again"  # legs to measure again, in a trial's config, and their latencies, in its outcome
+REMEASURE = "again"  # the leg to measure again, in a trial's config, and metrics of its latency, in its outcome
 
 
 @dataclass(frozen=True, slots=True)

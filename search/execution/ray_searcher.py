@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ray.tune.search import Searcher
@@ -14,30 +14,34 @@ from search.execution.messages import Refused, decode
 
 
 class FinalTask(Protocol):
-    """One more Ray trial after the last leg; its worker has base and data in memory."""
+    """More Ray trials after the last leg; their workers have base and data in memory.
+
+    `config` returns the next trial's, None while there is none to start; `on_result` takes its outcome, None if it was lost.
+    """
 
     def config(self) -> dict[str, Any] | None: ...
-    def on_result(self, outcome: str | None) -> None: ...
+    def on_result(self, config: Mapping[str, Any], outcome: str | None) -> None: ...
+
+    @property
+    def done(self) -> bool: ...
 
 
 class LegSearcher(Searcher):
     """Runs each leg as a Ray trial: `suggest` calls `ask`, a result calls `tell`, an error calls `report_lost`.
 
     `failure` is set when the journal could not be written, since an exception here would end Ray's loop and all running
-    legs. `final_task` runs after the last leg of a search that was not stopped.
+    legs. `final_task` follows the last leg of a search that was not stopped.
     """
 
     def __init__(self, search: LegSource, on_change: Callable[[], None], final_task: FinalTask | None = None) -> None:
         super().__init__()
         self.search, self.on_change, self._final_task = search, on_change, final_task
-        self._last: str | None = None  # trial id of the final task while it runs
+        self._final: dict[str, dict[str, Any]] = {}  # configs of the final task's trials that run, by trial id
         self.legs: dict[str, Leg] = {}
         self.failure: InfrastructureError | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Returns a leg as a trial's config, FINISHED when the search is done, None when nothing can start now."""
-        if self._last is not None:
-            return None
         try:
             leg = None if self.failure else self.search.ask()
         except InfrastructureError as error:
@@ -52,10 +56,10 @@ class LegSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Report a trial's Measurement or Fault to the search, or its leg as lost for any other end of the trial."""
-        if trial_id == self._last:
+        if (config := self._final.pop(trial_id, None)) is not None:
             assert self._final_task is not None
-            self._final_task.on_result(None if error or not result else result.get("outcome"))
-            self._final_task = self._last = None
+            self._final_task.on_result(config, None if error or not result else result.get("outcome"))
+            self.on_change()
             return
         leg = self.legs.pop(trial_id)
         try:
@@ -70,11 +74,13 @@ class LegSearcher(Searcher):
         self.on_change()
 
     def _end(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Returns the config of the final task if there is one to run, else FINISHED."""
-        config = None if self._final_task is None or self.search.stopped else self._final_task.config()
-        if config is None:
+        """Returns the config of the final task's next trial, None while that waits for others, FINISHED at its end."""
+        if self._final_task is None or self.search.stopped:
             return Searcher.FINISHED
-        self._last = trial_id
+        config = self._final_task.config()
+        if config is None:
+            return Searcher.FINISHED if self._final_task.done else None
+        self._final[trial_id] = config
         return config
 
     # The journal is the only state, so Ray's snapshots of the searcher are empty.

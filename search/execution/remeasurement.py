@@ -1,86 +1,156 @@
-"""The final task of a search: measures the latencies of the front again, with trained weights."""
+"""The last task of a search: measures the latencies of the front again, with trained weights, on all workers."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rsopt.common.atomic_files import write_json
 from rsopt.core.candidate import Leg
+from rsopt.core.objectives import minimised
 from rsopt.latency.remeasured import RemeasuredLatency
 from search.engine.legs import leg_seed
 from search.engine.search import Search
 from search.execution.messages import REMEASURE
-from search.results.build_front import build_front, read_remeasured
-from search.storage.layout import REMEASURED_FILE
-from search.study.settings import Settings, StudyMetadata
+from search.optimizer.pareto import non_dominated
+from search.study.history import CandidateState, final_values
+from search.study.latencies import architecture_key, is_measured, latency_interval
 
 _LOG = logging.getLogger(__name__)
+# Where other programs run, a session is repeated later: after these seconds, and as long as the waiting is not more than a share
+# of the search.
+PAUSES_S = (0.0, 5.0, 10.0, 20.0, 40.0)
+PATIENCE, MOST_PATIENCE_S = 0.25, 600.0
 
 
 class Remeasurement:
-    """Final task that measures one member of the front for each of its architectures.
+    """Final task that measures the architectures of the front, of those that may enter it, and of the full depth.
 
-    `say` shows a note while it runs, and "" when it has ended.
+    A Ray trial measures one architecture, so that the workers share them. A disturbed session is repeated once the others are
+    done. `say` shows a note while it runs, and "" when it has ended.
     """
 
-    def __init__(self, settings: Settings, metadata: StudyMetadata, search: Search, say: Callable[[str], None]) -> None:
-        self._settings, self._metadata, self._search, self._say = settings, metadata, search, say
-        self._path = settings.folder / REMEASURED_FILE
-        self._all = read_remeasured(settings.folder)
+    def __init__(self, search: Search, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._search, self._say, self._clock = search, say, clock
+        self._made, self._deadline = clock(), math.inf
+        self._attempts: Counter[object] = Counter()
+        self._running: set[object] = set()
 
     def config(self) -> dict[str, Any] | None:
-        """Returns the config of the Ray trial that measures what is missing; None where nothing is."""
-        missing = [alike[0] for alike in self._members() if not any(number in self._all for number in alike)]
-        if not missing:
+        """Returns the config of the next Ray trial; None while there is none to start (see `done`)."""
+        if self._deadline == math.inf:
+            now = self._clock()
+            self._deadline = now + min(MOST_PATIENCE_S, PATIENCE * (now - self._made))
+        waiting = {key: c for key, c in self._wanted().items() if key not in self._running}
+        if not waiting:
             return None
-        self._say(f"measuring the front's {len(missing)} architectures again, with trained weights")
-        history, seed = self._search.history, self._search.settings.seed
-        return {REMEASURE: [Leg(n, history[n].candidate, 0.0, 1.0, leg_seed(seed, n)).to_json() for n in missing]}
+        key, c = min(waiting.items(), key=lambda item: (self._attempts[item[0]], item[1].number))
+        pause_s = PAUSES_S[self._attempts[key]]
+        self._attempts[key] += 1
+        self._running.add(key)
+        self._say(self._note(len(waiting), pause_s))
+        leg = Leg(c.number, c.candidate, 0.0, 1.0, leg_seed(self._search.settings.seed, c.number))
+        return {REMEASURE: leg.to_json(), "pause_s": pause_s}
 
-    def on_result(self, outcome: str | None) -> None:
-        """Save the worker's latencies. `outcome` is None where it was lost; the study is complete without them."""
-        self._say("")
+    @property
+    def done(self) -> bool:
+        """Whether `config` will never return a trial again."""
+        return not self._running and not self._wanted()
+
+    def on_result(self, config: Mapping[str, Any], outcome: str | None) -> None:
+        """Takes a worker's session. `outcome` is None where it was lost; the study is complete without it."""
+        number = Leg.from_json(config[REMEASURE]).number
+        key = architecture_key(self._search.history[number])
+        self._running.discard(key)
         result: dict[str, Any] = json.loads(outcome) if outcome else {"refused": "its worker was lost"}
-        latencies = {int(n): RemeasuredLatency.from_json(again) for n, again in result.get(REMEASURE, {}).items()}
-        reasons = [result["refused"]] if "refused" in result else []
-        self._all |= latencies
         try:
-            if latencies:
-                write_json(self._path, {number: again.to_json() for number, again in self._all.items()})
+            if metrics := result.get(REMEASURE):
+                self._search.remeasure(number, metrics)
+            elif outcome:  # refused: another try would end alike
+                self._attempts[key] = len(PAUSES_S)
         except OSError as error:
-            reasons.append(str(error))
-        if reasons:
-            _LOG.warning("latencies of the front not all taken again: %s", "; ".join(reasons))
+            result["refused"] = str(error)
+        if "refused" in result:
+            _LOG.warning("the latency of trial %d was not measured again: %s", number, result["refused"])
+        if self.done:
+            self._say("")
 
     @property
     def latencies(self) -> dict[int, RemeasuredLatency]:
-        """Latencies measured again, by trial, of the current front."""
-        on_front = {number for alike in self._members() for number in alike}
-        return {number: latency for number, latency in self._all.items() if number in on_front}
+        """Latencies measured again, by trial, of the architectures on the present front."""
+        keys = {architecture_key(c) for c in self._members()}
+        return {n: again for n, again in self._search.remeasured.items() if architecture_key(self._search.history[n]) in keys}
 
-    def _members(self) -> list[list[int]]:
-        """Numbers of the front's trials, grouped by architecture."""
-        if "latency_ms" not in self._metadata.objectives:
+    def _note(self, waiting: int, pause_s: float) -> str:
+        if pause_s:
+            return f"{waiting} latencies were disturbed by other programs, measuring again after {pause_s:.0f} s"
+        return f"measuring the front's latencies again, with trained weights: {waiting} architectures left"
+
+    def _wanted(self) -> dict[object, CandidateState]:
+        """The architectures to measure, each with one of its candidates."""
+        search = self._search
+        known = {architecture_key(search.history[n]) for n, again in search.remeasured.items() if not again.disturbed}
+        late = self._clock() > self._deadline
+        wanted: dict[object, CandidateState] = {}
+        for c in self._members_and_contenders():
+            key = architecture_key(c)
+            tried = self._attempts[key]
+            if key not in known and key not in wanted and tried < len(PAUSES_S) and not (tried and late):
+                wanted[key] = c
+        return wanted
+
+    def _members(self) -> list[CandidateState]:
+        """The front, and the full depth that it is compared with; none where latency is no objective."""
+        on_front = {c.number for c in _front(_points(self._search))}
+        return [c for c in self._search.history if c.number in on_front or (c.role == "full_depth" and c.final and on_front)]
+
+    def _members_and_contenders(self) -> list[CandidateState]:
+        """Also the candidates without a measured latency that would be on the front at the lower end of its interval."""
+        points, search = _points(self._search), self._search
+        members = self._members()
+        if not members:
             return []
-        members: dict[str, list[int]] = {}
-        for trial in build_front(self._settings.name, self._metadata, self._search.history).members:
-            if trial.baseline is None:
-                key = f"{trial.variant.architecture()} {trial.variant.qformer_layers}"
-                members.setdefault(key, []).append(trial.id)
-        return list(members.values())
+        for c in search.history:
+            metrics = c.rungs[-1].metrics if c.rungs and c.reached == 1.0 else {}
+            if "latency_ms" not in metrics or is_measured(metrics) or c.candidate.baseline is not None:
+                continue
+            optimistic = dict(metrics) | {"latency_ms": latency_interval(metrics)[0]}
+            values = minimised(search.settings.objectives, optimistic)
+            if values is None or search.settings.limits.broken(optimistic) or c.role == "zero_shot":
+                continue
+            if c in _front([(other, point) for other, point in points if other != c] + [(c, values)]):
+                members.append(c)
+        return members
 
 
-def summary_lines(remeasured: Mapping[int, RemeasuredLatency]) -> list[str]:
-    """Lines to print: one for all, and one for every latency that changed beyond its interval."""
-    differing = {number: again for number, again in remeasured.items() if again.differs}
-    if not remeasured:
+def _points(search: Search) -> list[tuple[CandidateState, tuple[float, ...]]]:
+    """The finished candidates of variants with their minimised objectives; none where latency is no objective."""
+    objectives = search.settings.objectives
+    if all(o.name != "latency_ms" for o in objectives):
         return []
-    lines = [f"{len(remeasured)} of the front taken again with trained weights, {len(differing)} beyond their intervals"]
-    for number, again in differing.items():
-        why = f" ({again.disturbed})" if again.disturbed else ""
-        times = f"{again.latency_ms:.2f} ms, recorded {again.recorded_ms:.2f} ms ({again.change:+.1%})"
-        lines.append(f"  trial {number}: {times}{why}")
-    return lines
+    return [(c, v) for c in search.history if (v := final_values(c, objectives)) is not None]
+
+
+def _front(points: Sequence[tuple[CandidateState, tuple[float, ...]]]) -> list[CandidateState]:
+    """The non-dominated candidates; baselines keep no weights that could be measured again."""
+    flags = non_dominated([values for _, values in points])
+    return [c for (c, _), flag in zip(points, flags, strict=True) if flag and c.candidate.baseline is None]
+
+
+def summary_line(remeasured: Mapping[int, RemeasuredLatency]) -> str | None:
+    """Returns the line that says what changed, to be printed; None where nothing was measured again."""
+    if not remeasured:
+        return None
+    moved = {number: again for number, again in remeasured.items() if again.differs and not again.disturbed}
+    disturbed = sum(again.disturbed for again in remeasured.values())
+    line = f"{len(remeasured)} architectures of the front measured again with trained weights"
+    if moved:
+        changes = ", ".join(f"trial {n} {a.recorded_ms:.1f} -> {a.latency_ms:.1f} ms" for n, a in sorted(moved.items()))
+        line += f"; beyond their intervals moved: {changes}"
+    else:
+        line += ", none beyond its interval"
+    return line + (f"; {disturbed} disturbed by other programs" if disturbed else "")

@@ -27,6 +27,7 @@ class WorkerSpec:
     latency_decoder: str = "generate"  # decoder whose latency is the objective
     latency_device: str | None = None  # model name of the device where latency counts; None for the worker's own
     throughput: bool = False  # whether captions per second are an objective
+    last_throughput: bool = False  # whether they are measured with the last latencies
     teacher: Leg | None = None  # whole training of the study's teacher, if candidates may distil
     validations: int = 0  # computations of the validation loss in each training
     part: str = ""  # folder within the study that holds these legs, such as that of its refits
@@ -43,6 +44,7 @@ class WorkerSpec:
             settings.latency_decoder,
             settings.latency_device,
             "captions_per_s" in metadata.objectives,
+            settings.throughput or "captions_per_s" in metadata.objectives,
             teacher,
             settings.validations,
             part,

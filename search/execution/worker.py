@@ -8,11 +8,10 @@ import shutil
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from filelock import FileLock
 
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import trained_folder
@@ -21,7 +20,6 @@ from rsopt.errors import UserError
 from search.execution.messages import REMEASURE, encode, trial_result
 from search.execution.work import WorkerSpec
 from search.execution.worker_cache import worker_context
-from search.storage.layout import LEDGER_FILE
 
 if TYPE_CHECKING:
     from rsopt.latency.device_lock import DeviceLock
@@ -29,14 +27,15 @@ if TYPE_CHECKING:
 
 
 def run_trial(config: dict[str, Any], work: WorkerSpec) -> dict[str, str]:
-    """Run the leg in `config["leg"]`, or measure the latencies of the legs in `config[REMEASURE]` again.
+    """Run the leg in `config["leg"]`, or measure the latency of the leg in `config[REMEASURE]` again, after `pause_s` seconds.
 
     Returns a measurement, a fault of the candidate, or why this machine refused. Every other error is raised, for Ray to see.
     """
 
     def run() -> str:
         if REMEASURE in config:
-            return json.dumps(_remeasure(list(map(Leg.from_json, config[REMEASURE])), work))
+            time.sleep(config["pause_s"])
+            return json.dumps(_remeasure(Leg.from_json(config[REMEASURE]), work))
         leg = Leg.from_json(config["leg"])
         if isinstance(outcome := _run(leg, work), Fault):  # a failed training is not measured again
             shutil.rmtree(trained_folder(work.store().folder, leg.number, leg.stop), ignore_errors=True)
@@ -87,7 +86,7 @@ def _run(leg: Leg, work: WorkerSpec) -> Measurement | Fault:
     if leg.start > 0:
         store.pull_leg(leg.number, leg.start)  # where it ran on another node
     store.pull_leg(leg.number, leg.stop)  # finished, but its driver was dead
-    device_lock = DeviceLock(lock_name(device))
+    device_lock = DeviceLock(lock_name(device), purpose=f"trial {leg.number} of {work.name}")
 
     def run() -> Measurement:
         trainee = VariantTrainee if leg.candidate.baseline is None else BaselineTrainee
@@ -141,32 +140,19 @@ def _trial_context(leg: Leg, work: WorkerSpec, device_lock: DeviceLock, assigned
     )
 
 
-def _remeasure(legs: Sequence[Leg], work: WorkerSpec) -> dict[str, Any]:
-    """Measures latencies with trained weights again, by trial; none if latency counts on another device than this worker's.
-
-    `refused` says why the rest is missing, if any is; latencies measured before that are returned.
-    """
-    from rsopt.latency.device import device_name, lock_name
+def _remeasure(leg: Leg, work: WorkerSpec) -> dict[str, Any]:
+    """Measures the latency of a leg's architecture with its trained weights; `refused` says why there is none."""
+    from rsopt.latency.device import lock_name
     from rsopt.latency.device_lock import DeviceLock
     from rsopt.trial.remeasure import remeasure_latency
 
     store, device = work.store(), worker_context(work).base.device
-    latencies: dict[int, dict[str, Any]] = {}
-    if work.latency_device not in (None, device_name(device)):
-        return {REMEASURE: latencies}
-    number = legs[0].number
-    with FileLock(f"{store.folder / LEDGER_FILE}.lock"):
-        store.sync_ledger()  # latencies that other nodes measured
-    device_lock = DeviceLock(lock_name(device))
+    device_lock = DeviceLock(lock_name(device), purpose=f"last latencies of {work.name}")
     try:
-        for leg in legs:
-            number = leg.number
-            store.pull_leg(leg.number, leg.stop)
-            latency = remeasure_latency(_trial_context(leg, work, device_lock))
-            if latency is not None:
-                latencies[leg.number] = latency.to_json()
+        store.pull_leg(leg.number, leg.stop)
+        context = replace(_trial_context(leg, work, device_lock), throughput=work.last_throughput)
+        return {REMEASURE: remeasure_latency(context)}
     except Exception as error:  # noqa: BLE001 - reported to the user: the study is whole without
-        return {REMEASURE: latencies, "refused": f"trial {number}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"}
+        return {"refused": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
     finally:
         device_lock.close()
-    return {REMEASURE: latencies}

@@ -38,7 +38,7 @@ def _score_test_split(leg: Leg, work: WorkerSpec) -> None:
     from rsopt.trial.trained_model import load_trained
 
     worker, folder = worker_context(work), work.store().folder
-    base, device_lock = worker.base, DeviceLock(lock_name(worker.base.device))
+    base, device_lock = worker.base, DeviceLock(lock_name(worker.base.device), purpose=f"search.refit of {work.name}")
     try:
         with device_lock.shared():
             path, model = scores_file(folder, leg.number, AS_TRAINED), load_trained(base, leg, folder)

@@ -31,7 +31,9 @@ def measure_variants(work: WorkerSpec, variants: list[InferenceVariant]) -> list
     worker, study, first = worker_context(work), work.store().folder, variants[0]
     device = worker.base.device
     leg = Leg(first.trial, first.candidate, 0.0, first.reached, seed=0)
-    plain, device_lock = load_trained(worker.base, leg, study), DeviceLock(lock_name(device))
+    device_lock = DeviceLock(lock_name(device), purpose=f"search.free of {work.name}")
+    with device_lock.shared():
+        plain = load_trained(worker.base, leg, study)
     context = TrialContext(leg, worker, study, work.ledger(), device_lock, Stopwatch(device), decoder=work.latency_decoder)
     (study / INFERENCE_VARIANTS_FOLDER).mkdir(exist_ok=True)
     ledger = Ledger(study / INFERENCE_VARIANTS_FOLDER / LEDGER_FILE, cache_dir() / "latency_forms.jsonl")

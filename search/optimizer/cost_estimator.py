@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsopt.core.candidate import Candidate
-from rsopt.core.objectives import Objective
+from rsopt.core.objectives import Measurement, Objective
 from rsopt.core.variant import Architecture
-from rsopt.latency.additive_model import PARTS, LatencyModel, TimedArchitecture
+from rsopt.latency.additive_model import LatencyModel, TimedArchitecture
 from search.study.history import CandidateState, History
+from search.study.latencies import is_measured, timed_architecture
 
 # Exact costs of a candidate (params, gmacs, memory_gb, ...), known without running it; those that are not known are absent.
 Costs = Callable[[Candidate], Mapping[str, float]]
@@ -38,8 +39,9 @@ class CostEstimator:
     """Costs of any candidate: the objectives that need not be predicted by a surrogate.
 
     In this order: the exact cost; the cost measured of the same architecture (or candidate); for latency the additive model
-    of those measured, once it can predict; else the measured costs scaled by compute. `recorded` latencies count as measured.
-    In a study that measured nothing a cost is the compute itself: only proportions are meaningful then.
+    of those measured, once it can predict, then one that a worker predicted or that was disturbed; else the measured costs
+    scaled by compute. `recorded` latencies count as measured. In a study that measured nothing a cost is the compute itself:
+    only proportions are meaningful then.
     """
 
     def __init__(
@@ -51,20 +53,21 @@ class CostEstimator:
         self._exact_costs: dict[Candidate, Mapping[str, float]] = {}
         self._minimised: dict[Candidate, list[float]] = {}  # as of the last `learn`
         self.version = 0  # goes up whenever an estimate may have changed
-        self._legs: dict[int, int] = {}  # trial -> legs that were learned
+        self._learned: dict[int, tuple[Measurement, ...]] = {}  # by trial
         self._measured: dict[str, dict[object, _Measured]] = {}
+        self._provisional: dict[object, tuple[float, float]] = {}  # latencies, with error, of sessions that do not count
         self._timed: dict[Architecture, tuple[int, TimedArchitecture]] = {}  # with the trial that measured it
         self._scale: dict[str, float] = {}
         self._latency: LatencyModel | None = None
         self._reset()
 
     def learn(self, history: History) -> None:
-        """Adds what was measured since the last call. Starts again where the history has become shorter."""
-        legs = {c.number: len(c.rungs) for c in history if c.rungs}
-        if any(legs.get(number, 0) < count for number, count in self._legs.items()):
+        """Adds what was measured since the last call. Starts again where the history has become shorter or was corrected."""
+        rungs = {c.number: c.rungs for c in history if c.rungs}
+        if any(rungs.get(number, ())[: len(before)] != before for number, before in self._learned.items()):
             self._reset()
-        changed_trials = [number for number, count in legs.items() if self._legs.get(number) != count]
-        self._legs = legs
+        changed_trials = [number for number, now in rungs.items() if len(self._learned.get(number, ())) != len(now)]
+        self._learned = rungs
         changed = {name for number in changed_trials for name in self._add(history[number])}
         if not changed:
             return
@@ -91,6 +94,8 @@ class CostEstimator:
             predicted = self._latency.predict(candidate.variant.architecture())
             if predicted is not None:
                 return predicted
+        if name == "latency_ms" and (provisional := self._provisional.get(_key(name, candidate))) is not None:
+            return provisional
         return self._scale.get(name, 1.0) * self._compute(name, candidate), math.nan
 
     def minimised_costs(self, candidate: Candidate) -> list[float]:
@@ -107,7 +112,7 @@ class CostEstimator:
 
     def _reset(self) -> None:
         """Forgets everything but the recorded latencies."""
-        self._legs, self._scale = {}, {}
+        self._learned, self._scale, self._provisional = {}, {}, {}
         self._measured = {name: {} for name in {*(o.name for o in self._cost_objectives), "latency_ms"}}
         for entry in self._recorded:
             self._measured["latency_ms"][entry.architecture] = _Measured(-1, entry.latency_ms, 0.0)
@@ -124,11 +129,15 @@ class CostEstimator:
             measurement = c.rungs[0] if name in ARCHITECTURE_COSTS else c.final
             value = measurement.metrics.get(name, math.nan) if measurement else math.nan
             key = _key(name, c.candidate)
+            if measurement and name == "latency_ms" and math.isfinite(value) and not is_measured(measurement.metrics):
+                self._provisional[key] = value, measurement.metrics.get("latency_error_ms", math.nan)
+                changed.add(name)
+                continue
             if math.isfinite(value) and (key not in measured or c.number < measured[key].trial):
                 ratio = math.nan if c.candidate.baseline else value / self._compute(name, c.candidate)
                 measured[key] = _Measured(c.number, value, ratio)
                 changed.add(name)
-        entry = _timed(c)
+        entry = timed_architecture(c)
         if entry is not None and c.number < self._timed.get(entry.architecture, (math.inf, entry))[0]:
             self._timed[entry.architecture] = (c.number, entry)
             changed.add("latency_ms")
@@ -151,19 +160,6 @@ class CostEstimator:
         if name == "captions_per_s":
             return 1 / compute
         return compute * candidate.recipe.epochs if name == "train_s" else compute
-
-
-def _timed(c: CandidateState) -> TimedArchitecture | None:
-    """Returns the latency that a candidate's first leg measured, with its parts; None where it measured none."""
-    if c.candidate.baseline is not None:
-        return None  # not of the base's layers
-    metrics = c.rungs[0].metrics
-    parts = {name: metrics.get(f"latency_{name}_ms", math.nan) for name in PARTS}
-    if not all(map(math.isfinite, parts.values())) or not parts["per_token"] > 0:
-        return None  # predicted for another device, or a study without latencies
-    first = parts["vision"] + parts["qformer"] + parts["prefill"]
-    new_tokens = 1 + round((metrics["latency_ms"] - first) / parts["per_token"])
-    return TimedArchitecture(c.candidate.variant.architecture(), metrics["latency_ms"], parts, new_tokens)
 
 
 def _key(name: str, candidate: Candidate) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +18,8 @@ from search.results.refits import front_refits
 from search.results.rung_agreement import rung_agreements, saved
 from search.results.ties import mark_ties
 from search.results.verdict import verdict
-from search.storage.layout import REMEASURED_FILE
 from search.study.history import CandidateState, History, final_values
+from search.study.latencies import architecture_key, read_remeasured
 from search.study.settings import StudyMetadata, load_study
 
 
@@ -29,7 +28,8 @@ def build_front(
 ) -> Front:
     """Returns the front of a history, without what the study's folder adds to it (`with_evidence`).
 
-    `remeasured` holds latencies that were measured again at the end of the search, by trial. Only members show theirs.
+    `history` has the best known latencies. `remeasured` holds those that were measured again at the end of the search, by
+    trial: they say what changed. Members of their architectures alone show them.
     """
     objectives = [OBJECTIVES[name] for name in metadata.objectives]
     finished = [(c, values) for c in history if (values := final_values(c, objectives)) is not None]
@@ -37,8 +37,7 @@ def build_front(
     flags = non_dominated(points)
     members = {c.number for (c, _), flag in zip(finished, flags, strict=True) if flag}
     scale, blind = HypervolumeScale.of(history, objectives), strongest_blind(metadata.baselines)
-    again = remeasured or {}
-    throughput = {_architecture(history[number]): _throughput(latency) for number, latency in again.items()}
+    again = {architecture_key(history[number]): latency for number, latency in (remeasured or {}).items()}
     stopping = saved(history)
     return Front(
         study=study,
@@ -53,7 +52,7 @@ def build_front(
         saved_share=stopping.share if stopping else None,
         baselines=metadata.baselines,
         trials=tuple(
-            _member(_entry(c, metadata.objectives), again.get(c.number), throughput.get(_architecture(c), {}))
+            replace(_entry(c, metadata.objectives), pareto=True, latency_again=again.get(architecture_key(c)))
             if c.number in members
             else _entry(c, metadata.objectives)
             for c in history
@@ -80,23 +79,6 @@ def _entry(candidate: CandidateState, objectives: Sequence[str]) -> FrontEntry:
         metrics=candidate.rungs[-1].metrics if candidate.rungs else {},
         rung=candidate.reached,
     )
-
-
-def _member(entry: FrontEntry, again: RemeasuredLatency | None, throughput: dict[str, float]) -> FrontEntry:
-    """The entry as a member of the front. A throughput that is an objective keeps the value of its own measurement."""
-    return replace(entry, pareto=True, metrics=throughput | entry.metrics, latency_again=again)
-
-
-def _architecture(candidate: CandidateState) -> tuple[object, ...]:
-    """Equal for trials of which one stands for all in a measurement of speed."""
-    variant = candidate.candidate.variant
-    return variant.architecture(), variant.qformer_layers
-
-
-def _throughput(latency: RemeasuredLatency) -> dict[str, float]:
-    """Metrics that all members of the architecture share; empty where no throughput was measured."""
-    both = {"captions_per_s": latency.captions_per_s, "captions_batch": latency.captions_batch}
-    return {name: value for name, value in both.items() if value is not None}
 
 
 def study_front(folder: Path) -> Front:
@@ -138,10 +120,3 @@ def front_variants(front: Front, measured: Sequence[MeasuredVariant]) -> tuple[F
         )
         for (v, metrics), point in zip(variants, points, strict=True)
     )
-
-
-def read_remeasured(folder: Path) -> dict[int, RemeasuredLatency]:
-    """Reads the latencies that were measured again at the end of a search, by trial."""
-    path = folder / REMEASURED_FILE
-    stored = json.loads(path.read_text()) if path.exists() else {}
-    return {int(number): RemeasuredLatency.from_json(latency) for number, latency in stored.items()}

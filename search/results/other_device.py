@@ -9,13 +9,14 @@ from typing import Any
 
 from rsopt.errors import UserError
 from rsopt.latency.ledger import Entry, read_ledger
-from rsopt.latency.other_device import latency_on_other_device
+from rsopt.latency.metrics import latency_on_other_device
 from rsopt.model.configs import base_config, shape_of
-from search.results.build_front import build_front, read_remeasured
+from search.results.build_front import build_front
 from search.results.front import Front, OtherDevice
 from search.results.verdict import verdict
 from search.study.history import CandidateState, History
 from search.study.journal import read_history
+from search.study.latencies import read_remeasured
 from search.study.settings import Settings, load_study
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rsopt.core.leg_files import read_captions
 from rsopt.data.records import CaptionData
 from search.execution.driver import Outcome
-from search.execution.remeasurement import summary_lines
+from search.execution.remeasurement import summary_line
 from search.results.front import Front
 from search.results.table import print_front, stdout_console
 from search.results.verdict import next_step
@@ -53,8 +53,8 @@ def print_report(
     if (knee := front.picks.get("knee")) is not None:
         _print_samples(say, settings, knee, data)
     say("")
-    for line in summary_lines(outcome.remeasured):
-        say(f"latency    {line}")
+    if changed := summary_line(outcome.remeasured):
+        say(f"latency    {changed}")
     if is_remote(settings.storage):
         say(f"kept in    {settings.storage}/{settings.name}")
     say(f"front      {settings.folder / FRONT_FILE}")

@@ -18,8 +18,11 @@ from optuna.trial import FrozenTrial, TrialState
 from rsopt.common.json_lines import cut_torn_end
 from rsopt.core.objectives import Objective
 from rsopt.errors import InfrastructureError, UserError
-from search.storage.layout import JOURNAL_FILE
+from search.storage.layout import JOURNAL_FILE, STUDY_FILE
 from search.study.history import CandidateState, History
+from search.study.latencies import read_remeasured, with_best_latencies
+from search.study.limits import Limits
+from search.study.settings import load_study
 from search.study.trial_records import candidate_state, ending, interrupted, progress_of
 from search.study.writer_lock import lock_folder
 
@@ -179,11 +182,13 @@ class Journal:
 
 
 def read_history(folder: Path) -> History:
-    """Returns a study's candidates without writing anything; those that have not finished are `interrupted`.
+    """Returns a study's candidates with their best known latencies; those that have not finished are `interrupted`.
 
-    Raises UserError where the folder holds no study.
+    Nothing is written. Raises UserError where the folder holds no study.
     """
-    return tuple(interrupted(candidate_state(trial)) for trial in read_trials(folder))
+    history = tuple(interrupted(candidate_state(trial)) for trial in read_trials(folder))
+    limits = load_study(folder)[0].limits if (folder / STUDY_FILE).exists() else Limits()
+    return with_best_latencies(history, read_remeasured(folder), limits)
 
 
 def read_trials(folder: Path) -> list[FrozenTrial]:

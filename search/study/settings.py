@@ -74,6 +74,9 @@ class Settings:
         str | None,
         option(PLACE, "device whose latency counts, such as 'NVIDIA H100 80GB HBM3' (default: the workers')", metavar="NAME"),
     ] = None
+    throughput: Annotated[bool, option(PLACE, "also measure the front's images per second at the end", action="store_true")] = (
+        False
+    )
     halving: Annotated[bool, option(SEARCH, "train every candidate to the end", flag="--no-halving", action="store_false")] = True
     validations: int = 0  # validation losses in each training, for its curve
     max_params: Annotated[

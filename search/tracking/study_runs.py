@@ -169,10 +169,9 @@ def _metrics(c: CandidateState) -> list[RunMetric]:
 
 
 def _remeasured(front: Front, trial: int) -> list[RunMetric]:
-    """The latency that was measured again at the end, where it was."""
+    """How the last measurement changed the latency, where there was one."""
     again = front.trials[trial].latency_again
-    values = again.to_json() if again else {}
-    return [(f"again.{name}", float(value), 0) for name, value in values.items() if isinstance(value, int | float)]
+    return [("again.recorded_ms", again.recorded_ms, 0), ("again.change", again.change, 0)] if again else []
 
 
 def _latency_counts(history: History, front: Front) -> list[RunMetric]:

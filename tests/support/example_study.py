@@ -25,7 +25,7 @@ METADATA = StudyMetadata(
     {"missing_image": 3},
 )
 ENDED_MS = METADATA.started_ms + 100_000
-_TUNED = Candidate(Variant.full(BaseShape(4, 6, 8), LoraSpec(LoraPart(4, 8, "qk"))))
+_TUNED = Variant.full(BaseShape(4, 6, 8), LoraSpec(LoraPart(4, 8, "qk")))
 
 
 def make_settings(folder: Path, **changes: object) -> Settings:
@@ -51,7 +51,8 @@ def make_settings(folder: Path, **changes: object) -> Settings:
 def _candidate(number: int, cider: float, latency_ms: float, params: float, **changes: object) -> CandidateState:
     metrics = {"cider": cider, "latency_ms": latency_ms, "params": params}
     rungs = (Measurement(0.33, {"cider": 999.0}, {}), Measurement(1.0, metrics, {}))
-    return replace(CandidateState(number, "sampled", "complete", _TUNED, {}, rungs), **changes)  # type: ignore[arg-type]
+    variant = replace(_TUNED, llm_layers=tuple(range(round(8 * params / 100) or 8)))
+    return replace(CandidateState(number, "sampled", "complete", Candidate(variant), {}, rungs), **changes)  # type: ignore[arg-type]
 
 
 HISTORY = (
@@ -63,7 +64,8 @@ HISTORY = (
     _candidate(5, 0, 0, 0, state="resting", rungs=(Measurement(0.33, {"cider": 500.0}, {}),)),
     _candidate(6, 0, 0, 0, state="failed", rungs=(), reason="nan: training loss is nan"),
 )
-REMEASURED = RemeasuredLatency(1.0, 0.9, 1.1, 1.0, 1.0, 0.0, False, None, captions_per_s=33.25, captions_batch=8.0)
+_AGAIN = {"latency_ms": 21.0, "latency_low_ms": 20.9, "latency_high_ms": 21.1, "latency_disturbed": 0.0}
+REMEASURED = RemeasuredLatency(_AGAIN | {"captions_per_s": 33.25, "captions_batch": 8.0}, 20.0, True)  # of trial 4
 
 
 def times_of(history: History) -> list[TrialTimes]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks.latency import held_out
 from rsopt.core.variant import Architecture, BaseShape, Variant
-from rsopt.latency.additive_model import LEAST, LatencyModel, design, whole_groups
+from rsopt.latency.additive_model import ENOUGH, LEAST, LatencyModel, TimedArchitecture, design, whole_groups
 from rsopt.latency.ledger import Entry, Latency
 
 SHAPE = BaseShape(vision_layers=39, qformer_layers=12, llm_layers=32)
@@ -76,6 +76,28 @@ def test_nothing_is_said_of_what_was_never_measured() -> None:
     assert model.predict(Architecture(30, 8, 20)) is None, "only one vision depth was seen"
     assert model.predict(Architecture(39, 8, 20, "bfloat16")) is None
     assert LatencyModel.fit(full_vision[: LEAST - 1], 2).predict(Architecture(39, 4, 16)) is None
+
+
+@given(st.lists(st.tuples(st.integers(16, 32), st.floats(0.0, 30.0)), min_size=4, max_size=9))
+def test_no_part_is_predicted_negative(timed: list[tuple[int, float]]) -> None:
+    """Even where noise makes deeper models faster."""
+    parts = {"vision": 1.0, "qformer": 1.0}
+    measured = [
+        TimedArchitecture(Architecture(39, 12, llm), 2 + 12 * ms, parts | {"prefill": ms, "per_token": ms}, TOKENS)
+        for llm, ms in timed
+    ]
+    lines = LatencyModel.of(measured).lines.values()
+    assert all(line.at(layers) >= 0 for line in lines for layers in range(1, 40))
+
+
+def test_enough_measured_architectures_cover_what_lies_between_them() -> None:
+    s = (0.2, 0.1, 0.5, 0.4)
+    entries = [entry((39, qformer, llm), s) for qformer in (4, 12) for llm in (16, 20, 24, 32)]
+    model = LatencyModel.fit(entries, 2)
+    assert len(entries) == ENOUGH and model.covers(Architecture(39, 8, 30))
+    assert not model.covers(Architecture(39, 8, 12)), "less deep than any that was measured"
+    assert not model.covers(Architecture(39, 8, 30, "bfloat16"))
+    assert not LatencyModel.fit(entries[1:], 2).covers(Architecture(39, 8, 30))
 
 
 def test_entries_of_two_devices_are_not_mixed() -> None:

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rsopt.latency.device_lock import DeviceLock
 
 SPAWN = mp.get_context("spawn")
@@ -28,8 +30,8 @@ def _train(folder: Path, stop: Any, steps: Any, paused: Any) -> None:
             steps.value += 1
 
 
-def _hold(folder: Path, what: str, ready: Any) -> None:
-    device_lock = DeviceLock("cpu", folder)
+def _hold(folder: Path, what: str, ready: Any, purpose: str = "") -> None:
+    device_lock = DeviceLock("cpu", folder, purpose)
     with getattr(device_lock, what)():
         ready.set()
         time.sleep(60)
@@ -125,6 +127,20 @@ def test_a_measurement_does_not_wait_for_ever(tmp_path: Path) -> None:
         process.join()
     with device_lock.exclusive(patience_s=5) as alone:
         assert alone
+
+
+def test_who_waits_says_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("rsopt.latency.device_lock._SAID_AFTER_S", 0.2)
+    ready = SPAWN.Event()
+    holder = SPAWN.Process(target=_hold, args=(tmp_path, "shared", ready, "trial 5 of pruning-1"))
+    holder.start()
+    assert ready.wait(20) and holder.pid
+    with DeviceLock("cpu", tmp_path).exclusive(patience_s=1):
+        pass
+    (said,) = caplog.messages  # once a minute
+    assert said.startswith("waiting for cpu") and f"process {holder.pid} (trial 5 of pruning-1)" in said
+    holder.kill()
+    holder.join()
 
 
 def test_a_newcomer_waits_behind_a_measurement(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,10 +75,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     random_config(llm_layers=8, vision_layers=4).save_pretrained(folder / "base")
     path = folder / "card.jsonl"
     arguments = ["--base", str(folder / "base"), "--random-weights", "--ledger", str(path), "--new-tokens", "4", "--cpu"]
-    command = [sys.executable, "-m", "rsopt.latency", *arguments, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return path, json.loads(done.stdout)
+    with redirect_stdout(io.StringIO()) as out:
+        assert main([*arguments, "--json"]) == 0
+    return path, json.loads(out.getvalue())
 
 
 def test_a_ledger_is_written_with_random_weights(

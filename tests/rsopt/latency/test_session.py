@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rsopt.core.inference import DECODERS, Generation
 from rsopt.core.variant import Variant
@@ -16,13 +22,16 @@ from rsopt.data.read import read
 from rsopt.latency.compare import compare
 from rsopt.latency.device_lock import DeviceLock
 from rsopt.latency.protocol import Protocol, first_layers, reference_architecture
-from rsopt.latency.session import measure_latency, natural_latency
-from rsopt.latency.subject import caption_ids
+from rsopt.latency.session import measure_latency, natural_latency, natural_latency_of, parts_of
+from rsopt.latency.subject import Subject, caption_ids
 from rsopt.model.base import Base, load_base
 from rsopt.model.build import build
 from rsopt.model.vision_features import pixels
 
-SHORT = Protocol(12, warmups=1, least_runs=4, most_runs=8, width=0.5, seconds=0.1, drift=10.0, repeats=0)
+# Nothing disturbs these sessions, whatever else the machine does.
+SHORT = Protocol(
+    12, warmups=1, least_runs=4, most_runs=8, width=0.5, seconds=0.1, drift=10.0, waited=1.0, used_by_others=1.0, repeats=0
+)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +100,47 @@ def test_a_drifting_reference_voids_the_session_and_not_for_ever(
 ) -> None:
     found = measure_latency(tiny.model, tiny, images[0], replace(SHORT, drift=-1.0, repeats=2), device_lock)
     assert found.voided == 2
-    assert found.disturbed is not None and "drifted" in found.disturbed and "3 sessions" in found.disturbed
+    assert found.disturbed is not None and "drifted" in found.disturbed
+
+
+def test_a_program_that_takes_the_core_disturbs_a_session(
+    tiny: Base, images: list[torch.Tensor], device_lock: DeviceLock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # with more, this thread waits for the others
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        found = measure_latency(tiny.model, tiny, images[0], replace(SHORT, waited=0.05, seconds=2.0), device_lock)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert found.runs == 4, "more rounds would not help"
+    assert found.disturbed is not None and "of the time for a core" in found.disturbed
+
+
+@given(st.lists(st.floats(0.1, 50), min_size=3, max_size=3), st.floats(1.0, 100.0))
+def test_parts_are_never_negative_and_add_up(stage_ms: list[float], whole_ms: float) -> None:
+    parts = parts_of(dict(zip(("vision", "qformer", "prefill"), stage_ms, strict=True)), whole_ms, new_tokens=12)
+    assert all(value >= 0 for value in parts.values())
+    whole = parts["vision"] + parts["qformer"] + parts["prefill"] + 11 * parts["per_token"]
+    assert whole == pytest.approx(whole_ms)
+
+
+def test_natural_length_is_taken_on_warmed_shapes(tiny: Base, images: list[torch.Tensor], device_lock: DeviceLock) -> None:
+    slept: set[int] = set()
+
+    def caption(image: int) -> torch.Tensor:
+        if image not in slept:
+            time.sleep(0.5)  # as a GPU that meets a shape for the first time
+        slept.add(image)
+        return torch.zeros(1, 5)
+
+    subjects = [
+        replace(Subject.of(tiny.model, tiny, images[0], 1), caption=lambda *_, n=n: caption(n))  # type: ignore[misc]
+        for n in range(3)
+    ]
+    milliseconds, tokens = natural_latency_of(subjects, tiny.device, SHORT, device_lock)
+    assert slept == {0, 1, 2} and milliseconds < 100 and tokens == 5
 
 
 def test_rounds_go_on_until_the_interval_is_narrow_or_time_is_up(

@@ -1,10 +1,10 @@
-"""The last trial of a search: after the last leg and once, lost without harm, its findings kept whatever else went wrong."""
+"""The last trials of a search: after the last leg, shared by the workers, repeated where disturbed, lost without harm."""
 
 from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,38 @@ import pytest
 from ray.tune.search import Searcher
 
 from rsopt.core.candidate import Leg
+from rsopt.core.objectives import Measurement
 from search.engine.search import Search
 from search.execution.messages import REMEASURE, Refused, encode
 from search.execution.ray_searcher import LegSearcher
-from search.execution.remeasurement import Remeasurement
-from search.results.build_front import read_remeasured
+from search.execution.remeasurement import PAUSES_S, Remeasurement, summary_line
 from search.storage.layout import REMEASURED_FILE
-from tests.support.example_study import REMEASURED
-from tests.support.simulated_search import METADATA, measure, open_search, settings_of
+from search.study.latencies import read_remeasured
+from tests.support.simulated_search import measure, open_search
 
 
 class Last:
-    """A final_task that has `config` to run and remembers what it heard."""
+    """A final task of so many trials that remembers what it heard."""
 
-    def __init__(self, config: dict[str, Any] | None) -> None:
-        self._config, self.heard_of = config, list[str | None]()
+    def __init__(self, trials: int) -> None:
+        self.left, self.running, self.heard_of = list(range(trials)), 0, list[tuple[Any, str | None]]()
 
     def config(self) -> dict[str, Any] | None:
-        """What was given."""
-        return self._config
+        """The next trial."""
+        if not self.left:
+            return None
+        self.running += 1
+        return {REMEASURE: self.left.pop(0)}
 
-    def on_result(self, outcome: str | None) -> None:
+    def on_result(self, config: Any, outcome: str | None) -> None:
         """Remembered."""
-        self.heard_of.append(outcome)
+        self.running -= 1
+        self.heard_of.append((config[REMEASURE], outcome))
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left, and nothing runs."""
+        return not self.left and not self.running
 
 
 def run_legs(searcher: LegSearcher, result: Any = None) -> tuple[str, Any]:
@@ -51,74 +60,154 @@ def run_legs(searcher: LegSearcher, result: Any = None) -> tuple[str, Any]:
 @pytest.mark.parametrize(
     ("result", "error", "heard"), [({"outcome": "found"}, False, "found"), (None, True, None), ({}, False, None)]
 )
-def test_it_follows_the_last_leg_once(tmp_path: Path, result: Any, error: bool, heard: str | None) -> None:
-    search, last = open_search(tmp_path, trials=3, slots=2), Last({REMEASURE: []})
+def test_its_trials_follow_the_last_leg_side_by_side(tmp_path: Path, result: Any, error: bool, heard: str | None) -> None:
+    search, last = open_search(tmp_path, trials=3, slots=2), Last(2)
     searcher = LegSearcher(search, lambda: None, last)
     trial, config = run_legs(searcher)
-    assert config == {REMEASURE: []} and search.done
-    assert searcher.suggest("other") is None  # a second worker waits
+    assert config == {REMEASURE: 0} and search.done
+    assert searcher.suggest("other") == {REMEASURE: 1}
+    assert searcher.suggest("third") is None  # a third worker waits
+    searcher.on_trial_complete("other", {"outcome": "one"})
     searcher.on_trial_complete(trial, result, error=error)
-    assert last.heard_of == [heard]
+    assert last.heard_of == [(1, "one"), (0, heard)]
     assert searcher.suggest("after") == Searcher.FINISHED
 
 
 def test_nothing_to_do_ends_at_once(tmp_path: Path) -> None:
-    searcher = LegSearcher(open_search(tmp_path, trials=2, slots=1), lambda: None, Last(None))
+    searcher = LegSearcher(open_search(tmp_path, trials=2, slots=1), lambda: None, Last(0))
     assert run_legs(searcher)[1] == Searcher.FINISHED
 
 
 def test_a_stopped_search_has_none(tmp_path: Path) -> None:
-    last = Last({REMEASURE: []})
+    last = Last(1)
     searcher = LegSearcher(open_search(tmp_path, trials=2, slots=1), lambda: None, last)
     assert run_legs(searcher, lambda leg: Refused("no base"))[1] == Searcher.FINISHED
-    assert searcher.search.stopped and not last.heard_of
+    assert searcher.search.stopped and last.left
 
 
 @pytest.fixture
 def done(tmp_path: Path) -> Search:
-    """A search that found a front."""
-    search = open_search(tmp_path / "s", trials=4, slots=1)
+    """A search that found a front; the deeper, the better and the slower."""
+    search = open_search(tmp_path / "s", trials=5, slots=1)
     run_legs(LegSearcher(search, lambda: None))
     return search
 
 
-def again_of(search: Search, folder: Path, notes: list[str]) -> Remeasurement:
-    settings = replace(settings_of("s"), storage=str(folder))
-    return Remeasurement(settings, METADATA, search, notes.append)
+class Clock:
+    """Seconds that pass only when they are told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-def test_what_was_found_is_kept_though_the_rest_was_not(done: Search, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def session(ms: float, disturbed: bool = False) -> dict[str, float]:
+    """Metrics of a session of `ms` milliseconds."""
+    interval = {"latency_low_ms": 0.99 * ms, "latency_high_ms": 1.01 * ms}
+    return {"latency_ms": ms, **interval, "latency_disturbed": float(disturbed)}
+
+
+def configs(again: Remeasurement) -> Iterator[tuple[dict[str, Any], Leg]]:
+    """The trials that can start now, with their legs."""
+    while (config := again.config()) is not None:
+        yield config, Leg.from_json(config[REMEASURE])
+
+
+def depth(leg: Leg) -> int:
+    """Its LLM layers."""
+    return len(leg.candidate.variant.llm_layers)
+
+
+def test_every_architecture_of_the_front_is_measured_once_and_its_latency_counts(done: Search, tmp_path: Path) -> None:
     notes: list[str] = []
-    again = again_of(done, tmp_path, notes)
-    config = again.config()
-    assert config is not None
-    number, *rest = [Leg.from_json(leg).number for leg in config[REMEASURE]]
-    again.on_result(json.dumps({REMEASURE: {number: REMEASURED.to_json()}, "refused": "trial 9: no checkpoint"}))
-    assert again.latencies == {number: REMEASURED} == read_remeasured(tmp_path / "s")
-    assert [record.message for record in caplog.records] == ["latencies of the front not all taken again: trial 9: no checkpoint"]
-    assert notes == [f"measuring the front's {1 + len(rest)} architectures again, with trained weights", ""]
-    left = again_of(done, tmp_path, notes).config()  # a resumed session asks for the rest alone
-    assert [Leg.from_json(leg).number for leg in (left or {REMEASURE: []})[REMEASURE]] == rest
+    again = Remeasurement(done, notes.append)
+    started = list(configs(again))  # all at once, for as many workers as there are
+    depths = [depth(leg) for _, leg in started]
+    assert len(depths) == len(set(depths)) and {8} < set(depths) and not again.done
+    assert notes[0].startswith("measuring the front's latencies again, with trained weights")
+    for config, leg in started:
+        again.on_result(config, json.dumps({REMEASURE: session(7.0 * depth(leg))}))
+    assert again.done and again.config() is None and notes[-1] == ""
+    for c in done.history:
+        if c.final and len(c.candidate.variant.llm_layers) in depths:
+            assert c.final.metrics["latency_ms"] == 7.0 * len(c.candidate.variant.llm_layers), "of the whole architecture"
+    assert read_remeasured(tmp_path / "s" / "study") == done.remeasured
+    line = summary_line(again.latencies)
+    assert line is not None and f"{len(started)} architectures" in line and "40.0 -> 56.0 ms" in line
+    assert Remeasurement(done, notes.append).done, "a resumed session has nothing left"
 
 
-def test_a_lost_worker_costs_only_its_figures(done: Search, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    again = again_of(done, tmp_path, [])
-    assert again.config() is not None
-    again.on_result(None)
-    assert not again.latencies and "its worker was lost" in caplog.text
-    assert not (tmp_path / "s" / REMEASURED_FILE).exists()
-    assert again.config() is not None
+def test_a_disturbed_session_is_repeated_after_the_others_and_counts_only_when_it_is_quiet(done: Search) -> None:
+    clock = Clock()
+    again = Remeasurement(done, lambda _: None, clock)
+    clock.now = 1000.0  # the search took so long
+    (first, leg), *others = configs(again)
+    before = done.history[leg.number].final
+    again.on_result(first, json.dumps({REMEASURE: session(99.0, disturbed=True)}))
+    assert done.history[leg.number].final == before, "a disturbed session decides nothing"
+    for config, other in others:
+        again.on_result(config, json.dumps({REMEASURE: session(5.0 * depth(other))}))
+    ((repeated, leg_again),) = configs(again)
+    assert leg_again == leg and (first["pause_s"], repeated["pause_s"]) == PAUSES_S[:2]
+    again.on_result(repeated, json.dumps({REMEASURE: session(41.0)}))
+    assert again.done and done.history[leg.number].final.metrics["latency_ms"] == 41.0  # type: ignore[union-attr]
 
 
-def test_a_disk_that_refuses_is_told(
-    done: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    again = again_of(done, tmp_path, [])
-    config = again.config()
-    assert config is not None
-    number = Leg.from_json(config[REMEASURE][0]).number
-    (tmp_path / "s" / REMEASURED_FILE).mkdir()  # a rename cannot replace it
+def test_the_waiting_for_a_quiet_machine_ends(done: Search) -> None:
+    clock = Clock()
+    again = Remeasurement(done, lambda _: None, clock)
+    clock.now = 100.0
+    for _ in range(200):
+        for config, leg in configs(again):
+            clock.now += config["pause_s"]
+            again.on_result(config, json.dumps({REMEASURE: session(5.0 * leg.number, disturbed=True)}))
+        if again.done:
+            break
+    assert again.done and clock.now < 100 + 0.25 * 100 + max(PAUSES_S), "at most a quarter of the search, and the last pause"
+    assert summary_line(again.latencies).endswith("disturbed by other programs")  # type: ignore[union-attr]
+
+
+def test_candidates_that_may_enter_the_front_are_measured(tmp_path: Path) -> None:
+    def outcome(leg: Leg) -> Measurement:
+        """All but the full depth are predicted, too slow for the front unless the prediction errs."""
+        found = measure(leg)
+        if depth(leg) == 8:
+            return found
+        low = 39.0 if depth(leg) == 7 else 41.0
+        interval = {"latency_ms": 45.0, "latency_low_ms": low, "latency_high_ms": 51.0, "latency_error_ms": 6.0}
+        return Measurement(found.rung, {**found.metrics, "params": 9e6, **interval, "latency_predicted": 1.0}, {})
+
+    search = open_search(tmp_path / "s", trials=5, slots=1)
+    run_legs(LegSearcher(search, lambda: None), outcome)
+    depths = {len(c.candidate.variant.llm_layers) for c in search.history if c.final}
+    wanted = [depth(leg) for _, leg in configs(Remeasurement(search, lambda _: None))]
+    assert 7 in depths and min(depths) < 7 and sorted(wanted) == [7, 8]
+
+
+def test_a_refusal_costs_only_its_figure(done: Search, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    again = Remeasurement(done, lambda _: None)
+    for config, _ in list(configs(again)):
+        again.on_result(config, json.dumps({"refused": "the checkpoint is gone"}))
+    assert again.done and not again.latencies and "the checkpoint is gone" in caplog.text
+    assert not (tmp_path / "s" / "study" / REMEASURED_FILE).exists()
+
+
+def test_a_lost_worker_is_replaced(done: Search, caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    again = Remeasurement(done, lambda _: None, clock)
+    clock.now = 1000.0
+    (config, leg), *_ = list(configs(again))
+    again.on_result(config, None)
+    assert "its worker was lost" in caplog.text
+    assert [other for _, other in configs(again)] == [leg]
+
+
+def test_a_disk_that_refuses_is_told(done: Search, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    again = Remeasurement(done, lambda _: None)
+    config, leg = next(configs(again))
+    (tmp_path / "s" / "study" / REMEASURED_FILE).mkdir()  # a rename cannot replace it
     with caplog.at_level(logging.WARNING):
-        again.on_result(json.dumps({REMEASURE: {number: REMEASURED.to_json()}}))
-    assert again.latencies == {number: REMEASURED}
-    assert "not all taken again" in caplog.text
+        again.on_result(config, json.dumps({REMEASURE: session(33.0)}))
+    assert done.history[leg.number].final.metrics["latency_ms"] == 33.0  # type: ignore[union-attr]
+    assert "was not measured again" in caplog.text

@@ -18,11 +18,9 @@ def test_flags_are_those_of_a_fresh_computation() -> None:
     assert front.picks == {"knee": 2, "best_cider": 1, "fastest": 4, "smallest": 4}
 
 
-def test_throughput_of_an_architecture_is_that_of_all_its_members() -> None:
-    front = build_front("s", METADATA, HISTORY, {4: REMEASURED})
-    speeds = {t.id: t.metrics.get("captions_per_s") for t in front.trials}
-    assert {n for n, value in speeds.items() if value == 33.25} == {1, 2, 4}  # the front: one architecture
-    assert "captions_per_s" not in HISTORY[4].rungs[-1].metrics
+def test_members_of_an_architecture_that_was_measured_again_show_it() -> None:
+    front = build_front("s", METADATA, HISTORY, {0: REMEASURED, 4: REMEASURED})
+    assert [t.id for t in front.trials if t.latency_again == REMEASURED] == [1, 4]  # 0 is as deep as 1, and no member
 
 
 def test_values_at_lower_rungs_are_on_no_front() -> None:

@@ -14,6 +14,8 @@ from search.results.inference_variants import MeasuredVariant
 from search.results.refits import RefitScores
 from search.results.table import front_csv, print_front
 from search.study.history import CandidateState
+from search.study.latencies import with_best_latencies
+from search.study.limits import Limits
 from tests.support.example_study import HISTORY, METADATA, REMEASURED
 
 FRONT = build_front("s", METADATA, HISTORY)
@@ -37,7 +39,8 @@ def test_the_table_shows_members_references_baselines_and_reasons(capsys: pytest
 
 
 def test_throughput_is_shown_where_it_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    print_front(build_front("s", METADATA, HISTORY, {4: REMEASURED}))
+    again = {4: REMEASURED}
+    print_front(build_front("s", METADATA, with_best_latencies(HISTORY, again, Limits()), again))
     assert "images/s" in (out := capsys.readouterr().out) and "33.2" in out
     print_front(FRONT)
     assert "images/s" not in capsys.readouterr().out

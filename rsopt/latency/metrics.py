@@ -1,4 +1,4 @@
-"""Latency of an architecture on another device, looked up in a ledger of that device or predicted from it. No torch."""
+"""Latency metrics of an architecture: of a session, looked up in a ledger of another device, or predicted. No torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ def latency_on_other_device(
     for entry in entries:
         if entry.architecture == wanted:
             return latency_metrics(entry.latency) | {"latency_measured": 0.0}
-    predicted = LatencyModel.fit(entries, cross_attention_frequency).predict(wanted)
+    return predicted_latency(LatencyModel.fit(entries, cross_attention_frequency), wanted)
+
+
+def predicted_latency(model: LatencyModel, architecture: Architecture) -> dict[str, float] | None:
+    """Returns the metrics of a latency that `model` predicts, with its stated error; None where it predicts none."""
+    predicted = model.predict(architecture)
     if predicted is None:
         return None
     latency_ms, error_ms = predicted
@@ -31,6 +36,7 @@ def latency_on_other_device(
         "latency_high_ms": latency_ms + error_ms,
         "latency_error_ms": error_ms,
         "latency_predicted": 1.0,
+        "latency_predicted_from": float(model.entries),
         "latency_measured": 0.0,
     }
 
