@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 
 from rsopt.common import json_lines
@@ -81,16 +81,19 @@ def tied(a: tuple[float, float], b: tuple[float, float]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceScale:
-    """Times of one reference model in several sessions, in milliseconds. Latencies are relative to the median."""
+    """Times of one reference model in several sessions, in milliseconds. Latencies are relative to the usual one."""
 
-    median_ms: float
+    usual_ms: float
     fastest_ms: float
 
 
 def reference_scale(times_ms: Sequence[float]) -> ReferenceScale:
-    """Returns the scale of at least one session. Sessions in which something slowed the machine do not count."""
+    """Returns the scale of at least one session: the usual time is the lower quartile, as load can only slow a session.
+
+    Sessions in which something slowed the machine do not count.
+    """
     fastest = min(times_ms)
-    return ReferenceScale(median(t for t in times_ms if not is_slow(t, fastest)), fastest)
+    return ReferenceScale(float(np.percentile([t for t in times_ms if not is_slow(t, fastest)], 25)), fastest)
 
 
 def is_slow(reference_ms: float, fastest_ms: float) -> bool:
@@ -154,10 +157,10 @@ def read_ledger(path: Path) -> list[Entry]:
 class Ledger:
     """A file of entries, backed by one that all studies of this user share.
 
-    The first entry of a key counts. The scale of a context is its reference model's time in the median session
-    (`reference_ms`). Disturbed sessions are not recorded, and those that earlier versions recorded are not read; nor are those
-    whose reference took SLOW times as long as in the fastest session, since something slowed the machine then. Entries of the
-    shared ledger are copied when they are looked up.
+    The first entry of a key counts, on the scale of its context, the usual time of the reference model. Disturbed sessions are
+    not recorded, and those that earlier versions recorded are not read; nor are those whose reference took SLOW times as long
+    as in the fastest session, since something slowed the machine then. Entries of the shared ledger are copied when they are
+    looked up.
 
     One lock guards the file while it is read and written. A session runs under a lock of its own key alone.
     """
@@ -184,7 +187,7 @@ class Ledger:
             scale = reference_scale([entry.latency.reference_ms for entry in alike])
             for entry in alike:
                 if not is_slow(entry.latency.reference_ms, scale.fastest_ms):
-                    entries.setdefault(entry.key, replace(entry, latency=entry.latency.relative_to(scale.median_ms)))
+                    entries.setdefault(entry.key, replace(entry, latency=entry.latency.relative_to(scale.usual_ms)))
         return list(entries.values())
 
     def contexts(self) -> list[dict[str, Any]]:
@@ -209,7 +212,7 @@ class Ledger:
         if is_slow(latency.reference_ms, scale.fastest_ms) and latency.disturbed is None:
             slower = latency.reference_ms / scale.fastest_ms - 1
             latency = replace(latency, disturbed=f"its reference took {slower:.0%} longer than in another session")
-        return latency.relative_to(scale.median_ms)
+        return latency.relative_to(scale.usual_ms)
 
     def get(self, context: Mapping[str, Any], architecture: Architecture) -> Latency | None:
         """Returns the recorded latency of an architecture, or None."""

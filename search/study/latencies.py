@@ -2,18 +2,19 @@
 
 Latencies of a history as the journal holds it are those that were known when a leg ended. Later ones are better: of the same
 architecture measured undisturbed, measured again at the end of the search, or predicted from more measurements; and all on one
-scale, the reference model's time in the median session. Pure, but for `read_remeasured`.
+scale, the usual time of the reference model. Pure, but for `read_remeasured`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from rsopt.core.objectives import Measurement
+from rsopt.core.variant import BaseShape
 from rsopt.latency.additive_model import PARTS, LatencyModel, TimedArchitecture
 from rsopt.latency.ledger import ReferenceScale, is_slow, reference_scale
 from rsopt.latency.metrics import predicted_latency
@@ -24,6 +25,8 @@ from search.study.limits import Limits
 
 Metrics = Mapping[str, float]
 _MARKS = ("latency_disturbed", "latency_predicted", "latency_predicted_from", "latency_error_ms")
+_ANY_BASE = BaseShape(1, 1, 1)  # BLIP-2's Q-Formers all have cross-attention in every second layer
+_THROUGHPUT = ("captions_per_s", "captions_batch")
 _MAY_CHANGE = {"latency_reference_ms", "latency_disturbed", "latency_predicted"}
 _OWN_CLOCK = ("latency_raw_ms", "latency_reference_ms")  # as the session's clock showed it
 _SCALED = tuple(f"latency_{part}_ms" for part in PARTS)  # with the latency, where a session does not tell them
@@ -48,9 +51,8 @@ def latency_interval(metrics: Metrics) -> tuple[float, float]:
 
 
 def architecture_key(candidate: CandidateState) -> tuple[object, ...]:
-    """Returns what is equal for candidates of equal latency: depths and which Q-Former layers are kept; a baseline's own name."""
-    variant = candidate.candidate.variant
-    return variant.architecture(), variant.qformer_layers, candidate.candidate.baseline
+    """Returns what is equal for candidates of equal latency: depths with layers of cross-attention; a baseline's own name."""
+    return candidate.candidate.variant.architecture(shape=_ANY_BASE), candidate.candidate.baseline
 
 
 def timed_architecture(candidate: CandidateState) -> TimedArchitecture | None:
@@ -76,24 +78,48 @@ def with_best_latencies(history: History, remeasured: Mapping[int, RemeasuredLat
     """
     if not remeasured and not any(_MAY_CHANGE & m.metrics.keys() for c in history for m in c.rungs):
         return history
-    scale = _scale(history, remeasured)
+    last = {number: _with_reference(again.metrics, history) for number, again in remeasured.items()}
+    scale = _scale(history, last.values())
     best: dict[tuple[object, ...], Metrics] = {}
     for c in history:  # of several undisturbed sessions the journal's first counts
         for m in c.rungs:
             if is_measured(session := _on_scale(m.metrics, scale)):
                 best.setdefault(architecture_key(c), _session(session))
-    for number, again in sorted(remeasured.items()):
-        key, session = architecture_key(history[number]), _on_scale(again.metrics, scale)
+    throughput: dict[tuple[object, ...], Metrics] = {}
+    for number, metrics in sorted(last.items()):
+        key, session = architecture_key(history[number]), _on_scale(metrics, scale)
+        throughput[key] = {name: value for name, value in metrics.items() if name in _THROUGHPUT}
         if is_measured(session) and (key not in best or _width(session) < _width(best[key])):
-            best[key] = session
+            best[key] = _session(session)
     measured = tuple(_with_latency(c, best.get(architecture_key(c)), scale) for c in history)
+    measured = tuple(_with_throughput(c, throughput.get(architecture_key(c))) for c in measured)
     model = _model(measured)
     return tuple(_within(_predicted(c, model), before, limits) for c, before in zip(measured, history, strict=True))
 
 
-def _scale(history: History, remeasured: Mapping[int, RemeasuredLatency]) -> ReferenceScale | None:
+def _with_reference(metrics: Metrics, history: History) -> Metrics:
+    """Metrics of a last session, with its reference's time where an earlier version left it out.
+
+    That session was on the scale of the study's ledger, as were those of the journal.
+    """
+    recorded = next((m.metrics for c in history for m in c.rungs if "latency_reference_ms" in m.metrics), None)
+    if "latency_reference_ms" in metrics or "latency_raw_ms" not in metrics or recorded is None:
+        return metrics
+    scale_ms = recorded["latency_ms"] / recorded["latency_raw_ms"] * recorded["latency_reference_ms"]
+    return {**metrics, "latency_reference_ms": scale_ms * metrics["latency_raw_ms"] / metrics["latency_ms"]}
+
+
+def _with_throughput(c: CandidateState, throughput: Metrics | None) -> CandidateState:
+    """The candidate with what its architecture captions in a second, unless it has measured that itself."""
+    if not throughput or c.reached < 1.0:
+        return c
+    *before, final = c.rungs
+    return replace(c, rungs=(*before, replace(final, metrics={**throughput, **final.metrics})))
+
+
+def _scale(history: History, last: Iterable[Metrics]) -> ReferenceScale | None:
     """The reference model's times in all undisturbed sessions, each counted once; None where there is none."""
-    found = [m.metrics for c in history for m in c.rungs] + [again.metrics for again in remeasured.values()]
+    found = [*(m.metrics for c in history for m in c.rungs), *last]
     times = {m["latency_reference_ms"] for m in found if is_measured(m) and "latency_reference_ms" in m}
     return reference_scale(sorted(times)) if times else None
 
@@ -105,7 +131,7 @@ def _on_scale(metrics: Metrics, scale: ReferenceScale | None) -> Metrics:
     if is_slow(metrics["latency_reference_ms"], scale.fastest_ms):
         return {**metrics, "latency_disturbed": 1.0}
     ratio = metrics["latency_raw_ms"] / metrics["latency_reference_ms"]
-    factor = scale.median_ms * ratio / metrics["latency_ms"]
+    factor = scale.usual_ms * ratio / metrics["latency_ms"]
     if math.isclose(factor, 1.0, rel_tol=1e-9):
         return metrics
     times = {n: value for n, value in _session(metrics).items() if n.endswith("_ms") and n not in _OWN_CLOCK}
@@ -139,8 +165,7 @@ def _replaced(m: Measurement, latency: Metrics) -> Measurement:
     scale = latency["latency_ms"] / m.metrics["latency_ms"]
     kept = {name: value for name, value in m.metrics.items() if name not in _MARKS}
     scaled = {name: scale * kept[name] for name in _SCALED if name in kept}
-    throughput = {name: value for name, value in kept.items() if name in ("captions_per_s", "captions_batch")}
-    return replace(m, metrics={**kept, **scaled, **latency, **throughput})
+    return replace(m, metrics={**kept, **scaled, **latency})
 
 
 def _model(history: History) -> LatencyModel | None:

@@ -45,14 +45,14 @@ def test_other_depths_dtypes_and_crossing_layers_are_other_entries(tmp_path: Pat
         assert ledger.get(CONTEXT, other) is None
 
 
-def test_the_scale_is_that_of_the_median_session(tmp_path: Path) -> None:
+def test_the_scale_is_that_of_a_usual_session(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "a.jsonl")
     ledger.get_or_measure(CONTEXT, FULL, lambda: latency(110, 55))  # the first, and a slow one
     for layers, reference_ms in ((4, 50), (5, 50), (6, 51)):
         found, _ = ledger.get_or_measure(CONTEXT, replace(HALF, llm_layers=layers), lambda r=reference_ms: latency(1.2 * r, r))  # type: ignore[misc]
-    assert found.latency_ms == pytest.approx(60.6) and found.raw_ms == pytest.approx(61.2)  # on the scale of 50.5 ms
-    assert ledger.get(CONTEXT, FULL).latency_ms == pytest.approx(101)  # type: ignore[union-attr]
-    assert sum(found.parts_ms.values()) == pytest.approx(sum(latency(60.6).parts_ms.values()))
+    assert found.latency_ms == pytest.approx(60) and found.raw_ms == pytest.approx(61.2)  # on the scale of 50 ms
+    assert ledger.get(CONTEXT, FULL).latency_ms == pytest.approx(100)  # type: ignore[union-attr]
+    assert sum(found.parts_ms.values()) == pytest.approx(sum(latency(60).parts_ms.values()))
 
 
 def test_a_session_on_a_machine_that_was_slowed_is_disturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_a_disturbed_first_line_of_an_earlier_version_sets_no_scale(tmp_path: Pa
     entries = [Entry(CONTEXT, FULL, replace(latency(200, 100), disturbed=DISTURBED)), Entry(CONTEXT, HALF, latency(60, 50))]
     path.write_text("".join(json.dumps(entry.to_json()) + "\n" for entry in entries))
     assert [e.architecture for e in Ledger(path).entries()] == [HALF]
-    assert Ledger(path).scale(CONTEXT, "float32").median_ms == 50  # type: ignore[union-attr]
+    assert Ledger(path).scale(CONTEXT, "float32").usual_ms == 50  # type: ignore[union-attr]
 
 
 def test_a_disturbed_session_is_returned_on_the_ledgers_scale(tmp_path: Path) -> None:

@@ -97,9 +97,9 @@ def timed(ms: float, reference_ms: float, scale_ms: float = 40.0) -> dict[str, f
     return session(ms * scale_ms / reference_ms) | {"latency_raw_ms": ms, "latency_reference_ms": reference_ms}
 
 
-def test_sessions_are_on_the_scale_of_the_median_reference() -> None:
+def test_sessions_are_on_the_scale_of_the_usual_reference() -> None:
     """The first session of a study may be a slow one, and scales nothing."""
-    times = [44.0, 40.0, 39.9, 41.0, 39.8]
+    times = [44.0, 40.0, 43.0, 45.0, 39.8]
     history = tuple(trial(n, 4 + n, timed(t * (1 + n / 10), t, scale_ms=44.0)) for n, t in enumerate(times))
     best = with_best_latencies(history, {}, NONE)
     assert latencies(best) == pytest.approx([40.0 * (1 + n / 10) for n in range(5)])
@@ -115,6 +115,23 @@ def test_a_session_on_a_machine_that_was_slowed_counts_as_disturbed(monkeypatch:
     best = with_best_latencies(history[:2], {}, NONE)
     assert not is_measured(best[0].rungs[-1].metrics) and is_measured(best[1].rungs[-1].metrics)
     assert latencies(with_best_latencies(history, {}, NONE)) == pytest.approx([50, 48, 50])
+
+
+def test_a_last_session_of_an_earlier_version_is_put_on_the_scale_too() -> None:
+    """It tells no reference, but was on the scale of the study's first session, of 44 ms."""
+    history = tuple(trial(n, 4 + n, timed(50.0, t, scale_ms=44.0)) for n, t in enumerate([44.0, 40.0, 40.1, 39.9, 40.0]))
+    again = {"latency_ms": 55.0, "latency_low_ms": 54.9, "latency_high_ms": 55.1, "latency_raw_ms": 50.0}
+    best = with_best_latencies(history, {0: RemeasuredLatency(again | {"latency_disturbed": 0.0}, 50.0, True)}, NONE)
+    assert latencies(best)[0] == pytest.approx(50.0, rel=1e-3)
+
+
+def test_throughput_is_told_wherever_the_latency_is_from() -> None:
+    again = session(52, 0.9) | {"captions_per_s": 33.0, "captions_batch": 8.0}
+    own = {"captions_per_s": 30.0, "captions_batch": 4.0}
+    history = (trial(0, 8, session(50)), trial(1, 8, session(50) | own), trial(2, 7, session(45)))
+    best = with_best_latencies(history, {0: RemeasuredLatency(again, 50.0, True)}, NONE)
+    assert latencies(best) == [50, 50, 45]
+    assert [c.rungs[-1].metrics.get("captions_per_s") for c in best] == [33, 30, None], "its own, where that is an objective"
 
 
 @pytest.mark.parametrize(("now", "state"), [(45.0, "complete"), (55.0, "infeasible")])
