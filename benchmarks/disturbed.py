@@ -119,7 +119,7 @@ def load(wanted: bool) -> Iterator[None]:
 
 
 def summary(front: dict[str, Any], study: Path) -> dict[str, Any]:
-    """Counts of sessions, and seconds that went into latency: of the workers in legs, and from the last leg to the last session."""
+    """Counts of sessions, and seconds of latency: of the workers in legs, and from the last leg to the last session."""
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend

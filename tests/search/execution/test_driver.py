@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -16,10 +17,10 @@ from rsopt.core.candidate import Candidate, Leg
 from rsopt.core.objectives import Measurement
 from rsopt.core.recipe import Recipe
 from rsopt.core.variant import LoraPart, LoraSpec, Variant
-from search.engine.search import Search
 from search.execution import driver
 from search.execution.messages import REMEASURE, encode
 from search.execution.ray_runtime import configure
+from search.execution.remeasurement import Remeasurement
 from search.execution.work import WorkerSpec
 from search.execution.worker import run_trial
 from search.study.settings import Settings
@@ -48,17 +49,19 @@ def two_gpus() -> Iterator[None]:
 
 
 def sleeping_trial(config: dict[str, Any], work: WorkerSpec) -> dict[str, str]:
-    """A leg that takes a while and writes down who ran it; the last trial says who runs that."""
-    if REMEASURE in config:
-        return {"outcome": f"{os.getpid()} {config[REMEASURE]}"}
-    leg = Leg.from_json(config["leg"])
+    """A leg, or the last session of an architecture, that takes a while and writes down who ran it."""
+    leg = Leg.from_json(config.get("leg") or config[REMEASURE])
     begun = time.time()
     time.sleep(1.5)
-    line = f"{os.getpid()} {ray.get_gpu_ids()} {leg.number} {leg.stop} {begun} {time.time()}\n"
+    kind = "last" if REMEASURE in config else "leg"
+    line = f"{kind} {os.getpid()} {ray.get_gpu_ids()} {leg.number} {leg.stop} {begun} {time.time()}\n"
     with (work.store().folder / "legs.txt").open("a") as file:
         file.write(line)
     depth = len(leg.candidate.variant.llm_layers)
-    return {"outcome": encode(Measurement(leg.stop, {"cider": 1.0 * depth, "latency_ms": 1.0, "params": 1.0}, {}))}
+    metrics = {"cider": 1.0 * depth, "latency_ms": 1.0 * depth, "params": 1.0}
+    if kind == "last":
+        return {"outcome": json.dumps({REMEASURE: {"latency_ms": 2.0 * depth, "latency_disturbed": 0.0}})}
+    return {"outcome": encode(Measurement(leg.stop, metrics, {}))}
 
 
 class Quiet:
@@ -66,22 +69,6 @@ class Quiet:
 
     def tick(self) -> None:
         """Nothing."""
-
-
-class Last:
-    """A final_task that remembers what it heard and what was left to do when it was asked for."""
-
-    def __init__(self, search: Search) -> None:
-        self.search, self.heard_of = search, list[str | None]()
-
-    def config(self) -> dict[str, Any]:
-        """One trial more, though the search is over."""
-        assert self.search.done and not self.search.in_flight
-        return {REMEASURE: [len(self.search.history)]}
-
-    def on_result(self, outcome: str | None) -> None:
-        """What came of it."""
-        self.heard_of.append(outcome)
 
 
 def test_both_gpus_are_used_by_the_same_two_workers(two_gpus: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,18 +81,27 @@ def test_both_gpus_are_used_by_the_same_two_workers(two_gpus: None, tmp_path: Pa
     (tmp_path.parent / "s").mkdir()
     made.stop = driver.InterruptHandler()
     made.metadata = type("F", (), {"data_path": "none", "objectives": ()})()  # type: ignore[assignment]
-    last = Last(search)
+    last = Remeasurement(search, lambda _: None)
     made._fit(search, driver.Resources(2, 1, 1.0), lambda: None, Quiet(), last)  # type: ignore[arg-type]
     assert search.done and {c.state for c in search.history} == {"complete"}
-    legs = [line.split() for line in (tmp_path.parent / "s" / "legs.txt").read_text().splitlines()]
+    lines = [line.split() for line in (tmp_path.parent / "s" / "legs.txt").read_text().splitlines()]
+    legs, sessions = ([words for kind, *words in lines if kind == which] for which in ("leg", "last"))
     assert len(legs) == 1 + 2 * 5
     assert {gpu for _, gpu, *_ in legs} == {"[0]", "[1]"}
     workers = {pid for pid, *_ in legs}
     assert len(workers) == 2  # a process each, kept from leg to leg
-    (heard,) = last.heard_of  # once, and in one of them
-    assert heard is not None and heard.split(maxsplit=1)[0] in workers and heard.endswith("[6]")
-    spans = sorted((float(begun), float(ended)) for *_, begun, ended in legs)
-    assert any(later[0] < earlier[1] for earlier, later in pairwise(spans))  # at the same time
+    assert overlap(legs)
+    depths = {len(c.candidate.variant.llm_layers) for c in search.history}
+    assert len(sessions) == len(depths) >= 3, "each architecture of the front once"
+    assert {pid for pid, *_ in sessions} == workers and overlap(sessions), "shared out among the workers"
+    assert min(float(begun) for *_, begun, _ in sessions) > max(float(ended) for *_, ended in legs)
+    assert {c.final.metrics["latency_ms"] for c in search.history if c.final} == {2.0 * depth for depth in depths}
+
+
+def overlap(lines: list[list[str]]) -> bool:
+    """Whether two of these ran at the same time."""
+    spans = sorted((float(begun), float(ended)) for *_, begun, ended in lines)
+    return any(later[0] < earlier[1] for earlier, later in pairwise(spans))
 
 
 def test_a_leg_may_run_on_another_worker_than_the_one_before(two_gpus: None, tmp_path: Path) -> None:
