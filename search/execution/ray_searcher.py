@@ -14,7 +14,7 @@ from search.execution.messages import Refused, decode
 
 
 class FinalTask(Protocol):
-    """More Ray trials after the last leg; their workers have base and data in memory.
+    """Ray trials for workers that have no more legs to run; they have base and data in memory.
 
     `config` returns the next trial's, None while there is none to start; `on_result` takes its outcome, None if it was lost.
     """
@@ -30,7 +30,7 @@ class LegSearcher(Searcher):
     """Runs each leg as a Ray trial: `suggest` calls `ask`, a result calls `tell`, an error calls `report_lost`.
 
     `failure` is set when the journal could not be written, since an exception here would end Ray's loop and all running
-    legs. `final_task` follows the last leg of a search that was not stopped.
+    legs. `final_task` gets the workers that find no leg once no more candidates are started, unless the search was stopped.
     """
 
     def __init__(self, search: LegSource, on_change: Callable[[], None], final_task: FinalTask | None = None) -> None:
@@ -49,7 +49,7 @@ class LegSearcher(Searcher):
         if self.failure:
             return Searcher.FINISHED
         if leg is None:
-            return self._end(trial_id) if self.search.done else None
+            return self._final_trial(trial_id)
         self.legs[trial_id] = leg
         self.on_change()
         return {"leg": leg.to_json()}
@@ -73,15 +73,14 @@ class LegSearcher(Searcher):
             self.failure = failure
         self.on_change()
 
-    def _end(self, trial_id: str) -> dict[str, Any] | str | None:
-        """Returns the config of the final task's next trial, None while that waits for others, FINISHED at its end."""
-        if self._final_task is None or self.search.stopped:
-            return Searcher.FINISHED
-        config = self._final_task.config()
-        if config is None:
-            return Searcher.FINISHED if self._final_task.done else None
-        self._final[trial_id] = config
-        return config
+    def _final_trial(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Returns the config of the final task's next trial, None while there is nothing to start, FINISHED at the end."""
+        task = None if self.search.stopped else self._final_task
+        config = None if task is None or self.search.room else task.config()
+        if config is not None:
+            self._final[trial_id] = config
+            return config
+        return Searcher.FINISHED if self.search.done and (task is None or task.done) else None
 
     # The journal is the only state, so Ray's snapshots of the searcher are empty.
     def save(self, checkpoint_path: str) -> None:

@@ -103,6 +103,11 @@ class RefitLegs:
         return self._stopped
 
     @property
+    def room(self) -> bool:
+        """Whether legs may be added: all refits are known from the start."""
+        return False
+
+    @property
     def done(self) -> bool:
         """Whether no leg will be returned any more."""
         return bool(self._stopped) or not self._open
