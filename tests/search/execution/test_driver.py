@@ -123,8 +123,9 @@ def test_a_leg_may_run_on_another_worker_than_the_one_before(two_gpus: None, tmp
     assert first == whole != second
     found = [decode(outcome).metrics for outcome in (apart, together)]
     # How fast it went, and the loss over the last stretch alone, differ; what came out does not.
-    differ = {"images_per_s", "tokens_per_s", "train_s", "train_loss", "latency_natural_ms"}
-    assert {k: v for k, v in found[0].items() if k not in differ} == {k: v for k, v in found[1].items() if k not in differ}
+    differ = {"images_per_s", "tokens_per_s", "train_s", "train_loss"}
+    same = [{k: v for k, v in m.items() if k not in differ and not k.startswith("latency_")} for m in found]
+    assert same[0] == same[1] and len(same[0]) > 10
     captions = [tmp_path / name / "candidates" / "0003" / "rung-1.0000" / "captions.json" for name in ("apart", "whole")]
     assert captions[0].read_text() == captions[1].read_text()
 

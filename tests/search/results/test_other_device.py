@@ -71,7 +71,8 @@ def test_another_device_has_another_front(small_study: Settings, tmp_path: Path)
 
 def test_the_same_device_has_the_same_front(small_study: Settings) -> None:
     front, again = study_front(small_study.folder), front_for_device(small_study.folder, small_study.ledger)
-    assert (again.picks, again.hypervolume) == (front.picks, front.hypervolume)
+    # The ledger may know more sessions than the study, and so another usual time of the reference: all latencies scale alike.
+    assert again.picks == front.picks and again.hypervolume_share == pytest.approx(front.hypervolume_share)
     assert again.elsewhere is not None and again.elsewhere.entered == again.elsewhere.left == []
 
 

@@ -168,7 +168,9 @@ def test_before_the_full_depth_has_finished_there_is_none(tmp_path: Path) -> Non
 
 def test_any_trial_can_be_asked_for(tmp_path: Path) -> None:
     front = front_of(HISTORY)
-    assert str(verdict(front, tmp_path, front.trials[4])).startswith("Trial 4 (every layer kept): 60 % faster and 60 % smaller")
+    assert str(verdict(front, tmp_path, front.trials[4])).startswith(
+        "Trial 4 (3 of 8 language-model layers): 60 % faster and 60 % smaller"
+    )
     knee = verdict(front, tmp_path)
     assert verdict(front, tmp_path, front.trials[2]) == verdict(front, tmp_path, front.trials[1]) == knee
 
