@@ -12,7 +12,10 @@ from rsopt.data.records import Caption, CaptionData, Sample
 from search.html_report.content import page_content
 from search.html_report.render import render
 from search.html_report.write import write_page
-from search.results.build_front import build_front, with_evidence
+from search.results.build_front import build_front
+from search.results.front import ExpectedCider
+from search.results.ties import mark_ties
+from search.results.verdict import verdict
 from search.study.settings import Settings
 from tests.browser.conftest import Browser
 from tests.support.example_study import METADATA, make_settings
@@ -34,7 +37,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
         study = replace(make_settings(folder), name="drawn", base="Salesforce/blip2-opt-2.7b")
         history, frozen = many(trials)
         write_captions(study.folder, history, [s.image_id for s in samples])
-        front = with_evidence(build_front("drawn", METADATA, history), study.folder)
+        front = mark_ties(build_front("drawn", METADATA, history), study.folder)
+        trials_again = tuple(replace(t, expected_cider=ExpectedCider.of(51.0, 7.0)) for t in front.trials)
+        front = replace(front, trials=trials_again, verdict=verdict(front, study.folder))
         content = page_content(study, METADATA, history, frozen, CaptionData(EVIL, "fields", samples), {}, front)
         pages[trials] = folder / "front.html"
         pages[trials].write_text(render(content), "utf-8")
@@ -105,7 +110,7 @@ def test_the_detail_shows_layers_scores_latency_and_ten_captions(browser: Browse
     assert count(".layers rect") == 39 + 12 + 32
     assert count(".image img") == 10 and count(".refs") == 10
     text = browser.run("return document.querySelector('#detail').textContent")
-    for part in ("Where the latency goes", "prefill", "CIDEr", "BLEU-4", "What it says"):
+    for part in ("Where the latency goes", "prefill", "CIDEr", "expected again 51", "95 %", "BLEU-4", "What it says"):
         assert part in text
     words = browser.run("return document.body.textContent")
     for part in ("hand-made study", "Kendall", "trials were stopped at a rung", "fANOVA", "blind_class 75% of images"):

@@ -16,7 +16,7 @@ function showDetail(trial) {
     put(list, "dt", {}, name);
     const between = name === "CIDEr" && trial.interval ? ` (95 %: ${trial.interval.map(v => v.toFixed(1)).join(" to ")})`
       : name === "latency ms" ? latencyNote(trial.latency) : "";
-    put(list, "dd", {}, text + between);
+    put(list, "dd", {}, text + between + (name === "CIDEr" && trial.again ? `; expected again ${trial.again}` : ""));
   }
   split(box, trial);
   if (trial.curve.length > 1) {

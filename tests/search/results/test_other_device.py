@@ -73,6 +73,7 @@ def test_the_same_device_has_the_same_front(small_study: Settings) -> None:
     front, again = study_front(small_study.folder), front_for_device(small_study.folder, small_study.ledger)
     # The ledger may know more sessions than the study, and so another usual time of the reference: all latencies scale alike.
     assert again.picks == front.picks and again.hypervolume_share == pytest.approx(front.hypervolume_share)
+    assert again.verdict == front.verdict is not None
     assert again.elsewhere is not None and again.elsewhere.entered == again.elsewhere.left == []
 
 

@@ -114,6 +114,21 @@ def test_other_objectives_have_words_of_their_own(tmp_path: Path) -> None:
     assert "25 % more throughput than LoRA at full depth; CIDEr -10.0." in str(verdict(speed, tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"row": "paper"}, "Trial 2 (paper: 7 of 8 language-model and 4 of 6 Q-Former layers): "),
+        ({"candidate": Candidate(FULL)}, "Trial 2 (every layer kept): "),
+        ({"candidate": Candidate(replace(FULL, vision_layers=(0, 2)))}, "Trial 2 (2 of 4 vision layers): "),
+        ({"candidate": Candidate(FULL, baseline="puret")}, "Trial 2 (PureT): "),
+        ({"role": "zero_shot"}, "Trial 2 (the untuned base): "),
+    ],
+)
+def test_a_trial_is_told_by_what_it_keeps(changes: dict, says: str, tmp_path: Path) -> None:
+    front = front_of((*HISTORY[:2], replace(HISTORY[2], **{"candidate": Candidate(PRUNED), **changes}), *HISTORY[3:]))
+    assert str(verdict(front, tmp_path)).startswith(says)
+
+
 def test_no_pruned_model_beats_the_full_depth(tmp_path: Path) -> None:
     nothing = front_without(3, study(cider=70.0, latency_ms=52.0, params=100.0))
     text = "No pruned model beats LoRA at full depth"
