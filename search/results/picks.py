@@ -69,10 +69,11 @@ def unpruned(front: Front) -> FrontEntry | None:
 def recorded_latency(ledger: Path, state: CandidateState) -> dict[str, Any] | None:
     """Returns the ledger's entry behind `latency_ms` of a trial, with its `dtype`; None where it has none of these depths.
 
-    A ledger may hold several devices and protocols: the entry of this very value counts, else the first of these depths.
+    A ledger may hold several devices and protocols: the entry of this very value counts, else the first of these depths, with
+    the rounds of the trial's own session, which may be a later one.
     """
-    latency_ms = state.final.metrics.get("latency_ms") if state.final else None
-    if latency_ms is None:
+    metrics = state.final.metrics if state.final else {}
+    if (latency_ms := metrics.get("latency_ms")) is None:
         return None
     depths = state.candidate.variant.architecture()
     every = Ledger(ledger).entries()
@@ -80,7 +81,8 @@ def recorded_latency(ledger: Path, state: CandidateState) -> dict[str, Any] | No
     if not entries:
         return None
     entry = next((e for e in entries if e.latency.latency_ms == latency_ms), entries[0])
-    return {**entry.latency.to_json(), "latency_ms": latency_ms, "dtype": entry.architecture.dtype}
+    runs = int(metrics.get("latency_runs", entry.latency.runs))
+    return {**entry.latency.to_json(), "latency_ms": latency_ms, "runs": runs, "dtype": entry.architecture.dtype}
 
 
 def _numbered(front: Front, pick: str) -> FrontEntry:
