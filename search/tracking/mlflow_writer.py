@@ -38,10 +38,13 @@ class Tracker:
         self.run_ids: dict[str, str] = {}
         self._started: dict[str, int] = {}  # of a run, as MLflow has it: it cannot be changed there
         self._status: dict[str, str] = {}
+        self._latest: dict[str, dict[str, float]] = {}  # values that MLflow shows of a run
+        self._times: dict[tuple[str, str], int] = {}  # when a single value was written, by run and name
         runs = self.client.search_runs([self.experiment_id], f"tags.`{STUDY_TAG}` = '{study}'", max_results=50_000)
         for run in runs:
             key = run.data.tags[TRIAL_TAG]
             self.run_ids[key], self._started[key], self._status[key] = run.info.run_id, run.info.start_time, run.info.status
+            self._latest[key] = dict(run.data.metrics)
         self._written: dict[str, tuple[set[Any], bool]] = {}
 
     @property
@@ -72,18 +75,21 @@ class Tracker:
             self.run_ids[view.key], self._started[view.key] = run.info.run_id, view.started_ms
         run_id = self.run_ids[view.key]
         written, closed = self._written.get(view.key, (set(), False))
-        # A metric's time is the run's start plus its step, so writing it again adds no second point.
-        started_ms = self._started[view.key]
         metrics = [m for m in view.metrics if m not in written]
         params = [p for p in view.params.items() if p not in written]
         changed = [t for t in tags.items() if t not in written]
-        for at in range(0, max(len(metrics), 1), 900):
+        timed = [Metric(n, v, at, s) for n, v, s in metrics if (at := self._time_of(view.key, n, v, s)) is not None]
+        for at in range(0, max(len(timed), 1), 900):
             self.client.log_batch(
                 run_id,
-                metrics=[Metric(n, v, started_ms + s, s) for n, v, s in metrics[at : at + 900]],
+                metrics=timed[at : at + 900],
                 params=[Param(k, v[:6000]) for k, v in params[at : at + 90]],
                 tags=[RunTag(k, v[:5000]) for k, v in changed[at : at + 90]],
             )
+        for metric in timed:  # now that they are written, and not before: what fails is tried again
+            if metric.step == 0:
+                self._latest.setdefault(view.key, {})[metric.key] = metric.value
+                self._times[view.key, metric.key] = metric.timestamp
         for name, path in view.files.items():
             folder, _, _ = name.rpartition("/")
             self.client.log_artifact(run_id, str(path), folder or None)
@@ -93,6 +99,23 @@ class Tracker:
         elif view.ended_ms is None and self._status.pop(view.key, "RUNNING") != "RUNNING":  # a resumed study's
             self.client.update_run(run_id, status="RUNNING")
         self._written[view.key] = ({*view.metrics, *view.params.items(), *tags.items()}, closed)
+
+    def _time_of(self, key: str, name: str, value: float, step: int) -> int | None:
+        """Returns the time at which a metric of a run is written; None where MLflow shows this value of a single step already.
+
+        It is the run's start plus the step, so that writing it again adds no second point. A single value that has changed, such
+        as a latency that was measured again, comes a millisecond later: of equal times MLflow shows the larger value.
+        """
+        time_ms = self._started[key] + step
+        if step > 0:
+            return time_ms
+        before = self._latest.get(key, {}).get(name)
+        if before is None or before == value:
+            return time_ms if before is None else None
+        known = self._times.get((key, name))
+        if known is None:
+            known = max(m.timestamp for m in self.client.get_metric_history(self.run_ids[key], name))
+        return known + 1
 
 
 def make_database(uri: str) -> None:

@@ -16,6 +16,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from rsopt.errors import UserError
+from search.study.history import History
 from search.tracking.mlflow_writer import BackgroundTracker, Tracker
 from search.tracking.runs import StudyView
 from search.tracking.study_runs import session_end, study_view
@@ -85,6 +86,28 @@ def test_runs_have_the_times_the_user_and_the_commit_of_the_study(tmp_path: Path
         assert run.data.tags["mlflow.source.type"] == "LOCAL" and run.data.tags["mlflow.source.git.commit"] == "c0ffee"
     assert write(running)["parent"].info.status == "RUNNING", "a resumed study runs again"
     assert write(interrupted)["parent"].info.status == "KILLED"
+
+
+def test_a_latency_that_was_measured_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path)
+    client = MlflowClient(settings.tracking_uri)
+
+    def history(latency_ms: float) -> History:
+        first = replace(HISTORY[2].rungs[-1], metrics={**HISTORY[2].rungs[-1].metrics, "latency_ms": latency_ms})
+        return (*HISTORY[:2], replace(HISTORY[2], rungs=(first,)), *HISTORY[3:])
+
+    tracker = Tracker(settings.tracking_uri, "rsopt-pruning", settings.name)
+    for latency_ms in (43.0, 51.0, 39.0):
+        tracker.write(study_view(settings, METADATA, history(latency_ms), times_of(HISTORY), "running"))
+        run = client.get_run(tracker.run_ids["2"])
+        assert run.data.metrics["latency_ms"] == latency_ms
+    for latency_ms in (51.0, 38.0, 38.0):
+        another = Tracker(settings.tracking_uri, "rsopt-pruning", settings.name)
+        another.write(study_view(settings, METADATA, history(latency_ms), times_of(HISTORY), "complete", ENDED_MS))
+        run = client.get_run(tracker.run_ids["2"])
+        assert run.data.metrics["latency_ms"] == latency_ms
+    values = [m.value for m in client.get_metric_history(run.info.run_id, "latency_ms")]
+    assert values == [43, 51, 39, 51, 38], "what is unchanged is not written again"
 
 
 def test_what_is_not_known_of_a_study_is_no_tag(tmp_path: Path) -> None:
