@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
+from rsopt.latency.ledger import read_ledger
 from search.optimizer.pareto import non_dominated
 from search.study.journal import read_trials
 from search.study.settings import load_study
@@ -116,24 +117,37 @@ def test_mlflow_has_one_run_a_candidate_and_one_parent(folder: Path, first: str)
         assert trial.duration and abs((run.info.end_time - run.info.start_time) / 1000 - trial.duration.total_seconds()) < 1
         assert run.info.user_id == metadata.user == getpass.getuser()
         assert run.data.tags.get("mlflow.source.git.commit") == metadata.git_commit
-    lines = (folder / "runs" / "small-1" / "latency.jsonl").read_text().splitlines()
-    assert measured <= len(lines), "no architecture is measured twice; what another study measured is not measured at all"
+    trials = load(folder, "small-1")["trials"]
+    disturbed = sum(t["metrics"].get("latency_disturbed", 0.0) for t in trials)
+    assert measured <= len({depths(t) for t in trials}) + disturbed, "no architecture is measured twice, unless it was disturbed"
+
+
+def depths(trial: dict[str, Any]) -> tuple[int, ...]:
+    """What decides a latency, over these bases."""
+    return tuple(len(trial["variant"][f"{part}_layers"]) for part in ("vision", "qformer", "llm"))
 
 
 def test_the_front_is_measured_again_with_trained_weights(folder: Path, first: str) -> None:
+    """On a busy machine sessions are disturbed. They are told all the same, and then change nothing."""
     trials = load(folder, "small-1")["trials"]
     again = {t["id"]: t["latency_again"] for t in trials if "latency_again" in t}
-    members = {t["id"] for t in trials if t["pareto"]}
-    depths = {tuple(len(t["variant"][f"{p}_layers"]) for p in ("qformer", "llm")) for t in trials if t["pareto"]}
-    assert set(again) <= members and len(again) == len(depths), "one member stands for its architecture"
-    for number, found in again.items():
-        assert found["recorded_ms"] == trials[number]["objectives"]["latency_ms"]
-        assert found["change"] == pytest.approx(found["latency_ms"] / found["recorded_ms"] - 1)
-    assert f"{len(again)} of the front taken again" in first
+    members = [t for t in trials if t["pareto"]]
+    assert set(again) == {t["id"] for t in members}
+    for trial in members:
+        session = again[trial["id"]]["metrics"]
+        assert session["latency_runs"] >= 8 and session["latency_low_ms"] <= session["latency_ms"] <= session["latency_high_ms"]
+        if not session["latency_disturbed"]:
+            assert not trial["metrics"].get("latency_disturbed") and "latency_predicted" not in trial["metrics"]
+    assert len({trial["objectives"]["latency_ms"] for trial in members}) == len({depths(trial) for trial in members})
+    stored = json.loads((folder / "runs" / "small-1" / "latency_front.json").read_text())
+    measured = [depths(trials[int(number)]) for number in stored]
+    assert len(measured) == len(set(measured)) and {depths(t) for t in [trials[1], *members]} <= set(measured)
+    assert "of the front measured again with trained weights" in first
 
 
 def test_same_seed_and_recorded_latencies_give_the_same_search(folder: Path, first: str) -> None:
     ledger = "runs/small-1/latency.jsonl"
+    (folder / ledger).touch()  # where every session was disturbed
     options = [
         "--space",
         "small.yaml",
@@ -151,12 +165,18 @@ def test_same_seed_and_recorded_latencies_give_the_same_search(folder: Path, fir
     assert code == 0, err
     one, other = (load(folder, name)["trials"] for name in ("small-1", "again"))
     for a, b in zip(one, other, strict=True):
-        assert (a["variant"], a["recipe"], a["objectives"]) == (b["variant"], b["recipe"], b["objectives"])
-    assert (folder / "runs" / "again" / "latency.jsonl").read_text() == (folder / ledger).read_text()
+        assert (a["variant"], a["recipe"], trained(a)) == (b["variant"], b["recipe"], trained(b))
+    assert (folder / "runs" / "again" / "latency_given.jsonl").read_text() == (folder / ledger).read_text()
+    known = len(read_ledger(folder / ledger))
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("rsopt-small")
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`rsopt.study` = 'again' and tags.role = 'study'")
-    assert parent.data.metrics["latency_measured"] == 0
+    assert parent.data.metrics["latency_measured"] == 0 or known < len({depths(t) for t in one})
+
+
+def trained(trial: dict[str, Any]) -> dict[str, float]:
+    """Objectives without the latency, which is that of the better of two sessions."""
+    return {name: value for name, value in trial["objectives"].items() if name != "latency_ms"}
 
 
 def test_a_finished_study_is_refused_and_can_be_extended(folder: Path, first: str) -> None:
@@ -166,7 +186,7 @@ def test_a_finished_study_is_refused_and_can_be_extended(folder: Path, first: st
     code, _, err = search(folder, "--resume", "--name", "small-1", "--trials", "4")
     assert code == 0, err
     after = load(folder, "small-1")["trials"]
-    assert [t["objectives"] for t in after[:5]] == [t["objectives"] for t in before]
+    assert [trained(t) for t in after[:5]] == [trained(t) for t in before]
     assert len(after) == 6
 
 
