@@ -81,17 +81,22 @@ def with_best_latencies(history: History, remeasured: Mapping[int, RemeasuredLat
     last = {number: _with_reference(again.metrics, history) for number, again in remeasured.items()}
     scale = _scale(history, last.values())
     best: dict[tuple[object, ...], Metrics] = {}
-    for c in history:  # of several undisturbed sessions the journal's first counts
+    for c in history:  # the first undisturbed session, as decisions were made by that, else the narrowest of all
         for m in c.rungs:
-            if is_measured(session := _on_scale(m.metrics, scale)):
-                best.setdefault(architecture_key(c), _session(session))
+            key, session = architecture_key(c), _session(_on_scale(m.metrics, scale))
+            if "latency_ms" not in session or session.get("latency_predicted"):
+                continue
+            known = best.get(key)
+            if known is None or (not is_measured(known) and (is_measured(session) or _width(session) < _width(known))):
+                best[key] = session
     throughput: dict[tuple[object, ...], Metrics] = {}
     for number, metrics in sorted(last.items()):
         key, session = architecture_key(history[number]), _on_scale(metrics, scale)
         throughput[key] = {name: value for name, value in metrics.items() if name in _THROUGHPUT}
-        if is_measured(session) and (key not in best or _width(session) < _width(best[key])):
+        known = best.get(key)
+        if known is None or (not is_measured(session), _width(session)) < (not is_measured(known), _width(known)):
             best[key] = _session(session)
-    measured = tuple(_with_latency(c, best.get(architecture_key(c)), scale) for c in history)
+    measured = tuple(_with_latency(c, best.get(architecture_key(c))) for c in history)
     measured = tuple(_with_throughput(c, throughput.get(architecture_key(c))) for c in measured)
     model = _model(measured)
     return tuple(_within(_predicted(c, model), before, limits) for c, before in zip(measured, history, strict=True))
@@ -151,12 +156,15 @@ def _width(metrics: Metrics) -> float:
     return (high - low) / metrics["latency_ms"] if "latency_low_ms" in metrics else math.inf
 
 
-def _with_latency(c: CandidateState, latency: Metrics | None, scale: ReferenceScale | None) -> CandidateState:
-    """The candidate with the metrics of a session in all its measurements; with its own, marked as it must be, without one."""
+def _with_latency(c: CandidateState, latency: Metrics | None) -> CandidateState:
+    """The candidate with the metrics of a session in all its measurements; as it is without one.
+
+    A prediction gives way to an undisturbed session alone.
+    """
     if latency is None:
-        rungs = [(m, _on_scale(m.metrics, scale)) for m in c.rungs]
-        return replace(c, rungs=tuple(m if new is m.metrics else replace(m, metrics=dict(new)) for m, new in rungs))
-    return replace(c, rungs=tuple(_replaced(m, latency) for m in c.rungs))
+        return c
+    keep = [m.metrics.get("latency_predicted") and not is_measured(latency) for m in c.rungs]
+    return replace(c, rungs=tuple(m if kept else _replaced(m, latency) for m, kept in zip(c.rungs, keep, strict=True)))
 
 
 def _replaced(m: Measurement, latency: Metrics) -> Measurement:

@@ -118,7 +118,6 @@ def test_mlflow_has_one_run_a_candidate_and_one_parent(folder: Path, first: str)
         assert trial.duration and abs((run.info.end_time - run.info.start_time) / 1000 - trial.duration.total_seconds()) < 1
         assert run.info.user_id == metadata.user == getpass.getuser()
         assert run.data.tags.get("mlflow.source.git.commit") == metadata.git_commit
-    trials = load(folder, "small-1")["trials"]
     recorded = len(read_ledger(folder / "runs" / "small-1" / "latency.jsonl"))
     assert measured <= 9, "at most once a leg: until a session is undisturbed"
     assert measured <= 3 or recorded < 3, "no architecture is measured again, once it was undisturbed"

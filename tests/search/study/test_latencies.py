@@ -68,6 +68,14 @@ def test_a_disturbed_latency_gives_way_to_a_prediction_as_soon_as_there_is_one()
     assert latency_interval(found)[0] <= 45 <= latency_interval(found)[1]
 
 
+def test_where_all_sessions_were_disturbed_the_narrowest_counts_for_the_architecture() -> None:
+    history = (trial(0, 8, session(50, 0.4, disturbed=True)), trial(1, 8, session(60, 0.2, disturbed=True)))
+    assert latencies(with_best_latencies(history, {}, NONE)) == [60, 60]
+    again = RemeasuredLatency(session(55, 0.1, disturbed=True), 60.0, False)
+    best = with_best_latencies(history, {0: again}, NONE)
+    assert latencies(best) == [55, 55] and not any(is_measured(c.rungs[-1].metrics) for c in best)
+
+
 @pytest.mark.parametrize(("of", "kept"), [(3, False), (4, False), (9, True)])
 def test_the_prediction_from_more_architectures_counts(of: int, kept: bool) -> None:
     four = tuple(trial(n, layers, session(10 + 5 * layers)) for n, layers in enumerate((4, 5, 6, 8)))
