@@ -177,8 +177,8 @@ def test_same_seed_and_recorded_latencies_give_the_same_search(folder: Path, fir
         assert code == 0, err
     one, other = (load(folder, name)["trials"] for name in ("one", "other"))
     for a, b in zip(one, other, strict=True):
-        assert (a["variant"], a["recipe"], a["objectives"]) == (b["variant"], b["recipe"], b["objectives"])
-    assert (folder / "runs" / "one" / "latency.jsonl").read_text() == (folder / "recorded.jsonl").read_text()
+        assert (a["variant"], a["recipe"], trained(a)) == (b["variant"], b["recipe"], trained(b))
+    assert (folder / "runs" / "one" / "latency_given.jsonl").read_text() == (folder / "recorded.jsonl").read_text()
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("rsopt-small")
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`rsopt.study` = 'one' and tags.role = 'study'")
