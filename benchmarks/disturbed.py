@@ -4,7 +4,7 @@ Runs the default search while another program takes all cores for a third of the
 front alone, on the quiet machine. Run from the repository root on an otherwise idle machine, some ten minutes a run:
     python -m benchmarks.disturbed [--runs N] [--trials N] [--quiet] [--code FOLDER]
 
-Prints a table for each run and then one line of JSON. `--code` runs the search of another checkout, such as an earlier commit.
+Prints a table and a line of JSON for each run. `--code` runs the search of another checkout, such as an earlier commit.
 """
 
 from __future__ import annotations
@@ -51,7 +51,6 @@ def main() -> int:
     options = parser().parse_args()
     torch.set_num_threads(1)
     runs = [one_run(options, seed) for seed in range(options.runs)]
-    print(json.dumps(runs))
     return 0 if all(run["within"] == run["members"] and run["marked"] <= 1 and run["in_order"] for run in runs) else 1
 
 
