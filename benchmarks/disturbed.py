@@ -43,6 +43,7 @@ BUSY_S, IDLE_S = 20.0, 40.0
 TOLERANCE = 0.05
 SESSIONS = 3  # quiet ones of each architecture; the one of the median ratio counts
 HEAD = ("trial", "Q-Former, LLM layers", "published, ms", "interval", "kind", "alone, ms", "interval", "difference")
+HEAD = ("trial", "Q-Former, LLM layers", "published, ms", "interval", "kind", "alone, ms", "interval", "difference")
 LOAD = "import numpy as np\na = np.random.rand(400, 400)\nwhile True: a @ a"
 
 
@@ -76,10 +77,9 @@ def one_run(options: argparse.Namespace, seed: int) -> dict[str, Any]:
         front = json.loads((study / "front.json").read_text())
         found = summary(front, study) | {"seed": seed, "wall_s": round(wall_s, 1)}
         rows, quiet = compared(front)
-    print(
-        table(["trial", "Q-Former, LLM layers", "published, ms", "interval", "kind", "alone, ms", "interval", "difference"], rows)
-    )
-    return found | quiet
+    found |= quiet
+    print(f"{table(HEAD, rows)}\n\n{json.dumps(found)}\n", flush=True)
+    return found
 
 
 def search(options: argparse.Namespace, folder: Path, seed: int) -> None:
