@@ -2,7 +2,7 @@
 
 Runs the default search while another program takes all cores for a third of the time, then measures every architecture of the
 front alone, on the quiet machine. Run from the repository root on an otherwise idle machine, some ten minutes a run:
-    python -m benchmarks.disturbed [--runs N] [--trials N] [--quiet] [--code FOLDER]
+    python -m benchmarks.disturbed [--runs N] [--seed N] [--trials N] [--quiet] [--code FOLDER]
 
 Prints a table and a line of JSON for each run. `--code` runs the search of another checkout, such as an earlier commit.
 """
@@ -41,8 +41,6 @@ from rsopt.model.vision_features import pixels
 REPOSITORY = Path(__file__).parents[1]
 BUSY_S, IDLE_S = 20.0, 40.0
 TOLERANCE = 0.05
-SESSIONS = 3  # quiet ones of each architecture; the one of the median ratio counts
-HEAD = ("trial", "Q-Former, LLM layers", "published, ms", "interval", "kind", "alone, ms", "interval", "difference")
 HEAD = ("trial", "Q-Former, LLM layers", "published, ms", "interval", "kind", "alone, ms", "interval", "difference")
 LOAD = "import numpy as np\na = np.random.rand(400, 400)\nwhile True: a @ a"
 
@@ -51,7 +49,7 @@ def main() -> int:
     """Run, measure, print. Returns 1 where a published latency does not hold."""
     options = parser().parse_args()
     torch.set_num_threads(1)
-    runs = [one_run(options, seed) for seed in range(options.runs)]
+    runs = [one_run(options, seed) for seed in range(options.seed, options.seed + options.runs)]
     return 0 if all(run["within"] == run["members"] and run["marked"] <= 1 and run["in_order"] for run in runs) else 1
 
 
@@ -59,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--runs", type=int, default=1, help="searches, each with its own seed (default: %(default)s)")
+    made.add_argument("--seed", type=int, default=0, help="of the first search (default: %(default)s)")
     made.add_argument("--trials", type=int, help="of a search (default: the space's)")
     made.add_argument("--quiet", action="store_true", help="no other program, for comparison")
     made.add_argument("--code", type=Path, default=REPOSITORY, help="checkout whose search is run (default: this one)")
@@ -140,34 +139,35 @@ def summary(front: dict[str, Any], study: Path) -> dict[str, Any]:
 
 
 def compared(front: dict[str, Any]) -> tuple[list[list[Any]], dict[str, Any]]:
-    """Rows of a table and a summary: published latencies of the front's members beside those of the quiet machine."""
+    """Rows of a table and a summary: published latencies of the front's members beside those of the quiet machine.
+
+    Both are on the study's scale, as the speed of a machine may have changed since: a quiet latency is its ratio to the
+    reference times the reference's time that the study's latencies are relative to.
+    """
     base = load_base("tiny", torch.device("cpu"))
     data = read(mini_folder())
     image, lock = pixels(base, data.split("val")[:1]), DeviceLock("disturbed", Path(tempfile.mkdtemp()))
     # As many new tokens as the search times, but narrower intervals.
-    protocol = replace(Protocol.for_device(base.device, new_tokens(data, base)), least_runs=24, width=0.02, seconds=8.0)
+    protocol = replace(Protocol.for_device(base.device, new_tokens(data, base)), least_runs=40, width=0.02, seconds=10.0)
     members = [t for t in front["trials"] if t["pareto"]]
-    alone: dict[tuple[int, ...], Any] = {}
+    scale_ms = usual_reference(front)
+    alone: dict[tuple[int, ...], tuple[float, float, float]] = {}
     rows, within = list[list[Any]](), 0
     for trial in members:
-        variant = Variant.from_json(trial["variant"])
-        depths = (len(variant.qformer_layers), len(variant.llm_layers))
+        variant, depths = Variant.from_json(trial["variant"]), _depths(trial)
         if depths not in alone:
-            model = build(base, replace(variant, lora=None)).model
-            sessions = sorted(
-                (measure_latency(model, base, image, protocol, lock) for _ in range(SESSIONS)), key=lambda s: s.latency_ms
-            )
-            alone[depths] = sessions[SESSIONS // 2]
-        metrics, quiet = trial["metrics"], alone[depths]
-        published = metrics["latency_ms"]
-        low, high = metrics["latency_low_ms"], metrics["latency_high_ms"]
-        difference = published / quiet.latency_ms - 1
-        overlap = low <= quiet.interval_ms[1] and quiet.interval_ms[0] <= high
-        within += abs(difference) <= TOLERANCE or overlap
-        interval = f"{quiet.interval_ms[0]:.1f} to {quiet.interval_ms[1]:.1f}"
-        shown = [published, f"{low:.1f} to {high:.1f}", kind(metrics), quiet.latency_ms, interval, f"{difference:+.1%}"]
-        rows.append([trial["id"], depths, *shown])
-    differences = [t["metrics"]["latency_ms"] / alone[_depths(t)].latency_ms - 1 for t in members]
+            quiet = measure_latency(build(base, replace(variant, lora=None)).model, base, image, protocol, lock)
+            if quiet.disturbed:
+                print(f"the quiet session of {depths} was disturbed: {quiet.disturbed}", file=sys.stderr)
+            relative = quiet.relative_to(scale_ms)
+            alone[depths] = relative.latency_ms, *relative.interval_ms
+        published, low, high = (trial["metrics"][f"latency_{name}ms"] for name in ("", "low_", "high_"))
+        quiet_ms, quiet_low, quiet_high = alone[depths]
+        difference = published / quiet_ms - 1
+        within += abs(difference) <= TOLERANCE or (low <= quiet_high and quiet_low <= high)
+        shown = [f"{low:.1f} to {high:.1f}", kind(trial["metrics"]), quiet_ms, f"{quiet_low:.1f} to {quiet_high:.1f}"]
+        rows.append([trial["id"], depths, published, *shown, f"{difference:+.1%}"])
+    differences = [t["metrics"]["latency_ms"] / alone[_depths(t)][0] - 1 for t in members]
     return rows, {
         "members": len(members),
         "within": within,
@@ -175,6 +175,13 @@ def compared(front: dict[str, Any]) -> tuple[list[list[Any]], dict[str, Any]]:
         "in_order": all(in_order(a, b) for a, b in combinations(members, 2)),
         "largest_difference": round(float(np.max(np.abs(differences))), 4),
     }
+
+
+def usual_reference(front: dict[str, Any]) -> float:
+    """Milliseconds of the reference model that the study's latencies are relative to."""
+    every = (t["metrics"] for t in front["trials"] if "latency_reference_ms" in t["metrics"])
+    m = next(metrics for metrics in every if kind(metrics) == "measured")
+    return float(m["latency_ms"] / m["latency_raw_ms"] * m["latency_reference_ms"])
 
 
 def new_tokens(data: Any, base: Any) -> int:

@@ -61,7 +61,7 @@ def parser() -> Parser:
         help="decoder that is timed: transformers' generate or our beam search; the other is shown too (default: %(default)s)",
     )
     p.add_argument(
-        "--runs", type=whole(4), metavar="N", help="timed rounds (default: until steady, at least 200 on a GPU, 20 on a CPU)"
+        "--runs", type=whole(4), metavar="N", help="timed rounds (default: until steady, at least 30 on a GPU, 20 on a CPU)"
     )
     p.add_argument("--data", metavar="D", help="data set for natural lengths (default: mini, generated on first use)")
     p.add_argument("--skip-bad", action="store_true", help="leave out broken images and rows of --data")

@@ -17,7 +17,7 @@ from search.engine.legs import leg_seed
 from search.engine.search import Search
 from search.execution.messages import REMEASURE
 from search.optimizer.pareto import non_dominated
-from search.study.history import CandidateState, final_values
+from search.study.history import CandidateState, History, final_values
 from search.study.latencies import architecture_key, is_measured, latency_interval
 
 _LOG = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ class Remeasurement:
         self._made, self._deadline = clock(), math.inf
         self._attempts: Counter[object] = Counter()
         self._running: set[object] = set()
+        self._found: tuple[History, dict[object, CandidateState]] = (), {}
 
     def config(self) -> dict[str, Any] | None:
         """Returns the config of the next Ray trial; None while there is none to start (see `done`)."""
@@ -93,13 +94,16 @@ class Remeasurement:
     def _wanted(self) -> dict[object, CandidateState]:
         """The architectures to measure, each with one of its candidates."""
         search = self._search
-        known = {architecture_key(search.history[n]) for n, again in search.remeasured.items() if not again.disturbed}
+        known = set()
+        for number, again in search.remeasured.items():
+            c = search.history[number]
+            if not again.disturbed and is_measured(c.rungs[-1].metrics):  # a later session may show that this one was slowed
+                known.add(architecture_key(c))
         late = self._clock() > self._deadline
         wanted: dict[object, CandidateState] = {}
-        for c in self._members_and_contenders():
-            key = architecture_key(c)
+        for key, c in self._candidates().items():
             tried = self._attempts[key]
-            if key not in known and key not in wanted and tried < len(PAUSES_S) and not (tried and late):
+            if key not in known and tried < len(PAUSES_S) and not (tried and late):
                 wanted[key] = c
         return wanted
 
@@ -108,8 +112,16 @@ class Remeasurement:
         on_front = {c.number for c in _front(_points(self._search))}
         return [c for c in self._search.history if c.number in on_front or (c.role == "full_depth" and c.final and on_front)]
 
+    def _candidates(self) -> dict[object, CandidateState]:
+        """Architectures of the members, and of candidates that would be members at the lower end of their latency's interval.
+
+        Ray asks many times a second, so they are only found anew where the history has changed.
+        """
+        if self._found[0] is not self._search.history:
+            self._found = self._search.history, {architecture_key(c): c for c in reversed(self._members_and_contenders())}
+        return self._found[1]
+
     def _members_and_contenders(self) -> list[CandidateState]:
-        """Also the candidates without a measured latency that would be on the front at the lower end of its interval."""
         points, search = _points(self._search), self._search
         members = self._members()
         if not members:

@@ -193,10 +193,10 @@ def _volumes(history: History, front: Front) -> list[RunMetric]:
 
 
 def _counts(history: History) -> list[RunMetric]:
-    """How many trials ended in each state, after each that is decided."""
+    """How many trials ended in each state, after each that is decided. References do not count."""
     counts = dict.fromkeys(("complete", "stopped", "infeasible", "failed"), 0)
     metrics: list[RunMetric] = []
-    for step, c in enumerate(_decided(history), start=1):
+    for step, c in enumerate((c for c in _decided(history) if not c.reference), start=1):
         counts[c.state] += 1
         metrics += [(f"trials.{state}", float(count), step) for state, count in counts.items()]
     return metrics

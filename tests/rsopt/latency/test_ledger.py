@@ -56,7 +56,7 @@ def test_the_scale_is_that_of_a_usual_session(tmp_path: Path) -> None:
 
 
 def test_a_session_on_a_machine_that_was_slowed_is_disturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rsopt.latency.ledger.SLOW", 1.15)
+    monkeypatch.setattr("rsopt.latency.ledger.SLOW", 1.5)
     ledger = Ledger(tmp_path / "a.jsonl")
     ledger.get_or_measure(CONTEXT, FULL, lambda: latency(100, 50))
     found, _ = ledger.get_or_measure(CONTEXT, HALF, lambda: latency(120, 100))  # everything took twice as long

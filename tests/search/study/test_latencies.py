@@ -118,8 +118,8 @@ def test_sessions_are_on_the_scale_of_the_usual_reference() -> None:
 
 
 def test_a_session_on_a_machine_that_was_slowed_counts_as_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rsopt.latency.ledger.SLOW", 1.15)
-    history = (trial(0, 8, timed(80, 60.0)), trial(1, 7, timed(48, 40.0)), trial(2, 8, timed(50, 40.0)))
+    monkeypatch.setattr("rsopt.latency.ledger.SLOW", 1.5)
+    history = (trial(0, 8, timed(80, 61.0)), trial(1, 7, timed(48, 40.0)), trial(2, 8, timed(50, 40.0)))
     best = with_best_latencies(history[:2], {}, NONE)
     assert not is_measured(best[0].rungs[-1].metrics) and is_measured(best[1].rungs[-1].metrics)
     assert latencies(with_best_latencies(history, {}, NONE)) == pytest.approx([50, 48, 50])
