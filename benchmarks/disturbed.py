@@ -117,7 +117,7 @@ def load(wanted: bool) -> Iterator[None]:
 
 
 def summary(front: dict[str, Any], study: Path) -> dict[str, Any]:
-    """Counts of sessions, and seconds of latency: of the workers in legs, and from the last leg to the last session."""
+    """Counts of sessions, and the workers' seconds of latency: in legs, and in the last sessions."""
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -126,7 +126,6 @@ def summary(front: dict[str, Any], study: Path) -> dict[str, Any]:
     storage = JournalStorage(JournalFileBackend(str(study / "journal.log")))
     trials = optuna.load_study(study_name=None, storage=storage).trials
     legs = [rung["seconds"] for trial in trials for rung in trial.user_attrs["progress"]["rungs"]]
-    last = study / "latency_front.json"
     return {
         "trials": len(front["trials"]),
         "architectures": len(
@@ -134,8 +133,17 @@ def summary(front: dict[str, Any], study: Path) -> dict[str, Any]:
         ),
         "measured_in_legs": len((study / "latency.jsonl").read_text().splitlines()),
         "leg_latency_s": round(sum(s.get("latency", 0.0) + s.get("throughput", 0.0) for s in legs), 1),
-        "last_latency_s": round(last.stat().st_mtime - (study / "journal.log").stat().st_mtime, 1) if last.exists() else 0.0,
+        "last_latency_s": round(last_seconds(study), 1),
     }
+
+
+def last_seconds(study: Path) -> float:
+    """Seconds of the workers in the last latencies; of an earlier version the time from the last leg to the end, by one worker."""
+    path = study / "latency_front.json"
+    last = json.loads(path.read_text()) if path.exists() else {}
+    if all("seconds" in again for again in last.values()):
+        return float(sum(again["seconds"] for again in last.values()))
+    return path.stat().st_mtime - (study / "journal.log").stat().st_mtime
 
 
 def compared(front: dict[str, Any]) -> tuple[list[list[Any]], dict[str, Any]]:

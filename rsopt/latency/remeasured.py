@@ -14,12 +14,13 @@ class RemeasuredLatency:
     """A last measurement, as `latency_front.json` stores it, beside the latency that the trial had before.
 
     `metrics` are those of the session, on the ledger's scale, with throughput if that was asked for. `recorded_ms` is the
-    latency before and `differs` says that the two intervals do not overlap.
+    latency before and `differs` says that the two intervals do not overlap. All sessions of the trial took a worker `seconds`.
     """
 
     metrics: dict[str, float]
     recorded_ms: float
     differs: bool
+    seconds: float | None = None  # None in a study of an earlier version
 
     @property
     def latency_ms(self) -> float:
@@ -38,7 +39,7 @@ class RemeasuredLatency:
 
     def to_json(self) -> dict[str, Any]:
         """Returns a plain dict, the inverse of `from_json`."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RemeasuredLatency:

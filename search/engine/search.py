@@ -155,14 +155,15 @@ class Search:
         """Latencies that were measured again at the end of this session or an earlier one, by trial."""
         return self._remeasured
 
-    def remeasure(self, number: int, metrics: dict[str, float]) -> None:
+    def remeasure(self, number: int, metrics: dict[str, float], seconds: float) -> None:
         """Records the metrics of a last session of a trained candidate's architecture; they replace those of a disturbed one.
 
-        Raises OSError if the disk refuses it.
+        `seconds` of a worker are added up. Raises OSError if the disk refuses it.
         """
         recorded = self._states[number].rungs[-1].metrics
         differs = not tied(latency_interval(recorded), latency_interval(metrics))
-        self._remeasured[number] = RemeasuredLatency(metrics, recorded["latency_ms"], differs)
+        spent = before.seconds or 0.0 if (before := self._remeasured.get(number)) else 0.0
+        self._remeasured[number] = RemeasuredLatency(metrics, recorded["latency_ms"], differs, round(spent + seconds, 2))
         self._history = None
         write_json(self._folder / REMEASURED_FILE, {n: again.to_json() for n, again in sorted(self._remeasured.items())})
 

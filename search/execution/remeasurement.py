@@ -70,7 +70,7 @@ class Remeasurement:
         result: dict[str, Any] = json.loads(outcome) if outcome else {"refused": "its worker was lost"}
         try:
             if metrics := result.get(REMEASURE):
-                self._search.remeasure(number, metrics)
+                self._search.remeasure(number, metrics, result["seconds"])
             elif outcome:  # refused: another try would end alike
                 self._attempts[key] = len(PAUSES_S)
         except OSError as error:

@@ -150,8 +150,9 @@ def _remeasure(leg: Leg, work: WorkerSpec) -> dict[str, Any]:
     device_lock = DeviceLock(lock_name(device), purpose=f"last latencies of {work.name}")
     try:
         store.pull_leg(leg.number, leg.stop)
+        begin = time.perf_counter()
         context = replace(_trial_context(leg, work, device_lock), throughput=work.last_throughput)
-        return {REMEASURE: remeasure_latency(context)}
+        return {REMEASURE: remeasure_latency(context), "seconds": time.perf_counter() - begin}
     except Exception as error:  # noqa: BLE001 - reported to the user: the study is whole without
         return {"refused": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}
     finally:

@@ -61,7 +61,7 @@ def sleeping_trial(config: dict[str, Any], work: WorkerSpec) -> dict[str, str]:
     metrics = {"cider": 1.0 * depth, "latency_ms": 1.0 * depth, "params": 1.0}
     if kind == "last":
         session = {"latency_ms": 2.0 * depth, "latency_low_ms": 1.9 * depth, "latency_high_ms": 2.1 * depth}
-        return {"outcome": json.dumps({REMEASURE: session})}
+        return {"outcome": json.dumps({REMEASURE: session, "seconds": 1.5})}
     return {"outcome": encode(Measurement(leg.stop, metrics, {}))}
 
 

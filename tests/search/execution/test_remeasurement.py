@@ -108,6 +108,11 @@ def session(ms: float, disturbed: bool = False) -> dict[str, float]:
     return {"latency_ms": ms, **interval, "latency_disturbed": float(disturbed)}
 
 
+def told(metrics: dict[str, float]) -> str:
+    """What a worker says of a session."""
+    return json.dumps({REMEASURE: metrics, "seconds": 1.5})
+
+
 def configs(again: Remeasurement) -> Iterator[tuple[dict[str, Any], Leg]]:
     """The trials that can start now, with their legs."""
     while (config := again.config()) is not None:
@@ -127,7 +132,7 @@ def test_every_architecture_of_the_front_is_measured_once_and_its_latency_counts
     assert len(depths) == len(set(depths)) and {8} < set(depths) and not again.done
     assert notes[0].startswith("measuring the front's latencies again, with trained weights")
     for config, leg in started:
-        again.on_result(config, json.dumps({REMEASURE: session(7.0 * depth(leg))}))
+        again.on_result(config, told(session(7.0 * depth(leg))))
     assert again.done and again.config() is None and notes[-1] == ""
     for c in done.history:
         if c.final and len(c.candidate.variant.llm_layers) in depths:
@@ -144,13 +149,13 @@ def test_a_disturbed_session_is_repeated_after_the_others_and_counts_only_when_i
     clock.now = 1000.0  # the search took so long
     (first, leg), *others = configs(again)
     before = done.history[leg.number].final
-    again.on_result(first, json.dumps({REMEASURE: session(99.0, disturbed=True)}))
+    again.on_result(first, told(session(99.0, disturbed=True)))
     assert done.history[leg.number].final == before, "a disturbed session decides nothing"
     for config, other in others:
-        again.on_result(config, json.dumps({REMEASURE: session(5.0 * depth(other))}))
+        again.on_result(config, told(session(5.0 * depth(other))))
     ((repeated, leg_again),) = configs(again)
     assert leg_again == leg and (first["pause_s"], repeated["pause_s"]) == PAUSES_S[:2]
-    again.on_result(repeated, json.dumps({REMEASURE: session(41.0)}))
+    again.on_result(repeated, told(session(41.0)))
     assert again.done and done.history[leg.number].final.metrics["latency_ms"] == 41.0  # type: ignore[union-attr]
 
 
@@ -161,7 +166,7 @@ def test_the_waiting_for_a_quiet_machine_ends(done: Search) -> None:
     for _ in range(200):
         for config, leg in configs(again):
             clock.now += config["pause_s"]
-            again.on_result(config, json.dumps({REMEASURE: session(5.0 * leg.number, disturbed=True)}))
+            again.on_result(config, told(session(5.0 * leg.number, disturbed=True)))
         if again.done:
             break
     assert again.done and clock.now < 100 + 0.25 * 100 + max(PAUSES_S), "at most a quarter of the search, and the last pause"
@@ -208,6 +213,6 @@ def test_a_disk_that_refuses_is_told(done: Search, tmp_path: Path, caplog: pytes
     config, leg = next(configs(again))
     (tmp_path / "s" / "study" / REMEASURED_FILE).mkdir()  # a rename cannot replace it
     with caplog.at_level(logging.WARNING):
-        again.on_result(config, json.dumps({REMEASURE: session(33.0)}))
+        again.on_result(config, told(session(33.0)))
     assert done.history[leg.number].final.metrics["latency_ms"] == 33.0  # type: ignore[union-attr]
     assert "was not measured again" in caplog.text
