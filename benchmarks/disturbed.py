@@ -138,7 +138,7 @@ def summary(front: dict[str, Any], study: Path) -> dict[str, Any]:
 
 
 def last_seconds(study: Path) -> float:
-    """Seconds of the workers in the last latencies; of an earlier version the time from the last leg to the end, by one worker."""
+    """Workers' seconds of the last latencies; of an earlier version one worker's time from the last leg to the end."""
     path = study / "latency_front.json"
     last = json.loads(path.read_text()) if path.exists() else {}
     if all("seconds" in again for again in last.values()):
