@@ -88,8 +88,8 @@ class Remeasurement:
 
     def _note(self, waiting: int, pause_s: float) -> str:
         if pause_s:
-            return f"{waiting} latencies were disturbed by other programs, measuring again after {pause_s:.0f} s"
-        return f"measuring the front's latencies again, with trained weights: {waiting} architectures left"
+            return f"other programs disturbed a latency of the front; it is measured again in {pause_s:.0f} s ({waiting} left)"
+        return f"measuring the front's latencies again, with trained weights: {waiting} left"
 
     def _wanted(self) -> dict[object, CandidateState]:
         """The architectures to measure, each with one of its candidates."""
@@ -159,7 +159,8 @@ def summary_line(remeasured: Mapping[int, RemeasuredLatency]) -> str | None:
         return None
     moved = {number: again for number, again in remeasured.items() if again.differs and not again.disturbed}
     disturbed = sum(again.disturbed for again in remeasured.values())
-    line = f"{len(remeasured)} architectures of the front measured again with trained weights"
+    plural = "s" * (len(remeasured) > 1)
+    line = f"{len(remeasured)} architecture{plural} of the front measured again with trained weights"
     if moved:
         changes = ", ".join(f"trial {n} {a.recorded_ms:.1f} -> {a.latency_ms:.1f} ms" for n, a in sorted(moved.items()))
         line += f"; beyond their intervals moved: {changes}"
