@@ -25,7 +25,7 @@ class Protocol:
     candidate's relative time is within `width` of it, or `seconds` or `most_runs` are spent. A session is disturbed if its
     reference moved by more than `drift` from its first half to its second, if its interval is wider than UNSTEADY times
     `width`, or on a CPU if it waited more than a share `waited` of its time for a core, or if other programs used more than
-    `used_by_others` of all cores. It is then repeated, at most `repeats` times.
+    `used_by_others` of all cores. It is then repeated, at most `repeats` times, and not while other programs run.
     """
 
     new_tokens: int

@@ -63,8 +63,10 @@ def measure_subject(
     half = build(base, first_layers(*reference_architecture(base.shape))).model
     session = _Session(subject, Subject.of(half, base, pixel_values, protocol.beams), base.device, protocol, seed)
     sessions: list[Latency] = []
-    while len(sessions) <= protocol.repeats and not any(s.disturbed is None for s in sessions):
-        sessions.append(session.run(device_lock))
+    busy = False  # other programs run: they would still be there in a session that follows at once
+    while len(sessions) <= protocol.repeats and not busy and not any(s.disturbed is None for s in sessions):
+        latency, busy = session.run(device_lock)
+        sessions.append(latency)
     best = min(sessions, key=lambda s: (s.disturbed is not None, s.width))
     return replace(best, voided=len(sessions) - 1)
 
@@ -79,19 +81,20 @@ class _Session:
     protocol: Protocol
     seed: int
 
-    def run(self, device_lock: DeviceLock) -> Latency:
-        """Warm up, time in turn, time the parts."""
+    def run(self, device_lock: DeviceLock) -> tuple[Latency, bool]:
+        """Warm up, time in turn, time the parts. Also returns whether other programs disturbed it."""
         with exclusive_device(device_lock, self.device) as disturbed:
             self._warm_up()
             before = device_state(self.device)
             others = OtherPrograms(self.device)
             times, other_times = self._rounds(others)
             reasons = others.disturb(self.protocol)
+            busy = bool(reasons)
             after = device_state(self.device)
             parts = _parts(self.subject, self.device, self.protocol, float(np.median(times[:, 1])))
         if disturbed:
             reasons.append(disturbed)
-        return self._latency(times, other_times, parts, reasons, {"before": before, "after": after})
+        return self._latency(times, other_times, parts, reasons, {"before": before, "after": after}), busy
 
     @property
     def _other_decoders(self) -> list[str]:

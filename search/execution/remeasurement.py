@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 # Where other programs run, a session is repeated later: after these seconds, and as long as the waiting is not more than a share
 # of the search.
 PAUSES_S = (0.0, 5.0, 10.0, 20.0, 40.0)
-PATIENCE, MOST_PATIENCE_S = 0.25, 600.0
+PATIENCE, MOST_PATIENCE_S = 0.15, 600.0
 
 
 class Remeasurement:

@@ -168,7 +168,7 @@ for qformer in (2, 4, 6):
 def test_same_seed_and_recorded_latencies_give_the_same_search(folder: Path, first: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     subprocess.run([sys.executable, "-c", RECORD], cwd=folder, env=environment, check=True, capture_output=True)
-    options = ["--space", "small.yaml", "--data", "fields", "--trials", "3", "--workers", "1", "--no-halving"]
+    options = ["--space", "small.yaml", "--data", "fields", "--trials", "2", "--workers", "1", "--no-halving"]
     for name in ("one", "other"):
         code, _, err = search(folder, *options, "--latency-ledger", "recorded.jsonl", "--name", name)
         assert code == 0, err

@@ -16,7 +16,7 @@ from rsopt.core.objectives import Measurement
 from search.engine.search import Search
 from search.execution.messages import REMEASURE, Refused, encode
 from search.execution.ray_searcher import LegSearcher
-from search.execution.remeasurement import PAUSES_S, Remeasurement, summary_line
+from search.execution.remeasurement import PATIENCE, PAUSES_S, Remeasurement, summary_line
 from search.storage.layout import REMEASURED_FILE
 from search.study.latencies import read_remeasured
 from tests.support.simulated_search import measure, open_search
@@ -169,7 +169,7 @@ def test_the_waiting_for_a_quiet_machine_ends(done: Search) -> None:
             again.on_result(config, told(session(5.0 * leg.number, disturbed=True)))
         if again.done:
             break
-    assert again.done and clock.now < 100 + 0.25 * 100 + max(PAUSES_S), "at most a quarter of the search, and the last pause"
+    assert again.done and clock.now < 100 + PATIENCE * 100 + max(PAUSES_S), "at most a share of the search, and the last pause"
     assert summary_line(again.latencies).endswith("disturbed by other programs")  # type: ignore[union-attr]
 
 
