@@ -28,6 +28,7 @@ import numpy as np
 import torch
 
 from benchmarks.report import table
+from rsopt.core.latency_kind import latency_kind
 from rsopt.core.variant import Variant
 from rsopt.data.generated.mini import mini_folder
 from rsopt.data.read import read
@@ -173,13 +174,13 @@ def compared(front: dict[str, Any]) -> tuple[list[list[Any]], dict[str, Any]]:
         quiet_ms, quiet_low, quiet_high = alone[depths]
         difference = published / quiet_ms - 1
         within += abs(difference) <= TOLERANCE or (low <= quiet_high and quiet_low <= high)
-        shown = [f"{low:.1f} to {high:.1f}", kind(trial["metrics"]), quiet_ms, f"{quiet_low:.1f} to {quiet_high:.1f}"]
+        shown = [f"{low:.1f} to {high:.1f}", latency_kind(trial["metrics"]), quiet_ms, f"{quiet_low:.1f} to {quiet_high:.1f}"]
         rows.append([trial["id"], depths, published, *shown, f"{difference:+.1%}"])
     differences = [t["metrics"]["latency_ms"] / alone[_depths(t)][0] - 1 for t in members]
     return rows, {
         "members": len(members),
         "within": within,
-        "marked": sum(kind(t["metrics"]) != "measured" for t in members),
+        "marked": sum(latency_kind(t["metrics"]) != "measured" for t in members),
         "in_order": all(in_order(a, b) for a, b in combinations(members, 2)),
         "largest_difference": round(float(np.max(np.abs(differences))), 4),
     }
@@ -188,7 +189,7 @@ def compared(front: dict[str, Any]) -> tuple[list[list[Any]], dict[str, Any]]:
 def usual_reference(front: dict[str, Any]) -> float:
     """Milliseconds of the reference model that the study's latencies are relative to."""
     every = (t["metrics"] for t in front["trials"] if "latency_reference_ms" in t["metrics"])
-    m = next(metrics for metrics in every if kind(metrics) == "measured")
+    m = next(metrics for metrics in every if latency_kind(metrics) == "measured")
     return float(m["latency_ms"] / m["latency_raw_ms"] * m["latency_reference_ms"])
 
 
@@ -197,13 +198,6 @@ def new_tokens(data: Any, base: Any) -> int:
     from rsopt.trial.worker_context import WorkerContext
 
     return WorkerContext(base, data).reference_tokens
-
-
-def kind(metrics: dict[str, float]) -> str:
-    """How the published latency was found."""
-    if metrics.get("latency_predicted"):
-        return "predicted"
-    return "disturbed" if metrics.get("latency_disturbed") else "measured"
 
 
 def in_order(a: dict[str, Any], b: dict[str, Any]) -> bool:

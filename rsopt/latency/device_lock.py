@@ -84,11 +84,7 @@ class DeviceLock:
 
     def members(self) -> int:
         """Returns how many living processes of this node have opened this lock, this one included."""
-        alive = set()
-        for path in self.folder.glob(f"{self._name}.*.member"):
-            if path in _MEMBERS or _is_locked(path):
-                alive.add(path)
-        return len(alive)
+        return len(self._living())
 
     def _lock(self, handle: int, how: int, deadline: float = math.inf) -> bool:
         """Takes a lock; returns False when the deadline passes first. Tries at least once, and says so when it waits long."""
@@ -110,8 +106,11 @@ class DeviceLock:
 
     def _others(self) -> str:
         """The other processes that have opened this lock, in words."""
-        alive = [path for path in sorted(self.folder.glob(f"{self._name}.*.member")) if path not in _MEMBERS and _is_locked(path)]
-        return ", ".join(path.read_text() for path in alive) or "another process"
+        return ", ".join(path.read_text() for path in self._living() if path not in _MEMBERS) or "another process"
+
+    def _living(self) -> list[Path]:
+        """Member files of the living processes that have opened this lock."""
+        return [path for path in sorted(self.folder.glob(f"{self._name}.*.member")) if path in _MEMBERS or _is_locked(path)]
 
     def close(self) -> None:
         """Closes the file handles."""

@@ -15,7 +15,7 @@ from rsopt.common.cache import cache_dir
 from rsopt.core.variant import Architecture, Dtype, digest
 from rsopt.errors import UserError
 
-SLOW = 1.5  # up to here the ratio to the reference moved by less than 5 % (benchmarks/disturbed.py)
+SLOW = 1.5  # in two searches, one of them disturbed, ratios to the reference moved by less than 5 % up to about here
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rsopt.common.clock import now_ms
 from rsopt.core.candidate import Leg
 from rsopt.core.leg_files import read_measurement
 from rsopt.core.objectives import Fault, Measurement
@@ -75,7 +75,7 @@ class RefitLegs:
         refit = waiting[0]
         self._in_flight.add(refit.number)
         if refit.started_ms is None:
-            self._open[refit.number] = replace(refit, started_ms=_now_ms())
+            self._open[refit.number] = replace(refit, started_ms=now_ms())
             self._record(refit.number, started_ms=self._open[refit.number].started_ms)
         return self._leg(refit)
 
@@ -85,10 +85,10 @@ class RefitLegs:
         self.legs_done += 1
         if isinstance(outcome, Fault):
             self._open.pop(leg.number)
-            self._record(leg.number, fault=f"{outcome.kind}: {outcome.reason}", ended_ms=_now_ms())
+            self._record(leg.number, fault=f"{outcome.kind}: {outcome.reason}", ended_ms=now_ms())
         elif leg.last:
             self._open.pop(leg.number)
-            self._record(leg.number, ended_ms=_now_ms())
+            self._record(leg.number, ended_ms=now_ms())
 
     def report_lost(self, leg: Leg, refused: str | None = None) -> None:
         """Records the loss of a leg, which is asked for again. `LOST_LIMIT` losses of one leg stop the session."""
@@ -130,7 +130,3 @@ class RefitLegs:
         reached = min(self._reached(refit), max((r for r in self.rungs if r < 1.0), default=0.0))
         stop = min(rung for rung in self.rungs if rung > reached)
         return Leg(refit.number, refit.candidate, reached, stop, refit.seed)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from rsopt.common.atomic_files import write_json
+from rsopt.common.clock import now_ms
 from rsopt.core.candidate import Leg
 from rsopt.errors import UserError
 from search.execution.work import WorkerSpec
@@ -39,14 +38,14 @@ def measure_variants(work: WorkerSpec, variants: list[InferenceVariant]) -> list
     ledger = Ledger(study / INFERENCE_VARIANTS_FOLDER / LEDGER_FILE, cache_dir() / "latency_forms.jsonl")
     faults: list[tuple[str, str | None]] = []
     for variant in variants:
-        started_ms = int(time.time() * 1000)
+        started_ms = now_ms()
         try:
             measurement = measure_inference_variant(context, plain, variant.form, ledger)
         except (CandidateError, RuntimeError, ValueError) as error:
             if isinstance(error, UserError):
                 raise
             measurement = {"fault": f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"}
-        ended_ms = int(time.time() * 1000)
+        ended_ms = now_ms()
         measured = MeasuredVariant(variant.trial, variant.form, **measurement, started_ms=started_ms, ended_ms=ended_ms)
         write_json(variant.file(study), measured.to_json())
         faults.append((variant.form.name, measured.fault))

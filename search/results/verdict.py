@@ -8,10 +8,12 @@ from pathlib import Path
 from rsopt.core.baseline import strongest_blind
 from rsopt.core.latency_kind import latency_kind
 from rsopt.core.objectives import Objective
+from rsopt.latency.ledger import tied
 from search.results.below_baselines import all_below_blind, is_below_blind
 from search.results.front import Front, FrontEntry
 from search.results.picks import unpruned
 from search.results.ties import cider_interval
+from search.study.latencies import latency_interval
 
 FULL = "LoRA at full depth"
 PARTS = {"llm": "language-model", "qformer": "Q-Former", "vision": "vision"}
@@ -131,8 +133,7 @@ def _cost_changes(front: Front, trial: FrontEntry, full: FrontEntry) -> list[_Co
 def _latencies_overlap(one: FrontEntry, other: FrontEntry) -> bool:
     if not all("latency_low_ms" in t.metrics for t in (one, other)):
         return False
-    a, b = one.metrics, other.metrics
-    return a["latency_low_ms"] <= b["latency_high_ms"] and b["latency_low_ms"] <= a["latency_high_ms"]
+    return tied(latency_interval(one.metrics), latency_interval(other.metrics))
 
 
 def _is_cheaper(front: Front, trial: FrontEntry, full: FrontEntry) -> bool:

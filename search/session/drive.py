@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from rich.console import Console
 
 from rsopt.cli import EXIT_FAILED, EXIT_INTERRUPTED, as_called
+from rsopt.common.clock import now_ms
 from rsopt.core.leg_files import read_measurement
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import Dtype
@@ -62,7 +62,7 @@ def drive(settings: Settings, space: Space, metadata: StudyMetadata, data: Capti
     state = study_needs(settings, rough, len(space.rungs), Images.of(data), bool(cluster)).state
     tracking = TrackingObserver(settings, metadata)
     outcome = Driver(settings, metadata, cluster, store, worker_gb, state, [tracking]).run(make_search)
-    metadata = record_end(settings.folder, metadata, int(time.time() * 1000))
+    metadata = record_end(settings.folder, metadata, now_ms())
     problem = tracking.problem
     _transfer(outcome, store.push, store.pull)  # pulls the captions that other nodes wrote
     front = build_front(settings.name, metadata, outcome.history, outcome.remeasured)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import platform
 import shutil
-import time
 from importlib.metadata import version
 from pathlib import Path
 
 from rsopt.common.atomic_files import write_json
+from rsopt.common.clock import now_ms
 from rsopt.core.baseline import in_one_line, notes_on
 from rsopt.core.ranking import MeasuredRankings
 from rsopt.core.variant import BaseShape
@@ -143,7 +143,7 @@ def _metadata(space: Space, data: CaptionData, data_path: str, counts: CaptionLe
         objectives=tuple(o.name for o in space.objectives),
         baselines=baselines_of(data, "val"),
         data_path=data_path,
-        started_ms=int(time.time() * 1000),
+        started_ms=now_ms(),
         needs_rankings=space.needs_measuring,
         versions={"python": platform.python_version(), **{name: version(name) for name in names}},
         skipped=dict(data.skipped),

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from rsopt.core.latency_kind import latency_kind
 from rsopt.core.objectives import Measurement
 from rsopt.core.variant import BaseShape
 from rsopt.latency.additive_model import PARTS, LatencyModel, TimedArchitecture
@@ -41,7 +42,7 @@ def read_remeasured(folder: Path) -> dict[int, RemeasuredLatency]:
 
 def is_measured(metrics: Metrics) -> bool:
     """Whether metrics hold a latency of a session that nothing disturbed."""
-    return "latency_ms" in metrics and not metrics.get("latency_disturbed") and not metrics.get("latency_predicted")
+    return latency_kind(metrics) == "measured"
 
 
 def latency_interval(metrics: Metrics) -> tuple[float, float]:
@@ -124,8 +125,8 @@ def _with_throughput(c: CandidateState, throughput: Metrics | None) -> Candidate
 
 def _scale(history: History, last: Iterable[Metrics]) -> ReferenceScale | None:
     """The reference model's times in all undisturbed sessions, each counted once; None where there is none."""
-    found = [*(m.metrics for c in history for m in c.rungs), *last]
-    times = {m["latency_reference_ms"] for m in found if is_measured(m) and "latency_reference_ms" in m}
+    sessions = [*(m.metrics for c in history for m in c.rungs), *last]
+    times = {m["latency_reference_ms"] for m in sessions if is_measured(m) and "latency_reference_ms" in m}
     return reference_scale(sorted(times)) if times else None
 
 
@@ -146,8 +147,8 @@ def _on_scale(metrics: Metrics, scale: ReferenceScale | None) -> Metrics:
 
 def _session(metrics: Metrics) -> Metrics:
     """The metrics of a session alone: all of the latency but what is the candidate's own."""
-    own = ("latency_natural_ms", "latency_natural_tokens", "latency_measured")
-    return {name: value for name, value in metrics.items() if name.startswith("latency_") and name not in own}
+    of_candidate = ("latency_natural_ms", "latency_natural_tokens", "latency_measured")
+    return {name: value for name, value in metrics.items() if name.startswith("latency_") and name not in of_candidate}
 
 
 def _width(metrics: Metrics) -> float:
@@ -171,9 +172,9 @@ def _replaced(m: Measurement, latency: Metrics) -> Measurement:
     if "latency_ms" not in m.metrics or all(m.metrics.get(name) == value for name, value in latency.items()):
         return m
     scale = latency["latency_ms"] / m.metrics["latency_ms"]
-    kept = {name: value for name, value in m.metrics.items() if name not in _MARKS}
-    scaled = {name: scale * kept[name] for name in _SCALED if name in kept}
-    return replace(m, metrics={**kept, **scaled, **latency})
+    unmarked = {name: value for name, value in m.metrics.items() if name not in _MARKS}
+    scaled = {name: scale * unmarked[name] for name in _SCALED if name in unmarked}
+    return replace(m, metrics={**unmarked, **scaled, **latency})
 
 
 def _model(history: History) -> LatencyModel | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
+from rsopt.common.clock import now_ms
 from rsopt.latency.remeasured import RemeasuredLatency
 from search.engine.search import Search
 from search.results.build_front import build_front
@@ -43,7 +43,7 @@ class TrackingObserver:
 
     def on_end(self, history: History, interrupted: bool, remeasured: Mapping[int, RemeasuredLatency]) -> None:
         """Writes the last state and waits for it, at most a minute."""
-        self._put(history, "interrupted" if interrupted else "complete", int(time.time() * 1000), remeasured)
+        self._put(history, "interrupted" if interrupted else "complete", now_ms(), remeasured)
         # Nobody waits long for a server that is away, least of all after Ctrl-C: `search.front --sync` writes it later.
         self._tracker.close(5.0 if self.problem else 20.0 if interrupted else 60.0)
 

@@ -96,7 +96,7 @@ def test_what_is_on_the_disk_is_not_handed_out_again(tmp_path: Path) -> None:
 def test_a_refit_lasts_from_its_first_leg_to_the_end_of_its_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = plan_refits(tmp_path, [HISTORY[2]], 2, None, seed=0)
     seconds = iter((100.0, 160.0, 200.0, 210.0))
-    monkeypatch.setattr("search.followup.refit_legs.time.time", lambda: next(seconds))
+    monkeypatch.setattr("rsopt.common.clock.time.time", lambda: next(seconds))
     for _ in RUNGS:  # a session a leg, as if the driver were killed between them
         source = RefitLegs(tmp_path, read_plan(tmp_path), RUNGS, slots=1)
         leg = source.ask()
